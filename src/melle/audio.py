@@ -1,0 +1,120 @@
+"""Sound in and out: reading and writing files, and the log-mel spectrogram of the paper (appendix A.2)."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import soundfile
+import torch
+import torchaudio
+from torch import Tensor, nn
+
+from melle.errors import UserError
+
+
+@dataclass(frozen=True)
+class MelSpec:
+    """What a mel frame is. The defaults are the paper's, which are SpeechT5's, so that its HiFi-GAN can vocode them.
+
+    Magnitudes (not powers) pass a Slaney filter bank and are written as log10, never below log10(``floor``).
+    """
+
+    sample_rate: int = 16000  # samples per second
+    n_fft: int = 1024  # samples, also the length of the Hann window
+    hop_length: int = 256  # samples: 62.5 frames per second at 16 kHz
+    n_mels: int = 80  # bands
+    f_min: float = 80.0  # Hz
+    f_max: float = 7600.0  # Hz
+    floor: float = 1e-10  # smallest magnitude before the logarithm
+
+    @property
+    def frame_rate(self) -> float:
+        """Frames per second."""
+        return self.sample_rate / self.hop_length
+
+    def as_dict(self) -> dict:
+        return asdict(self)
+
+    def filters(self) -> Tensor:
+        """The mel filter bank, (n_fft // 2 + 1, n_mels)."""
+        return torchaudio.functional.melscale_fbanks(
+            n_freqs=self.n_fft // 2 + 1,
+            f_min=self.f_min,
+            f_max=self.f_max,
+            n_mels=self.n_mels,
+            sample_rate=self.sample_rate,
+            norm="slaney",
+            mel_scale="slaney",
+        )
+
+
+class LogMel(nn.Module):
+    """Waveform (N samples) to log10 mel spectrogram (T frames, M bands), T = 1 + N // hop_length (paper A.2)."""
+
+    def __init__(self, spec: MelSpec | None = None):
+        super().__init__()
+        self.spec = spec or MelSpec()
+        self.register_buffer("window", torch.hann_window(self.spec.n_fft), persistent=False)
+        self.register_buffer("filters", self.spec.filters(), persistent=False)
+
+    def forward(self, waveform: Tensor) -> Tensor:
+        if waveform.ndim != 1 or waveform.numel() == 0:
+            raise ValueError(f"expected a non-empty mono waveform (N,), got shape {tuple(waveform.shape)}")
+        spec = self.spec
+        spectrum = torch.stft(
+            _reflect(waveform, spec.n_fft // 2),
+            n_fft=spec.n_fft,
+            hop_length=spec.hop_length,
+            window=self.window,
+            center=False,
+            return_complex=True,
+        )
+        mel = spectrum.abs().T @ self.filters
+        return mel.clamp(min=spec.floor).log10()
+
+
+def load_audio(path: str | Path, sample_rate: int) -> Tensor:
+    """Read a sound file of any format and rate that libsndfile knows: mono float32 samples (N,) at ``sample_rate``.
+
+    Raises UserError where the file is missing, unreadable or empty.
+    """
+    try:
+        samples, rate = soundfile.read(str(path), dtype="float32", always_2d=True)
+    except (soundfile.LibsndfileError, OSError) as error:
+        reason = "no such file" if not Path(path).is_file() else f"not readable as audio ({error})"
+        raise UserError(f"{path}: {reason}; give a WAV, FLAC, Ogg or MP3 file") from None
+    if not samples.size or not np.isfinite(samples).all():
+        raise UserError(f"{path}: holds no sound; remove it from the manifest or record it again")
+    waveform = torch.from_numpy(samples.mean(axis=1))
+    if rate != sample_rate:
+        waveform = torchaudio.functional.resample(waveform, rate, sample_rate)
+    return waveform.contiguous()
+
+
+def save_audio(path: str | Path, waveform: Tensor, sample_rate: int) -> None:
+    """Write mono samples (N,) as 16-bit audio, the format taken from the path's ending, whole or not at all."""
+    path = Path(path)
+    kind = path.suffix.lstrip(".").upper()
+    if kind not in soundfile.available_formats():
+        raise UserError(f"{path}: unknown sound format {path.suffix!r}; end the name in .wav or .flac")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(path.name + ".partial")
+    subtype = "PCM_16" if "PCM_16" in soundfile.available_subtypes(kind) else None
+    samples = waveform.detach().cpu().float().clamp(-1, 1).numpy()
+    try:
+        soundfile.write(str(partial), samples, sample_rate, subtype=subtype, format=kind)
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def _reflect(waveform: Tensor, pad: int) -> Tensor:
+    """Mirror ``pad`` samples at both ends, as often as a waveform shorter than the padding needs."""
+    length = waveform.numel()
+    if length > pad:
+        return nn.functional.pad(waveform[None], (pad, pad), mode="reflect")[0]
+    period = max(2 * (length - 1), 1)
+    index = torch.arange(-pad, length + pad, device=waveform.device).remainder(period)
+    return waveform[torch.minimum(index, period - index) if length > 1 else torch.zeros_like(index)]

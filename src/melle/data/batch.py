@@ -1,0 +1,86 @@
+"""One row, one batch: what the network trains on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
+
+from melle.text import EOS, PAD
+
+
+@dataclass(frozen=True)
+class Row:
+    """Utterances of one voice, one after the other: token ids and log10 mel (T, M) of each, and their ids."""
+
+    tokens: list[list[int]]
+    mels: list[Tensor]
+    ids: list[str]
+
+
+@dataclass
+class Batch:
+    """Tensors of B rows, named and shaped as ``Melle.forward`` takes them, and the utterance ids of each row."""
+
+    text: Tensor  # (B, S) token ids with <EOS>
+    text_lengths: Tensor  # (B,)
+    text_segments: Tensor  # (B, S) utterance within the row, -1 in the padding
+    mel: Tensor  # (B, T, M) log10 mel, T a multiple of r
+    mel_lengths: Tensor  # (B,) frames
+    segment_steps: Tensor  # (B, U) mel steps per utterance
+    ids: list[list[str]]
+
+    def inputs(self) -> dict[str, Tensor]:
+        """The keyword arguments of ``Melle.forward``."""
+        return {f.name: getattr(self, f.name) for f in fields(self) if f.name != "ids"}
+
+    def to(self, device: torch.device) -> Batch:
+        return Batch(
+            ids=self.ids, **{name: tensor.to(device, non_blocking=True) for name, tensor in self.inputs().items()}
+        )
+
+    def pin_memory(self) -> Batch:
+        return Batch(ids=self.ids, **{name: tensor.pin_memory() for name, tensor in self.inputs().items()})
+
+
+def join_text(segments: list[list[int]]) -> tuple[Tensor, Tensor]:
+    """Token ids (S,) of a row's utterances with one <EOS> at the end, and the utterance that each belongs to (S,)."""
+    ids = [token for segment in segments for token in segment] + [EOS]
+    owners = [number for number, segment in enumerate(segments) for _ in segment] + [len(segments) - 1]
+    return torch.tensor(ids), torch.tensor(owners)
+
+
+def pad_texts(rows: list[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor, Tensor]:
+    """Ids and owners of several rows to ``text``, ``text_lengths`` and ``text_segments``."""
+    text = pad_sequence([ids for ids, _ in rows], batch_first=True, padding_value=PAD)
+    owners = pad_sequence([owner for _, owner in rows], batch_first=True, padding_value=-1)
+    return text, torch.tensor([len(ids) for ids, _ in rows]), owners
+
+
+def whole_steps(mel: Tensor, reduction_factor: int) -> Tensor:
+    """Cut the last frames of (T, M) that do not fill a step, so that the next utterance begins with a step."""
+    return mel[: len(mel) - len(mel) % reduction_factor]
+
+
+def collate(rows: list[Row], reduction_factor: int) -> Batch:
+    """Rows to a batch. Within a row, each utterance but the last loses the frames that do not fill a step (< r)."""
+    text, text_lengths, text_segments = pad_texts([join_text(row.tokens) for row in rows])
+    mels, steps = [], []
+    for row in rows:
+        parts = [whole_steps(mel, reduction_factor) for mel in row.mels[:-1]] + [row.mels[-1]]
+        mels.append(torch.cat(parts))
+        steps.append(torch.tensor([-(-len(part) // reduction_factor) for part in parts]))
+    mel = pad_sequence(mels, batch_first=True)
+    mel = F.pad(mel, (0, 0, 0, -mel.shape[1] % reduction_factor))
+    return Batch(
+        text=text,
+        text_lengths=text_lengths,
+        text_segments=text_segments,
+        mel=mel,
+        mel_lengths=torch.tensor([len(m) for m in mels]),
+        segment_steps=pad_sequence(steps, batch_first=True),
+        ids=[row.ids for row in rows],
+    )

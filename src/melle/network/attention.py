@@ -1,0 +1,90 @@
+"""Self-attention over the joined sequence, with rotary positions and a preallocated cache for decoding."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+Rotation = tuple[Tensor, Tensor]
+
+
+def rotation(positions: Tensor, head_width: int, base: float = 10000.0) -> Rotation:
+    """Cosines and sines of rotary embedding, (B, 1, L, head_width / 2), for positions (B, L), whole or fractional."""
+    frequencies = base ** (-torch.arange(0, head_width, 2, device=positions.device, dtype=torch.float32) / head_width)
+    angles = positions.float()[:, None, :, None] * frequencies
+    return angles.cos(), angles.sin()
+
+
+def rotate(x: Tensor, by: Rotation) -> Tensor:
+    """Turn each pair (first half, second half) of x (B, H, L, head_width) by its position's angles."""
+    cos, sin = by
+    first, second = x.float().chunk(2, dim=-1)
+    return torch.cat((first * cos - second * sin, second * cos + first * sin), dim=-1).to(x.dtype)
+
+
+class KVCache:
+    """Keys and values of one layer, room for ``capacity`` positions of B rows, filled from the left.
+
+    All rows write to the same slots; which slots a row may read is the attention mask's business.
+    """
+
+    def __init__(self, rows: int, heads: int, capacity: int, head_width: int, device, dtype):
+        self.keys = torch.zeros(rows, heads, capacity, head_width, device=device, dtype=dtype)
+        self.values = torch.zeros_like(self.keys)
+        self.length = 0
+
+    def append(self, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
+        """Store (B, H, n, head_width) and return all that is stored so far, without copying it."""
+        end = self.length + keys.shape[2]
+        self.keys[:, :, self.length : end] = keys
+        self.values[:, :, self.length : end] = values
+        self.length = end
+        return self.keys[:, :, :end], self.values[:, :, :end]
+
+
+class SelfAttention(nn.Module):
+    """Multi-head attention, (B, L, D) → (B, L, D).
+
+    ``mask`` (B, 1, queries, keys) is True where a query may look; None means causal. ``cache`` makes the call a step
+    of decoding: x holds the new positions only. With ``guide``, the weights of head 0, (B, queries, keys), come back too.
+    """
+
+    def __init__(self, width: int, heads: int, dropout: float):
+        super().__init__()
+        if width % heads or (width // heads) % 2:
+            raise ValueError(f"width={width} must be an even multiple of heads={heads}")
+        self.heads, self.dropout = heads, dropout
+        self.qkv = nn.Linear(width, 3 * width)
+        self.out = nn.Linear(width, width)
+
+    def forward(
+        self,
+        x: Tensor,
+        rotation: Rotation | None,
+        mask: Tensor | None = None,
+        cache: KVCache | None = None,
+        guide: bool = False,
+    ) -> tuple[Tensor, Tensor | None]:
+        rows, length, width = x.shape
+        q, k, v = self.qkv(x).view(rows, length, 3, self.heads, -1).permute(2, 0, 3, 1, 4)
+        if rotation is not None:
+            q, k = rotate(q, rotation), rotate(k, rotation)
+        if cache is not None:
+            k, v = cache.append(k, v)
+        dropout = self.dropout if self.training else 0.0
+        mixed = F.scaled_dot_product_attention(
+            q, k, v, attn_mask=mask, dropout_p=dropout, is_causal=mask is None and length > 1
+        )
+        weights = _head_weights(q[:, 0], k[:, 0], mask) if guide else None
+        return self.out(mixed.transpose(1, 2).reshape(rows, length, width)), weights
+
+
+def _head_weights(q: Tensor, k: Tensor, mask: Tensor | None) -> Tensor:
+    """Attention weights (B, queries, keys) of one head, which the fused kernel does not give away."""
+    scores = q.float() @ k.float().transpose(1, 2) * q.shape[-1] ** -0.5
+    if mask is None:
+        allowed = torch.ones(q.shape[1], k.shape[1], dtype=torch.bool, device=q.device).tril()
+    else:
+        allowed = mask[:, 0]
+    return scores.masked_fill(~allowed, float("-inf")).softmax(dim=-1)

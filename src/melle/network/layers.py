@@ -1,0 +1,45 @@
+"""The small parts that come in several kinds: norms, activations, and the MLP of a block."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+NORMS = {"layer": nn.LayerNorm, "rms": nn.RMSNorm}
+ACTIVATIONS = {"relu": nn.ReLU, "silu": nn.SiLU, "tanh": nn.Tanh}
+MLPS = ("plain", "gated")
+
+
+def choose(name: str, value: str, choices) -> str:
+    """``value`` if it is one of ``choices``; otherwise a ValueError that names the argument."""
+    if value not in choices:
+        raise ValueError(f"{name}={value!r}: choose one of {', '.join(choices)}")
+    return value
+
+
+def make_norm(kind: str, width: int) -> nn.Module:
+    """``layer`` (paper) or ``rms`` (as in Qwen2)."""
+    return NORMS[choose("norm", kind, NORMS)](width, eps=1e-6)
+
+
+def make_activation(kind: str) -> nn.Module:
+    return ACTIVATIONS[choose("activation", kind, ACTIVATIONS)]()
+
+
+class Mlp(nn.Module):
+    """The feed-forward part of a block, D → F → D: ``plain`` (paper), or ``gated`` by a second projection (Qwen2)."""
+
+    def __init__(self, width: int, hidden: int, kind: str, activation: str, dropout: float):
+        super().__init__()
+        choose("mlp", kind, MLPS)
+        self.gate = nn.Linear(width, hidden, bias=False) if kind == "gated" else None
+        self.up = nn.Linear(width, hidden, bias=kind == "plain")
+        self.down = nn.Linear(hidden, width, bias=kind == "plain")
+        self.activation = make_activation(activation)
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.gate is None:
+            hidden = self.activation(self.up(x))
+        else:
+            hidden = self.activation(self.gate(x)) * self.up(x)
+        return self.down(self.dropout(hidden))

@@ -1,0 +1,280 @@
+"""MELLE's network: text and the frames so far in, the next frames out (arXiv 2407.08551, §3.2).
+
+Shapes: B rows, S text tokens (<EOS> included), T frames, M mel bands, r frames a step, K = T / r steps, D width.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from melle.network import layout
+from melle.network.attention import KVCache, Rotation, rotation
+from melle.network.block import Block
+from melle.network.latent import LatentOutput, LatentSampler
+from melle.network.layers import choose, make_norm
+from melle.network.postnet import PostNet
+from melle.network.prenet import PreNet
+
+
+class MelleOutput(NamedTuple):
+    """What the losses need, in the network's own (normalised) mel scale."""
+
+    target: Tensor  # (B, T, M) y
+    mean: Tensor  # (B, T, M) μ
+    log_variance: Tensor  # (B, T, M) log σ²
+    frames: Tensor  # (B, T, M) y'
+    refined: Tensor  # (B, T, M) y'', which is y' where there is no post-net
+    stop: Tensor  # (B, K) logits
+    guide: list[Tensor]  # per guided layer (B, K, S): how head 0 of a step spreads over the text
+
+
+class DecodingState(NamedTuple):
+    """Everything a decoding loop carries from step to step."""
+
+    caches: list[KVCache]
+    prefix: Tensor  # (B,) filled slots of each row before the first new step
+    prefix_size: int  # slots that the longest row fills; new steps follow there
+    steps: Tensor  # (B,) number of mel steps in the prompt
+
+
+class Melle(nn.Module):
+    """The decoder-only Transformer of the paper. Knows tensors only: no files, no tokenizer, no trainer.
+
+    Args:
+        vocab_size: text ids, padding (0) and <EOS> (1) counted.
+        n_mels: mel bands M.
+        reduction_factor: frames r that one step reads and predicts (eq. 2).
+        width, layers, heads, ff_width, dropout: the Transformer's D, blocks, heads, inner width, dropout.
+        norm: "layer" or "rms".  activation: "relu", "silu" or "tanh".  mlp: "plain" or "gated".
+        position: "learned" (text and mel numbered apart), "rope" (rotary over the joined sequence) or "paced" (rotary,
+            where a token stands at the step at which it is due; see ``layout.paced_text_positions``).
+        max_text, max_steps: sizes of the learned position tables.
+        rope_base: base of the rotary frequencies.
+        text_attention: "causal" (paper) or "both_ways" (text tokens see all of the text).
+        guided_layers: blocks whose head 0 reports its attention, for the guided-attention loss.
+        prenet_*: the pre-net; its dropout also acts at inference.
+        frame_dropout: share of steps whose frames are hidden from the network in training (paper: 0).
+        latent_*: the sampler; ``latent_sampling=False`` is the paper's ablation.
+        postnet: "conv" or "none", with its sizes.
+        mel_mean, mel_std: log10-mel statistics; the network works on (mel - mean) / std. 0 and 1 leave it as it is.
+        pace: mean mel steps per text token, for position="paced".
+    """
+
+    def __init__(
+        self,
+        vocab_size: int,
+        n_mels: int = 80,
+        reduction_factor: int = 1,
+        width: int = 1024,
+        layers: int = 12,
+        heads: int = 16,
+        ff_width: int = 4096,
+        dropout: float = 0.1,
+        norm: str = "layer",
+        activation: str = "relu",
+        mlp: str = "plain",
+        position: str = "learned",
+        max_text: int = 1024,
+        max_steps: int = 4096,
+        rope_base: float = 10000.0,
+        text_attention: str = "causal",
+        guided_layers: list[int] | tuple[int, ...] = (),
+        prenet_hidden: int = 1024,
+        prenet_layers: int = 3,
+        prenet_activation: str = "relu",
+        prenet_dropout: float = 0.5,
+        frame_dropout: float = 0.0,
+        latent_hidden: int = 1024,
+        latent_layers: int = 3,
+        latent_activation: str = "relu",
+        latent_dropout: float = 0.5,
+        latent_bias: bool = False,
+        latent_sampling: bool = True,
+        postnet: str = "conv",
+        postnet_channels: int = 256,
+        postnet_layers: int = 5,
+        postnet_kernel: int = 5,
+        postnet_activation: str = "tanh",
+        postnet_dropout: float = 0.5,
+        mel_mean: float = 0.0,
+        mel_std: float = 1.0,
+        pace: float = 1.0,
+    ):
+        super().__init__()
+        if reduction_factor < 1:
+            raise ValueError(f"reduction_factor={reduction_factor} must be 1 or more")
+        if any(layer not in range(layers) for layer in guided_layers):
+            raise ValueError(f"guided_layers={list(guided_layers)}: blocks are numbered 0 to {layers - 1}")
+        self.position = choose("position", position, layout.POSITIONS)
+        self.text_attention = choose("text_attention", text_attention, ("causal", "both_ways"))
+        choose("postnet", postnet, ("conv", "none"))
+        self.n_mels, self.reduction_factor, self.rope_base, self.pace = n_mels, reduction_factor, rope_base, pace
+        self.mel_mean, self.mel_std = mel_mean, mel_std
+        self.head_width = width // heads
+        self.guided_layers = tuple(guided_layers)
+        self.frame_dropout = frame_dropout
+
+        self.text_embedding = nn.Embedding(vocab_size, width)
+        self.text_position = nn.Embedding(max_text, width) if position == "learned" else None
+        self.mel_position = nn.Embedding(max_steps, width) if position == "learned" else None
+        self.begin = nn.Parameter(torch.randn(width) * 0.02)
+        self.hidden_step = nn.Parameter(torch.randn(width) * 0.02) if frame_dropout > 0 else None
+        self.group = group = reduction_factor * n_mels  # values that one step reads and predicts
+        self.prenet = PreNet(group, prenet_hidden, width, prenet_layers, prenet_activation, prenet_dropout)
+        self.blocks = nn.ModuleList(
+            Block(width, heads, ff_width, dropout, norm, activation, mlp) for _ in range(layers)
+        )
+        self.norm = make_norm(norm, width)
+        self.stop = nn.Linear(width, 1)
+        self.latent = LatentSampler(
+            width, group, latent_hidden, latent_layers, latent_activation, latent_dropout, latent_bias, latent_sampling
+        )
+        self.postnet = (
+            PostNet(n_mels, postnet_channels, postnet_layers, postnet_kernel, postnet_activation, postnet_dropout)
+            if postnet == "conv"
+            else None
+        )
+        for embedding in (self.text_embedding, self.text_position, self.mel_position):
+            if embedding is not None:
+                nn.init.normal_(embedding.weight, std=0.02)
+
+    def normalise(self, mel: Tensor) -> Tensor:
+        """log10 mel to the network's scale."""
+        return (mel - self.mel_mean) / self.mel_std
+
+    def denormalise(self, frames: Tensor) -> Tensor:
+        """The network's scale to log10 mel."""
+        return frames * self.mel_std + self.mel_mean
+
+    def forward(
+        self,
+        text: Tensor,
+        text_lengths: Tensor,
+        text_segments: Tensor,
+        mel: Tensor,
+        mel_lengths: Tensor,
+        segment_steps: Tensor,
+    ) -> MelleOutput:
+        """The teacher-forced pass: every step is predicted from the true frames before it.
+
+        Args:
+            text (B, S), text_lengths (B,): token ids with <EOS>, padded.
+            text_segments (B, S): which utterance of the row each token belongs to, -1 in the padding.
+            mel (B, T, M), mel_lengths (B,): log10 mel; T a multiple of r, lengths in frames.
+            segment_steps (B, U): mel steps of each utterance of the row, 0 where a row has fewer.
+        """
+        rows, frames, _ = mel.shape
+        steps = frames // self.reduction_factor
+        target = self.normalise(mel)
+        read = self.prenet(target.view(rows, steps, self.group)[:, :-1])
+        if self.training and self.hidden_step is not None:
+            hide = torch.rand(rows, steps - 1, 1, device=mel.device) < self.frame_dropout
+            read = torch.where(hide, self.hidden_step.to(read.dtype), read)
+        x, rotary, mask = self._join(text, text_lengths, text_segments, read, segment_steps)
+        slots = layout.step_slots(text_lengths, steps)
+        guide = []
+        for number, block in enumerate(self.blocks):
+            x, weights = block(x, rotary, mask, guide=self.training and number in self.guided_layers)
+            if weights is not None:
+                own = slots[:, :, None].expand(-1, -1, weights.shape[2])
+                guide.append(weights.gather(1, own)[:, :, : text.shape[1]])
+        hidden = self.norm(x.gather(1, slots[:, :, None].expand(-1, -1, x.shape[2])))
+        latent = LatentOutput(*(part.reshape(rows, frames, self.n_mels) for part in self.latent(hidden)))
+        refined = self.refine(latent.frames, mel_lengths)
+        return MelleOutput(target, *latent, refined, self.stop(hidden)[..., 0].float(), guide)
+
+    def refine(self, frames: Tensor, lengths: Tensor) -> Tensor:
+        """y' to y'' (B, T, M), by the post-net where there is one."""
+        if self.postnet is None:
+            return frames
+        return self.postnet(frames, layout.lengths_to_mask(lengths, frames.shape[1])).float()
+
+    def start(
+        self,
+        text: Tensor,
+        text_lengths: Tensor,
+        text_segments: Tensor,
+        prompt: Tensor,
+        prompt_lengths: Tensor,
+        max_new_steps: int,
+        temperature: float = 1.0,
+    ) -> tuple[DecodingState, Tensor, Tensor]:
+        """Read text and prompt; returns the state, the first new frames y' (B, r, M) and their stop logits (B,).
+
+        ``prompt`` (B, T, M) log10 mel and ``prompt_lengths`` (B,), multiples of r, may be ragged; T may be 0. Rows with
+        a prompt have text segments 0 (prompt) and 1, rows without one segment 0 only.
+        """
+        rows, frames, _ = prompt.shape
+        if frames % self.reduction_factor or (prompt_lengths % self.reduction_factor).any():
+            raise ValueError(f"prompt lengths must be multiples of reduction_factor={self.reduction_factor}")
+        steps = prompt_lengths // self.reduction_factor
+        read = self.prenet(self.normalise(prompt).reshape(rows, frames // self.reduction_factor, self.group))
+        segment_steps = torch.stack((steps, torch.zeros_like(steps)), dim=1)
+        x, rotary, mask = self._join(text, text_lengths, text_segments, read, segment_steps)
+        prefix = text_lengths + 1 + steps
+        size = int(prefix.max())
+        x = x[:, :size]
+        rotary = None if rotary is None else (rotary[0][:, :, :size], rotary[1][:, :, :size])
+        mask = None if mask is None else mask[:, :, :size, :size]
+        caches = [
+            KVCache(rows, block.attention.heads, size + max_new_steps, self.head_width, x.device, x.dtype)
+            for block in self.blocks
+        ]
+        for block, cache in zip(self.blocks, caches):
+            x, _ = block(x, rotary, mask, cache)
+        last = x.gather(1, (prefix - 1)[:, None, None].expand(-1, 1, x.shape[2]))
+        state = DecodingState(caches, prefix, size, steps)
+        return state, *self._predict(last, temperature)
+
+    def step(self, state: DecodingState, frames: Tensor, temperature: float = 1.0) -> tuple[Tensor, Tensor]:
+        """Read the last frames (B, r, M) in the network's scale; returns the next ones and their stop logits (B,)."""
+        rows = len(frames)
+        done = state.caches[0].length - state.prefix_size
+        number = state.steps + 1 + done  # this step's index in the row, <BOS> being 0
+        x = self.prenet(frames.view(rows, 1, -1))
+        if self.mel_position is not None:
+            x = x + self.mel_position(number[:, None])
+        text_lengths = state.prefix - 1 - state.steps
+        at = number if self.position == "paced" else text_lengths + number
+        rotary = self._rotation(at[:, None])
+        slots = torch.arange(state.prefix_size + done + 1, device=frames.device)
+        mask = (slots < state.prefix[:, None]) | (slots >= state.prefix_size)
+        for block, cache in zip(self.blocks, state.caches):
+            x, _ = block(x, rotary, mask[:, None, None], cache)
+        return self._predict(x, temperature)
+
+    def _predict(self, x: Tensor, temperature: float) -> tuple[Tensor, Tensor]:
+        hidden = self.norm(x)
+        frames = self.latent(hidden, temperature).frames.reshape(len(x), self.reduction_factor, self.n_mels)
+        return frames, self.stop(hidden)[:, 0, 0].float()
+
+    def _join(
+        self, text: Tensor, text_lengths: Tensor, text_segments: Tensor, read: Tensor, segment_steps: Tensor
+    ) -> tuple[Tensor, Rotation | None, Tensor | None]:
+        """Embed and join text, <BOS> and the steps read so far (B, K, D): the blocks' input, rotation and mask."""
+        rows, steps = read.shape[0], read.shape[1] + 1
+        words = self.text_embedding(text)
+        read = torch.cat((self.begin.to(read.dtype).expand(rows, 1, -1), read), dim=1)
+        if self.text_position is not None and self.mel_position is not None:
+            for name, size, table in (("text", text.shape[1], self.text_position), ("mel", steps, self.mel_position)):
+                if size > table.num_embeddings:
+                    raise ValueError(f"{size} {name} positions, but the model has learned {table.num_embeddings}")
+            words = words + self.text_position.weight[: text.shape[1]]
+            read = read + self.mel_position.weight[:steps]
+        index = layout.join_index(text_lengths, text.shape[1], steps)
+        both = torch.cat((words, read.to(words.dtype)), dim=1)
+        x = both.gather(1, index[:, :, None].expand(-1, -1, both.shape[2]))
+        if self.position == "paced":
+            due = layout.paced_text_positions(text_segments, segment_steps.float(), self.pace)
+            count = torch.arange(steps, device=text.device, dtype=due.dtype).expand(rows, -1)
+            positions = torch.cat((due, count), dim=1).gather(1, index)
+        else:
+            positions = torch.arange(index.shape[1], device=text.device).expand(rows, -1)
+        mask = layout.joined_mask(text_lengths, index.shape[1]) if self.text_attention == "both_ways" else None
+        return x, self._rotation(positions), mask
+
+    def _rotation(self, positions: Tensor) -> Rotation | None:
+        return None if self.position == "learned" else rotation(positions, self.head_width, self.rope_base)

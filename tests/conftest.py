@@ -1,0 +1,69 @@
+"""What many tests need: a tiny network, tiny recordings, and one thread (many small operations run faster so)."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import pytest
+import torch
+
+from melle.audio import MelSpec, save_audio
+from melle.checkpoint import ModelDescription
+from melle.data.manifest import Utterance, write_manifest
+from melle.network import Melle
+from melle.text import SymbolTokenizer
+
+TINY = {
+    "n_mels": 80,
+    "reduction_factor": 4,
+    "width": 16,
+    "layers": 2,
+    "heads": 2,
+    "ff_width": 32,
+    "prenet_hidden": 16,
+    "latent_hidden": 16,
+    "postnet_channels": 8,
+}
+DIGITS = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"]
+
+
+@pytest.fixture(autouse=True)
+def _calm():
+    torch.set_num_threads(1)
+    torch.manual_seed(0)
+
+
+@pytest.fixture(scope="session")
+def tone_manifests(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with train.jsonl, validation.jsonl and test.jsonl: each word is a tone of its own, each voice an octave."""
+    folder = tmp_path_factory.mktemp("tones")
+    for split, voices in (("train", ("a", "b", "c")), ("validation", ("d",)), ("test", ("e", "f"))):
+        utterances = []
+        for voice in voices:
+            for number in range(6):
+                words = [DIGITS[(number * 3 + i) % 10] for i in range(1 + number % 3)]
+                octave = 1 + ord(voice) % 3
+                tones = [_tone(100 * octave * (1 + DIGITS.index(word) / 10), 0.2) for word in words]
+                path = folder / "audio" / f"{split}-{voice}-{number}.wav"
+                save_audio(path, torch.cat(tones), 16000)
+                utterances.append(Utterance(" ".join(words), path, path.stem, speaker=voice))
+        write_manifest(folder / f"{split}.jsonl", utterances)
+    return folder
+
+
+def _tone(frequency: float, seconds: float) -> torch.Tensor:
+    time = torch.arange(int(seconds * 16000)) / 16000
+    return 0.3 * torch.sin(2 * math.pi * frequency * time) * torch.hann_window(len(time))
+
+
+@pytest.fixture
+def tiny_checkpoint(tmp_path: Path) -> Path:
+    """An untrained model that knows the digits, in the form that training writes."""
+    tokenizer = SymbolTokenizer("words", DIGITS)
+    arguments = {**TINY, "vocab_size": tokenizer.vocab_size, "position": "paced", "pace": 3.0}
+    description = ModelDescription(arguments, MelSpec(), tokenizer, frames_per_token=12.0)
+    weights = {f"network.{name}": value for name, value in Melle(**arguments).state_dict().items()}
+    path = tmp_path / "tiny.ckpt"
+    torch.save({"state_dict": weights, "global_step": 7, "melle": description.as_dict()}, path)
+    return path

@@ -1,0 +1,179 @@
+"""The network as a whole: decoding equals the full pass, padding never leaks, nobody sees the future."""
+
+import pytest
+import torch
+
+from melle.data.batch import Row, collate
+from melle.network import Melle
+from melle.network.layout import paced_text_positions
+
+VARIANTS = {
+    "paper": {},
+    "rope": {"position": "rope", "norm": "rms", "mlp": "gated", "activation": "silu"},
+    "paced": {"position": "paced", "text_attention": "both_ways", "pace": 2.5},
+    "no postnet": {"postnet": "none", "position": "rope"},
+}
+
+
+def make(r: int = 2, **arguments) -> Melle:
+    """Small, in eval mode, and without chance: the pre-net's dropout is off and the latent takes its mean."""
+    torch.manual_seed(1)
+    network = Melle(
+        vocab_size=12,
+        n_mels=5,
+        reduction_factor=r,
+        width=16,
+        layers=2,
+        heads=2,
+        ff_width=32,
+        prenet_hidden=16,
+        latent_hidden=16,
+        postnet_channels=8,
+        **{"prenet_dropout": 0.0, "latent_sampling": False, **arguments},
+    )
+    for parameter in network.parameters():
+        torch.nn.init.normal_(parameter, std=0.3)  # the usual initial weights are too tame to show a leak
+    return network.eval()
+
+
+def make_rows(lengths=((3, 14, 2, 9), (5, 21, 1, 4), (1, 6, 4, 30))) -> list[Row]:
+    return [
+        Row(
+            [torch.randint(2, 12, (s,)).tolist() for s in row[::2]],
+            [torch.randn(t, 5) for t in row[1::2]],
+            ["a", "b"],
+        )
+        for row in lengths
+    ]
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+@pytest.mark.parametrize("r", [1, 2, 3])
+def test_ragged_batch_equals_batches_of_one(variant, r):
+    network = make(r, **VARIANTS[variant])
+    rows = make_rows()
+    together = network(**collate(rows, r).inputs())
+    for index, row in enumerate(rows):
+        batch = collate([row], r)
+        alone = network(**batch.inputs())
+        frames, steps = int(batch.mel_lengths), int(batch.segment_steps.sum())
+        for name in ("target", "mean", "log_variance", "frames", "refined"):
+            a, b = getattr(together, name)[index, :frames], getattr(alone, name)[0, :frames]
+            assert torch.allclose(a, b, atol=1e-5), name
+        assert torch.allclose(together.stop[index, :steps], alone.stop[0, :steps], atol=1e-5)
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_what_stands_in_padding_changes_nothing(variant):
+    network = make(**VARIANTS[variant])
+    batch = collate(make_rows(), 2)
+    before = network(**batch.inputs())
+    batch.text[batch.text_segments < 0] = 7
+    beyond = torch.arange(batch.mel.shape[1]) >= batch.mel_lengths[:, None]
+    # The last step of a row may be partly padding: its frames are read by no later step of that row.
+    batch.mel[beyond] = 99.0
+    after = network(**batch.inputs())
+    valid = ~beyond
+    for name in ("mean", "log_variance", "frames", "refined"):
+        assert torch.equal(getattr(before, name)[valid], getattr(after, name)[valid]), name
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_no_step_sees_its_own_frames_or_later_ones(variant):
+    network = make(**{**VARIANTS[variant], "postnet": "none"})
+    batch = collate(make_rows(((3, 12, 2, 8),)), 2)
+    batch.mel.requires_grad_()
+    output = network(**batch.inputs())
+    for step in range(10):
+        (gradient,) = torch.autograd.grad(output.mean[0, 2 * step : 2 * step + 2].sum(), batch.mel, retain_graph=True)
+        seen = gradient[0].abs().sum(dim=1) > 0
+        assert not seen[2 * step :].any()
+        assert seen[: 2 * step].all()
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+@pytest.mark.parametrize("r", [1, 2, 4])
+def test_cached_decoding_equals_the_full_pass(variant, r):
+    """Prompted rows of unequal length, decoded in one batch, give what the teacher-forced pass gives on the result."""
+    network = make(r, **VARIANTS[variant])
+    generator = torch.Generator().manual_seed(3)
+    lengths = ((3, 4 * r, 2), (5, 9 * r, 1), (1, 2 * r, 4))
+    rows = [Row([[5] * s, [6] * n], [torch.randn(t, 5, generator=generator)], ["a"]) for s, t, n in lengths]
+    prompts = [row.mels[0] for row in rows]
+    batch = collate([Row(row.tokens, [p, torch.zeros(r, 5)], ["a"]) for row, p in zip(rows, prompts)], r)
+    prompt = torch.nn.utils.rnn.pad_sequence(prompts, batch_first=True)
+    prompt_lengths = torch.tensor([len(p) for p in prompts])
+    with torch.no_grad():
+        state, frames, stop = network.start(
+            batch.text, batch.text_lengths, batch.text_segments, prompt, prompt_lengths, max_new_steps=6
+        )
+        made, stops = [frames], [stop]
+        for _ in range(5):
+            frames, stop = network.step(state, frames)
+            made.append(frames)
+            stops.append(stop)
+        new = torch.cat(made, dim=1)
+        full_rows = [
+            Row(row.tokens, [p, network.denormalise(new[i])], ["a"]) for i, (row, p) in enumerate(zip(rows, prompts))
+        ]
+        full = collate(full_rows, r)
+        output = network(**full.inputs())
+    for index, p in enumerate(prompts):
+        begin = len(p)
+        assert torch.allclose(output.frames[index, begin : begin + 6 * r], new[index], atol=1e-4)
+        expected = output.stop[index, begin // r : begin // r + 6]
+        assert torch.allclose(expected, torch.stack(stops, dim=1)[index], atol=1e-4)
+
+
+def test_decoding_without_a_prompt_equals_the_full_pass():
+    network = make(2, position="paced", pace=2.0)
+    row = Row([[3, 4, 5]], [torch.zeros(2, 5)], ["a"])
+    batch = collate([row], 2)
+    with torch.no_grad():
+        state, frames, _ = network.start(
+            batch.text,
+            batch.text_lengths,
+            batch.text_segments,
+            torch.zeros(1, 0, 5),
+            torch.zeros(1, dtype=torch.long),
+            4,
+        )
+        made = [frames]
+        for _ in range(3):
+            made.append(network.step(state, made[-1])[0])
+        new = torch.cat(made, dim=1)
+        output = network(**collate([Row(row.tokens, [new[0]], ["a"])], 2).inputs())
+    assert torch.allclose(output.frames, new, atol=1e-4)
+
+
+def test_paced_positions_by_hand():
+    # Row 0: 2 tokens over 6 steps, then 2 tokens, then 1 token and <EOS>; row 1: 1 utterance only.
+    segments = torch.tensor([[0, 0, 1, 1, 2, 2], [0, 0, 0, 0, -1, -1]])
+    steps = torch.tensor([[6.0, 10.0, 7.0], [9.0, 0.0, 0.0]])
+    positions = paced_text_positions(segments, steps, pace=2.0)
+    # Segment 1 goes at 6 steps / 2 tokens = 3; segment 2 at 16 / 4 = 4.
+    assert positions[0].tolist() == [1.0, 3.0, 6 + 1.5, 6 + 4.5, 16 + 2.0, 16 + 6.0]
+    assert positions[1, :4].tolist() == [1.0, 3.0, 5.0, 7.0]
+
+
+def test_prenet_dropout_is_on_at_inference():
+    network = make(prenet_dropout=0.5)
+    batch = collate(make_rows(), 2)
+    assert not torch.equal(network(**batch.inputs()).mean, network(**batch.inputs()).mean)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [
+        ({"heads": 3}, "heads=3"),
+        ({"r": 0}, "reduction_factor=0"),
+        ({"activation": "gelu"}, "activation='gelu'"),
+        ({"norm": "batch"}, "norm='batch'"),
+        ({"position": "alibi"}, "position='alibi'"),
+        ({"guided_layers": [2]}, "guided_layers"),
+        ({"prenet_layers": 0}, "prenet_layers=0"),
+    ],
+)
+def test_impossible_arguments_are_named(arguments, named):
+    with pytest.raises(ValueError, match=named):
+        make(**arguments)

@@ -1,0 +1,79 @@
+"""The mel against transformers' SpeechT5FeatureExtractor, which is the paper's feature; files in and out."""
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+from transformers import SpeechT5FeatureExtractor
+
+from melle.audio import LogMel, MelSpec, load_audio, save_audio
+from melle.errors import UserError
+
+
+def speech_like(samples: int) -> torch.Tensor:
+    time = torch.arange(samples) / 16000
+    voice = sum(torch.sin(2 * torch.pi * 120 * k * time) / k for k in range(1, 40))
+    return 0.1 * voice * (1 + torch.sin(2 * torch.pi * 4 * time)) + 0.001 * torch.randn(samples)
+
+
+@pytest.mark.parametrize(
+    "waveform",
+    [
+        speech_like(32000),
+        speech_like(16001),
+        speech_like(700),  # shorter than a window
+        speech_like(300),  # shorter than half a window: mirrored more than once
+        torch.zeros(8000),
+        (3 * speech_like(16000)).clamp(-1, 1),  # clipped
+    ],
+    ids=["two seconds", "odd length", "short", "very short", "silence", "clipped"],
+)
+def test_log_mel_is_speecht5s(waveform):
+    extractor = SpeechT5FeatureExtractor()
+    expected = extractor(audio_target=waveform.numpy(), sampling_rate=16000)["input_values"][0]
+    actual = LogMel()(waveform)
+    assert actual.shape == expected.shape
+    # The oracle reckons in float32 too: near the floor, where cancellation rules, magnitudes agree absolutely.
+    assert np.abs(10 ** actual.numpy() - 10**expected).max() < 1e-4
+    audible = expected > -4
+    assert not audible.any() or np.abs(actual.numpy() - expected)[audible].max() < 1e-3
+
+
+def test_floor_and_shape():
+    spec = MelSpec(floor=1e-5)
+    mel = LogMel(spec)(torch.zeros(1000))
+    assert mel.shape == (1 + 1000 // 256, 80)
+    assert torch.allclose(mel, torch.full_like(mel, -5.0))
+
+
+def test_audio_survives_a_round_trip(tmp_path):
+    waveform = speech_like(4000)
+    for name in ("a.wav", "a.flac"):
+        save_audio(tmp_path / name, waveform, 16000)
+        assert (load_audio(tmp_path / name, 16000) - waveform).abs().max() < 1e-4
+    assert not list(tmp_path.glob("*.partial"))
+
+
+def test_stereo_at_another_rate_becomes_mono_at_ours(tmp_path):
+    time = np.arange(44100) / 44100
+    left = np.sin(2 * np.pi * 440 * time)
+    soundfile.write(tmp_path / "s.wav", np.stack([left, left], axis=1), 44100)
+    waveform = load_audio(tmp_path / "s.wav", 16000)
+    assert waveform.shape == (16000,)
+    spectrum = torch.fft.rfft(waveform).abs()
+    assert spectrum.argmax() == 440
+
+
+@pytest.mark.parametrize("content", [None, b"", b"not sound at all"])
+def test_unreadable_audio_is_a_user_error(tmp_path, content):
+    path = tmp_path / "x.wav"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(UserError, match=r"x\.wav"):
+        load_audio(path, 16000)
+
+
+def test_unknown_format_writes_nothing(tmp_path):
+    with pytest.raises(UserError, match="ending|end the name"):
+        save_audio(tmp_path / "x.xyz", torch.zeros(10), 16000)
+    assert not list(tmp_path.iterdir())

@@ -1,0 +1,119 @@
+"""Each loss against a loop over rows, frames and bands written from the paper's equations."""
+
+import math
+
+import pytest
+import torch
+from torch.distributions import Normal, kl_divergence
+
+from melle.losses import MelleLoss, guide_loss
+from melle.network.melle import MelleOutput
+
+R, M = 2, 3
+STEPS = torch.tensor([[2, 3], [4, 0], [1, 2]])  # per utterance of each row
+LENGTHS = torch.tensor([10, 7, 5])  # frames; rows 1 and 2 end within a step
+SEGMENTS = torch.tensor([[0, 0, 1, 1, 1], [0, 0, 0, 0, -1], [0, 1, 1, -1, -1]])
+
+
+@pytest.fixture
+def output():
+    frames, steps = 10, 5
+    shape = (3, frames, M)
+    guide = [torch.rand(3, steps, 5).softmax(-1) for _ in range(2)]
+    return MelleOutput(*(torch.randn(shape) for _ in range(5)), torch.randn(3, steps), guide)
+
+
+def terms(output, step=100, **arguments):
+    loss = MelleLoss(**{"kl_warmup_steps": 0, "guide_weight": 0.3, **arguments})
+    return loss(output, LENGTHS, SEGMENTS, STEPS, R, step)
+
+
+def places():
+    return [(b, t) for b in range(3) for t in range(int(LENGTHS[b]))]
+
+
+def test_regression_equation_6(output):
+    total = 0.0
+    for b, t in places():
+        for m in range(M):
+            for guess in (output.frames, output.refined):
+                error = float(output.target[b, t, m] - guess[b, t, m])
+                total += abs(error) + error**2
+    assert terms(output).regression.item() == pytest.approx(total / (len(places()) * M), rel=1e-5)
+
+
+def test_kl_equation_7_against_torch_distributions(output):
+    total = 0.0
+    for b, t in places():
+        posterior = Normal(output.mean[b, t], (0.5 * output.log_variance[b, t]).exp())
+        total += kl_divergence(posterior, Normal(output.target[b, t], 1.0)).sum().item()
+    assert terms(output).kl.item() == pytest.approx(total / (len(places()) * M), rel=1e-5)
+
+
+def test_flux_equation_8_stays_within_an_utterance(output):
+    total, count = 0.0, 0
+    for b in range(3):
+        begin = 0
+        for number, steps in enumerate(STEPS[b].tolist()):
+            end = min(begin + steps * R, int(LENGTHS[b]))
+            for t in range(begin + 1, end):
+                total -= float((output.mean[b, t] - output.target[b, t - 1]).abs().sum())
+                count += 1
+            begin += steps * R
+    assert terms(output).flux.item() == pytest.approx(total / (count * M), rel=1e-5)
+
+
+@pytest.mark.parametrize("weight", [1.0, 10.0, 100.0])
+def test_stop_is_weighted_on_the_one_last_step(output, weight):
+    total, count = 0.0, 0
+    for b in range(3):
+        steps = int(STEPS[b].sum())
+        for k in range(steps):
+            p = 1 / (1 + math.exp(-float(output.stop[b, k])))
+            total -= weight * math.log(p) if k == steps - 1 else math.log(1 - p)
+            count += 1
+    assert terms(output, stop_positive_weight=weight).stop.item() == pytest.approx(total / count, rel=1e-4)
+
+
+def test_guide_is_the_mass_near_each_utterances_diagonal(output):
+    width, total, count = 0.7, 0.0, 0
+    weights = output.guide[0]
+    for b in range(3):
+        first_step = first_token = 0
+        for u in range(2):
+            steps, tokens = int(STEPS[b, u]), int((SEGMENTS[b] == u).sum())
+            for k in range(steps):
+                due = first_token + (k + 0.5) / steps * tokens
+                mass = sum(
+                    float(weights[b, first_step + k, j]) * math.exp(-0.5 * ((j + 0.5 - due) / width) ** 2)
+                    for j in range(first_token, first_token + tokens)
+                )
+                total -= math.log(mass)
+                count += 1
+            first_step, first_token = first_step + steps, first_token + tokens
+    assert guide_loss(weights, SEGMENTS, STEPS, width).item() == pytest.approx(total / count, rel=1e-4)
+
+
+def test_total_is_the_weighted_sum_with_warm_up_and_decay(output):
+    settings = {
+        "kl_weight": 0.1,
+        "kl_warmup_steps": 50,
+        "flux_weight": 0.5,
+        "stop_weight": 2.0,
+        "guide_weight": 0.4,
+        "guide_decay_steps": 100,
+    }
+    for step, kl, guide in ((0, 0.0, 0.4), (49, 0.0, 0.204), (50, 0.1, 0.2), (100, 0.1, 0.0), (1000, 0.1, 0.0)):
+        t = terms(output, step, **settings)
+        expected = t.regression + kl * t.kl + 0.5 * t.flux + 2.0 * t.stop + guide * t.guide
+        assert t.total.item() == pytest.approx(expected.item(), rel=1e-5)
+
+
+def test_padding_never_leaks(output):
+    before = terms(output)
+    valid = torch.arange(10) < LENGTHS[:, None]
+    for name in ("target", "mean", "log_variance", "frames", "refined"):
+        getattr(output, name)[~valid] = float("nan")
+    output.stop[torch.arange(5) >= STEPS.sum(1)[:, None]] = 1e9
+    after = terms(output)
+    assert all(torch.equal(a, b) for a, b in zip(before, after))

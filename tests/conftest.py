@@ -36,7 +36,7 @@ def _calm():
 
 @pytest.fixture(scope="session")
 def tone_manifests(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with train.jsonl, validation.jsonl and test.jsonl: each word is a tone of its own, each voice an octave."""
+    """A folder with train.jsonl, validation.jsonl and test.jsonl: each word a tone, each voice an octave."""
     folder = tmp_path_factory.mktemp("tones")
     for split, voices in (("train", ("a", "b", "c")), ("validation", ("d",)), ("test", ("e", "f"))):
         utterances = []

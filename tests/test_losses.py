@@ -54,7 +54,7 @@ def test_flux_equation_8_stays_within_an_utterance(output):
     total, count = 0.0, 0
     for b in range(3):
         begin = 0
-        for number, steps in enumerate(STEPS[b].tolist()):
+        for steps in STEPS[b].tolist():
             end = min(begin + steps * R, int(LENGTHS[b]))
             for t in range(begin + 1, end):
                 total -= float((output.mean[b, t] - output.target[b, t - 1]).abs().sum())

@@ -18,7 +18,7 @@ def test_decode_inverts_encode(text, unit):
 
 def test_unknown_symbols_are_named():
     tokenizer = SymbolTokenizer.fit("words", ["one two"])
-    with pytest.raises(UserError, match="hello.*it knows: one two"):
+    with pytest.raises(UserError, match=r"hello.*it knows: one two"):
         tokenizer.encode("one hello")
     with pytest.raises(UserError, match="empty"):
         tokenizer.encode("  ")

@@ -54,12 +54,25 @@ def synthesize(options: argparse.Namespace) -> None:
         raise UserError("--prompt and --prompt-text belong together: give the recording and what is said in it")
     if options.temperature < 0:
         raise UserError(f"--temperature {options.temperature}: give 0 or more")
+    device = find_device(options.device)
     model = load_model(options.checkpoint)
     settings = {"model": options.vocoder_model} if options.vocoder_model else {}
     vocoder = make_vocoder(options.vocoder, model.description.mel, **settings)
     prompt = Prompt(options.prompt, options.prompt_text) if options.prompt else None
-    synthesizer = Synthesizer(model, vocoder, options.device)
+    synthesizer = Synthesizer(model, vocoder, device)
     speech = synthesizer([options.text], [prompt], DecodingOptions(temperature=options.temperature), options.seed)[0]
     save_audio(options.output, speech.waveform, speech.sample_rate)
     ending = "" if speech.finish_reason == "stop" else "; cut off at the length guard, try another --seed"
     print(f"{options.output}: {speech.seconds:.2f} s{ending}")
+
+
+def find_device(name: str):
+    """The torch device of this name; a UserError where the machine has none such."""
+    import torch
+
+    try:
+        device = torch.device(name)
+        torch.zeros(1, device=device)
+    except (RuntimeError, AssertionError, NotImplementedError):
+        raise UserError(f"--device {name}: this machine has none such; try --device cpu") from None
+    return device

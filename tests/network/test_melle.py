@@ -19,17 +19,21 @@ def make(r: int = 2, **arguments) -> Melle:
     """Small, in eval mode, and without chance: the pre-net's dropout is off and the latent takes its mean."""
     torch.manual_seed(1)
     network = Melle(
-        vocab_size=12,
-        n_mels=5,
-        reduction_factor=r,
-        width=16,
-        layers=2,
-        heads=2,
-        ff_width=32,
-        prenet_hidden=16,
-        latent_hidden=16,
-        postnet_channels=8,
-        **{"prenet_dropout": 0.0, "latent_sampling": False, **arguments},
+        **{
+            "vocab_size": 12,
+            "n_mels": 5,
+            "reduction_factor": r,
+            "width": 16,
+            "layers": 2,
+            "heads": 2,
+            "ff_width": 32,
+            "prenet_hidden": 16,
+            "prenet_dropout": 0.0,
+            "latent_hidden": 16,
+            "latent_sampling": False,
+            "postnet_channels": 8,
+            **arguments,
+        }
     )
     for parameter in network.parameters():
         torch.nn.init.normal_(parameter, std=0.3)  # the usual initial weights are too tame to show a leak

@@ -47,7 +47,7 @@ class SelfAttention(nn.Module):
     """Multi-head attention, (B, L, D) → (B, L, D).
 
     ``mask`` (B, 1, queries, keys) is True where a query may look; None means causal. ``cache`` makes the call a step
-    of decoding: x holds the new positions only. With ``guide``, the weights of head 0, (B, queries, keys), come back too.
+    of decoding: x holds the new positions only. With ``guide``, head 0's weights, (B, queries, keys), come back too.
     """
 
     def __init__(self, width: int, heads: int, dropout: float):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import NamedTuple
 
 import torch
@@ -46,7 +47,7 @@ class LatentSampler(nn.Module):
         nn.init.zeros_(self.project.bias)
         sizes = [outputs] + [hidden] * (layers - 1) + [outputs]
         parts: list[nn.Module] = []
-        for index, (a, b) in enumerate(zip(sizes, sizes[1:])):
+        for index, (a, b) in enumerate(pairwise(sizes)):
             parts.append(nn.Linear(a, b, bias=bias))
             if index < layers - 1:
                 parts.append(make_activation(activation))

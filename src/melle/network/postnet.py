@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 from torch import Tensor, nn
 
 from melle.network.layers import make_activation
@@ -20,7 +22,7 @@ class PostNet(nn.Module):
             raise ValueError(f"postnet_layers={layers}, postnet_kernel={kernel}: two layers or more, an odd kernel")
         sizes = [n_mels] + [channels] * (layers - 1) + [n_mels]
         self.convolutions = nn.ModuleList(
-            nn.Conv1d(a, b, kernel, padding=kernel // 2, bias=False) for a, b in zip(sizes, sizes[1:])
+            nn.Conv1d(a, b, kernel, padding=kernel // 2, bias=False) for a, b in pairwise(sizes)
         )
         self.norms = nn.ModuleList(nn.BatchNorm1d(size) for size in sizes[1:])
         self.activation = make_activation(activation)

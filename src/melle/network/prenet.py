@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -20,7 +22,7 @@ class PreNet(nn.Module):
         if layers < 1:
             raise ValueError(f"prenet_layers={layers}: the pre-net needs at least one layer")
         sizes = [inputs] + [hidden] * (layers - 1) + [width]
-        self.layers = nn.ModuleList(nn.Linear(a, b) for a, b in zip(sizes, sizes[1:]))
+        self.layers = nn.ModuleList(nn.Linear(a, b) for a, b in pairwise(sizes))
         self.activation = make_activation(activation)
         self.dropout = dropout
 

@@ -1,0 +1,158 @@
+"""Speech from the espeak-ng synthesizer, through its C library as the wheel ``espeakng-loader`` carries it."""
+
+from __future__ import annotations
+
+import ctypes
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from melle.errors import UserError
+
+# Values of the C interface (espeak-ng/speak_lib.h).
+_AUDIO_OUTPUT_SYNCHRONOUS = 2
+_DONT_EXIT_ON_ERROR = 0x8000
+_POSITION_CHARACTER = 1
+_CHARS_UTF8 = 1
+_RATE, _VOLUME, _PITCH, _RANGE, _WORDGAP = 1, 2, 3, 4, 7
+
+_CALLBACK = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.POINTER(ctypes.c_short), ctypes.c_int, ctypes.c_void_p)
+
+
+@dataclass(frozen=True)
+class Voice:
+    """A speaker: an accent, a timbre and a manner of speaking."""
+
+    name: str  # our speaker id, also a folder's name
+    language: str  # espeak's language code, the accent: "en-us", "en-gb-scotland"
+    variant: str = ""  # the timbre: a file of espeak's voices/!v, "f2", "Andy"; "" is the language's own voice
+    pitch: int = 50  # 0 to 99
+    rate: int = 115  # words per minute
+    pitch_range: int = 50  # 0 (monotonous) to 99
+    word_gap: int = 10  # pause between words, in units of 10 ms
+
+
+class Espeak:
+    """Synthesizes text in memory. What it says depends on the text and the voice alone.
+
+    espeak-ng carries phases, flutter and echo from one utterance into the next in static variables that nothing in its
+    interface resets. So the library is loaded afresh for every utterance, which costs about 1 ms.
+    """
+
+    def __init__(self) -> None:
+        try:
+            import espeakng_loader
+        except ImportError:
+            raise UserError(
+                'espeak-ng is missing, which makes the demo corpus; run: python -m pip install -e ".[demo]"'
+            ) from None
+        self._library = espeakng_loader.get_library_path()
+        self._data = espeakng_loader.get_data_path()
+        library = self._open()
+        try:
+            self._identifiers = _list_languages(library)
+        finally:
+            _unload(library)
+
+    def synthesize(self, text: str, voice: Voice) -> np.ndarray:
+        """The waveform of ``text``: mono float32 in [-1, 1] at ``sample_rate``, (N samples)."""
+        name = self._voice_name(voice)
+        chunks: list[np.ndarray] = []
+
+        def collect(samples, count: int, _events) -> int:
+            if count > 0:
+                chunks.append(np.ctypeslib.as_array(samples, shape=(count,)).copy())
+            return 0  # go on
+
+        callback = _CALLBACK(collect)  # must outlive the library, which holds a pointer to it
+        library = self._open()
+        try:
+            library.espeak_SetSynthCallback(callback)
+            library.espeak_ng_SetRandSeed(ctypes.c_long(1))  # initialisation seeds its own generator by the clock,
+            if sys.platform != "win32":
+                library.srand(1)  # and the breath of some voices comes from C's
+            _check(library.espeak_SetVoiceByName(name.encode()), f"the voice {name}")
+            parameters = {
+                _RATE: voice.rate,
+                _VOLUME: 100,
+                _PITCH: voice.pitch,
+                _RANGE: voice.pitch_range,
+                _WORDGAP: voice.word_gap,
+            }
+            for parameter, value in parameters.items():
+                _check(library.espeak_SetParameter(parameter, value, 0), f"{voice}")
+            data = text.encode() + b"\0"
+            result = library.espeak_Synth(
+                data, ctypes.c_size_t(len(data)), 0, _POSITION_CHARACTER, 0, _CHARS_UTF8, None, None
+            )
+            _check(result, f"the text {text!r}")
+        finally:
+            _unload(library)
+        if not any(chunk.any() for chunk in chunks):
+            raise UserError(f"espeak-ng says nothing for the text {text!r}; give it words that can be spoken")
+        return np.concatenate(chunks).astype(np.float32) / 32768
+
+    def _open(self) -> ctypes.CDLL:
+        library = ctypes.CDLL(self._library)
+        rate = library.espeak_Initialize(_AUDIO_OUTPUT_SYNCHRONOUS, 0, self._data.encode(), _DONT_EXIT_ON_ERROR)
+        if rate <= 0:
+            _unload(library)
+            raise UserError(f"espeak-ng finds no data in {self._data}; reinstall espeakng-loader")
+        self.sample_rate: int = rate  # samples per second, 22050
+        return library
+
+    def _voice_name(self, voice: Voice) -> str:
+        """espeak's own name of the voice. It ignores an unknown variant without a word, so that is checked here."""
+        identifier = self._identifiers.get(voice.language)
+        if identifier is None:
+            known = ", ".join(sorted(self._identifiers))
+            raise UserError(f'espeak-ng has no language "{voice.language}"; choose one of {known}')
+        if not voice.variant:
+            return identifier
+        if not (Path(self._data) / "voices" / "!v" / voice.variant).is_file():
+            raise UserError(f'espeak-ng has no voice variant "{voice.variant}"; choose a file of its voices/!v folder')
+        return f"{identifier}+{voice.variant}"
+
+
+class _VoiceInfo(ctypes.Structure):
+    """espeak_VOICE of the C interface."""
+
+    _fields_ = (
+        ("name", ctypes.c_char_p),
+        ("languages", ctypes.c_void_p),  # a byte of priority, then the code
+        ("identifier", ctypes.c_char_p),
+        ("gender", ctypes.c_ubyte),
+        ("age", ctypes.c_ubyte),
+        ("variant", ctypes.c_ubyte),
+        ("reserved", ctypes.c_ubyte),
+        ("score", ctypes.c_int),
+        ("spare", ctypes.c_void_p),
+    )
+
+
+def _list_languages(library: ctypes.CDLL) -> dict[str, str]:
+    """Language codes with the names of the voices that speak them: {"en-gb": "gmw/en"}."""
+    library.espeak_ListVoices.restype = ctypes.POINTER(ctypes.POINTER(_VoiceInfo))
+    identifiers = {}
+    for entry in library.espeak_ListVoices(None):
+        if not entry:  # the list ends with a null pointer
+            break
+        info = entry.contents
+        identifiers[ctypes.string_at(info.languages + 1).decode()] = info.identifier.decode()
+    return identifiers
+
+
+def _check(status: int, what: str) -> None:
+    if status != 0:
+        raise UserError(f"espeak-ng refuses {what} (status {status}); give it another")
+
+
+def _unload(library: ctypes.CDLL) -> None:
+    """Take the library, with its static variables, out of the process."""
+    import _ctypes  # what ctypes itself loads with; the only way to unload
+
+    library.espeak_Terminate()
+    close = _ctypes.FreeLibrary if sys.platform == "win32" else _ctypes.dlclose
+    close(library._handle)

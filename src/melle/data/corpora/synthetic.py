@@ -1,0 +1,199 @@
+"""A corpus of synthetic speech from any list of texts and voices, the same to the byte wherever it is made.
+
+``make_corpus("data/mine", {"train": [Line("a-1", "good morning", voice)]})`` writes ``audio/<voice>/a-1.flac`` (16 kHz,
+mono, 16 bits) and ``train.jsonl`` into ``data/mine``. The folder appears whole or not at all.
+"""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import os
+import shutil
+import signal
+import zlib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from functools import cache
+from itertools import chain
+from pathlib import Path
+
+import numpy as np
+import soundfile
+import torch
+import torchaudio
+from tqdm import tqdm
+
+from melle.data.corpora.espeak import Espeak, Voice
+from melle.data.manifest import Utterance, write_manifest
+from melle.errors import UserError
+
+SAMPLE_RATE = 16000  # samples per second
+MARGIN = 0.05  # seconds of near-silence left before and after the speech
+SILENCE = -55.0  # dB, relative to the loudest 10 ms: below this nothing is said
+LEVEL = -24.0  # dB, root mean square of an utterance relative to full scale
+LEVEL_SPREAD = 1.0  # dB: a voice is louder or softer than LEVEL by up to this
+PEAK = 0.98  # no sample is larger
+DESCRIPTION = "corpus.json"  # what a corpus is made of; its presence marks the folder as ours
+
+
+@dataclass(frozen=True)
+class Line:
+    """An utterance to be spoken. ``id`` is unique in the corpus and becomes a file's name."""
+
+    id: str
+    text: str
+    voice: Voice
+
+
+def make_corpus(
+    folder: str | Path,
+    splits: Mapping[str, Sequence[Line]],
+    seed: int = 0,
+    workers: int | None = None,
+    description: Mapping | None = None,
+) -> Path:
+    """Speak the lines of every split, write the audio, a manifest per split and ``corpus.json``; return the folder.
+
+    ``workers`` processes share the work (None: one per core) and do not change the result. Python starts them by
+    importing the running script, which therefore needs ``if __name__ == "__main__":`` around its calls.
+    """
+    target = Path(folder).resolve()  # where a link leads
+    _check_lines(splits)
+    lines = list(chain.from_iterable(splits.values()))
+    check_replaceable(target)
+    partial = target.with_name(target.name + ".partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    try:
+        for name in {line.voice.name for line in lines}:
+            (partial / "audio" / name).mkdir(parents=True)
+        durations = dict(tqdm(_speak(lines, partial, seed, workers), total=len(lines), desc=f"Making {folder}"))
+        for split, members in splits.items():
+            write_manifest(partial / f"{split}.jsonl", (_utterance(line, partial, durations) for line in members))
+        text = json.dumps(dict(description or {}), indent=2, ensure_ascii=False)
+        (partial / DESCRIPTION).write_text(text + "\n", encoding="utf-8")
+        shutil.rmtree(target, ignore_errors=True)
+        os.replace(partial, target)
+    except BaseException:  # an interruption too
+        shutil.rmtree(partial, ignore_errors=True)
+        raise
+    return Path(folder)
+
+
+def check_replaceable(folder: Path) -> None:
+    """Refuse to replace what is not a corpus made here."""
+    if folder.exists() and not (folder / DESCRIPTION).is_file() and (not folder.is_dir() or any(folder.iterdir())):
+        raise UserError(f"{folder} exists and is not a corpus made by this generator; name another folder or remove it")
+
+
+def level(voice: Voice, seed: int) -> float:
+    """The voice's root mean square relative to full scale, in dB."""
+    generator = np.random.default_rng([seed, zlib.crc32(voice.name.encode())])
+    return LEVEL + LEVEL_SPREAD * generator.uniform(-1, 1)
+
+
+def finish(waveform: np.ndarray, sample_rate: int, decibels: float) -> np.ndarray:
+    """Resample to 16 kHz, trim to the speech and a margin, set the level. (N samples) to (N' samples), float32."""
+    speech = _trim(_resampler(sample_rate)(torch.from_numpy(waveform)).numpy())
+    gain = 10 ** (decibels / 20) / max(float(np.sqrt(np.mean(speech.astype(np.float64) ** 2))), 1e-8)
+    gain = min(gain, PEAK / max(float(np.abs(speech).max()), 1e-8))
+    return speech * np.float32(gain)
+
+
+@cache
+def _resampler(sample_rate: int) -> torchaudio.transforms.Resample:
+    return torchaudio.transforms.Resample(sample_rate, SAMPLE_RATE)  # computes its filters once
+
+
+def _trim(speech: np.ndarray) -> np.ndarray:
+    """Cut the silence at both ends, or fill it up, so that ``MARGIN`` of it is left at each."""
+    frame, margin = SAMPLE_RATE // 100, round(MARGIN * SAMPLE_RATE)
+    frames = speech[: len(speech) // frame * frame].reshape(-1, frame)
+    loudness = np.sqrt(np.mean(frames.astype(np.float64) ** 2, axis=1))
+    loud = np.flatnonzero(loudness > loudness.max(initial=0.0) * 10 ** (SILENCE / 20))
+    if len(loud) == 0:
+        return speech
+    padded = np.pad(speech, margin)
+    return padded[loud[0] * frame : (loud[-1] + 1) * frame + 2 * margin]
+
+
+def _speak(lines: list[Line], folder: Path, seed: int, workers: int | None) -> Iterator[tuple[str, float]]:
+    """Yield the id and duration (seconds) of every line, as its audio gets written, in order."""
+    Espeak()  # if it is missing, say so here: a worker that cannot start says little
+    workers = min(workers or _cores(), len(lines))
+    jobs = ((line, str(_audio_path(line, folder)), level(line.voice, seed)) for line in lines)
+    if workers <= 1:
+        yield from _speak_here(jobs)
+        return
+    pool = ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), _start_worker)
+    try:
+        yield from pool.map(_speak_line, jobs, chunksize=min(16, 1 + len(lines) // workers))
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _speak_here(jobs: Iterable[tuple[Line, str, float]]) -> Iterator[tuple[str, float]]:
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # as in the workers: the number of threads may show in the last bit
+    try:
+        _load()
+        yield from map(_speak_line, jobs)
+    finally:
+        torch.set_num_threads(threads)
+
+
+_espeak: Espeak | None = None  # one per process
+
+
+def _load() -> None:
+    global _espeak
+    _espeak = Espeak()
+
+
+def _start_worker() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent answers for all
+    torch.set_num_threads(1)
+    _load()
+
+
+def _speak_line(job: tuple[Line, str, float]) -> tuple[str, float]:
+    line, path, decibels = job
+    speech = finish(_espeak.synthesize(line.text, line.voice), _espeak.sample_rate, decibels)
+    soundfile.write(path, speech, SAMPLE_RATE, format="FLAC", subtype="PCM_16")
+    return line.id, len(speech) / SAMPLE_RATE
+
+
+def _audio_path(line: Line, folder: Path) -> Path:
+    return folder / "audio" / line.voice.name / f"{line.id}.flac"
+
+
+def _utterance(line: Line, folder: Path, durations: Mapping[str, float]) -> Utterance:
+    return Utterance(
+        transcription=line.text,
+        audio_path=_audio_path(line, folder),
+        id=line.id,
+        speaker=line.voice.name,
+        language=line.voice.language,
+        duration=durations[line.id],
+    )
+
+
+def _check_lines(splits: Mapping[str, Sequence[Line]]) -> None:
+    ids: set[str] = set()
+    for split, lines in splits.items():
+        if not lines:
+            raise UserError(f'"{split}" of the corpus has no line to speak; give it at least one text and voice')
+        for line in lines:
+            if line.id in ids:
+                raise UserError(f'two lines of the corpus have the id "{line.id}"; give each its own')
+            ids.add(line.id)
+            for name in (line.id, line.voice.name):
+                if not name or name.startswith(".") or Path(name).name != name:
+                    raise UserError(f'"{name}" cannot name a file; use letters, digits, "-" and "_" in ids and voices')
+    if not ids:
+        raise UserError("a corpus needs a split, such as train; give one with a line to speak")

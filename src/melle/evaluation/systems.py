@@ -1,0 +1,129 @@
+"""What is scored: the recordings, the recordings through mel and vocoder, and checkpoints speaking the same texts."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from glob import glob
+from pathlib import Path
+
+from torch import Tensor, nn
+from tqdm import tqdm
+
+from melle.audio import LogMel, MelSpec, load_audio
+from melle.checkpoint import load_model
+from melle.errors import UserError
+from melle.evaluation.protocol import Pair
+from melle.synthesis.decoding import DecodingOptions
+from melle.synthesis.synthesizer import Prompt, Synthesizer
+from melle.text import SymbolTokenizer
+
+RECORDINGS = "recordings"
+VOCODED = "recordings through mel and vocoder"
+
+
+@dataclass(frozen=True)
+class Spoken:
+    """What a system said for every pair: waveforms (N,) and, of a model, why each ended."""
+
+    system: str
+    sample_rate: int
+    waveforms: list[Tensor]
+    finish_reasons: list[str] | None = None
+    step: int | None = None  # optimiser steps trained
+    real_time_factor: float | None = None  # seconds of computing per second of speech
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A checkpoint that was looked into, without its weights."""
+
+    path: Path
+    step: int
+    mel: MelSpec
+    tokenizer: SymbolTokenizer
+
+    @property
+    def run(self) -> Path:
+        """The run's folder: runs/<name> for runs/<name>/checkpoints/x.ckpt."""
+        folder = self.path.parent
+        return folder.parent if folder.name == "checkpoints" else folder
+
+    @property
+    def name(self) -> str:
+        return f"{self.run.resolve().name}/{self.path.stem}"
+
+
+def find_checkpoints(where: str | Path | Sequence[str | Path] | None) -> list[Path]:
+    """Paths from a path, a pattern such as ``runs/*/checkpoints/*.ckpt``, or a list of them. None gives none."""
+    if where is None:
+        return []
+    paths = []
+    for item in [where] if isinstance(where, str | Path) else where:
+        found = [str(item)] if Path(item).is_file() else sorted(glob(str(item), recursive=True))
+        if not found:
+            raise UserError(f"{item}: no such checkpoint; train one with `python train.py` or give another path")
+        paths.extend(Path(path) for path in found)
+    return list(dict.fromkeys(paths))
+
+
+def read_checkpoints(paths: Sequence[Path], pairs: Sequence[Pair]) -> list[Checkpoint]:
+    """Look into every checkpoint, so that one that cannot be scored is known at once; ordered by run, then by steps."""
+    checkpoints = []
+    for path in paths:
+        model = load_model(path)
+        checkpoint = Checkpoint(path, model.step, model.description.mel, model.description.tokenizer)
+        for utterance in (utterance for pair in pairs for utterance in (pair.target, pair.prompt)):
+            try:
+                checkpoint.tokenizer.encode(utterance.transcription)
+            except UserError as error:
+                raise UserError(f"{path} cannot speak utterance {utterance.id}: {error}") from None
+        checkpoints.append(checkpoint)
+    return sorted(checkpoints, key=lambda checkpoint: (str(checkpoint.run), checkpoint.step, checkpoint.path.name))
+
+
+def record(pairs: Sequence[Pair], sample_rate: int) -> Spoken:
+    """The first ceiling: what the speakers said."""
+    return Spoken(RECORDINGS, sample_rate, [load_audio(pair.target.audio_path, sample_rate) for pair in pairs])
+
+
+def vocode(recordings: Spoken, spec: MelSpec, vocoder: nn.Module, device: str = "cpu") -> Spoken:
+    """The second ceiling: what is left of it in mel frames. No model on this mel and vocoder sounds better."""
+    log_mel, vocoder = LogMel(spec).to(device), vocoder.to(device)
+    waveforms = [
+        vocoder(log_mel(waveform.to(device))).cpu()
+        for waveform in tqdm(recordings.waveforms, desc=VOCODED, unit="utterance", leave=False)
+    ]
+    return Spoken(VOCODED, spec.sample_rate, waveforms)
+
+
+def speak(
+    checkpoint: Checkpoint,
+    pairs: Sequence[Pair],
+    vocoder: nn.Module,
+    options: DecodingOptions | None = None,
+    batch_size: int = 30,
+    seed: int = 0,
+    device: str = "cpu",
+) -> Spoken:
+    """A checkpoint speaks every target's text with the prompt's voice, ``batch_size`` utterances at a time."""
+    synthesizer = Synthesizer.from_checkpoint(checkpoint.path, vocoder, device)
+    speeches, seconds = [], 0.0
+    with tqdm(total=len(pairs), desc=f"{checkpoint.name}: speaking", unit="utterance", leave=False) as progress:
+        for start in range(0, len(pairs), batch_size):
+            batch = pairs[start : start + batch_size]
+            texts = [pair.target.transcription for pair in batch]
+            prompts = [Prompt(pair.prompt.audio_path, pair.prompt.transcription) for pair in batch]
+            begun = time.perf_counter()
+            speeches += synthesizer(texts, prompts, options, seed=seed + start)
+            seconds += time.perf_counter() - begun
+            progress.update(len(batch))
+    return Spoken(
+        system=checkpoint.name,
+        sample_rate=synthesizer.spec.sample_rate,
+        waveforms=[speech.waveform for speech in speeches],
+        finish_reasons=[speech.finish_reason for speech in speeches],
+        step=checkpoint.step,
+        real_time_factor=seconds / max(sum(speech.seconds for speech in speeches), 1e-9),
+    )

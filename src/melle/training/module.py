@@ -1,0 +1,127 @@
+"""The LightningModule around the network and its losses."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import lightning
+import torch
+from torch import Tensor, nn
+
+from melle.checkpoint import KEY, ModelDescription
+from melle.data.batch import Batch
+from melle.losses import LossTerms, MelleLoss
+from melle.network import Melle
+
+
+class MelleModule(lightning.LightningModule):
+    """Trains a network by the paper's losses.
+
+    Args:
+        network: the network that ``description`` describes.
+        loss: weighs the terms.
+        description: what a checkpoint must say to be usable alone.
+        optimizer: from the network to an optimiser.
+        schedule: factor of the learning rate by optimiser step.
+    """
+
+    def __init__(
+        self,
+        network: Melle,
+        loss: MelleLoss,
+        description: ModelDescription,
+        optimizer: Callable[[nn.Module], torch.optim.Optimizer],
+        schedule: Callable[[int], float],
+    ):
+        super().__init__()
+        self.network, self.loss = network, loss
+        self.description = description
+        self._optimizer, self._schedule = optimizer, schedule
+
+    def forward(self, batch: Batch) -> LossTerms:
+        output = self.network(**batch.inputs())
+        return self.loss(
+            output,
+            batch.mel_lengths,
+            batch.text_segments,
+            batch.segment_steps,
+            self.network.reduction_factor,
+            self.global_step,
+        )
+
+    def training_step(self, batch: Batch, _index: int) -> Tensor:
+        terms = self(batch)
+        self._log(terms, "train", batch, prog_bar=True)
+        return terms.total
+
+    def validation_step(self, batch: Batch, index: int) -> None:
+        # The pre-net's dropout and the latent are random here too: a fixed seed makes validations comparable.
+        with self._fixed_randomness(index):
+            terms = self(batch)
+        self._log(terms, "validation", batch, prog_bar=False)
+        swapped = swap_words(batch)
+        if swapped is not None:
+            with self._fixed_randomness(index):
+                other = self(swapped)
+            gap = other.regression - terms.regression
+            self.log(
+                "validation/text_gap", gap, batch_size=len(batch.ids), on_epoch=True, prog_bar=True, sync_dist=True
+            )
+
+    def configure_optimizers(self) -> dict[str, Any]:
+        optimizer = self._optimizer(self.network)
+        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, self._schedule)
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step", "name": "lr"}}
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        checkpoint[KEY] = self.description.as_dict()
+
+    def transfer_batch_to_device(self, batch: Batch, device: torch.device, _dataloader_idx: int) -> Batch:
+        return batch.to(device)
+
+    def _fixed_randomness(self, seed: int):
+        fork = torch.random.fork_rng(devices=[self.device] if self.device.type == "cuda" else [])
+        return _Seeded(fork, seed)
+
+    def _log(self, terms: LossTerms, stage: str, batch: Batch, prog_bar: bool) -> None:
+        shown = ("total", "regression", "kl", "flux", "stop")
+        for name, value in terms._asdict().items():
+            self.log(
+                f"{stage}/{name}",
+                value,
+                prog_bar=prog_bar and name in shown,
+                batch_size=len(batch.ids),
+                sync_dist=stage == "validation",
+            )
+
+
+class _Seeded:
+    """Inside, torch's generators run from a seed; outside they are as before."""
+
+    def __init__(self, fork, seed: int):
+        self.fork, self.seed = fork, seed
+
+    def __enter__(self) -> None:
+        self.fork.__enter__()
+        torch.manual_seed(self.seed)
+
+    def __exit__(self, *error) -> None:
+        self.fork.__exit__(*error)
+
+
+def swap_words(batch: Batch) -> Batch | None:
+    """The batch with each row's tokens replaced by the next row's, lengths kept; None for a batch of one row.
+
+    How much the loss rises by it (the "text gap") says how much the network listens to the text: 0 means that it
+    babbles on from the sound alone.
+    """
+    if len(batch.ids) < 2:
+        return None
+    text = batch.text.clone()
+    for row, length in enumerate(batch.text_lengths.tolist()):
+        donor = (row + 1) % len(text)
+        words = batch.text[donor, : int(batch.text_lengths[donor]) - 1]
+        repeated = words.repeat(-(-(length - 1) // len(words)))[: length - 1]
+        text[row, : length - 1] = repeated
+    return Batch(ids=batch.ids, **{**batch.inputs(), "text": text})

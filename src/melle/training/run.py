@@ -1,0 +1,117 @@
+"""From a configuration to a trained model: builds every part and hands them to Lightning."""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from pathlib import Path
+
+import lightning
+import torch
+from hydra.errors import InstantiationException
+from hydra.utils import instantiate
+from omegaconf import DictConfig, OmegaConf
+
+from melle.checkpoint import ModelDescription, load_model
+from melle.data.datamodule import MelleDataModule
+from melle.errors import UserError
+from melle.network import Melle
+from melle.training.module import MelleModule
+
+
+def train(cfg: DictConfig) -> dict[str, float]:
+    """Train by a composed configuration (``conf/train.yaml``). Returns the last logged value of every metric.
+
+    Raises UserError where the configuration or the data cannot be used.
+    """
+    _quieten()
+    lightning.seed_everything(cfg.seed, workers=True, verbose=False)
+    if cfg.threads:
+        torch.set_num_threads(cfg.threads)
+    checkpoint = find_resume(cfg.resume, Path(cfg.run_dir))
+    data: MelleDataModule = build(cfg.data)
+    data.prepare_data()
+    data.setup()
+    module = build_module(cfg, data)
+    if checkpoint is not None:
+        check_same_model(checkpoint, module)
+    trainer: lightning.Trainer = build(
+        cfg.trainer,
+        default_root_dir=cfg.run_dir,
+        callbacks=list(build(cfg.callbacks).values()),
+        logger=build(cfg.logger),
+    )
+    trainer.fit(module, data, ckpt_path=checkpoint)
+    if trainer.interrupted:
+        raise KeyboardInterrupt
+    return {name: float(value) for name, value in trainer.callback_metrics.items()}
+
+
+def build(cfg: DictConfig, **arguments):
+    """Hydra's ``instantiate``, with a mistake in the configuration told as such."""
+    try:
+        return instantiate(cfg, **arguments)
+    except InstantiationException as error:
+        cause = error.__cause__
+        if isinstance(cause, UserError):
+            raise cause from None
+        if isinstance(cause, ValueError):
+            raise UserError(str(cause)) from error
+        raise
+
+
+def build_module(cfg: DictConfig, data: MelleDataModule) -> MelleModule:
+    """The network of ``cfg.model`` for the data's vocabulary and statistics, with its losses and optimiser."""
+    statistics = data.statistics()
+    arguments = OmegaConf.to_container(cfg.model, resolve=True)
+    if arguments.pop("normalise_mel"):
+        arguments |= {"mel_mean": statistics.mel_mean, "mel_std": statistics.mel_std}
+    arguments |= {"vocab_size": data.tokenizer.vocab_size, "n_mels": data.mel.n_mels}
+    try:
+        arguments["pace"] = statistics.frames_per_token / max(cfg.model.reduction_factor, 1)
+        network = Melle(**arguments)
+    except ValueError as error:
+        raise UserError(f"model: {error}") from None
+    return MelleModule(
+        network=network,
+        loss=build(cfg.loss),
+        description=ModelDescription(arguments, data.mel, data.tokenizer, statistics.frames_per_token),
+        optimizer=build(cfg.optim.optimizer, _partial_=True),
+        schedule=build(cfg.optim.schedule),
+    )
+
+
+def find_resume(resume: str | bool, run: Path) -> Path | None:
+    """The checkpoint to go on from. ``false`` puts an earlier run of the same name aside, so that nothing is lost."""
+    last = run / "checkpoints" / "last.ckpt"
+    if resume == "auto":
+        return last if last.is_file() else None
+    if resume is False:
+        if last.is_file():
+            number = next(n for n in range(1, 10**6) if not (run / f"previous-{n}").exists())
+            (run / f"previous-{number}").mkdir()
+            for name in ("checkpoints", "tensorboard", "evaluation", "results.json"):
+                if (run / name).exists():
+                    (run / name).rename(run / f"previous-{number}" / name)
+        return None
+    if not isinstance(resume, str) or not Path(resume).is_file():
+        raise UserError(f"resume={resume}: choose auto, false or the path of a checkpoint")
+    return Path(resume)
+
+
+def check_same_model(checkpoint: Path, module: MelleModule) -> None:
+    """Raise UserError where the checkpoint holds another network than the one to be trained."""
+    ours, theirs = module.description.network, load_model(checkpoint).description.network
+    differing = sorted(name for name in {*ours, *theirs} if ours.get(name) != theirs.get(name))
+    if differing:
+        raise UserError(
+            f"{checkpoint} holds a model with other settings ({', '.join(differing)}); choose another name=… for this "
+            "run, or resume=false to put the earlier one aside and start anew"
+        )
+
+
+def _quieten() -> None:
+    """Keep what matters on the screen: advice about loaders and pytrees is not for the person who trains."""
+    logging.getLogger("lightning.pytorch.utilities.rank_zero").setLevel(logging.WARNING)
+    for message in (".*does not have many workers.*", ".*LeafSpec.*", ".*transfer_batch_to_device.*"):
+        warnings.filterwarnings("ignore", message=message)

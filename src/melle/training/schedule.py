@@ -1,0 +1,18 @@
+"""Learning-rate schedules, as factors of the peak rate over optimiser steps."""
+
+from __future__ import annotations
+
+
+class WarmupLinear:
+    """Linear warm-up to 1 over ``warmup_steps``, then linearly down to ``floor`` at ``total_steps`` (paper A.3)."""
+
+    def __init__(self, warmup_steps: int, total_steps: int, floor: float = 0.0):
+        if not 0 <= warmup_steps < total_steps:
+            raise ValueError(f"optim.schedule.warmup_steps={warmup_steps} must be below total_steps={total_steps}")
+        self.warmup_steps, self.total_steps, self.floor = warmup_steps, total_steps, floor
+
+    def __call__(self, step: int) -> float:
+        if step < self.warmup_steps:
+            return (step + 1) / self.warmup_steps
+        left = (self.total_steps - step) / (self.total_steps - self.warmup_steps)
+        return self.floor + (1 - self.floor) * max(0.0, left)

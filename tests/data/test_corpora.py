@@ -1,0 +1,202 @@
+"""Synthetic corpora: the same to the byte wherever they are made, held-out voices held out, whole or not at all."""
+
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from melle.data.corpora import digits, synthetic
+from melle.data.corpora.digits import DigitCorpus
+from melle.data.corpora.espeak import Espeak, Voice
+from melle.data.corpora.synthetic import Line, make_corpus
+from melle.data.manifest import read_manifest
+from melle.errors import UserError
+
+ANN = Voice("ann", "en-gb", "f2", pitch=60, rate=110)
+BOB = Voice("bob", "en-us", "klatt4", pitch=40)
+FILES = ("train.jsonl", "validation.jsonl", "test.jsonl")
+
+
+def tiny(folder: Path, **settings) -> DigitCorpus:
+    few = dict(hours=1e-4, train_voices=3, validation_voices=2, test_voices=2, held_out_utterances=2, workers=1)
+    return DigitCorpus(folder, **{**few, **settings})
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory) -> Path:
+    return tiny(tmp_path_factory.mktemp("corpora") / "demo").prepare()
+
+
+@pytest.fixture(scope="module")
+def espeak() -> Espeak:
+    return Espeak()
+
+
+# What is made
+
+
+def test_the_manifests_describe_the_audio(corpus):
+    for name in FILES:
+        utterances = read_manifest(corpus / name)
+        assert len(utterances) >= 2
+        for utterance in utterances:
+            audio = soundfile.info(utterance.audio_path)
+            assert (audio.samplerate, audio.channels, audio.subtype) == (16000, 1, "PCM_16")
+            assert utterance.duration == audio.frames / 16000
+            assert 1 <= len(utterance.transcription.split()) <= 5
+            assert set(utterance.transcription.split()) <= set(digits.DIGITS)
+            assert utterance.speaker and utterance.id and utterance.language.startswith("en-")
+
+
+def test_the_same_seed_makes_the_same_bytes_with_any_number_of_workers(corpus, tmp_path):
+    assert contents(tiny(tmp_path / "demo", workers=2).prepare()) == contents(corpus)
+
+
+def test_another_seed_makes_another_corpus(corpus, tmp_path):
+    other = tiny(str(tmp_path / "demo"), seed=1).prepare()
+    for name in FILES:
+        texts = [[u.transcription for u in read_manifest(folder / name)] for folder in (corpus, other)]
+        assert texts[0] != texts[1]
+
+
+def test_any_texts_can_be_spoken(tmp_path):
+    lines = [Line("one", "Good morning, Zoë.", ANN), Line("two", "It is 7 o'clock!", BOB)]
+    folder = make_corpus(tmp_path / "mine", {"train": lines}, workers=1)
+    utterances = read_manifest(folder / "train.jsonl")
+    assert [(u.id, u.transcription, u.speaker) for u in utterances] == [
+        ("one", "Good morning, Zoë.", "ann"),
+        ("two", "It is 7 o'clock!", "bob"),
+    ]
+    assert all(0.5 < u.duration < 3 for u in utterances)
+    assert utterances[0].audio_path == folder / "audio" / "ann" / "one.flac"
+
+
+def test_audio_has_a_fixed_margin_and_level():
+    time = np.arange(22050) / 22050
+    tone = (0.01 * np.sin(2 * np.pi * 200 * time)).astype(np.float32)
+    for before, after in ((0, 0), (9000, 30000)):
+        speech = synthetic.finish(np.pad(tone, (before, after)), 22050, decibels=-20.0)
+        assert len(speech) / 16000 == pytest.approx(1.1, abs=0.03)  # the second of speech and twice 50 ms
+        assert 20 * np.log10(np.sqrt(np.mean(speech**2))) == pytest.approx(-20, abs=0.1)
+    assert np.abs(synthetic.finish(tone, 22050, decibels=0.0)).max() <= 0.98  # not clipped
+
+
+# Voices
+
+
+def test_speech_depends_on_text_and_voice_alone(espeak):
+    voices = [
+        replace(ANN, variant=variant) for variant in ("f2", "grandma", "klatt4", "Reed", "")
+    ]  # breath, flutter, echo
+    first = [espeak.synthesize("four two", voice) for voice in voices]
+    for voice, speech in reversed(list(zip(voices, first))):
+        espeak.synthesize("seven nine nine", replace(ANN, variant="f4", pitch=90, rate=200, pitch_range=9, word_gap=1))
+        assert np.array_equal(espeak.synthesize("four two", voice), speech)
+    assert espeak.sample_rate == 22050 and first[0].dtype == np.float32 and np.abs(first[0]).max() <= 1
+
+
+@pytest.mark.parametrize(
+    "change",
+    [dict(language="en-us"), dict(variant="m3"), dict(pitch=20), dict(rate=180), dict(pitch_range=0), dict(word_gap=0)],
+)
+def test_every_trait_of_a_voice_is_heard(espeak, change):
+    assert not np.array_equal(espeak.synthesize("four two", ANN), espeak.synthesize("four two", replace(ANN, **change)))
+
+
+def test_held_out_voices_are_of_variants_never_heard_in_training():
+    voices = DigitCorpus().voices()
+    assert len(voices["train"]) >= 200 and len(voices["validation"]) == 10 and len(voices["test"]) == 12
+    names = [voice.name for split in voices.values() for voice in split]
+    assert len(set(names)) == len(names)
+    variants = {split: {voice.variant for voice in members} for split, members in voices.items()}
+    assert len(variants["train"]) == len({*digits.TRAIN_FEMALE, *digits.TRAIN_MALE})
+    assert variants["train"].isdisjoint(variants["validation"] | variants["test"])
+    assert variants["validation"].isdisjoint(variants["test"])
+    sounds = [replace(voice, name="") for voice in voices["train"]]
+    assert len(set(sounds)) == len(sounds)
+
+
+def test_espeak_has_every_voice(espeak):
+    for split in DigitCorpus().voices().values():
+        for voice in split:
+            assert espeak._voice_name(voice)
+
+
+def test_voices_that_do_not_exist_are_errors(espeak):
+    with pytest.raises(UserError, match="no voice variant"):
+        espeak.synthesize("one", replace(ANN, variant="nobody"))
+    with pytest.raises(UserError, match="no language"):
+        espeak.synthesize("one", replace(ANN, language="xx"))
+    with pytest.raises(UserError, match="says nothing"):
+        espeak.synthesize("", ANN)
+
+
+# Whole or not at all
+
+
+def test_the_same_settings_leave_the_corpus_alone(tmp_path):
+    corpus = tiny(tmp_path / "demo")
+    corpus.prepare()
+    times = {path: path.stat().st_mtime_ns for path in (tmp_path / "demo").rglob("*")}
+    assert tiny(tmp_path / "demo", workers=2).prepare() == tmp_path / "demo"
+    assert {path: path.stat().st_mtime_ns for path in (tmp_path / "demo").rglob("*")} == times
+
+
+def test_other_settings_make_the_corpus_again(tmp_path):
+    folder = tiny(tmp_path / "demo").prepare()
+    (tmp_path / "demo.partial").mkdir()  # left by a machine that stopped
+    (tmp_path / "demo.partial" / "stale").touch()
+    tiny(folder, held_out_utterances=1).prepare()
+    assert len(read_manifest(folder / "test.jsonl")) == 2
+    assert not (folder / "stale").exists() and not (tmp_path / "demo.partial").exists()
+    assert len(list((folder / "audio").rglob("*.flac"))) == sum(len(read_manifest(folder / name)) for name in FILES)
+
+
+@pytest.mark.parametrize("error", [OSError("disk full"), KeyboardInterrupt()])
+def test_a_failure_in_the_middle_leaves_nothing(tmp_path, monkeypatch, error):
+    written = []
+
+    def write(path, *args, **kwargs):
+        written.append(path)
+        Path(path).touch()
+        if len(written) == 4:
+            raise error
+
+    monkeypatch.setattr(synthetic.soundfile, "write", write)
+    with pytest.raises(type(error)):
+        tiny(tmp_path / "demo").prepare()
+    assert len(written) == 4 and list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_of_something_else_is_not_replaced(tmp_path):
+    (tmp_path / "thesis.tex").touch()
+    with pytest.raises(UserError, match="not a corpus"):
+        tiny(tmp_path).prepare()
+    assert (tmp_path / "thesis.tex").exists()
+
+
+@pytest.mark.parametrize("lines", [[], [Line("a", "one", ANN), Line("a", "two", ANN)], [Line("../a", "one", ANN)]])
+def test_lines_that_cannot_be_files_are_errors(tmp_path, lines):
+    with pytest.raises(UserError):
+        make_corpus(tmp_path / "mine", {"train": lines}, workers=1)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_missing_espeak_says_what_to_install(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "espeakng_loader", None)
+    for workers in (1, 2):
+        with pytest.raises(UserError, match=r'pip install -e "\.\[demo\]"'):
+            tiny(tmp_path / "demo", workers=workers).prepare()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_settings_without_sense_are_errors():
+    with pytest.raises(UserError, match="hours"):
+        DigitCorpus(hours=0)

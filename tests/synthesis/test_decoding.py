@@ -1,0 +1,96 @@
+"""Stopping, guards and the public interface."""
+
+import pytest
+import torch
+
+from melle.audio import MelSpec, load_audio, save_audio
+from melle.errors import UserError
+from melle.synthesis.decoding import DecodingOptions
+from melle.synthesis.synthesizer import Prompt, Synthesizer
+from melle.synthesis.vocoder import GriffinLim, make_vocoder
+
+PROMPT = Prompt(0.1 * torch.sin(torch.arange(16000) / 10), "one two")
+
+
+@pytest.fixture
+def tts(tiny_checkpoint) -> Synthesizer:
+    return Synthesizer.from_checkpoint(tiny_checkpoint)
+
+
+def bias_stop(tts: Synthesizer, value: float) -> None:
+    torch.nn.init.zeros_(tts.network.stop.weight)
+    torch.nn.init.constant_(tts.network.stop.bias, value)
+
+
+def test_an_eager_stop_waits_for_the_minimum_and_a_missing_one_is_cut(tts):
+    # Expected: 2 words × 12 frames = 24 frames, 6 steps.
+    bias_stop(tts, 50.0)
+    eager = tts(["one two"], options=DecodingOptions(min_length=0.5))[0]
+    assert (len(eager.mel), eager.finish_reason) == (3 * 4, "stop")
+    bias_stop(tts, -50.0)
+    endless = tts(["one two"], options=DecodingOptions(max_length=2.0))[0]
+    assert (len(endless.mel), endless.finish_reason) == (12 * 4, "length")
+    assert endless.stop.shape == (12,)
+
+
+def test_length_is_judged_by_the_prompts_pace(tts):
+    bias_stop(tts, -50.0)
+    # 1 s is 63 frames, 15 whole steps for 2 words; 4 words are due after 30 steps.
+    speech = tts(["one two three four"], [PROMPT], DecodingOptions(max_length=1.5))[0]
+    assert len(speech.mel) == 45 * 4
+
+
+def test_rows_of_a_batch_end_apart_and_seeds_repeat(tts):
+    bias_stop(tts, -50.0)
+    texts, prompts = ["one", "one two three"], [None, PROMPT]
+    a, b = tts(texts, prompts, seed=3), tts(texts, prompts, seed=3)
+    assert len(a[0].mel) < len(a[1].mel)
+    for one, two in zip(a, b):
+        assert torch.equal(one.waveform, two.waveform)
+    assert not torch.equal(tts(texts, prompts, seed=4)[1].mel, a[1].mel)
+
+
+def test_bad_requests_say_what_to_do(tts):
+    with pytest.raises(UserError, match="never learned: 'hello'"):
+        tts(["hello"])
+    with pytest.raises(UserError, match="needs its transcript"):
+        tts(["one"], [Prompt("x.wav", " ")])
+    with pytest.raises(UserError, match="shorter than one step"):
+        tts(["one"], [Prompt(torch.zeros(300), "one")])
+    with pytest.raises(UserError, match="no such file"):
+        tts(["one"], [Prompt("nowhere.wav", "one")])
+    with pytest.raises(ValueError, match="2 texts, but 1 prompts"):
+        tts(["one", "two"], [None])
+
+
+def test_griffin_lim_gives_back_a_sound_with_the_same_mel(tts):
+    time = torch.arange(16000) / 16000
+    waveform = 0.2 * torch.sin(2 * torch.pi * (300 + 200 * time) * time)
+    mel = tts.log_mel(waveform)
+    again = tts.log_mel(GriffinLim(MelSpec())(mel))
+    loud = mel > -1.5
+    assert (again[: len(mel)] - mel)[loud].abs().mean() < 0.15
+    assert torch.equal(GriffinLim(MelSpec())(mel), GriffinLim(MelSpec())(mel))
+
+
+def test_hifigan_is_the_papers_vocoder_by_folder(tmp_path):
+    from transformers import SpeechT5HifiGan, SpeechT5HifiGanConfig
+
+    config = SpeechT5HifiGanConfig(upsample_initial_channel=32, resblock_kernel_sizes=[3], resblock_dilation_sizes=[[1]])
+    SpeechT5HifiGan(config).save_pretrained(tmp_path / "gan")
+    vocoder = make_vocoder("hifigan", MelSpec(), model=str(tmp_path / "gan"))
+    assert vocoder(torch.randn(10, 80)).shape == (10 * 256,)
+    with pytest.raises(UserError, match="paper's mel only"):
+        make_vocoder("hifigan", MelSpec(hop_length=200), model=str(tmp_path / "gan"))
+    with pytest.raises(UserError, match="give a local folder"):
+        make_vocoder("hifigan", MelSpec(), model=str(tmp_path / "none"))
+    with pytest.raises(UserError, match="choose one of griffin_lim, hifigan"):
+        make_vocoder("world", MelSpec())
+
+
+def test_samples_match_a_file(tts, tmp_path):
+    bias_stop(tts, -50.0)
+    save_audio(tmp_path / "p.wav", PROMPT.audio, 16000)
+    from_file = tts(["one"], [Prompt(tmp_path / "p.wav", PROMPT.text)])[0]
+    from_samples = tts(["one"], [Prompt(load_audio(tmp_path / "p.wav", 16000), PROMPT.text)])[0]
+    assert torch.equal(from_file.mel, from_samples.mel)

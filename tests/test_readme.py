@@ -1,0 +1,50 @@
+"""Every command that the README shows parses, and names only what exists."""
+
+import re
+import shlex
+from importlib.metadata import metadata
+from pathlib import Path
+
+import pytest
+from hydra import compose, initialize_config_dir
+
+from melle.cli import _parser
+
+ROOT = Path(__file__).parents[1]
+
+
+def commands() -> list[list[str]]:
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    found = []
+    for block in re.findall(r"```(?:bash|sh)\n(.*?)```", text, flags=re.DOTALL):
+        for line in block.replace("\\\n", " ").splitlines():
+            words = shlex.split(line, comments=True)
+            while words:  # parts joined by &&
+                end = words.index("&&") if "&&" in words else len(words)
+                found.append(words[:end])
+                words = words[end + 1 :]
+    return found
+
+
+@pytest.mark.parametrize("command", commands(), ids=" ".join)
+def test_command_parses(command):
+    if command[:3] == ["python", "-m", "melle"]:
+        _parser().parse_args(command[3:])
+    elif command[0] == "python" and command[1] in ("train.py", "evaluate.py"):
+        overrides = [word for word in command[2:] if not word.startswith("-")]
+        with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
+            compose(command[1].removesuffix(".py"), overrides, return_hydra_config=True)
+    elif "install" in command:
+        known = metadata("melle-lightning").get_all("Provides-Extra")
+        for extras in re.findall(r"\.\[([\w,]+)\]", " ".join(command)):
+            assert set(extras.split(",")) <= set(known)
+    else:
+        assert command[0] in ("git", "cd", "tensorboard", "uv", "python", "ruff")
+
+
+def test_the_readme_shows_the_commands_that_matter():
+    shown = {" ".join(command) for command in commands()}
+    assert 'python -m pip install -e .[demo]' in shown
+    assert "python train.py" in shown
+    assert any(line.startswith("python evaluate.py") for line in shown)
+    assert "python -m pytest" in shown

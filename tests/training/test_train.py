@@ -1,0 +1,127 @@
+"""Training as a user runs it, at tiny size: it learns, it resumes, its checkpoints speak."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from hydra import compose, initialize_config_dir
+from omegaconf import DictConfig
+
+from melle.checkpoint import load_model
+from melle.errors import UserError
+from melle.synthesis.synthesizer import Prompt, Synthesizer
+from melle.training.run import find_resume, train
+
+CONF = str(Path(__file__).parents[2] / "conf")
+SMALL = [
+    "name=test",
+    "data.corpus=null",
+    "data.batch_frames=600",
+    "model.width=32",
+    "model.layers=2",
+    "model.heads=2",
+    "model.guided_layers=[1]",
+    "model.ff_width=64",
+    "model.prenet_hidden=32",
+    "model.latent_hidden=32",
+    "model.postnet_channels=8",
+    "optim.schedule.warmup_steps=5",
+    "trainer.accelerator=cpu",
+    "callbacks.speech.count=1",
+    "+trainer.enable_progress_bar=false",
+    "+trainer.enable_model_summary=false",
+]
+
+
+def configure(tmp_path: Path, tones: Path, steps: int, *overrides: str) -> DictConfig:
+    splits = [f"data.{split}={tones / f'{split}.jsonl'}" for split in ("train", "validation", "test")]
+    lengths = [f"trainer.max_steps={steps}", f"trainer.val_check_interval={max(1, steps // 2)}"]
+    with initialize_config_dir(CONF, version_base="1.3"):
+        return compose("train", [*SMALL, *splits, *lengths, f"run_dir={tmp_path / 'run'}", *overrides])
+
+
+@pytest.mark.parametrize("optim", ["muon", "adamw"])
+def test_training_lowers_the_loss_and_the_checkpoint_speaks(tmp_path, tone_manifests, optim):
+    first = train(configure(tmp_path / "short", tone_manifests, 2, f"optim={optim}", "optim.schedule.warmup_steps=1"))
+    last = train(configure(tmp_path, tone_manifests, 60, f"optim={optim}", "optim.optimizer.lr=3e-3"))
+    assert last["validation/regression"] < 0.5 * first["validation/regression"]
+    assert {"train/kl", "train/flux", "train/stop", "train/guide", "validation/text_gap"} <= last.keys()
+
+    checkpoint = tmp_path / "run/checkpoints/last.ckpt"
+    assert load_model(checkpoint).step == 60
+    tts = Synthesizer.from_checkpoint(checkpoint)
+    speech = tts(["one two"], [Prompt(tone_manifests / "audio/test-e-0.wav", "zero")])[0]
+    assert len(speech.waveform) > 0 and torch.isfinite(speech.waveform).all()
+    assert list((tmp_path / "run/tensorboard").glob("events*"))
+
+
+def test_resume_goes_on_where_it_stopped(tmp_path, tone_manifests):
+    train(configure(tmp_path, tone_manifests, 6))
+    path = tmp_path / "run/checkpoints/last.ckpt"
+    before = torch.load(path, weights_only=True)
+    train(configure(tmp_path, tone_manifests, 12))
+    after = torch.load(path, weights_only=True)
+    assert (before["global_step"], after["global_step"]) == (6, 12)
+    adamw = [c["optimizer_states"][0]["adamw"]["state"][0]["step"].item() for c in (before, after)]
+    assert adamw == [6, 12]
+    # The averaged weights are what a checkpoint offers; the current ones are kept beside them for going on.
+    name = "network.stop.weight"
+    assert not torch.equal(after["state_dict"][name], after["current_model_state"][name])
+    # A finished run is left as it is.
+    train(configure(tmp_path, tone_manifests, 12))
+    assert torch.load(path, weights_only=True)["global_step"] == 12
+
+
+def test_another_model_does_not_touch_an_earlier_run(tmp_path, tone_manifests):
+    train(configure(tmp_path, tone_manifests, 2, "optim.schedule.warmup_steps=1"))
+    with pytest.raises(UserError, match=r"other settings \(ff_width\); choose another name"):
+        train(configure(tmp_path, tone_manifests, 4, "model.ff_width=32"))
+    assert load_model(tmp_path / "run/checkpoints/last.ckpt").step == 2
+
+
+def test_starting_anew_puts_the_earlier_run_aside(tmp_path):
+    run = tmp_path / "run"
+    (run / "checkpoints").mkdir(parents=True)
+    (run / "checkpoints/last.ckpt").write_text("precious")
+    assert find_resume("auto", run) == run / "checkpoints/last.ckpt"
+    assert find_resume(False, run) is None
+    assert (run / "previous-1/checkpoints/last.ckpt").read_text() == "precious"
+    assert find_resume("auto", run) is None
+    with pytest.raises(UserError, match="choose auto, false or the path"):
+        find_resume("nowhere.ckpt", run)
+
+
+@pytest.mark.parametrize(
+    ("override", "says"),
+    [
+        ("model.heads=5", "heads=5"),
+        ("model.reduction_factor=0", "reduction_factor=0"),
+        ("model.activation=gelu", "activation='gelu'"),
+        ("optim.schedule.warmup_steps=9", "warmup_steps=9"),
+        ("data.tokenizer_unit=bytes", "characters or words"),
+    ],
+)
+def test_impossible_settings_are_named(tmp_path, tone_manifests, override, says):
+    with pytest.raises(UserError, match=says):
+        train(configure(tmp_path, tone_manifests, 2, "optim.schedule.warmup_steps=1", override))
+    assert not (tmp_path / "run/checkpoints").exists()
+
+
+@pytest.mark.parametrize("model", ["melle", "melle_rope", "quickstart"])
+def test_presets_compose_and_paper_presets_carry_no_tricks(model):
+    with initialize_config_dir(CONF, version_base="1.3"):
+        cfg = compose("train", [f"model={model}", "name=x"])
+    tricks = cfg.model.guided_layers or cfg.model.normalise_mel or cfg.model.text_attention != "causal"
+    tricks = tricks or "muon" in cfg.optim.optimizer._target_ or cfg.loss.guide_weight
+    assert bool(tricks) == (model == "quickstart")
+    assert cfg.trainer.max_steps == (400000 if model != "quickstart" else cfg.trainer.max_steps)
+
+
+def test_missing_audio_and_unknown_words_are_told_before_training(tmp_path, tone_manifests):
+    broken = tmp_path / "broken.jsonl"
+    broken.write_text('{"transcription": "one", "audio_path": "gone.wav"}\n')
+    with pytest.raises(UserError, match=r"gone\.wav: no such file"):
+        train(configure(tmp_path, tone_manifests, 2, f"data.train={broken}"))
+    broken.write_text(f'{{"transcription": "hello", "audio_path": "{tone_manifests / "audio/test-e-0.wav"}"}}\n')
+    with pytest.raises(UserError, match="never learned: 'hello'"):
+        train(configure(tmp_path, tone_manifests, 2, f"data.validation={broken}"))

@@ -1,0 +1,66 @@
+"""Train a model: ``python train.py`` for the quickstart, ``python train.py model=melle data=jsonl …`` for your own."""
+
+from __future__ import annotations
+
+import sys
+import time
+from pathlib import Path
+
+import hydra
+from omegaconf import DictConfig
+
+from melle.data.manifest import read_manifest
+from melle.errors import UserError
+from melle.evaluation.protocol import cross_sentence_pairs
+from melle.evaluation.run import or_left_out, score
+from melle.evaluation.scores import format_table
+from melle.evaluation.systems import read_checkpoints
+from melle.training.run import build, train
+
+
+def report(cfg: DictConfig) -> None:
+    """Let the trained model speak held-out texts, score it, and say where the speech is and how to hear more."""
+    run = Path(cfg.run_dir)
+    checkpoint = run / "checkpoints" / "last.ckpt"
+    if cfg.data.test is None or not checkpoint.is_file() or not cfg.report.utterances:
+        return
+    pairs = cross_sentence_pairs(read_manifest(cfg.data.test), cfg.report.utterances)
+    scores = score(
+        read_checkpoints([checkpoint], pairs),
+        pairs,
+        run / "report",
+        asr=or_left_out("Word error rate", lambda: build(cfg.asr) if cfg.get("asr") else None),
+        speaker=or_left_out("Speaker similarity", lambda: build(cfg.speaker) if cfg.get("speaker") else None),
+        save_audio_of=len(pairs),
+    )
+    prompt = pairs[0].prompt
+    print(f"\n{format_table(scores)}\n")
+    print(f"Speech in voices never heard in training: {run / 'report' / 'evaluation'}")
+    print("To hear more:")
+    print(
+        f'  python -m melle synthesize --checkpoint {checkpoint} --text "{pairs[0].target.transcription}" '
+        f'--prompt {prompt.audio_path} --prompt-text "{prompt.transcription}" -o speech.wav'
+    )
+    print(f"To score all of it:\n  python evaluate.py checkpoint={checkpoint} test={cfg.data.test}")
+    print(f"To see the curves, and to hear how it learned:\n  tensorboard --logdir {run.parent}")
+
+
+@hydra.main(config_path="conf", config_name="train", version_base="1.3")
+def main(cfg: DictConfig) -> float | None:
+    begun = time.monotonic()
+    try:
+        metrics = train(cfg)
+        minutes = (time.monotonic() - begun) / 60
+        print(f"\nTrained for {minutes:.1f} minutes: {cfg.run_dir}")
+        report(cfg)
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        print(f"\nStopped. The same command goes on from the last checkpoint in {cfg.run_dir}.", file=sys.stderr)
+        sys.exit(130)
+    return metrics.get("validation/regression")
+
+
+if __name__ == "__main__":
+    main()

@@ -50,7 +50,7 @@ def test_training_lowers_the_loss_and_the_checkpoint_speaks(tmp_path, tone_manif
     checkpoint = tmp_path / "run/checkpoints/last.ckpt"
     assert load_model(checkpoint).step == 60
     tts = Synthesizer.from_checkpoint(checkpoint)
-    speech = tts(["one two"], [Prompt(tone_manifests / "audio/test-e-0.wav", "zero")])[0]
+    speech = tts(["two three"], [Prompt(tone_manifests / "audio/test-e-0.wav", "zero")])[0]
     assert len(speech.waveform) > 0 and torch.isfinite(speech.waveform).all()
     assert list((tmp_path / "run/tensorboard").glob("events*"))
 
@@ -119,7 +119,7 @@ def test_presets_compose_and_paper_presets_carry_no_tricks(model):
 
 def test_missing_audio_and_unknown_words_are_told_before_training(tmp_path, tone_manifests):
     broken = tmp_path / "broken.jsonl"
-    broken.write_text('{"transcription": "one", "audio_path": "gone.wav"}\n')
+    broken.write_text('{"transcription": "two", "audio_path": "gone.wav"}\n')
     with pytest.raises(UserError, match=r"gone\.wav: no such file"):
         train(configure(tmp_path, tone_manifests, 2, f"data.train={broken}"))
     broken.write_text(f'{{"transcription": "hello", "audio_path": "{tone_manifests / "audio/test-e-0.wav"}"}}\n')

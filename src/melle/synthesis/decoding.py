@@ -16,7 +16,8 @@ class DecodingOptions:
 
     temperature: float = 1.0  # scales σ of the latent; 0 takes the mean
     stop_threshold: float = 0.5  # stop at this probability
-    min_length: float = 0.5  # before this share of the expected length a stop is not heeded
+    # In the demo corpus, whose voices keep their pace, 99 of 100 recordings last 0.7 to 1.5 times what is expected.
+    min_length: float = 0.7  # before this share of the expected length a stop is not heeded
     max_length: float = 2.0  # at this multiple of it speech is cut off (finish reason "length")
 
 

@@ -32,6 +32,8 @@ class Voice:
     rate: int = 115  # words per minute
     pitch_range: int = 50  # 0 (monotonous) to 99
     word_gap: int = 10  # pause between words, in units of 10 ms
+    # All frequencies times this, as from a shorter vocal tract, by playing faster; the corpus does it, not espeak.
+    tract: float = 1.0
 
 
 class Espeak:

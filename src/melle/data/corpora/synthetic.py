@@ -163,7 +163,8 @@ def _start_worker() -> None:
 
 def _speak_line(job: tuple[Line, str, float]) -> tuple[str, float]:
     line, path, decibels = job
-    speech = finish(_espeak.synthesize(line.text, line.voice), _espeak.sample_rate, decibels)
+    rate = round(_espeak.sample_rate * line.voice.tract)
+    speech = finish(_espeak.synthesize(line.text, line.voice), rate, decibels)
     soundfile.write(path, speech, SAMPLE_RATE, format="FLAC", subtype="PCM_16")
     return line.id, len(speech) / SAMPLE_RATE
 

@@ -31,7 +31,8 @@ def test_command_parses(command):
     if command[:3] == ["python", "-m", "melle"]:
         _parser().parse_args(command[3:])
     elif command[0] == "python" and command[1] in ("train.py", "evaluate.py"):
-        overrides = [word for word in command[2:] if not word.startswith("-")]
+        # Of a sweep's choices the first.
+        overrides = [re.sub(r"(=\w+)(,\w+)+$", r"\1", word) for word in command[2:] if not word.startswith("-")]
         with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
             compose(command[1].removesuffix(".py"), overrides, return_hydra_config=True)
     elif "install" in command:
@@ -44,7 +45,7 @@ def test_command_parses(command):
 
 def test_the_readme_shows_the_commands_that_matter():
     shown = {" ".join(command) for command in commands()}
-    assert 'python -m pip install -e .[demo]' in shown
+    assert "python -m pip install -e .[demo]" in shown
     assert "python train.py" in shown
     assert any(line.startswith("python evaluate.py") for line in shown)
     assert "python -m pytest" in shown

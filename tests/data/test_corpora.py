@@ -159,6 +159,13 @@ def test_other_settings_make_the_corpus_again(tmp_path):
     assert len(list((folder / "audio").rglob("*.flac"))) == sum(len(read_manifest(folder / name)) for name in FILES)
 
 
+def test_other_voices_make_the_corpus_again(tmp_path, monkeypatch):
+    folder = tiny(tmp_path / "demo").prepare()
+    monkeypatch.setattr(digits, "TEST_VARIANTS", ("m8", "f3"))
+    tiny(folder).prepare()
+    assert {u.speaker for u in read_manifest(folder / "test.jsonl")} == {"test-000-m8", "test-001-f3"}
+
+
 @pytest.mark.parametrize("error", [OSError("disk full"), KeyboardInterrupt()])
 def test_a_failure_in_the_middle_leaves_nothing(tmp_path, monkeypatch, error):
     written = []

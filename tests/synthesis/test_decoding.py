@@ -76,7 +76,9 @@ def test_griffin_lim_gives_back_a_sound_with_the_same_mel(tts):
 def test_hifigan_is_the_papers_vocoder_by_folder(tmp_path):
     from transformers import SpeechT5HifiGan, SpeechT5HifiGanConfig
 
-    config = SpeechT5HifiGanConfig(upsample_initial_channel=32, resblock_kernel_sizes=[3], resblock_dilation_sizes=[[1]])
+    config = SpeechT5HifiGanConfig(
+        upsample_initial_channel=32, resblock_kernel_sizes=[3], resblock_dilation_sizes=[[1]]
+    )
     SpeechT5HifiGan(config).save_pretrained(tmp_path / "gan")
     vocoder = make_vocoder("hifigan", MelSpec(), model=str(tmp_path / "gan"))
     assert vocoder(torch.randn(10, 80)).shape == (10 * 256,)

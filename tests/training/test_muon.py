@@ -53,7 +53,12 @@ def test_every_parameter_has_one_optimiser_and_matrices_of_blocks_go_to_muon():
     ids = [id(p) for params in owned.values() for p in params]
     assert sorted(ids) == sorted(id(p) for p in network.parameters())
     assert {id(p) for p in owned["muon"]} == {id(p) for p in network.blocks.parameters() if p.ndim == 2}
-    undecayed = [p for g in build_adamw(network, 1e-3, (0.9, 0.98), 0.1).param_groups if not g["weight_decay"] for p in g["params"]]
+    undecayed = [
+        p
+        for g in build_adamw(network, 1e-3, (0.9, 0.98), 0.1).param_groups
+        if not g["weight_decay"]
+        for p in g["params"]
+    ]
     assert undecayed and all(p.ndim < 2 for p in undecayed)
 
 

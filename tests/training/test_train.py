@@ -75,7 +75,7 @@ def test_resume_goes_on_where_it_stopped(tmp_path, tone_manifests):
 def test_another_model_does_not_touch_an_earlier_run(tmp_path, tone_manifests):
     train(configure(tmp_path, tone_manifests, 2, "optim.schedule.warmup_steps=1"))
     with pytest.raises(UserError, match=r"other settings \(ff_width\); choose another name"):
-        train(configure(tmp_path, tone_manifests, 4, "model.ff_width=32"))
+        train(configure(tmp_path, tone_manifests, 4, "optim.schedule.warmup_steps=1", "model.ff_width=32"))
     assert load_model(tmp_path / "run/checkpoints/last.ckpt").step == 2
 
 

@@ -110,7 +110,12 @@ class DigitCorpus:
 
     def _settings(self) -> dict:
         settings = {name: value for name, value in asdict(self).items() if name not in ("folder", "workers")}
-        return {"corpus": "digits", "version": VERSION, **settings}
+        voices = {
+            voice.name: f"{voice.language}+{voice.variant}, pitch {voice.pitch}, {voice.rate} words per minute, tract {voice.tract:.3f}"
+            for split in self.voices().values()
+            for voice in split
+        }
+        return {"corpus": "digits", "version": VERSION, **settings, "voices": voices}
 
     def _is_there(self, folder: Path) -> bool:
         try:

@@ -111,7 +111,8 @@ class DigitCorpus:
     def _settings(self) -> dict:
         settings = {name: value for name, value in asdict(self).items() if name not in ("folder", "workers")}
         voices = {
-            voice.name: f"{voice.language}+{voice.variant}, pitch {voice.pitch}, {voice.rate} words per minute, tract {voice.tract:.3f}"
+            voice.name: f"{voice.language}+{voice.variant}, pitch {voice.pitch}, "
+            f"{voice.rate} words per minute, tract {voice.tract:.3f}"
             for split in self.voices().values()
             for voice in split
         }

@@ -88,6 +88,7 @@ def fake_whisper(monkeypatch):
 def test_whisper_listens_with_and_without_the_hint(fake_whisper):
     asr = WhisperAsr("base", initial_prompt="one two three", cpu_threads=2)
     assert asr.workers == 2 and asr.name == "whisper base"
+    assert asr.settings["initial_prompt"] == "one two three" and asr.settings["pad_seconds"] == 30
     first, second = asr.transcribe([torch.zeros(16000), torch.zeros(4000)], 8000)
     assert (first.text, first.plain) == ("200 frames, as told", "200 frames")
     assert (second.text, second.plain) == ("50 frames, as told", "50 frames")

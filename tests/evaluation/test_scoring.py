@@ -47,7 +47,7 @@ def test_the_whole_way(pairs, checkpoint, asr, speaker, tmp_path):
     assert asr.calls == 36 and speaker.calls == 36 + len({pair.prompt.id for pair in pairs})
 
     results = json.loads((tmp_path / "out" / "results.json").read_text())
-    assert (results["settings"]["asr"], results["settings"]["asr_hint"]) == ("tones", "one two three")
+    assert results["settings"]["asr"] == {"name": "tones", "beam_size": 3}
     assert results["settings"]["decoding"]["stop_threshold"] == 1.0
     assert results["settings"]["checkpoints"] == [str(checkpoint)]
     assert [len(system["utterances"]) for system in results["systems"]] == [12, 12, 12]

@@ -19,7 +19,8 @@ TEXTS = ["one two", "two", "three one two", "three"]
 class ToneAsr:
     """Knows a recording by its length; without the hint it hears nothing, and so with any other sound."""
 
-    name, hint = "tones", "one two three"
+    name = "tones"
+    settings = {"beam_size": 3}  # noqa: RUF012
 
     def __init__(self, **options):
         self.calls = 0

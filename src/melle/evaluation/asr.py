@@ -29,7 +29,7 @@ class Asr(Protocol):
     """What scoring asks of a recogniser."""
 
     name: str
-    hint: str | None  # what it is told to expect
+    settings: dict  # what else its scores depend on
 
     def transcribe(self, waveforms: Sequence[Tensor], sample_rate: int) -> Iterator[Transcript]:
         """Listen to waveforms (N,), in order."""
@@ -67,7 +67,14 @@ class WhisperAsr:
             from faster_whisper.tokenizer import Tokenizer
         except ImportError:
             raise UserError('word error rates need faster-whisper: python -m pip install -e ".[eval]"') from None
-        self.name, self.hint = f"whisper {Path(model).name}", initial_prompt
+        self.name = f"whisper {Path(model).name}"
+        self.settings = {
+            "initial_prompt": initial_prompt,
+            "beam_size": beam_size,
+            "pad_seconds": pad_seconds,
+            "compute_type": compute_type,
+            "language": language,
+        }
         self.beam_size = beam_size
         self.workers = 1
         threads = cpu_threads or torch.get_num_threads()

@@ -67,8 +67,7 @@ def score(
     for checkpoint in checkpoints:
         judge(speak(checkpoint, pairs, make_vocoder(spec=checkpoint.mel, **vocoder), options, batch_size, seed, device))
     settings = {
-        "asr": asr and asr.name,
-        "asr_hint": asr and asr.hint,
+        "asr": asr and {"name": asr.name, **asr.settings},
         "speaker": speaker and speaker.name,
         "vocoder": vocoder,
         "decoding": asdict(options),

@@ -48,6 +48,8 @@ def test_rows_of_a_batch_end_apart_and_seeds_repeat(tts):
     for one, two in zip(a, b):
         assert torch.equal(one.waveform, two.waveform)
     assert not torch.equal(tts(texts, prompts, seed=4)[1].mel, a[1].mel)
+    anew = [tts(texts, prompts, seed=None)[1].mel for _ in range(2)]
+    assert not torch.equal(*anew)
 
 
 def test_bad_requests_say_what_to_do(tts):

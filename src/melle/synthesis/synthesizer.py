@@ -14,6 +14,7 @@ from melle.audio import LogMel, load_audio
 from melle.checkpoint import LoadedModel, load_model
 from melle.data.batch import join_text, pad_texts, whole_steps
 from melle.errors import UserError
+from melle.seeding import seeded
 from melle.synthesis.decoding import DecodingOptions, decode
 from melle.synthesis.vocoder import GriffinLim
 
@@ -91,9 +92,7 @@ class Synthesizer:
             rows.append(join_text(segments))
             expected.append(len(tokens) * pace)
         text, text_lengths, text_segments = pad_texts(rows)
-        with torch.random.fork_rng(devices=[self.device] if self.device.type == "cuda" else []):
-            if seed is not None:
-                torch.manual_seed(seed)
+        with seeded(seed, self.device):
             decoded = decode(
                 self.network,
                 text.to(self.device),

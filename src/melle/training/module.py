@@ -13,6 +13,7 @@ from melle.checkpoint import KEY, ModelDescription
 from melle.data.batch import Batch
 from melle.losses import LossTerms, MelleLoss
 from melle.network import Melle
+from melle.seeding import seeded
 
 
 class MelleModule(lightning.LightningModule):
@@ -57,12 +58,12 @@ class MelleModule(lightning.LightningModule):
 
     def validation_step(self, batch: Batch, index: int) -> None:
         # The pre-net's dropout and the latent are random here too: a fixed seed makes validations comparable.
-        with self._fixed_randomness(index):
+        with seeded(index, self.device):
             terms = self(batch)
         self._log(terms, "validation", batch, prog_bar=False)
         swapped = swap_words(batch)
         if swapped is not None:
-            with self._fixed_randomness(index):
+            with seeded(index, self.device):
                 other = self(swapped)
             gap = other.regression - terms.regression
             self.log(
@@ -80,10 +81,6 @@ class MelleModule(lightning.LightningModule):
     def transfer_batch_to_device(self, batch: Batch, device: torch.device, _dataloader_idx: int) -> Batch:
         return batch.to(device)
 
-    def _fixed_randomness(self, seed: int):
-        fork = torch.random.fork_rng(devices=[self.device] if self.device.type == "cuda" else [])
-        return _Seeded(fork, seed)
-
     def _log(self, terms: LossTerms, stage: str, batch: Batch, prog_bar: bool) -> None:
         shown = ("total", "regression", "kl", "flux", "stop")
         for name, value in terms._asdict().items():
@@ -94,20 +91,6 @@ class MelleModule(lightning.LightningModule):
                 batch_size=len(batch.ids),
                 sync_dist=stage == "validation",
             )
-
-
-class _Seeded:
-    """Inside, torch's generators run from a seed; outside they are as before."""
-
-    def __init__(self, fork, seed: int):
-        self.fork, self.seed = fork, seed
-
-    def __enter__(self) -> None:
-        self.fork.__enter__()
-        torch.manual_seed(self.seed)
-
-    def __exit__(self, *error) -> None:
-        self.fork.__exit__(*error)
 
 
 def swap_words(batch: Batch) -> Batch | None:

@@ -60,7 +60,10 @@ class Muon(torch.optim.Optimizer):
                     by_shape[(tuple(parameter.shape), parameter.device)].append(parameter)
             for (shape, _), parameters in by_shape.items():
                 gradients = [p.grad for p in parameters]
-                momenta = [self.state[p].setdefault("momentum", torch.zeros_like(p)) for p in parameters]
+                for parameter in parameters:
+                    if "momentum" not in self.state[parameter]:
+                        self.state[parameter]["momentum"] = torch.zeros_like(parameter)
+                momenta = [self.state[p]["momentum"] for p in parameters]
                 torch._foreach_lerp_(momenta, gradients, 1 - group["momentum"])
                 blended = torch._foreach_lerp(gradients, momenta, group["momentum"])
                 updates = orthogonalise(torch.stack(blended), group["iterations"]).unbind()

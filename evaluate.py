@@ -5,10 +5,8 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
-from typing import Any
 
 import hydra
-from hydra.errors import InstantiationException
 from omegaconf import DictConfig, OmegaConf
 
 from melle.errors import UserError
@@ -19,8 +17,9 @@ def evaluate(cfg: DictConfig) -> dict[str, float]:
     # Imported here, so that what is wrong with the command line is said at once.
     import torch
 
+    from melle.config import build
     from melle.data.manifest import read_manifest
-    from melle.evaluation.protocol import cross_sentence_pairs
+    from melle.data.pairs import cross_sentence_pairs
     from melle.evaluation.run import or_left_out, score
     from melle.evaluation.scores import format_table
     from melle.evaluation.systems import find_checkpoints, read_checkpoints
@@ -38,8 +37,8 @@ def evaluate(cfg: DictConfig) -> dict[str, float]:
         checkpoints,
         pairs,
         output,
-        asr=or_left_out("Word error rate", lambda: _build(cfg.get("asr"))),
-        speaker=or_left_out("Speaker similarity", lambda: _build(cfg.get("speaker"))),
+        asr=or_left_out("Word error rate", lambda: build(cfg.asr) if cfg.get("asr") else None),
+        speaker=or_left_out("Speaker similarity", lambda: build(cfg.speaker) if cfg.get("speaker") else None),
         vocoder=OmegaConf.to_container(cfg.vocoder),
         options=DecodingOptions(**cfg.decoding),
         batch_size=cfg.batch_size,
@@ -50,15 +49,6 @@ def evaluate(cfg: DictConfig) -> dict[str, float]:
     print(format_table(scores))
     print(f"{len(pairs)} utterances; every one of them in {output / 'results.json'}, sound in {output / 'evaluation'}")
     return scores[-1].metrics()
-
-
-def _build(config: DictConfig | None) -> Any:
-    try:
-        return hydra.utils.instantiate(config) if config else None
-    except InstantiationException as error:
-        if isinstance(error.__cause__, UserError):
-            raise error.__cause__ from None
-        raise
 
 
 @hydra.main(config_path="conf", config_name="evaluate", version_base="1.3")

@@ -9,13 +9,14 @@ from pathlib import Path
 import hydra
 from omegaconf import DictConfig
 
+from melle.config import build
 from melle.data.manifest import read_manifest
+from melle.data.pairs import cross_sentence_pairs
 from melle.errors import UserError
-from melle.evaluation.protocol import cross_sentence_pairs
 from melle.evaluation.run import or_left_out, score
 from melle.evaluation.scores import format_table
 from melle.evaluation.systems import read_checkpoints
-from melle.training.run import build, train
+from melle.training.run import train
 
 
 def report(cfg: DictConfig) -> None:

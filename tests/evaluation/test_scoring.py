@@ -8,8 +8,8 @@ from tones import write_checkpoint
 
 from melle.audio import MelSpec
 from melle.data.manifest import read_manifest
+from melle.data.pairs import cross_sentence_pairs
 from melle.errors import UserError
-from melle.evaluation.protocol import cross_sentence_pairs
 from melle.evaluation.run import Scorer, or_left_out, score
 from melle.evaluation.scores import format_table
 from melle.evaluation.systems import Spoken, find_checkpoints, read_checkpoints, record
@@ -120,6 +120,11 @@ def test_checkpoints_are_found_and_ordered(tmp_path, pairs):
     found = find_checkpoints(str(tmp_path / "runs/*/checkpoints/*.ckpt"))
     assert sorted(found) == sorted(paths)
     assert [c.step for c in read_checkpoints(found, pairs)] == [30, 200, 1000]
+    again = [
+        write_checkpoint(paths[0].with_name(name), step) for name, step in (("last.ckpt", 200), ("other.ckpt", 200))
+    ]
+    assert {c.path.name for c in read_checkpoints([*paths, *again], pairs)} == {*(p.name for p in paths), "other.ckpt"}
+    assert [c.path.name for c in read_checkpoints(again[:1], pairs)] == ["last.ckpt"]
     assert read_checkpoints(paths[:1], pairs)[0].run == tmp_path / "runs" / "a"
     assert find_checkpoints([paths[0], str(paths[0]), paths[1]]) == paths[:2]
     assert find_checkpoints(None) == []

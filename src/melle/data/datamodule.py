@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import lightning
-import soundfile
 import torch
 from torch.utils.data import DataLoader
 from tqdm import tqdm
@@ -17,7 +16,7 @@ from melle.audio import MelSpec
 from melle.data.batch import Batch, collate
 from melle.data.batching import FrameBudgetSampler
 from melle.data.dataset import UtteranceDataset
-from melle.data.manifest import Utterance, read_manifest
+from melle.data.manifest import Utterance, read_manifest, with_duration
 from melle.errors import UserError
 from melle.text import SymbolTokenizer
 
@@ -80,11 +79,12 @@ class MelleDataModule(lightning.LightningDataModule):
         if self.datasets:
             return
         for split in ("train", "validation"):
-            utterances = [_with_duration(utterance) for utterance in read_manifest(self.paths[split])]
+            utterances = read_manifest(self.paths[split])
             if split == "train":
                 self.tokenizer = SymbolTokenizer.fit(self.tokenizer_unit, (u.transcription for u in utterances))
             for utterance in utterances:
                 self._check(utterance, self.paths[split])
+            utterances = [with_duration(utterance) for utterance in utterances]
             self.datasets[split] = UtteranceDataset(utterances, self.tokenizer, self.mel, self.cache)
 
     def statistics(self, sample: int = 500) -> CorpusStatistics:
@@ -133,23 +133,11 @@ class MelleDataModule(lightning.LightningDataModule):
         )
 
     def _check(self, utterance: Utterance, manifest: str | Path) -> None:
+        if not utterance.audio_path.is_file():
+            raise UserError(
+                f"{utterance.audio_path}: no such file ({manifest}, utterance {utterance.id}); mend its audio_path"
+            )
         try:
             self.tokenizer.encode(utterance.transcription)
         except UserError as error:
             raise UserError(f"{manifest}, utterance {utterance.id}: {error}") from None
-
-
-def _with_duration(utterance: Utterance) -> Utterance:
-    """The utterance with its duration, read from the file's header where the manifest does not give it."""
-    if not utterance.audio_path.is_file():
-        raise UserError(
-            f"{utterance.audio_path}: no such file (utterance {utterance.id}); mend the manifest's audio_path"
-        )
-    if utterance.duration is not None:
-        return utterance
-    try:
-        return replace(utterance, duration=soundfile.info(str(utterance.audio_path)).duration)
-    except soundfile.LibsndfileError as error:
-        raise UserError(
-            f"{utterance.audio_path}: not readable as audio ({error}); remove it from the manifest"
-        ) from None

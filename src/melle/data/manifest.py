@@ -9,8 +9,10 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+
+import soundfile
 
 from melle.errors import UserError
 
@@ -60,6 +62,18 @@ def write_manifest(path: str | Path, utterances: Iterable[Utterance]) -> None:
                     line[field] = getattr(utterance, field)
             file.write(json.dumps(line, ensure_ascii=False) + "\n")
     os.replace(partial, path)
+
+
+def with_duration(utterance: Utterance) -> Utterance:
+    """The utterance with its duration, read from the audio file's header where the manifest does not say."""
+    if utterance.duration is not None:
+        return utterance
+    try:
+        return replace(utterance, duration=soundfile.info(str(utterance.audio_path)).duration)
+    except soundfile.LibsndfileError:
+        raise UserError(
+            f"{utterance.audio_path}: missing or not audio (utterance {utterance.id}); mend the manifest"
+        ) from None
 
 
 def _parse(line: str, path: Path, number: int) -> Utterance:

@@ -12,9 +12,9 @@ import torch
 from tqdm import tqdm
 
 from melle.audio import MelSpec, load_audio, save_audio
+from melle.data.pairs import Pair
 from melle.errors import UserError
 from melle.evaluation.asr import Asr, Transcript
-from melle.evaluation.protocol import Pair
 from melle.evaluation.scores import SystemScore, UtteranceScore, write_results
 from melle.evaluation.speaker import SpeakerEncoder, similarities
 from melle.evaluation.systems import Checkpoint, Spoken, record, speak, vocode

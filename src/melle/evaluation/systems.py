@@ -13,8 +13,8 @@ from tqdm import tqdm
 
 from melle.audio import LogMel, MelSpec, load_audio
 from melle.checkpoint import load_model
+from melle.data.pairs import Pair
 from melle.errors import UserError
-from melle.evaluation.protocol import Pair
 from melle.synthesis.decoding import DecodingOptions
 from melle.synthesis.synthesizer import Prompt, Synthesizer
 from melle.text import SymbolTokenizer
@@ -80,6 +80,11 @@ def read_checkpoints(paths: Sequence[Path], pairs: Sequence[Pair]) -> list[Check
             except UserError as error:
                 raise UserError(f"{path} cannot speak utterance {utterance.id}: {error}") from None
         checkpoints.append(checkpoint)
+    # A pattern also finds last.ckpt, which is the newest of its siblings again.
+    siblings = {(c.path.parent.resolve(), c.step) for c in checkpoints if c.path.name != "last.ckpt"}
+    checkpoints = [
+        c for c in checkpoints if c.path.name != "last.ckpt" or (c.path.parent.resolve(), c.step) not in siblings
+    ]
     return sorted(checkpoints, key=lambda checkpoint: (str(checkpoint.run), checkpoint.step, checkpoint.path.name))
 
 

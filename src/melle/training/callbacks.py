@@ -14,64 +14,55 @@ import torch
 from torch import Tensor
 
 from melle.checkpoint import LoadedModel
-from melle.data.manifest import Utterance, read_manifest
+from melle.data.manifest import read_manifest
+from melle.data.pairs import cross_sentence_pairs
 from melle.errors import UserError
-from melle.synthesis.synthesizer import Prompt, Speech, Synthesizer
+from melle.synthesis.synthesizer import Prompt, Synthesizer
 from melle.training.module import MelleModule
 
 
 class SpeechSamples(lightning.Callback):
-    """After every validation, speaks a few held-out texts in held-out voices and logs mel pictures and audio.
+    """At every validation, speaks a few held-out texts and logs mel pictures and audio.
 
     Args:
-        manifest: whose utterances to speak; each is prompted by another one of its speaker.
-        count: how many.
+        manifest: whose texts to speak, each prompted by another utterance of its speaker; where no speaker has two
+            utterances, without a prompt.
+        count: how many, from as many speakers as there are.
+
+    With ``WeightAveraging`` this callback must come first: then the averaged weights speak, those that are kept.
     """
 
     def __init__(self, manifest: str | Path, count: int = 4):
-        self.pairs = prompt_pairs(read_manifest(manifest), count)
-
-    def on_validation_end(self, trainer: lightning.Trainer, module: MelleModule) -> None:
-        if not trainer.is_global_zero or trainer.sanity_checking or not self.pairs:
-            return
-        training = module.network.training
-        model = LoadedModel(module.network.eval(), module.description, trainer.global_step)
+        utterances = read_manifest(manifest)
+        self.samples: list[tuple[str, Prompt | None]]
         try:
-            speeches = speak_pairs(Synthesizer(model, device=module.device), self.pairs)
-        finally:
-            module.network.train(training)
+            pairs = cross_sentence_pairs(utterances, count)
+            self.samples = [
+                (pair.target.transcription, Prompt(pair.prompt.audio_path, pair.prompt.transcription)) for pair in pairs
+            ]
+        except UserError:
+            self.samples = [(utterance.transcription, None) for utterance in utterances[:count]]
+
+    def on_validation_epoch_end(self, trainer: lightning.Trainer, module: MelleModule) -> None:
         writer: Any = getattr(trainer.logger, "experiment", None)
-        if not hasattr(writer, "add_audio"):
+        if (
+            not trainer.is_global_zero
+            or trainer.sanity_checking
+            or not self.samples
+            or not hasattr(writer, "add_audio")
+        ):
             return
-        for number, (speech, (target, _)) in enumerate(zip(speeches, self.pairs)):
-            name = f"speech/{number}: {target.transcription}"
+        model = LoadedModel(module.network, module.description, trainer.global_step)  # in eval mode while it validates
+        texts, prompts = zip(*self.samples)
+        try:
+            speeches = Synthesizer(model, device=module.device)(texts, prompts)
+        except UserError as error:
+            raise UserError(f"speech samples: {error}") from None
+        for number, (text, speech) in enumerate(zip(texts, speeches)):
+            name = f"speech/{number}: {text}"
             peak = speech.waveform.abs().max().clamp(min=1e-4)
             writer.add_audio(name, (speech.waveform / peak)[None], trainer.global_step, speech.sample_rate)
             writer.add_figure(name, mel_figure(speech.mel, speech.stop), trainer.global_step)
-
-
-def prompt_pairs(utterances: list[Utterance], count: int) -> list[tuple[Utterance, Utterance]]:
-    """Up to ``count`` (target, prompt) pairs, each within a speaker, spread over the speakers."""
-    by_speaker: dict[str, list[Utterance]] = {}
-    for utterance in utterances:
-        by_speaker.setdefault(utterance.speaker or utterance.id, []).append(utterance)
-    pairs = []
-    for own in by_speaker.values():
-        prompt = max(own, key=lambda u: len(u.transcription))
-        target = next((u for u in own if u.transcription != prompt.transcription), None)
-        if target is not None:
-            pairs.append((target, prompt))
-    return pairs[:: max(1, len(pairs) // count)][:count] if count > 0 else []
-
-
-def speak_pairs(synthesizer: Synthesizer, pairs: list[tuple[Utterance, Utterance]]) -> list[Speech]:
-    """The targets' texts, each in its prompt's voice; a prompt that cannot be read is a UserError that names it."""
-    texts = [target.transcription for target, _ in pairs]
-    prompts = [Prompt(prompt.audio_path, prompt.transcription) for _, prompt in pairs]
-    try:
-        return synthesizer(texts, prompts)
-    except UserError as error:
-        raise UserError(f"speech samples: {error}") from None
 
 
 def mel_figure(mel: Tensor, stop: Tensor) -> plt.Figure:

@@ -8,11 +8,10 @@ from pathlib import Path
 
 import lightning
 import torch
-from hydra.errors import InstantiationException
-from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
 from melle.checkpoint import ModelDescription, load_model
+from melle.config import build
 from melle.data.datamodule import MelleDataModule
 from melle.errors import UserError
 from melle.network import Melle
@@ -45,19 +44,6 @@ def train(cfg: DictConfig) -> dict[str, float]:
     if trainer.interrupted:
         raise KeyboardInterrupt
     return {name: float(value) for name, value in trainer.callback_metrics.items()}
-
-
-def build(cfg: DictConfig, **arguments):
-    """Hydra's ``instantiate``, with a mistake in the configuration told as such."""
-    try:
-        return instantiate(cfg, **arguments)
-    except InstantiationException as error:
-        cause = error.__cause__
-        if isinstance(cause, UserError):
-            raise cause from None
-        if isinstance(cause, ValueError):
-            raise UserError(str(cause)) from error
-        raise
 
 
 def build_module(cfg: DictConfig, data: MelleDataModule) -> MelleModule:

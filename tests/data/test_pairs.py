@@ -6,8 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from melle.data.manifest import Utterance
+from melle.data.pairs import cross_sentence_pairs
 from melle.errors import UserError
-from melle.evaluation.protocol import cross_sentence_pairs
 
 
 def utterance(number: int, speaker: str | None, text: str, seconds: float) -> Utterance:

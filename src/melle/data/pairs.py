@@ -7,9 +7,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import soundfile
-
-from melle.data.manifest import Utterance
+from melle.data.manifest import Utterance, with_duration
 from melle.errors import UserError
 
 
@@ -41,7 +39,7 @@ def cross_sentence_pairs(
     turns = []
     for speaker, own in sorted(voices.items()):
         own = sorted(own, key=lambda utterance: (utterance.id, str(utterance.audio_path)))
-        seconds = [_seconds(utterance) for utterance in own]
+        seconds = [with_duration(utterance).duration for utterance in own]
         outside = [max(min_seconds - length, length - max_seconds, 0.0) for length in seconds]
         pairs = []
         for target in own:
@@ -60,14 +58,3 @@ def cross_sentence_pairs(
 
 def _words(utterance: Utterance) -> list[str]:
     return utterance.transcription.lower().split()
-
-
-def _seconds(utterance: Utterance) -> float:
-    if utterance.duration is not None:
-        return utterance.duration
-    try:
-        return soundfile.info(str(utterance.audio_path)).duration
-    except (soundfile.LibsndfileError, OSError):
-        raise UserError(
-            f"{utterance.audio_path}: missing or not audio (utterance {utterance.id}); mend the manifest"
-        ) from None

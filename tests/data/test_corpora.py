@@ -10,8 +10,9 @@ import soundfile
 
 from melle.data.corpora import digits, synthetic
 from melle.data.corpora.digits import DigitCorpus
-from melle.data.corpora.espeak import Espeak, Voice
+from melle.data.corpora.espeak import Espeak, Voice, copy_data
 from melle.data.corpora.synthetic import Line, make_corpus
+from melle.data.corpora.timbres import draw_timbre
 from melle.data.manifest import read_manifest
 from melle.errors import UserError
 
@@ -110,6 +111,26 @@ def test_every_trait_of_a_voice_is_heard(espeak, change):
     assert not np.array_equal(espeak.synthesize("four two", ANN), espeak.synthesize("four two", replace(ANN, **change)))
 
 
+def test_a_timbre_of_ones_own_is_heard_and_repeats(espeak, tmp_path):
+    own = Espeak(copy_data(tmp_path / "data"))
+    deep, high = (replace(ANN, variant="", timbre=f"pitch {low} {2 * low}") for low in (60, 200))
+    first = own.synthesize("four two", deep)
+    assert not np.array_equal(own.synthesize("four two", high), first)
+    assert np.array_equal(own.synthesize("four two", deep), first)
+    assert np.array_equal(own.synthesize("four two", ANN), espeak.synthesize("four two", ANN))
+    with pytest.raises(ValueError, match="copy of espeak's data"):
+        espeak.synthesize("four two", deep)
+
+
+def test_drawn_timbres_differ_and_all_speak(tmp_path):
+    own = Espeak(copy_data(tmp_path / "data"))
+    timbres = [draw_timbre(np.random.default_rng([7, number])) for number in range(30)]
+    assert timbres[4] == draw_timbre(np.random.default_rng([7, 4])) and len(set(timbres)) == 30
+    speech = [own.synthesize("four two", replace(ANN, variant="", timbre=timbre)) for timbre in timbres]
+    assert len({waveform.tobytes() for waveform in speech}) == 30
+    assert all(len(waveform) > own.sample_rate for waveform in speech)
+
+
 def test_held_out_voices_are_of_variants_never_heard_in_training():
     voices = DigitCorpus().voices()
     assert len(voices["train"]) >= 200 and len(voices["validation"]) == 10 and len(voices["test"]) == 12
@@ -126,7 +147,7 @@ def test_held_out_voices_are_of_variants_never_heard_in_training():
 def test_espeak_has_every_voice(espeak):
     for split in DigitCorpus().voices().values():
         for voice in split:
-            assert espeak._voice_name(voice)
+            assert voice.timbre or espeak._voice_name(voice)
 
 
 def test_voices_that_do_not_exist_are_errors(espeak):

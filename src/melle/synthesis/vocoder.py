@@ -17,7 +17,7 @@ class GriffinLim(nn.Module):
     which makes the result a function of the mel alone.
     """
 
-    def __init__(self, spec: MelSpec, iterations: int = 60):
+    def __init__(self, spec: MelSpec, iterations: int = 32):
         super().__init__()
         self.spec, self.iterations = spec, iterations
         self.register_buffer("window", torch.hann_window(spec.n_fft), persistent=False)

@@ -7,6 +7,7 @@ never heard in training: each of espeak's variants (its timbres) belongs to one 
 from __future__ import annotations
 
 import json
+import zlib
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -14,9 +15,10 @@ import numpy as np
 
 from melle.data.corpora.espeak import Voice
 from melle.data.corpora.synthetic import DESCRIPTION, Line, check_replaceable, make_corpus
+from melle.data.corpora.timbres import draw_timbre
 from melle.errors import UserError
 
-VERSION = 2  # raise it when the same settings come to make another corpus
+VERSION = 3  # raise it when the same settings come to make another corpus
 DIGITS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 LENGTHS = (0.06, 0.20, 0.28, 0.26, 0.20)  # probability of 1, 2, … 5 digits
 SECONDS_PER_DIGIT = 0.67  # on average over the voices, pauses included
@@ -49,7 +51,7 @@ class DigitCorpus:
     folder: str | Path = "data/demo"
     seed: int = 0
     hours: float = 2.0  # of training speech, approximately
-    train_voices: int = 200
+    train_voices: int = 400
     validation_voices: int = 10
     test_voices: int = 12
     held_out_utterances: int = 20  # per voice of validation and test
@@ -81,12 +83,17 @@ class DigitCorpus:
         generator = self._generator(split, "voices")
         voices = []
         for index in range(count):
-            variant = variants[index % len(variants)]
-            name = f"{split}-{index:03d}-{(variant or 'plain').replace(' ', '')}"
             accent = ACCENTS[generator.integers(len(ACCENTS))]
             pitch, rate = int(generator.integers(35, 71)), int(generator.integers(105, 126))
-            # Sixty timbres are few to learn from: training voices also differ in the length of their vocal tract.
-            # Steps of 1/49 of espeak's 22050 Hz, so that resampling to 16 kHz stays cheap.
+            # Sixty timbres are few to learn from: in training, every other voice has one of its own …
+            if split == "train" and index % 2:
+                timbre = draw_timbre(generator)
+                voices.append(Voice(f"{split}-{index:03d}-drawn", accent, timbre=timbre, pitch=pitch, rate=rate))
+                continue
+            # … and the others differ in the length of their vocal tract, by steps of 1/49 of espeak's 22050 Hz, so that
+            # resampling to 16 kHz stays cheap.
+            variant = variants[index // 2 % len(variants) if split == "train" else index % len(variants)]
+            name = f"{split}-{index:03d}-{(variant or 'plain').replace(' ', '')}"
             tract = int(generator.integers(42, 58)) / 49 if split == "train" else 1.0
             voices.append(Voice(name, accent, variant, pitch=pitch, rate=round(rate / tract), tract=tract))
         return voices
@@ -111,8 +118,8 @@ class DigitCorpus:
     def _settings(self) -> dict:
         settings = {name: value for name, value in asdict(self).items() if name not in ("folder", "workers")}
         voices = {
-            voice.name: f"{voice.language}+{voice.variant}, pitch {voice.pitch}, "
-            f"{voice.rate} words per minute, tract {voice.tract:.3f}"
+            voice.name: f"{voice.language}+{voice.variant}, timbre {zlib.crc32(voice.timbre.encode())}, "
+            f"pitch {voice.pitch}, {voice.rate} words per minute, tract {voice.tract:.3f}"
             for split in self.voices().values()
             for voice in split
         }

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ctypes
+import os
+import shutil
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +20,8 @@ _POSITION_CHARACTER = 1
 _CHARS_UTF8 = 1
 _RATE, _VOLUME, _PITCH, _RANGE, _WORDGAP = 1, 2, 3, 4, 7
 
+_OWN = "own-"  # with the process id, the variant's name for a timbre of one's own
+
 _CALLBACK = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.POINTER(ctypes.c_short), ctypes.c_int, ctypes.c_void_p)
 
 
@@ -28,6 +32,7 @@ class Voice:
     name: str  # our speaker id, also a folder's name
     language: str  # espeak's language code, the accent: "en-us", "en-gb-scotland"
     variant: str = ""  # the timbre: a file of espeak's voices/!v, "f2", "Andy"; "" is the language's own voice
+    timbre: str = ""  # or a timbre of one's own: what such a file would hold, "formant 1 105 90 120\nvoicing 80"
     pitch: int = 50  # 0 to 99
     rate: int = 115  # words per minute
     pitch_range: int = 50  # 0 (monotonous) to 99
@@ -41,9 +46,12 @@ class Espeak:
 
     espeak-ng carries phases, flutter and echo from one utterance into the next in static variables that nothing in its
     interface resets. So the library is loaded afresh for every utterance, which costs about 1 ms.
+
+    ``data`` is a copy of espeak's data folder (``copy_data``) into which voices with a ``timbre`` of their own are
+    written; several processes may share it. Without it there are only espeak's variants.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, data: str | Path | None = None) -> None:
         try:
             import espeakng_loader
         except ImportError:
@@ -51,7 +59,8 @@ class Espeak:
                 'espeak-ng is missing, which makes the demo corpus; run: python -m pip install -e ".[demo]"'
             ) from None
         self._library = espeakng_loader.get_library_path()
-        self._data = espeakng_loader.get_data_path()
+        self._own = None if data is None else Path(data) / "voices" / "!v" / f"{_OWN}{os.getpid()}"
+        self._data = espeakng_loader.get_data_path() if data is None else str(data)
         library = self._open()
         try:
             self._identifiers = _list_languages(library)
@@ -111,11 +120,23 @@ class Espeak:
         if identifier is None:
             known = ", ".join(sorted(self._identifiers))
             raise UserError(f'espeak-ng has no language "{voice.language}"; choose one of {known}')
+        if voice.timbre:
+            if self._own is None:
+                raise ValueError("a voice with a timbre of its own needs Espeak(data) with a copy of espeak's data")
+            self._own.write_text(f"language variant\n{voice.timbre}\n", encoding="utf-8")
+            return f"{identifier}+{self._own.name}"
         if not voice.variant:
             return identifier
         if not (Path(self._data) / "voices" / "!v" / voice.variant).is_file():
             raise UserError(f'espeak-ng has no voice variant "{voice.variant}"; choose a file of its voices/!v folder')
         return f"{identifier}+{voice.variant}"
+
+
+def copy_data(folder: str | Path) -> Path:
+    """Copy espeak's data (19 MB) to ``folder``, which must not exist yet, for voices with a timbre of their own."""
+    import espeakng_loader
+
+    return Path(shutil.copytree(espeakng_loader.get_data_path(), folder))
 
 
 class _VoiceInfo(ctypes.Structure):

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from functools import cache
 from itertools import chain
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 import soundfile
@@ -25,7 +26,7 @@ import torch
 import torchaudio
 from tqdm import tqdm
 
-from melle.data.corpora.espeak import Espeak, Voice
+from melle.data.corpora.espeak import Espeak, Voice, copy_data
 from melle.data.manifest import Utterance, write_manifest
 from melle.errors import UserError
 
@@ -123,25 +124,27 @@ def _speak(lines: list[Line], folder: Path, seed: int, workers: int | None) -> I
     Espeak()  # if it is missing, say so here: a worker that cannot start says little
     workers = min(workers or _cores(), len(lines))
     jobs = ((line, str(_audio_path(line, folder)), level(line.voice, seed)) for line in lines)
-    if workers <= 1:
-        yield from _speak_here(jobs)
-        return
-    pool = ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), _start_worker)
-    try:
-        yield from pool.map(_speak_line, jobs, chunksize=min(16, 1 + len(lines) // workers))
-    finally:
-        pool.shutdown(cancel_futures=True)
+    with TemporaryDirectory(prefix="espeak-") as scratch:
+        data = copy_data(Path(scratch) / "data") if any(line.voice.timbre for line in lines) else None
+        if workers <= 1:
+            yield from _speak_here(jobs, data)
+            return
+        pool = ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), _start_worker, (data,))
+        try:
+            yield from pool.map(_speak_line, jobs, chunksize=min(16, 1 + len(lines) // workers))
+        finally:
+            pool.shutdown(cancel_futures=True)
 
 
 def _cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def _speak_here(jobs: Iterable[tuple[Line, str, float]]) -> Iterator[tuple[str, float]]:
+def _speak_here(jobs: Iterable[tuple[Line, str, float]], data: Path | None) -> Iterator[tuple[str, float]]:
     threads = torch.get_num_threads()
     torch.set_num_threads(1)  # as in the workers: the number of threads may show in the last bit
     try:
-        _load()
+        _load(data)
         yield from map(_speak_line, jobs)
     finally:
         torch.set_num_threads(threads)
@@ -150,15 +153,15 @@ def _speak_here(jobs: Iterable[tuple[Line, str, float]]) -> Iterator[tuple[str, 
 _espeak: Espeak | None = None  # one per process
 
 
-def _load() -> None:
+def _load(data: Path | None) -> None:
     global _espeak
-    _espeak = Espeak()
+    _espeak = Espeak(data)
 
 
-def _start_worker() -> None:
+def _start_worker(data: Path | None) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent answers for all
     torch.set_num_threads(1)
-    _load()
+    _load(data)
 
 
 def _speak_line(job: tuple[Line, str, float]) -> tuple[str, float]:

@@ -12,7 +12,7 @@ from melle.audio import MelSpec, save_audio
 from melle.checkpoint import ModelDescription
 from melle.data.manifest import Utterance, write_manifest
 from melle.network import Melle
-from melle.text import SymbolTokenizer
+from melle.text.symbols import SymbolTokenizer
 
 TINY = {
     "n_mels": 80,

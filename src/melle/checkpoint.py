@@ -10,7 +10,7 @@ import torch
 from melle.audio import MelSpec
 from melle.errors import UserError
 from melle.network import Melle
-from melle.text import SymbolTokenizer
+from melle.text import Tokenizer, tokenizer_from_dict
 
 KEY = "melle"  # where the description lies in a Lightning checkpoint
 FORMAT = 1
@@ -22,7 +22,7 @@ class ModelDescription:
 
     network: dict  # the keyword arguments of Melle
     mel: MelSpec
-    tokenizer: SymbolTokenizer
+    tokenizer: Tokenizer
     frames_per_token: float  # mean of the training data
 
     def as_dict(self) -> dict:
@@ -40,7 +40,7 @@ class ModelDescription:
         return cls(
             network=values["network"],
             mel=MelSpec(**values["mel"]),
-            tokenizer=SymbolTokenizer(**values["tokenizer"]),
+            tokenizer=tokenizer_from_dict(values["tokenizer"]),
             frames_per_token=values["frames_per_token"],
         )
 

@@ -10,7 +10,7 @@ from melle.audio import MelSpec
 from melle.checkpoint import ModelDescription
 from melle.evaluation.asr import Transcript
 from melle.network import Melle
-from melle.text import SymbolTokenizer
+from melle.text.symbols import SymbolTokenizer
 
 VOICES = {"anna": 1500.0, "ben": 700.0, "cleo": 300.0}  # Hz
 TEXTS = ["one two", "two", "three one two", "three"]

@@ -1,5 +1,7 @@
 """The network as a whole: decoding equals the full pass, padding never leaks, nobody sees the future."""
 
+import math
+
 import pytest
 import torch
 
@@ -11,6 +13,8 @@ VARIANTS = {
     "paper": {},
     "rope": {"position": "rope", "norm": "rms", "mlp": "gated", "activation": "silu"},
     "paced": {"position": "paced", "text_attention": "both_ways", "pace": 2.5},
+    "reference": {"block": "sub_ln", "norm": "rms", "mlp": "gated", "activation": "silu", "position": "rope"},
+    "sub-ln, plain": {"block": "sub_ln", "activation": "tanh"},
     "no postnet": {"postnet": "none", "position": "rope"},
 }
 
@@ -166,6 +170,25 @@ def test_prenet_dropout_is_on_at_inference():
     assert not torch.equal(network(**batch.inputs()).mean, network(**batch.inputs()).mean)
 
 
+def test_sub_ln_starts_with_scaled_weights_and_two_norms_more():
+    def build(block):
+        torch.manual_seed(5)
+        return Melle(12, width=16, layers=6, heads=2, ff_width=32, prenet_hidden=8, latent_hidden=8, block=block)
+
+    plain, sub = build("pre_ln"), build("sub_ln")
+    gain = math.sqrt(math.log(12))
+    for a, b in zip(plain.blocks, sub.blocks):
+        assert torch.equal(b.attention.qkv.weight[:32], a.attention.qkv.weight[:32])
+        assert torch.allclose(b.attention.qkv.weight[32:], gain * a.attention.qkv.weight[32:])
+        for name in ("attention.out.weight", "mlp.up.weight", "mlp.down.weight"):
+            assert torch.allclose(b.get_parameter(name), gain * a.get_parameter(name))
+        assert torch.equal(b.mlp.up.bias, a.mlp.up.bias)
+    added = set(sub.state_dict()) - set(plain.state_dict())
+    assert added == {
+        f"blocks.{n}.{part}.norm.{w}" for n in range(6) for part in ("attention", "mlp") for w in ("weight", "bias")
+    }
+
+
 @pytest.mark.parametrize(
     ("arguments", "named"),
     [
@@ -173,6 +196,7 @@ def test_prenet_dropout_is_on_at_inference():
         ({"r": 0}, "reduction_factor=0"),
         ({"activation": "gelu"}, "activation='gelu'"),
         ({"norm": "batch"}, "norm='batch'"),
+        ({"block": "post_ln"}, "block='post_ln'"),
         ({"position": "alibi"}, "position='alibi'"),
         ({"guided_layers": [2]}, "guided_layers"),
         ({"prenet_layers": 0}, "prenet_layers=0"),

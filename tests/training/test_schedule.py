@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from melle.training.ema import WarmEma
-from melle.training.schedule import WarmupLinear
+from melle.training.schedule import WarmupInverseSqrt, WarmupLinear
 
 
 def test_warm_up_then_linear_decay():
@@ -11,6 +11,13 @@ def test_warm_up_then_linear_decay():
     assert [schedule(s) for s in (9, 14, 99)] == pytest.approx([0.5, 0.0, 0.0])
     with pytest.raises(ValueError, match="warmup_steps=5"):
         WarmupLinear(warmup_steps=5, total_steps=5)
+
+
+def test_warm_up_then_inverse_square_root():
+    schedule = WarmupInverseSqrt(warmup_steps=4)
+    assert [schedule(s) for s in (0, 3, 4, 16, 100)] == pytest.approx([0.25, 1.0, 1.0, 0.5, 0.2])
+    with pytest.raises(ValueError, match="warmup_steps=0"):
+        WarmupInverseSqrt(0)
 
 
 def test_average_forgets_its_first_values_quickly_then_slowly():

@@ -125,7 +125,7 @@ def test_starting_anew_puts_the_earlier_run_aside(tmp_path):
         ("model.reduction_factor=0", "reduction_factor=0"),
         ("model.activation=gelu", "activation='gelu'"),
         ("optim.schedule.warmup_steps=9", "warmup_steps=9"),
-        ("data.tokenizer_unit=bytes", "characters or words"),
+        ("tokenizer.unit=bytes", "characters or words"),
     ],
 )
 def test_impossible_settings_are_named(tmp_path, tone_manifests, override, says):

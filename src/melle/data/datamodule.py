@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -18,7 +19,7 @@ from melle.data.batching import FrameBudgetSampler
 from melle.data.dataset import UtteranceDataset
 from melle.data.manifest import Utterance, read_manifest, with_duration
 from melle.errors import UserError
-from melle.text import SymbolTokenizer
+from melle.text import Tokenizer
 
 
 @dataclass(frozen=True)
@@ -37,7 +38,7 @@ class MelleDataModule(lightning.LightningDataModule):
         train, validation, test: manifests. ``test`` is only for ``evaluate``.
         corpus: an object with ``prepare()`` that makes the manifests where they are missing, or None.
         mel: what a frame is.
-        tokenizer_unit: "characters" or "words"; the tokenizer learns its symbols from the training manifest.
+        tokenizer: makes the tokenizer from the training texts, such as ``partial(SymbolTokenizer.fit, unit="words")``.
         reduction_factor: r of the network that will read the batches.
         batch_frames: frames and tokens per batch, padding counted.
         max_join: utterances of one speaker joined into a row, at most.  max_row_seconds: limit of joining.
@@ -49,10 +50,10 @@ class MelleDataModule(lightning.LightningDataModule):
         train: str | Path,
         validation: str | Path,
         reduction_factor: int,
+        tokenizer: Callable[[list[str]], Tokenizer],
         test: str | Path | None = None,
         corpus: Any = None,
         mel: MelSpec | None = None,
-        tokenizer_unit: str = "characters",
         batch_frames: int = 50000,
         max_join: int = 3,
         max_row_seconds: float = 20.0,
@@ -64,11 +65,11 @@ class MelleDataModule(lightning.LightningDataModule):
         self.paths = {"train": train, "validation": validation, "test": test}
         self.corpus = corpus
         self.mel = mel or MelSpec()
-        self.tokenizer_unit = tokenizer_unit
+        self._fit_tokenizer = tokenizer
         self.reduction_factor = reduction_factor
         self.batch_frames, self.max_join, self.max_row_seconds = batch_frames, max_join, max_row_seconds
         self.cache, self.workers, self.seed = cache, workers, seed
-        self.tokenizer: SymbolTokenizer | None = None
+        self.tokenizer: Tokenizer | None = None
         self.datasets: dict[str, UtteranceDataset] = {}
 
     def prepare_data(self) -> None:
@@ -81,7 +82,7 @@ class MelleDataModule(lightning.LightningDataModule):
         for split in ("train", "validation"):
             utterances = read_manifest(self.paths[split])
             if split == "train":
-                self.tokenizer = SymbolTokenizer.fit(self.tokenizer_unit, (u.transcription for u in utterances))
+                self.tokenizer = self._fit_tokenizer([utterance.transcription for utterance in utterances])
             for utterance in utterances:
                 self._check(utterance, self.paths[split])
             utterances = [with_duration(utterance) for utterance in utterances]

@@ -10,13 +10,13 @@ from melle.audio import LogMel, MelSpec, load_audio
 from melle.data.batch import Row
 from melle.data.batching import RowIndex
 from melle.data.manifest import Utterance
-from melle.text import SymbolTokenizer
+from melle.text import Tokenizer
 
 
 class UtteranceDataset(Dataset[Row]):
     """Rows of utterances, features computed on the fly; with ``cache`` kept in memory once computed (float16)."""
 
-    def __init__(self, utterances: list[Utterance], tokenizer: SymbolTokenizer, spec: MelSpec, cache: bool):
+    def __init__(self, utterances: list[Utterance], tokenizer: Tokenizer, spec: MelSpec, cache: bool):
         self.utterances, self.tokenizer = utterances, tokenizer
         self.log_mel = LogMel(spec)
         self._cache: dict[int, Tensor] | None = {} if cache else None

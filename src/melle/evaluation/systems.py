@@ -17,7 +17,7 @@ from melle.data.pairs import Pair
 from melle.errors import UserError
 from melle.synthesis.decoding import DecodingOptions
 from melle.synthesis.synthesizer import Prompt, Synthesizer
-from melle.text import SymbolTokenizer
+from melle.text import Tokenizer
 
 RECORDINGS = "recordings"
 VOCODED = "recordings through mel and vocoder"
@@ -42,7 +42,7 @@ class Checkpoint:
     path: Path
     step: int
     mel: MelSpec
-    tokenizer: SymbolTokenizer
+    tokenizer: Tokenizer
 
     @property
     def run(self) -> Path:

@@ -6,6 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from melle.network.layers import make_norm
+
 Rotation = tuple[Tensor, Tensor]
 
 
@@ -48,14 +50,16 @@ class SelfAttention(nn.Module):
 
     ``mask`` (B, 1, queries, keys) is True where a query may look; None means causal. ``cache`` makes the call a step
     of decoding: x holds the new positions only. With ``guide``, head 0's weights, (B, queries, keys), come back too.
+    ``norm`` names the norm before the last matrix, None for none (see ``Block``).
     """
 
-    def __init__(self, width: int, heads: int, dropout: float):
+    def __init__(self, width: int, heads: int, dropout: float, norm: str | None = None):
         super().__init__()
         if width % heads or (width // heads) % 2:
             raise ValueError(f"width={width} must be an even multiple of heads={heads}")
         self.heads, self.dropout = heads, dropout
         self.qkv = nn.Linear(width, 3 * width)
+        self.norm = nn.Identity() if norm is None else make_norm(norm, width)
         self.out = nn.Linear(width, width)
 
     def forward(
@@ -77,7 +81,7 @@ class SelfAttention(nn.Module):
             q, k, v, attn_mask=mask, dropout_p=dropout, is_causal=mask is None and length > 1
         )
         weights = _head_weights(q[:, 0], k[:, 0], mask) if guide else None
-        return self.out(mixed.transpose(1, 2).reshape(rows, length, width)), weights
+        return self.out(self.norm(mixed.transpose(1, 2).reshape(rows, length, width))), weights
 
 
 def _head_weights(q: Tensor, k: Tensor, mask: Tensor | None) -> Tensor:

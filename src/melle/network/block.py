@@ -1,23 +1,51 @@
-"""One Transformer block: attention and MLP, each normalised before and added back (pre-LN)."""
+"""One Transformer block: attention and MLP, each normalised before and added back."""
 
 from __future__ import annotations
 
+import math
+
+import torch
 from torch import Tensor, nn
 
 from melle.network.attention import KVCache, Rotation, SelfAttention
-from melle.network.layers import Mlp, make_norm
+from melle.network.layers import BLOCKS, Mlp, choose, make_norm
 
 
 class Block(nn.Module):
-    """(B, L, D) → (B, L, D); see SelfAttention for ``rotation``, ``mask``, ``cache`` and ``guide``."""
+    """(B, L, D) → (B, L, D); see SelfAttention for ``rotation``, ``mask``, ``cache`` and ``guide``.
 
-    def __init__(self, width: int, heads: int, ff_width: int, dropout: float, norm: str, activation: str, mlp: str):
+    ``kind`` is ``pre_ln`` (paper), or ``sub_ln``, the reference implementation's: each of the two parts has one more
+    norm before its last matrix, and its matrices except queries and keys begin √(ln 2N) times as large, N being the
+    number of ``blocks`` (Magneto, arXiv 2210.06423, for decoders).
+    """
+
+    def __init__(
+        self,
+        width: int,
+        heads: int,
+        ff_width: int,
+        dropout: float,
+        norm: str,
+        activation: str,
+        mlp: str,
+        kind: str = "pre_ln",
+        blocks: int = 1,
+    ):
         super().__init__()
+        inner = norm if choose("block", kind, BLOCKS) == "sub_ln" else None
         self.attention_norm = make_norm(norm, width)
-        self.attention = SelfAttention(width, heads, dropout)
+        self.attention = SelfAttention(width, heads, dropout, inner)
         self.mlp_norm = make_norm(norm, width)
-        self.mlp = Mlp(width, ff_width, mlp, activation, dropout)
+        self.mlp = Mlp(width, ff_width, mlp, activation, dropout, inner)
         self.dropout = nn.Dropout(dropout)
+        if kind == "sub_ln":
+            self._scale_up(math.sqrt(math.log(2 * blocks)))
+
+    @torch.no_grad()
+    def _scale_up(self, gain: float) -> None:
+        values = self.attention.qkv.weight.chunk(3)[2]
+        for weight in (values, self.attention.out.weight, *(p for p in self.mlp.parameters() if p.ndim == 2)):
+            weight.mul_(gain)
 
     def forward(
         self,

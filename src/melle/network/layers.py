@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from torch import Tensor, nn
 
-NORMS = {"layer": nn.LayerNorm, "rms": nn.RMSNorm}
+NORMS = {"layer": nn.LayerNorm, "rms": partial(nn.RMSNorm, eps=1e-6)}
 ACTIVATIONS = {"relu": nn.ReLU, "silu": nn.SiLU, "tanh": nn.Tanh}
 MLPS = ("plain", "gated")
+BLOCKS = ("pre_ln", "sub_ln")
 
 
 def choose(name: str, value: str, choices) -> str:
@@ -18,7 +21,7 @@ def choose(name: str, value: str, choices) -> str:
 
 def make_norm(kind: str, width: int) -> nn.Module:
     """``layer`` (paper) or ``rms`` (as in Qwen2)."""
-    return NORMS[choose("norm", kind, NORMS)](width, eps=1e-6)
+    return NORMS[choose("norm", kind, NORMS)](width)
 
 
 def make_activation(kind: str) -> nn.Module:
@@ -26,15 +29,19 @@ def make_activation(kind: str) -> nn.Module:
 
 
 class Mlp(nn.Module):
-    """The feed-forward part of a block, D → F → D: ``plain`` (paper), or ``gated`` by a second projection (Qwen2)."""
+    """The feed-forward part of a block, D → F → D: ``plain`` (paper), or ``gated`` by a second projection (Qwen2).
 
-    def __init__(self, width: int, hidden: int, kind: str, activation: str, dropout: float):
+    ``norm`` names the norm before the last matrix, None for none (see ``Block``).
+    """
+
+    def __init__(self, width: int, hidden: int, kind: str, activation: str, dropout: float, norm: str | None = None):
         super().__init__()
         choose("mlp", kind, MLPS)
         self.gate = nn.Linear(width, hidden, bias=False) if kind == "gated" else None
         self.up = nn.Linear(width, hidden, bias=kind == "plain")
         self.down = nn.Linear(hidden, width, bias=kind == "plain")
         self.activation = make_activation(activation)
+        self.norm = nn.Identity() if norm is None else make_norm(norm, hidden)
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -42,4 +49,4 @@ class Mlp(nn.Module):
             hidden = self.activation(self.up(x))
         else:
             hidden = self.activation(self.gate(x)) * self.up(x)
-        return self.down(self.dropout(hidden))
+        return self.down(self.norm(self.dropout(hidden)))

@@ -48,7 +48,8 @@ class Melle(nn.Module):
         n_mels: mel bands M.
         reduction_factor: frames r that one step reads and predicts (eq. 2).
         width, layers, heads, ff_width, dropout: the Transformer's D, blocks, heads, inner width, dropout.
-        norm: "layer" or "rms".  activation: "relu", "silu" or "tanh".  mlp: "plain" or "gated".
+        block: "pre_ln" or "sub_ln" (see ``Block``).  norm: "layer" or "rms".
+        activation: "relu", "silu" or "tanh".  mlp: "plain" or "gated".
         position: "learned" (text and mel numbered apart), "rope" (rotary over the joined sequence) or "paced" (rotary,
             where a token stands at the step at which it is due; see ``layout.paced_text_positions``).
         max_text, max_steps: sizes of the learned position tables.
@@ -73,6 +74,7 @@ class Melle(nn.Module):
         heads: int = 16,
         ff_width: int = 4096,
         dropout: float = 0.1,
+        block: str = "pre_ln",
         norm: str = "layer",
         activation: str = "relu",
         mlp: str = "plain",
@@ -125,7 +127,7 @@ class Melle(nn.Module):
         self.group = group = reduction_factor * n_mels  # values that one step reads and predicts
         self.prenet = PreNet(group, prenet_hidden, width, prenet_layers, prenet_activation, prenet_dropout)
         self.blocks = nn.ModuleList(
-            Block(width, heads, ff_width, dropout, norm, activation, mlp) for _ in range(layers)
+            Block(width, heads, ff_width, dropout, norm, activation, mlp, block, layers) for _ in range(layers)
         )
         self.norm = make_norm(norm, width)
         self.stop = nn.Linear(width, 1)

@@ -16,3 +16,17 @@ class WarmupLinear:
             return (step + 1) / self.warmup_steps
         left = (self.total_steps - step) / (self.total_steps - self.warmup_steps)
         return self.floor + (1 - self.floor) * max(0.0, left)
+
+
+class WarmupInverseSqrt:
+    """Linear warm-up to 1 over ``warmup_steps``, then falling as 1 / √step (the reference implementation's)."""
+
+    def __init__(self, warmup_steps: int):
+        if warmup_steps < 1:
+            raise ValueError(f"optim.schedule.warmup_steps={warmup_steps} must be 1 or more")
+        self.warmup_steps = warmup_steps
+
+    def __call__(self, step: int) -> float:
+        if step < self.warmup_steps:
+            return (step + 1) / self.warmup_steps
+        return (self.warmup_steps / step) ** 0.5

@@ -1,0 +1,51 @@
+"""What every tokenizer offers, and how one comes back out of a checkpoint."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Any, Protocol
+
+from melle.errors import UserError
+
+PAD, EOS = 0, 1  # ids that every tokenizer leaves free: padding, and the end of the text (the paper's <EOS>)
+FIRST = 2  # the first id of a tokenizer's own
+
+
+class Tokenizer(Protocol):
+    """From text to ids. ``encode`` leaves <EOS> to the batch, which appends it once per row."""
+
+    @property
+    def vocab_size(self) -> int:
+        """Number of ids, padding and <EOS> counted."""
+        ...
+
+    def encode(self, text: str) -> list[int]:
+        """Ids of a text, without <EOS>. Raises UserError for a text that it cannot express."""
+        ...
+
+    def decode(self, ids: list[int]) -> str:
+        """The text of ids, as far as the tokenizer keeps it; padding and <EOS> are left out."""
+        ...
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values with the ``kind``, from which ``tokenizer_from_dict`` builds the same tokenizer."""
+        ...
+
+
+_KINDS = {  # by name, so that no kind's packages are imported before it is used
+    "symbols": "melle.text.symbols.SymbolTokenizer",
+    "phonemes": "melle.text.phonemes.PhonemeTokenizer",
+    "subwords": "melle.text.subwords.SubwordTokenizer",
+}
+
+
+def tokenizer_from_dict(values: dict[str, Any]) -> Tokenizer:
+    """The tokenizer that ``as_dict`` described. Raises UserError where it needs a package that is not installed."""
+    values = dict(values)
+    module, name = _KINDS[values.pop("kind", "symbols")].rsplit(".", 1)
+    return getattr(import_module(module), name)(**values)
+
+
+def check_not_empty(text: str) -> None:
+    if not text.strip():
+        raise UserError("the text is empty; give at least one word")

@@ -1,0 +1,86 @@
+"""Pieces of words as tokens: byte-pair encoding learned from one's own texts, or any tokenizer of Hugging Face."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from typing import Any
+
+from melle.errors import UserError
+from melle.text.base import FIRST, check_not_empty
+
+UNKNOWN = "<unk>"
+
+
+class SubwordTokenizer:
+    """A tokenizer of the ``tokenizers`` library, in the JSON that the library writes. Its ids move up by two."""
+
+    def __init__(self, description: str):
+        self._tokenizer = _library().Tokenizer.from_str(description)
+        model = json.loads(description)["model"]
+        name = model.get("unk_token")
+        self._unknown = model.get("unk_id") if name is None else self._tokenizer.token_to_id(name)
+
+    @classmethod
+    def fit(cls, texts: Iterable[str], vocab_size: int = 4000) -> SubwordTokenizer:
+        """Byte-pair encoding (paper §4.1: 4K pieces) of the lower-cased ``texts``, with up to ``vocab_size`` pieces."""
+        library = _library()
+        if vocab_size < 2:
+            raise UserError(f"tokenizer.vocab_size={vocab_size}: give the number of pieces, 4000 for the paper's")
+        tokenizer = library.Tokenizer(library.models.BPE(unk_token=UNKNOWN))
+        tokenizer.normalizer = library.normalizers.Sequence(
+            [library.normalizers.NFKC(), library.normalizers.Lowercase(), library.normalizers.Strip()]
+        )
+        tokenizer.pre_tokenizer = library.pre_tokenizers.Metaspace()
+        tokenizer.decoder = library.decoders.Metaspace()
+        trainer = library.trainers.BpeTrainer(vocab_size=vocab_size, special_tokens=[UNKNOWN], show_progress=False)
+        tokenizer.train_from_iterator(texts, trainer)
+        return cls(tokenizer.to_str())
+
+    @classmethod
+    def from_pretrained(cls, texts: Iterable[str], name: str) -> SubwordTokenizer:
+        """The tokenizer of a Hugging Face model, by the model's name on the hub or its local folder.
+
+        ``texts`` is not used: there is nothing to learn. The tokenizer goes into the checkpoint, so that nothing has to
+        be fetched again.
+        """
+        try:
+            from transformers import AutoTokenizer
+        except ImportError:
+            raise UserError('this tokenizer needs transformers: python -m pip install -e ".[huggingface]"') from None
+        try:
+            tokenizer = AutoTokenizer.from_pretrained(name, use_fast=True)
+        except Exception as error:  # whatever the hub, the network or a broken folder raise
+            reason = (str(error).splitlines() or [type(error).__name__])[0]
+            raise UserError(f"tokenizer.name={name}: cannot be loaded ({reason}); give a local folder") from None
+        if not tokenizer.is_fast:
+            raise UserError(f"tokenizer.name={name}: it has no fast version (tokenizer.json); choose another")
+        return cls(tokenizer.backend_tokenizer.to_str())
+
+    @property
+    def vocab_size(self) -> int:
+        """Number of ids, padding and <EOS> counted."""
+        return FIRST + self._tokenizer.get_vocab_size(with_added_tokens=True)
+
+    def encode(self, text: str) -> list[int]:
+        """Ids of a text, without <EOS>. Raises UserError for a text that is empty or holds unknown characters."""
+        check_not_empty(text)
+        encoding = self._tokenizer.encode(text, add_special_tokens=False)
+        unknown = sorted({text[a:b] for id, (a, b) in zip(encoding.ids, encoding.offsets) if id == self._unknown})
+        if unknown:
+            raise UserError(f"the text holds what the tokenizer cannot express: {' '.join(unknown)!r}; leave it out")
+        return [FIRST + id for id in encoding.ids]
+
+    def decode(self, ids: Iterable[int]) -> str:
+        return self._tokenizer.decode([id - FIRST for id in ids if id >= FIRST])
+
+    def as_dict(self) -> dict[str, Any]:
+        return {"kind": "subwords", "description": self._tokenizer.to_str()}
+
+
+def _library() -> Any:
+    try:
+        import tokenizers
+    except ImportError:
+        raise UserError('this tokenizer needs tokenizers: python -m pip install -e ".[huggingface]"') from None
+    return tokenizers

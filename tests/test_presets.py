@@ -1,0 +1,128 @@
+"""Every preset and every option of every group: composes, takes one step of training, speaks."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from hydra import compose, initialize_config_dir
+from tokenizers import Tokenizer, models
+from transformers import PreTrainedTokenizerFast
+
+from melle.checkpoint import LoadedModel
+from melle.config import build
+from melle.synthesis.decoding import DecodingOptions
+from melle.synthesis.synthesizer import Prompt, Synthesizer
+from melle.training.run import build_module
+
+CONF = Path(__file__).parents[1] / "conf"
+SMALL = [
+    *("name=test", "model.width=16", "model.layers=2", "model.heads=2", "model.ff_width=32", "model.prenet_hidden=16"),
+    *("model.latent_hidden=16", "data.corpus=null", "data.batch_frames=600"),
+]
+ONLINE = {"tokenizer=llama", "tokenizer=qwen", "tokenizer=huggingface"}  # need a hub or a folder
+
+
+def options() -> list[str]:
+    found = [f"model={path.stem}" for path in CONF.glob("model/*.yaml")]
+    for group in ("model/*", "loss", "optim", "tokenizer"):
+        found += [
+            f"{folder.relative_to(CONF).as_posix()}={path.stem}"
+            for folder in CONF.glob(group)
+            if folder.is_dir()
+            for path in folder.glob("*.yaml")
+        ]
+    return sorted(found)
+
+
+def configure(tones: Path, *overrides: str):
+    small = list(SMALL)
+    small += [f"data.{split}={tones / f'{split}.jsonl'}" for split in ("train", "validation", "test")]
+    if "model=quickstart" not in overrides:
+        overrides = ("model=melle", *overrides) if not overrides[0].startswith("model=") else overrides
+    else:
+        small.append("model.guided_layers=[1]")
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        cfg = compose("train", [*overrides, *small])
+    if cfg.model.postnet == "conv":
+        cfg.model.postnet_channels = 8
+    return cfg
+
+
+def step_and_speak(cfg, tones: Path) -> None:
+    data = build(cfg.data)
+    module = build_module(cfg, data)
+    batch = next(iter(data.train_dataloader()))
+    optimizer = module.configure_optimizers()["optimizer"]
+    before = [parameter.detach().clone() for parameter in module.network.blocks.parameters()]
+    terms = module.loss(
+        module.network(**batch.inputs()),
+        batch.mel_lengths,
+        batch.text_segments,
+        batch.segment_steps,
+        cfg.model.reduction_factor,
+        10**6,
+    )
+    assert all(torch.isfinite(term) for term in terms)
+    terms.total.backward()
+    optimizer.step()
+    assert any(not torch.equal(a, b) for a, b in zip(before, module.network.blocks.parameters()))
+
+    tts = Synthesizer(LoadedModel(module.network.eval(), module.description, 1))
+    voice = Prompt(tones / "audio/test-e-0.wav", "zero")
+    for prompt in (voice, None):
+        speech = tts(["two three"], [prompt], DecodingOptions(max_length=0.5))[0]
+        assert len(speech.waveform) > 0 and torch.isfinite(speech.waveform).all()
+
+
+@pytest.mark.parametrize("option", [option for option in options() if option not in ONLINE])
+def test_option_trains_and_speaks(option, tone_manifests):
+    step_and_speak(configure(tone_manifests, option), tone_manifests)
+
+
+def test_a_hugging_face_tokenizer_trains_and_speaks(tone_manifests, tmp_path):
+    words = ["[UNK]", "zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", " "]
+    library = Tokenizer(models.WordLevel({word: number for number, word in enumerate(words)}, unk_token="[UNK]"))
+    from tokenizers import pre_tokenizers
+
+    library.pre_tokenizer = pre_tokenizers.Whitespace()
+    PreTrainedTokenizerFast(tokenizer_object=library, unk_token="[UNK]").save_pretrained(tmp_path / "words")
+    cfg = configure(tone_manifests, "tokenizer=huggingface", f"tokenizer.name={tmp_path / 'words'}")
+    step_and_speak(cfg, tone_manifests)
+
+
+def test_options_mix(tone_manifests):
+    mix = ("model=melle", "model/norm=rms", "model/position=rope", "model.reduction_factor=2", "model/mlp=gated")
+    cfg = configure(tone_manifests, *mix)
+    assert (cfg.model.norm, cfg.model.position, cfg.model.reduction_factor, cfg.model.mlp) == (
+        "rms",
+        "rope",
+        2,
+        "gated",
+    )
+    step_and_speak(cfg, tone_manifests)
+
+
+def test_presets_are_what_they_say():
+    def model(name):
+        with initialize_config_dir(str(CONF), version_base="1.3"):
+            return compose("train", [f"model={name}", "name=x", "data=jsonl", "data.train=a", "data.validation=b"])
+
+    paper = model("melle")
+    assert (paper.model.width, paper.model.layers, paper.model.heads, paper.model.ff_width) == (1024, 12, 16, 4096)
+    assert (paper.model.dropout, paper.model.prenet_dropout, paper.model.postnet_channels) == (0.1, 0.5, 256)
+    assert (paper.loss.kl_weight, paper.loss.kl_warmup_steps, paper.loss.flux_weight) == (0.1, 10000, 0.5)
+    assert (paper.loss.stop_weight, paper.loss.stop_positive_weight) == (1.0, 100.0)
+    assert (paper.optim.optimizer.lr, paper.optim.schedule.warmup_steps, paper.trainer.max_steps) == (
+        5e-4,
+        32000,
+        400000,
+    )
+    assert model("melle_rope").model == {**paper.model, **model("melle_rope").model}
+    for r in (2, 4):
+        assert model(f"melle_r{r}").model == {**paper.model, "reduction_factor": r}
+    limited = model("melle_limited")
+    assert limited.model == paper.model and "phonemes" in limited.tokenizer._target_
+    reference = model("reference")
+    assert (reference.model.block, reference.model.norm, reference.model.mlp) == ("sub_ln", "rms", "gated")
+    assert (reference.loss.stop_positive_weight, reference.loss.kl_warmup_steps) == (20.0, 0)
+    assert reference.optim.schedule.warmup_steps == 10000

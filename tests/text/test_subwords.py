@@ -1,0 +1,61 @@
+import pickle
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tokenizers import Tokenizer, models, pre_tokenizers, trainers
+from transformers import PreTrainedTokenizerFast
+
+from melle.errors import UserError
+from melle.text import EOS, tokenizer_from_dict
+from melle.text.subwords import SubwordTokenizer
+
+TEXTS = ["the lower the newer", "a newer lower tower", "it’s the widest"] * 3
+
+
+@pytest.fixture(scope="module")
+def bpe() -> SubwordTokenizer:
+    return SubwordTokenizer.fit(TEXTS, vocab_size=40)
+
+
+@settings(deadline=None)
+@given(st.lists(st.sampled_from(["the", "lower", "newest", "WIDE", "a", "tower", "it’s"]), min_size=1).map(" ".join))
+def test_decode_inverts_encode_and_the_checkpoint_keeps_it(text):
+    tokenizer = SubwordTokenizer.fit(TEXTS, vocab_size=40)
+    ids = tokenizer.encode(text)
+    assert tokenizer.decode(ids) == text.lower()
+    assert all(EOS < id < tokenizer.vocab_size for id in ids)
+    for again in (tokenizer_from_dict(tokenizer.as_dict()), pickle.loads(pickle.dumps(tokenizer))):
+        assert again.encode(text) == ids and again.vocab_size == tokenizer.vocab_size
+
+
+def test_frequent_pairs_become_one_piece(bpe):
+    assert bpe.vocab_size <= 42
+    assert len(bpe.encode("the")) == 1 and len(bpe.encode("eth")) > 1
+    letters = SubwordTokenizer.fit(TEXTS, vocab_size=2)
+    assert len(letters.encode("the")) == 4  # and the blank before it
+
+
+def test_what_cannot_be_expressed_is_named(bpe):
+    with pytest.raises(UserError, match="cannot express: 'p x y z'"):
+        bpe.encode("the xylophone zoo")
+    with pytest.raises(UserError, match="empty"):
+        bpe.encode(" ")
+    with pytest.raises(UserError, match="vocab_size=1"):
+        SubwordTokenizer.fit(TEXTS, vocab_size=1)
+
+
+def test_a_hugging_face_tokenizer_comes_from_a_folder(tmp_path):
+    tokenizer = Tokenizer(models.WordPiece(unk_token="[UNK]"))
+    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
+    tokenizer.train_from_iterator(TEXTS, trainers.WordPieceTrainer(vocab_size=60, special_tokens=["[UNK]", "[CLS]"]))
+    theirs = PreTrainedTokenizerFast(tokenizer_object=tokenizer, unk_token="[UNK]", cls_token="[CLS]")
+    theirs.save_pretrained(tmp_path / "tokenizer")
+    ours = SubwordTokenizer.from_pretrained([], str(tmp_path / "tokenizer"))
+    expected = theirs.encode("the newer tower", add_special_tokens=False)
+    assert [id - 2 for id in ours.encode("the newer tower")] == expected
+    assert ours.vocab_size == len(theirs) + 2
+    with pytest.raises(UserError, match="cannot express: 'ö'"):
+        ours.encode("the ö")
+    with pytest.raises(UserError, match=r"tokenizer\.name=.*nowhere.*local folder"):
+        SubwordTokenizer.from_pretrained([], str(tmp_path / "nowhere"))

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import math
+import os
 from pathlib import Path
 
 import pytest
 import torch
 
-from melle.audio import MelSpec, save_audio
+from melle.audio import MelSpec, load_audio, save_audio
 from melle.checkpoint import ModelDescription
-from melle.data.manifest import Utterance, write_manifest
+from melle.data.corpora.espeak import Voice
+from melle.data.corpora.synthetic import Line, make_corpus
+from melle.data.manifest import Utterance, read_manifest, with_duration, write_manifest
 from melle.network import Melle
 from melle.text.symbols import SymbolTokenizer
 
@@ -50,6 +53,21 @@ def tone_manifests(tmp_path_factory: pytest.TempPathFactory) -> Path:
                 utterances.append(Utterance(" ".join(words), path, path.stem, speaker=voice))
         write_manifest(folder / f"{split}.jsonl", utterances)
     return folder
+
+
+@pytest.fixture(scope="session")
+def real_speech(tmp_path_factory: pytest.TempPathFactory) -> list[tuple[str, torch.Tensor]]:
+    """Texts with waveforms (N,) at 16 kHz, 1 to 3 s: of the manifest MELLE_TEST_MANIFEST, or spoken by espeak-ng."""
+    manifest = os.environ.get("MELLE_TEST_MANIFEST")
+    if manifest is None:
+        folder = tmp_path_factory.mktemp("speech") / "corpus"
+        voice = Voice("ann", "en-us", "f2", rate=130)
+        texts = ["please enter your number", "good morning", "the party is busy"]
+        make_corpus(folder, {"test": [Line(f"u{n}", text, voice) for n, text in enumerate(texts)]}, workers=1)
+        manifest = folder / "test.jsonl"
+    chosen = [u for u in read_manifest(manifest) if 1 <= with_duration(u).duration <= 3][:3]
+    assert chosen, f"{manifest} has no utterance of 1 to 3 seconds"
+    return [(utterance.transcription, load_audio(utterance.audio_path, 16000)) for utterance in chosen]
 
 
 def _tone(frequency: float, seconds: float) -> torch.Tensor:

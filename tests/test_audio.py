@@ -39,6 +39,13 @@ def test_log_mel_is_speecht5s(waveform):
     assert not audible.any() or np.abs(actual.numpy() - expected)[audible].max() < 1e-3
 
 
+def test_log_mel_of_real_speech_is_speecht5s(real_speech):
+    extractor = SpeechT5FeatureExtractor()
+    for _, waveform in real_speech:
+        expected = extractor(audio_target=waveform.numpy(), sampling_rate=16000)["input_values"][0]
+        assert np.abs(LogMel()(waveform).numpy() - expected).max() < 1e-4
+
+
 def test_floor_and_shape():
     spec = MelSpec(floor=1e-5)
     mel = LogMel(spec)(torch.zeros(1000))

@@ -5,11 +5,14 @@ from pathlib import Path
 import pytest
 import torch
 from hydra import compose, initialize_config_dir
-from tokenizers import Tokenizer, models
+from omegaconf import OmegaConf
+from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
 from melle.checkpoint import LoadedModel
 from melle.config import build
+from melle.data.batch import Row, collate
+from melle.network import prenet
 from melle.synthesis.decoding import DecodingOptions
 from melle.synthesis.synthesizer import Prompt, Synthesizer
 from melle.training.run import build_module
@@ -82,8 +85,6 @@ def test_option_trains_and_speaks(option, tone_manifests):
 def test_a_hugging_face_tokenizer_trains_and_speaks(tone_manifests, tmp_path):
     words = ["[UNK]", "zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", " "]
     library = Tokenizer(models.WordLevel({word: number for number, word in enumerate(words)}, unk_token="[UNK]"))
-    from tokenizers import pre_tokenizers
-
     library.pre_tokenizer = pre_tokenizers.Whitespace()
     PreTrainedTokenizerFast(tokenizer_object=library, unk_token="[UNK]").save_pretrained(tmp_path / "words")
     cfg = configure(tone_manifests, "tokenizer=huggingface", f"tokenizer.name={tmp_path / 'words'}")
@@ -102,6 +103,82 @@ def test_options_mix(tone_manifests):
     step_and_speak(cfg, tone_manifests)
 
 
+class Chance:
+    """Dropout masks of the pre-net and noise of the latent by step: the same, whether steps come singly or at once."""
+
+    def __init__(self, network, steps: int):
+        hidden = network.prenet.layers[0].out_features
+        self.layers = len(network.prenet.layers) - 1
+        self.masks = [2.0 * (torch.rand(1, steps, hidden) < 0.5) for _ in range(self.layers)]
+        self.noise = torch.randn(1, steps, network.group)
+        self.begin(0)
+
+    def begin(self, first_predicted: int) -> None:
+        self.calls, self.read, self.predicted = 0, 0, first_predicted
+
+    def dropout(self, x, p=0.5, training=True, inplace=False):
+        if not training:
+            return x
+        layer = self.calls % self.layers
+        self.calls += 1
+        mask = self.masks[layer][:, self.read : self.read + x.shape[1]]
+        if layer == self.layers - 1:
+            self.read += x.shape[1]
+        return x * mask
+
+    def randn_like(self, mean):
+        noise = self.noise[:, self.predicted : self.predicted + mean.shape[1]]
+        self.predicted += mean.shape[1]
+        return noise
+
+
+@pytest.mark.parametrize("preset", sorted(path.stem for path in CONF.glob("model/*.yaml")))
+def test_cached_decoding_equals_the_full_pass_with_the_same_chance(preset, tone_manifests, monkeypatch):
+    cfg = configure(tone_manifests, f"model={preset}")
+    network = build_module(cfg, build(cfg.data)).network.eval()
+    r, prompt_steps, new_steps = cfg.model.reduction_factor, 5, 7
+    prompt = torch.randn(prompt_steps * r, 80) - 3
+    tokens = [[3, 4, 2], [5, 3]]
+    chance = Chance(network, prompt_steps + new_steps)
+    monkeypatch.setattr(prenet.F, "dropout", chance.dropout)
+    monkeypatch.setattr(torch, "randn_like", chance.randn_like)
+    begun = collate([Row(tokens, [prompt, torch.zeros(r, 80)], ["a", "b"])], r)
+    with torch.no_grad():
+        chance.begin(first_predicted=prompt_steps)
+        arguments = (begun.text, begun.text_lengths, begun.text_segments, prompt[None], torch.tensor([len(prompt)]))
+        state, frames, stop = network.start(*arguments, new_steps)
+        made, stops = [frames], [stop]
+        for _ in range(new_steps - 1):
+            frames, stop = network.step(state, frames)
+            made, stops = [*made, frames], [*stops, stop]
+        made = torch.cat(made, dim=1)
+        chance.begin(first_predicted=0)
+        full = collate([Row(tokens, [prompt, network.denormalise(made[0])], ["a", "b"])], r)
+        output = network(**full.inputs())
+    assert torch.allclose(output.frames[:, len(prompt) :], made, atol=1e-4)
+    assert torch.allclose(output.stop[:, prompt_steps:], torch.stack(stops, dim=1), atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    "option",
+    [
+        *("tokenizer=llama", "tokenizer=qwen", "tokenizer=huggingface"),
+        *(f"trainer={path.stem}" for path in CONF.glob("trainer/*.yaml")),
+        *(f"data={path.stem}" for path in CONF.glob("data/*.yaml")),
+        *(f"{group}={path.stem}" for group in ("asr", "speaker") for path in CONF.glob(f"{group}/*.yaml")),
+    ],
+)
+def test_option_composes(option, tone_manifests):
+    group, name = option.split("=")
+    cfg = configure(tone_manifests, option)
+    assert OmegaConf.select(cfg, group, throw_on_missing=True) is not None
+    OmegaConf.to_container(cfg[group], resolve=True, throw_on_missing=True)
+    if group == "tokenizer":
+        assert cfg.tokenizer._target_.endswith("from_pretrained") and (cfg.tokenizer.name is None) == (
+            name == "huggingface"
+        )
+
+
 def test_presets_are_what_they_say():
     def model(name):
         with initialize_config_dir(str(CONF), version_base="1.3"):
@@ -117,7 +194,9 @@ def test_presets_are_what_they_say():
         32000,
         400000,
     )
-    assert model("melle_rope").model == {**paper.model, **model("melle_rope").model}
+    learned = ("position", "max_text", "max_steps")
+    shared = {name: value for name, value in paper.model.items() if name not in learned}
+    assert model("melle_rope").model == {**shared, "position": "rope", "rope_base": 10000.0}
     for r in (2, 4):
         assert model(f"melle_r{r}").model == {**paper.model, "reduction_factor": r}
     limited = model("melle_limited")

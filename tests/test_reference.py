@@ -76,9 +76,9 @@ def make_state(norm, gated, rope, postnet, r):
     return state
 
 
-def compute(state, norm, gated, rope, postnet, r, text, mel):
+def compute(state, norm, gated, rope, postnet, r, text, mel, activations=("silu", "relu", "tanh")):
     """One utterance through the reference's layout, without chance: μ, log σ², y', y'', stop."""
-    act = F.silu
+    act, prenet_act, postnet_act = ({"silu": F.silu, "relu": F.relu, "tanh": torch.tanh}[name] for name in activations)
 
     def matrix(name, x):
         return F.linear(x, state[f"{name}.weight"], state.get(f"{name}.bias"))
@@ -91,8 +91,8 @@ def compute(state, norm, gated, rope, postnet, r, text, mel):
 
     words = state["text_embedding.weight"][[*text, EOS]]
     read = mel.view(-1, r * M)[:-1]
-    read = F.relu(matrix("mel_embedding.prenet_l1", read))
-    read = matrix("mel_embedding.prenet_lout", F.relu(matrix("mel_embedding.prenet_l2", read)))
+    read = prenet_act(matrix("mel_embedding.prenet_l1", read))
+    read = matrix("mel_embedding.prenet_lout", prenet_act(matrix("mel_embedding.prenet_l2", read)))
     read = torch.cat((state["mel_bos_embed"][0], read))
     if not rope:
         words = words + state["text_position.weight"][1 : 1 + len(words)]
@@ -145,7 +145,7 @@ def compute(state, norm, gated, rope, postnet, r, text, mel):
                 state[f"{name}.weight"],
                 state[f"{name}.bias"],
             )
-            y = torch.tanh(y) if layer < 2 else y
+            y = postnet_act(y) if layer < 2 else y
         refined = frames + y[0].T
     return mean.reshape(-1, M), log_variance.reshape(-1, M), frames, refined, stop
 
@@ -156,11 +156,13 @@ def write(path, state, prefix=""):
 
 
 @pytest.mark.parametrize("flags", FLAGS.values(), ids=FLAGS.keys())
-@pytest.mark.parametrize("prefix", ["", "module."])
-def test_an_imported_model_computes_what_the_reference_does(tmp_path, flags, prefix):
+@pytest.mark.parametrize(
+    ("prefix", "activations"), [("", ("silu", "relu", "tanh")), ("module.", ("relu", "tanh", "silu"))]
+)
+def test_an_imported_model_computes_what_the_reference_does(tmp_path, flags, prefix, activations):
     state = make_state(**flags)
     source = write(tmp_path / "reference.pt", state, prefix)
-    import_reference(source, tmp_path / "ours.ckpt", TOKENIZER, EOS, HEADS)
+    import_reference(source, tmp_path / "ours.ckpt", TOKENIZER, EOS, HEADS, *activations)
     model = load_model(tmp_path / "ours.ckpt")
     assert model.step == 1234 and model.description.mel == MelSpec()
     assert model.network.reduction_factor == flags["r"]
@@ -171,7 +173,7 @@ def test_an_imported_model_computes_what_the_reference_does(tmp_path, flags, pre
     batch.text[0, -1] = 1
     with torch.no_grad():
         output = network(**batch.inputs())
-    expected = compute(state, **flags, text=text, mel=mel)
+    expected = compute(state, **flags, text=text, mel=mel, activations=activations)
     for name, value in zip(("mean", "log_variance", "frames", "refined", "stop"), expected):
         assert torch.allclose(getattr(output, name)[0], value, atol=1e-4), name
 
@@ -181,7 +183,8 @@ def test_what_does_not_fit_is_refused(tmp_path):
     target = tmp_path / "ours.ckpt"
 
     def attempt(changed, **options):
-        return import_reference(write(tmp_path / "x.pt", changed), target, TOKENIZER, **{"heads": HEADS, **options})
+        options = {"eos": EOS, "heads": HEADS, **options}
+        return import_reference(write(tmp_path / "x.pt", changed), target, TOKENIZER, **options)
 
     with pytest.raises(UserError, match=r"no place for: speaker_embedding\.weight"):
         attempt({**state, "speaker_embedding.weight": torch.zeros(3, D)})
@@ -194,15 +197,23 @@ def test_what_does_not_fit_is_refused(tmp_path):
     with pytest.raises(UserError, match=r"activation='gelu'"):
         attempt(state, activation="gelu")
     with pytest.raises(UserError, match=r"tokenizer has 26 ids, the checkpoint 12"):
-        import_reference(tmp_path / "x.pt", target, SymbolTokenizer("characters", "abcdefghijklmnopqrstuvwxyz"))
-    with pytest.raises(UserError, match=r"size mismatch"):
-        attempt({**state, "layer_norm.weight": torch.ones(D + 1)})
+        import_reference(
+            tmp_path / "x.pt", target, SymbolTokenizer("characters", "abcdefghijklmnopqrstuvwxyz"), EOS, HEADS
+        )
+    for name, value in (
+        ("layer_norm.weight", torch.ones(D + 1)),
+        ("text_embedding.weight", torch.ones(D)),
+        ("encoder_layers.0.self_attn.q_proj.weight", torch.ones(D, D + 1)),
+        ("mel_decoder.postnet.0.weight", torch.ones(3)),
+    ):
+        with pytest.raises(UserError, match=r"does not fit: [^\n]+$"):
+            attempt({**state, name: value})
     torch.save({"epoch": 3}, tmp_path / "other.pt")
     with pytest.raises(UserError, match="no checkpoint of the reference"):
-        import_reference(tmp_path / "other.pt", target, TOKENIZER)
+        import_reference(tmp_path / "other.pt", target, TOKENIZER, EOS)
     (tmp_path / "text.pt").write_text("hello")
     with pytest.raises(UserError, match="not a checkpoint"):
-        import_reference(tmp_path / "text.pt", target, TOKENIZER)
+        import_reference(tmp_path / "text.pt", target, TOKENIZER, EOS)
     with pytest.raises(UserError, match="no such file"):
-        import_reference(tmp_path / "gone.pt", target, TOKENIZER)
+        import_reference(tmp_path / "gone.pt", target, TOKENIZER, EOS)
     assert not target.exists() and not list(tmp_path.glob("*.partial"))

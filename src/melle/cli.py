@@ -45,7 +45,7 @@ def _parser() -> argparse.ArgumentParser:
     reference.add_argument("-o", "--output", required=True, type=Path, help="the .ckpt file to write")
     reference.add_argument("--tokenizer", required=True, help="the Hugging Face tokenizer: name on the hub or folder")
     reference.add_argument(
-        "--eos", type=int, default=2, help="the id that ended texts in training (default 2, Llama's)"
+        "--eos", type=int, required=True, help="the id that ended texts in training: 2 for Llama's tokenizer"
     )
     reference.add_argument("--heads", type=int, default=16, help="attention heads")
     reference.add_argument("--activation", default="silu", help="relu, silu or tanh, of the Transformer blocks")

@@ -2,13 +2,29 @@
 
 from __future__ import annotations
 
+import zlib
 from typing import Any
 
+from hydra.core.hydra_config import HydraConfig
 from hydra.errors import InstantiationException
+from hydra.types import RunMode
 from hydra.utils import instantiate
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from melle.errors import UserError
+
+
+def sweep_suffix() -> str:
+    """What tells the jobs of a sweep (``-m``) apart, such as "-model.norm=rms,seed=1"; empty outside of a sweep."""
+    if not HydraConfig.initialized() or HydraConfig.get().mode != RunMode.MULTIRUN:
+        return ""
+    overrides = HydraConfig.get().job.override_dirname.replace("/", ".")
+    if len(overrides) > 120:  # a file system's names are not endless
+        overrides = f"{overrides[:100]}-{zlib.crc32(overrides.encode()):08x}"
+    return "-" + overrides
+
+
+OmegaConf.register_new_resolver("sweep_suffix", sweep_suffix, replace=True)
 
 
 def build(cfg: DictConfig, **arguments: Any) -> Any:

@@ -56,7 +56,7 @@ def import_reference(
     source: str | Path,
     target: str | Path,
     tokenizer: Tokenizer,
-    eos: int = 2,
+    eos: int,
     heads: int = 16,
     activation: str = "silu",
     prenet_activation: str = "relu",
@@ -73,24 +73,25 @@ def import_reference(
     Raises UserError for a file that is no such checkpoint, or that does not fit these options.
     """
     step, weights = _read(Path(source))
-    arguments, state = _translate(weights, eos)
-    arguments |= {
+    told = {
         "heads": heads,
         "activation": activation,
         "prenet_activation": prenet_activation,
         "postnet_activation": postnet_activation,
     }
-    weights.check_all_taken()
+    try:
+        arguments, state = _translate(weights, eos)
+        arguments |= told
+        weights.check_all_taken()
+        network = Melle(**arguments)
+        network.load_state_dict(state)
+    except (ValueError, RuntimeError, LookupError, TypeError) as error:  # what shapes that do not fit raise
+        raise UserError(f"{source} does not fit: {' '.join(str(error).split())}") from None
     if tokenizer.vocab_size > arguments["vocab_size"]:
         raise UserError(
             f"the tokenizer has {tokenizer.vocab_size - FIRST} ids, the checkpoint {arguments['vocab_size'] - FIRST}; "
             "name the tokenizer that the checkpoint was trained with"
         )
-    try:
-        network = Melle(**arguments)
-        network.load_state_dict(state)
-    except (ValueError, RuntimeError) as error:
-        raise UserError(f"{source} does not fit: {error}") from None
     description = ModelDescription(arguments, MelSpec(), tokenizer, frames_per_token)
     content = {
         "state_dict": {f"network.{name}": value for name, value in network.state_dict().items()},
@@ -118,7 +119,7 @@ def _read(path: Path) -> tuple[int, ReferenceWeights]:
     if not isinstance(model, dict) or not all(isinstance(value, Tensor) for value in model.values()):
         raise UserError(f'{path}: no checkpoint of the reference implementation, which holds {{"step", "model"}}')
     tensors = {name.removeprefix("module."): value for name, value in model.items()}
-    return int(content.get("step", 0)), ReferenceWeights(tensors)
+    return int(content.get("step") or 0), ReferenceWeights(tensors)
 
 
 def _translate(weights: ReferenceWeights, eos: int) -> tuple[dict[str, Any], dict[str, Tensor]]:

@@ -193,7 +193,13 @@ def test_sub_ln_starts_with_scaled_weights_and_two_norms_more():
     ("arguments", "named"),
     [
         ({"heads": 3}, "heads=3"),
+        ({"heads": 0}, "heads=0"),
         ({"r": 0}, "reduction_factor=0"),
+        ({"prenet_activation": "gelu"}, "prenet_activation='gelu'"),
+        ({"postnet_activation": "gelu"}, "postnet_activation='gelu'"),
+        ({"latent_activation": "gelu"}, "latent_activation='gelu'"),
+        ({"prenet_dropout": 1.5}, "prenet_dropout=1.5"),
+        ({"dropout": -0.1}, "dropout=-0.1"),
         ({"activation": "gelu"}, "activation='gelu'"),
         ({"norm": "batch"}, "norm='batch'"),
         ({"block": "post_ln"}, "block='post_ln'"),

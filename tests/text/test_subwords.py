@@ -57,5 +57,7 @@ def test_a_hugging_face_tokenizer_comes_from_a_folder(tmp_path):
     assert ours.vocab_size == len(theirs) + 2
     with pytest.raises(UserError, match="cannot express: 'ö'"):
         ours.encode("the ö")
-    with pytest.raises(UserError, match=r"tokenizer\.name=.*nowhere.*local folder"):
+    with pytest.raises(UserError, match=r"tokenizer .*nowhere cannot be loaded.*local folder"):
         SubwordTokenizer.from_pretrained([], str(tmp_path / "nowhere"))
+    with pytest.raises(UserError, match=r"tokenizer\.name: give"):
+        SubwordTokenizer.from_pretrained([], None)

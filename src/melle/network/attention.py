@@ -55,8 +55,6 @@ class SelfAttention(nn.Module):
 
     def __init__(self, width: int, heads: int, dropout: float, norm: str | None = None):
         super().__init__()
-        if width % heads or (width // heads) % 2:
-            raise ValueError(f"width={width} must be an even multiple of heads={heads}")
         self.heads, self.dropout = heads, dropout
         self.qkv = nn.Linear(width, 3 * width)
         self.norm = nn.Identity() if norm is None else make_norm(norm, width)

@@ -50,7 +50,7 @@ class LatentSampler(nn.Module):
         for index, (a, b) in enumerate(pairwise(sizes)):
             parts.append(nn.Linear(a, b, bias=bias))
             if index < layers - 1:
-                parts.append(make_activation(activation))
+                parts.append(make_activation(activation, "latent_activation"))
             parts.append(nn.Dropout(dropout))
         self.perceptron = nn.Sequential(*parts)
 

@@ -24,8 +24,9 @@ def make_norm(kind: str, width: int) -> nn.Module:
     return NORMS[choose("norm", kind, NORMS)](width)
 
 
-def make_activation(kind: str) -> nn.Module:
-    return ACTIVATIONS[choose("activation", kind, ACTIVATIONS)]()
+def make_activation(kind: str, name: str = "activation") -> nn.Module:
+    """``name`` is the argument that an error speaks of."""
+    return ACTIVATIONS[choose(name, kind, ACTIVATIONS)]()
 
 
 class Mlp(nn.Module):

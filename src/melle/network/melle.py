@@ -108,6 +108,13 @@ class Melle(nn.Module):
         super().__init__()
         if reduction_factor < 1:
             raise ValueError(f"reduction_factor={reduction_factor} must be 1 or more")
+        if heads < 1 or width % heads or (width // heads) % 2:
+            raise ValueError(f"width={width} must be an even multiple of heads={heads}, which must be 1 or more")
+        shares = {"dropout": dropout, "prenet_dropout": prenet_dropout, "frame_dropout": frame_dropout}
+        shares |= {"latent_dropout": latent_dropout, "postnet_dropout": postnet_dropout}
+        for name, share in shares.items():
+            if not 0 <= share < 1:
+                raise ValueError(f"{name}={share} must be at least 0 and below 1")
         if any(layer not in range(layers) for layer in guided_layers):
             raise ValueError(f"guided_layers={list(guided_layers)}: blocks are numbered 0 to {layers - 1}")
         self.position = choose("position", position, layout.POSITIONS)
@@ -142,6 +149,13 @@ class Melle(nn.Module):
         for embedding in (self.text_embedding, self.text_position, self.mel_position):
             if embedding is not None:
                 nn.init.normal_(embedding.weight, std=0.02)
+
+    @property
+    def longest(self) -> tuple[int, int] | None:
+        """Most text tokens (<EOS> counted) and most mel steps (prompt and new ones together); None for any length."""
+        if self.text_position is None or self.mel_position is None:
+            return None
+        return self.text_position.num_embeddings, self.mel_position.num_embeddings
 
     def normalise(self, mel: Tensor) -> Tensor:
         """log10 mel to the network's scale."""

@@ -25,7 +25,7 @@ class PostNet(nn.Module):
             nn.Conv1d(a, b, kernel, padding=kernel // 2, bias=False) for a, b in pairwise(sizes)
         )
         self.norms = nn.ModuleList(nn.BatchNorm1d(size) for size in sizes[1:])
-        self.activation = make_activation(activation)
+        self.activation = make_activation(activation, "postnet_activation")
         self.dropout = nn.Dropout(dropout)
 
     @property

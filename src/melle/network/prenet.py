@@ -23,7 +23,7 @@ class PreNet(nn.Module):
             raise ValueError(f"prenet_layers={layers}: the pre-net needs at least one layer")
         sizes = [inputs] + [hidden] * (layers - 1) + [width]
         self.layers = nn.ModuleList(nn.Linear(a, b) for a, b in pairwise(sizes))
-        self.activation = make_activation(activation)
+        self.activation = make_activation(activation, "prenet_activation")
         self.dropout = dropout
 
     def forward(self, x: Tensor) -> Tensor:

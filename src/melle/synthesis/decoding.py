@@ -46,6 +46,8 @@ def decode(
     # At least one step; an upper bound of a few steps more keeps very short texts from being cut.
     earliest = (expected_steps * options.min_length).floor().clamp(min=1)
     latest = (expected_steps * options.max_length).ceil().clamp(min=4)
+    if network.longest is not None:
+        latest = torch.minimum(latest, network.longest[1] - prompt_lengths / network.reduction_factor).clamp(min=1)
     limit = int(latest.max())
     state, frames, logits = network.start(
         text, text_lengths, text_segments, prompt, prompt_lengths, limit, options.temperature

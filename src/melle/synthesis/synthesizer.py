@@ -90,6 +90,7 @@ class Synthesizer:
                 pace = len(mel) / r / len(segments[0])
             mels.append(mel)
             rows.append(join_text(segments))
+            self._check_length(len(rows[-1][0]), len(mel) // r)
             expected.append(len(tokens) * pace)
         text, text_lengths, text_segments = pad_texts(rows)
         with seeded(seed, self.device):
@@ -109,6 +110,17 @@ class Synthesizer:
             )
             for row in decoded
         ]
+
+    def _check_length(self, tokens: int, prompt_steps: int) -> None:
+        if self.network.longest is None:
+            return
+        most_tokens, most_steps = self.network.longest
+        if tokens > most_tokens:
+            raise UserError(
+                f"text and prompt text have {tokens} tokens, the model takes {most_tokens}; shorten the text"
+            )
+        if prompt_steps >= most_steps:
+            raise UserError(f"the prompt has {prompt_steps} mel steps, the model takes {most_steps - 1}; shorten it")
 
     def _read_prompt(self, prompt: Prompt, tokens: list[int]) -> tuple[list[list[int]], Tensor]:
         if not prompt.text or not prompt.text.strip():

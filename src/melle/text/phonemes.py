@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
-from functools import lru_cache
+from functools import cache
 from typing import Any
 
 from melle.errors import UserError
@@ -13,7 +13,7 @@ from melle.text.symbols import SymbolTokenizer
 
 
 class PhonemeTokenizer:
-    """Text as IPA symbols, of one language: "in a word" as "ɪn ɐ wˈɜːd", blanks between words kept.
+    """Text as IPA symbols, of one language: "in a word" as "ɪn ɐ wˈɜːd ", each word ended by a blank.
 
     Args:
         language: espeak's code, "en-us", "fr-fr", "it".  symbols: the IPA symbols that the model knows.
@@ -22,13 +22,14 @@ class PhonemeTokenizer:
     def __init__(self, language: str, symbols: Iterable[str]):
         self.language = language
         self._phonemes = SymbolTokenizer("characters", symbols)
-        self._speak = lru_cache(maxsize=1 << 18)(_phonemizer(language))  # a text is encoded at every use of it
+        self._speak = cache(_phonemizer(language))  # training encodes every text many times
 
     @classmethod
     def fit(cls, texts: Iterable[str], language: str = "en-us") -> PhonemeTokenizer:
         """A tokenizer that knows every phoneme in ``texts``."""
         tokenizer = cls(language, ())
-        return cls(language, {symbol for text in texts for symbol in tokenizer.split(text)})
+        tokenizer._phonemes = SymbolTokenizer.fit([tokenizer._speak(text) for text in texts], "characters")
+        return tokenizer
 
     def __reduce__(self):  # a loader process that is not forked starts an espeak of its own
         return PhonemeTokenizer, (self.language, self._phonemes.symbols)
@@ -37,9 +38,6 @@ class PhonemeTokenizer:
     def vocab_size(self) -> int:
         """Number of ids, padding and <EOS> counted."""
         return FIRST + len(self._phonemes.symbols)
-
-    def split(self, text: str) -> list[str]:
-        return list(self._speak(text))
 
     def encode(self, text: str) -> list[int]:
         """Ids of a text, without <EOS>. Raises UserError for a text that is empty, silent or has unknown phonemes."""

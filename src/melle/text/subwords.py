@@ -38,12 +38,14 @@ class SubwordTokenizer:
         return cls(tokenizer.to_str())
 
     @classmethod
-    def from_pretrained(cls, texts: Iterable[str], name: str) -> SubwordTokenizer:
+    def from_pretrained(cls, texts: Iterable[str], name: str | None) -> SubwordTokenizer:
         """The tokenizer of a Hugging Face model, by the model's name on the hub or its local folder.
 
         ``texts`` is not used: there is nothing to learn. The tokenizer goes into the checkpoint, so that nothing has to
         be fetched again.
         """
+        if not name:
+            raise UserError("tokenizer.name: give the name of a Hugging Face tokenizer on the hub, or its local folder")
         try:
             from transformers import AutoTokenizer
         except ImportError:
@@ -52,15 +54,15 @@ class SubwordTokenizer:
             tokenizer = AutoTokenizer.from_pretrained(name, use_fast=True)
         except Exception as error:  # whatever the hub, the network or a broken folder raise
             reason = (str(error).splitlines() or [type(error).__name__])[0]
-            raise UserError(f"tokenizer.name={name}: cannot be loaded ({reason}); give a local folder") from None
+            raise UserError(f"the tokenizer {name} cannot be loaded ({reason}); give a local folder") from None
         if not tokenizer.is_fast:
-            raise UserError(f"tokenizer.name={name}: it has no fast version (tokenizer.json); choose another")
+            raise UserError(f"the tokenizer {name} has no fast version (tokenizer.json); choose another")
         return cls(tokenizer.backend_tokenizer.to_str())
 
     @property
     def vocab_size(self) -> int:
         """Number of ids, padding and <EOS> counted."""
-        return FIRST + self._tokenizer.get_vocab_size(with_added_tokens=True)
+        return FIRST + 1 + max(self._tokenizer.get_vocab(with_added_tokens=True).values())  # ids may have gaps
 
     def encode(self, text: str) -> list[int]:
         """Ids of a text, without <EOS>. Raises UserError for a text that is empty or holds unknown characters."""

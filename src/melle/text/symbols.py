@@ -10,7 +10,9 @@ from melle.text.base import FIRST, check_not_empty
 
 
 class SymbolTokenizer:
-    """Text as a sequence of symbols: characters, or words parted by white space.
+    """Text as a sequence of symbols: words, or characters with a blank after every word.
+
+    The last word has its blank too, so that utterances which share a row stay apart.
 
     The symbols' ids follow each other in sorted order. Text is lower-cased and its white space collapsed.
     """
@@ -35,7 +37,7 @@ class SymbolTokenizer:
 
     def split(self, text: str) -> list[str]:
         words = text.lower().split()
-        return words if self.unit == "words" else list(" ".join(words))
+        return words if self.unit == "words" else list("".join(f"{word} " for word in words))
 
     def encode(self, text: str) -> list[int]:
         """Ids of a text, without <EOS>. Raises UserError for a text that is empty or holds an unknown symbol."""
@@ -49,7 +51,7 @@ class SymbolTokenizer:
 
     def decode(self, ids: Iterable[int]) -> str:
         symbols = [self.symbols[i - FIRST] for i in ids if i >= FIRST]
-        return (" " if self.unit == "words" else "").join(symbols)
+        return (" " if self.unit == "words" else "").join(symbols).strip()
 
     def as_dict(self) -> dict[str, Any]:
         return {"kind": "symbols", "unit": self.unit, "symbols": self.symbols}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import warnings
 from pathlib import Path
 
@@ -58,6 +59,7 @@ def build_module(cfg: DictConfig, data: MelleDataModule) -> MelleModule:
         network = Melle(**arguments)
     except ValueError as error:
         raise UserError(f"model: {error}") from None
+    check_lengths(network, data)
     return MelleModule(
         network=network,
         loss=build(cfg.loss),
@@ -65,6 +67,22 @@ def build_module(cfg: DictConfig, data: MelleDataModule) -> MelleModule:
         optimizer=build(cfg.optim.optimizer, _partial_=True),
         schedule=build(cfg.optim.schedule),
     )
+
+
+def check_lengths(network: Melle, data: MelleDataModule) -> None:
+    """Raise UserError for an utterance longer than the positions that the network learns."""
+    if network.longest is None:
+        return
+    most_tokens, most_steps = network.longest
+    for split, dataset in data.datasets.items():
+        for utterance in dataset.utterances:
+            tokens = len(data.tokenizer.encode(utterance.transcription)) + 1
+            steps = math.ceil((utterance.duration * data.mel.frame_rate + 1) / network.reduction_factor)
+            if tokens > most_tokens or steps > most_steps:
+                raise UserError(
+                    f"{data.paths[split]}, utterance {utterance.id}: {tokens} tokens and {steps} mel steps, but "
+                    f"model.max_text={most_tokens} and model.max_steps={most_steps}; raise them or leave it out"
+                )
 
 
 def find_resume(resume: str | bool, run: Path) -> Path | None:
@@ -76,7 +94,7 @@ def find_resume(resume: str | bool, run: Path) -> Path | None:
         if last.is_file():
             number = next(n for n in range(1, 10**6) if not (run / f"previous-{n}").exists())
             (run / f"previous-{number}").mkdir()
-            for name in ("checkpoints", "tensorboard", "evaluation", "results.json"):
+            for name in ("checkpoints", "tensorboard", "hydra", "report", "evaluation", "results.json"):
                 if (run / name).exists():
                     (run / name).rename(run / f"previous-{number}" / name)
         return None

@@ -2,6 +2,7 @@
 
 Small models learn to speak it within minutes and Whisper understands it, while the voices of validation and test are
 never heard in training: each of espeak's variants (its timbres) belongs to one split only, and so do near copies of it.
+Half of the training voices have timbres drawn at random, which are none of espeak's.
 """
 
 from __future__ import annotations

@@ -5,12 +5,17 @@ import math
 import pytest
 import torch
 import torch.nn.functional as F
+from tokenizers import Tokenizer, models, pre_tokenizers
+from transformers import PreTrainedTokenizerFast
 
 from melle.audio import MelSpec
 from melle.checkpoint import load_model
+from melle.cli import main
 from melle.data.batch import Row, collate
 from melle.errors import UserError
 from melle.reference import import_reference
+from melle.synthesis.decoding import DecodingOptions
+from melle.synthesis.synthesizer import Synthesizer
 from melle.text.symbols import SymbolTokenizer
 
 D, H, FF, V, HEADS, LAYERS, HIDDEN, CHANNELS, M = 16, 4, 24, 12, 4, 2, 20, 6, 80
@@ -176,6 +181,25 @@ def test_an_imported_model_computes_what_the_reference_does(tmp_path, flags, pre
     expected = compute(state, **flags, text=text, mel=mel, activations=activations)
     for name, value in zip(("mean", "log_variance", "frames", "refined", "stop"), expected):
         assert torch.allclose(getattr(output, name)[0], value, atol=1e-4), name
+
+
+def test_the_command_imports_with_a_hugging_face_tokenizer(tmp_path, capsys):
+    words = {word: number for number, word in enumerate(["<unk>", "<s>", "</s>", "one", "two", "three"])}
+    library = Tokenizer(models.WordLevel(words, unk_token="<unk>"))
+    library.pre_tokenizer = pre_tokenizers.Whitespace()
+    PreTrainedTokenizerFast(tokenizer_object=library, unk_token="<unk>").save_pretrained(tmp_path / "tokenizer")
+    source = write(tmp_path / "reference.pt", make_state(**FLAGS["layer, plain, learned"]))
+    target = tmp_path / "new" / "ours.ckpt"
+    arguments = ["import-reference", "--checkpoint", source, "-o", target, "--tokenizer", tmp_path / "tokenizer"]
+    assert main([*map(str, arguments), "--eos", "2", "--heads", str(HEADS)]) == 0
+    assert "r = 2, learned positions" in capsys.readouterr().out
+    tts = Synthesizer.from_checkpoint(target)
+    assert tts.tokenizer.encode("two three") == [6, 7]
+    assert torch.equal(tts.network.text_embedding.weight[1], tts.network.text_embedding.weight[2 + 2])
+    speech = tts(["two three"], options=DecodingOptions(max_length=0.3))[0]
+    assert torch.isfinite(speech.waveform).all() and len(speech.mel) > 0
+    assert main([*map(str, arguments), "--eos", "99"]) == 2
+    assert capsys.readouterr().err.startswith("error: --eos 99")
 
 
 def test_what_does_not_fit_is_refused(tmp_path):

@@ -4,7 +4,9 @@ import pytest
 import torch
 
 from melle.audio import MelSpec, load_audio, save_audio
+from melle.checkpoint import LoadedModel, load_model
 from melle.errors import UserError
+from melle.network import Melle
 from melle.synthesis.decoding import DecodingOptions
 from melle.synthesis.synthesizer import Prompt, Synthesizer
 from melle.synthesis.vocoder import GriffinLim, make_vocoder
@@ -38,6 +40,21 @@ def test_length_is_judged_by_the_prompts_pace(tts):
     # 1 s is 63 frames, 15 whole steps for 2 words; 4 words are due after 30 steps.
     speech = tts(["one two three four"], [PROMPT], DecodingOptions(max_length=1.5))[0]
     assert len(speech.mel) == 45 * 4
+
+
+def test_learned_positions_bound_text_prompt_and_speech(tiny_checkpoint):
+    model = load_model(tiny_checkpoint)
+    arguments = {**model.description.network, "position": "learned", "max_text": 8, "max_steps": 20}
+    tts = Synthesizer(LoadedModel(Melle(**arguments).eval(), model.description, 1))
+    bias_stop(tts, -50.0)
+    speech = tts(["one two three four", "one"], [PROMPT, None], DecodingOptions(max_length=9.0))
+    # 15 of the 20 steps are the prompt's; without a prompt 1 word is cut at 9 × 3 steps, which is more than 20.
+    assert [len(s.mel) for s in speech] == [5 * 4, 20 * 4]
+    assert all(s.finish_reason == "length" for s in speech)
+    with pytest.raises(UserError, match="9 tokens, the model takes 8; shorten the text"):
+        tts(["one two three four five six"], [PROMPT])
+    with pytest.raises(UserError, match="prompt has 25 mel steps, the model takes 19"):
+        tts(["one"], [Prompt(torch.zeros(25 * 4 * 256), "one")])
 
 
 def test_rows_of_a_batch_end_apart_and_seeds_repeat(tts):

@@ -137,6 +137,8 @@ def test_starting_anew_puts_the_earlier_run_aside(tmp_path):
     ("override", "says"),
     [
         ("model.heads=5", "heads=5"),
+        (["model/position=learned", "model.max_text=2"], r"train-.*tokens and .*model\.max_text=2"),
+        (["model/position=learned", "model.max_steps=5"], r"mel steps, but .*model\.max_steps=5"),
         ("model.reduction_factor=0", "reduction_factor=0"),
         ("model.activation=gelu", "activation='gelu'"),
         ("optim.schedule.warmup_steps=9", "warmup_steps=9"),
@@ -145,7 +147,8 @@ def test_starting_anew_puts_the_earlier_run_aside(tmp_path):
 )
 def test_impossible_settings_are_named(tmp_path, tone_manifests, override, says):
     with pytest.raises(UserError, match=says):
-        train(configure(tmp_path, tone_manifests, 2, "optim.schedule.warmup_steps=1", override))
+        overrides = [override] if isinstance(override, str) else override
+        train(configure(tmp_path, tone_manifests, 2, "optim.schedule.warmup_steps=1", *overrides))
     assert not (tmp_path / "run/checkpoints").exists()
 
 

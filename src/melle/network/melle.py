@@ -252,7 +252,8 @@ class Melle(nn.Module):
         number = state.steps + 1 + done  # this step's index in the row, <BOS> being 0
         x = self.prenet(frames.view(rows, 1, -1))
         if self.mel_position is not None:
-            x = x + self.mel_position(number[:, None])
+            # A row that has ended stays in the batch, beyond the last position too; what it says is not heard.
+            x = x + self.mel_position(number.clamp(max=self.mel_position.num_embeddings - 1)[:, None])
         text_lengths = state.prefix - 1 - state.steps
         at = number if self.position == "paced" else text_lengths + number
         rotary = self._rotation(at[:, None])

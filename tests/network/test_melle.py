@@ -56,7 +56,7 @@ def make_rows(lengths=((3, 14, 2, 9), (5, 21, 1, 4), (1, 6, 4, 30))) -> list[Row
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
-@pytest.mark.parametrize("r", [1, 2, 3])
+@pytest.mark.parametrize("r", [1, 2, 3, 4, 5])
 def test_ragged_batch_equals_batches_of_one(variant, r):
     network = make(r, **VARIANTS[variant])
     rows = make_rows()
@@ -100,7 +100,7 @@ def test_no_step_sees_its_own_frames_or_later_ones(variant):
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
-@pytest.mark.parametrize("r", [1, 2, 4])
+@pytest.mark.parametrize("r", [1, 2, 3, 4, 5])
 def test_cached_decoding_equals_the_full_pass(variant, r):
     """Prompted rows of unequal length, decoded in one batch, give what the teacher-forced pass gives on the result."""
     network = make(r, **VARIANTS[variant])

@@ -1,8 +1,8 @@
 """Timbres for espeak-ng drawn at random: as many different voices as a corpus wants.
 
 espeak's own variants are some sixty timbres, few to learn from. What is drawn here spans what they span (formants'
-places, heights and widths, pitch, voicing, breath, …) and is as intelligible: of the demo corpus, Whisper base gets 6.9 %
-of the words wrong in drawn timbres and 6.7 % in espeak's (90 utterances each).
+places, heights and widths, pitch, voicing, breath, …) and is as intelligible: of the demo corpus, Whisper base gets
+6.9 % of the words wrong in drawn timbres and 6.7 % in espeak's (90 utterances each).
 """
 
 from __future__ import annotations

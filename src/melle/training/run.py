@@ -94,7 +94,7 @@ def find_resume(resume: str | bool, run: Path) -> Path | None:
         if last.is_file():
             number = next(n for n in range(1, 10**6) if not (run / f"previous-{n}").exists())
             (run / f"previous-{number}").mkdir()
-            for name in ("checkpoints", "tensorboard", "hydra", "report", "evaluation", "results.json"):
+            for name in ("checkpoints", "tensorboard", "report", "evaluation", "results.json"):
                 if (run / name).exists():
                     (run / name).rename(run / f"previous-{number}" / name)
         return None

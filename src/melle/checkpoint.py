@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -14,6 +15,7 @@ from melle.text import Tokenizer, tokenizer_from_dict
 
 KEY = "melle"  # where the description lies in a Lightning checkpoint
 FORMAT = 1
+PREFIX = "network."  # of the network's weights: the LightningModule's attribute
 
 
 @dataclass(frozen=True)
@@ -52,22 +54,46 @@ class LoadedModel:
     step: int  # optimiser steps trained
 
 
-def load_model(path: str | Path) -> LoadedModel:
-    """Read a checkpoint that training wrote (with EMA, the averaged weights). Raises UserError for anything else."""
+def read_content(path: str | Path, missing: str, damaged: str) -> Any:
+    """What ``torch.save`` wrote, on the CPU. The texts complete the UserError for a file not there, or of no use."""
     path = Path(path)
     if not path.is_file():
-        raise UserError(f"{path}: no such checkpoint; train one with `python train.py` or give another path")
+        raise UserError(f"{path}: {missing}")
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
+        return torch.load(path, map_location="cpu", weights_only=True)
     except Exception:  # bytes of another kind make the unpickler raise whatever they happen to spell
-        raise UserError(f"{path}: not a checkpoint, or a damaged one; give a .ckpt file that train.py wrote") from None
+        raise UserError(f"{path}: {damaged}") from None
+
+
+def save_model(path: str | Path, model: LoadedModel) -> None:
+    """Write a checkpoint that ``load_model`` reads, whole or not at all; training cannot be resumed from it."""
+    content = {
+        "state_dict": {PREFIX + name: value for name, value in model.network.state_dict().items()},
+        "global_step": model.step,
+        KEY: model.description.as_dict(),
+    }
+    partial = Path(f"{path}.partial")
+    partial.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        torch.save(content, partial)
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def load_model(path: str | Path) -> LoadedModel:
+    """Read a checkpoint that training wrote (with EMA, the averaged weights). Raises UserError for anything else."""
+    content = read_content(
+        path,
+        missing="no such checkpoint; train one with `python train.py` or give another path",
+        damaged="not a checkpoint, or a damaged one; give a .ckpt file that train.py wrote",
+    )
     if not isinstance(content, dict) or not isinstance(content.get(KEY), dict) or "state_dict" not in content:
         raise UserError(f"{path}: a checkpoint of something else; give a .ckpt file that this project's train.py wrote")
     if content[KEY].get("format") != FORMAT:
         raise UserError(f"{path}: written by another version (format {content[KEY].get('format')}); train it again")
     description = ModelDescription.from_dict(content[KEY])
     network = Melle(**description.network)
-    prefix = "network."
-    weights = {name[len(prefix) :]: w for name, w in content["state_dict"].items() if name.startswith(prefix)}
+    weights = {name[len(PREFIX) :]: w for name, w in content["state_dict"].items() if name.startswith(PREFIX)}
     network.load_state_dict(weights)
     return LoadedModel(network.eval(), description, int(content.get("global_step", 0)))

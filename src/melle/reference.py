@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from melle.audio import MelSpec
-from melle.checkpoint import KEY, ModelDescription
+from melle.checkpoint import LoadedModel, ModelDescription, read_content, save_model
 from melle.errors import UserError
 from melle.network import Melle
 from melle.text import FIRST, Tokenizer
@@ -93,28 +93,16 @@ def import_reference(
             "name the tokenizer that the checkpoint was trained with"
         )
     description = ModelDescription(arguments, MelSpec(), tokenizer, frames_per_token)
-    content = {
-        "state_dict": {f"network.{name}": value for name, value in network.state_dict().items()},
-        "global_step": step,
-        KEY: description.as_dict(),
-    }
-    partial = Path(f"{target}.partial")
-    partial.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        torch.save(content, partial)
-        partial.replace(target)
-    finally:
-        partial.unlink(missing_ok=True)
-    return network.eval()
+    save_model(target, LoadedModel(network.eval(), description, step))
+    return network
 
 
 def _read(path: Path) -> tuple[int, ReferenceWeights]:
-    if not path.is_file():
-        raise UserError(f"{path}: no such file; give a checkpoint of the reference implementation")
-    try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception:  # bytes of another kind make the unpickler raise whatever they happen to spell
-        raise UserError(f"{path}: not a checkpoint, or a damaged one") from None
+    content = read_content(
+        path,
+        missing="no such file; give a checkpoint of the reference implementation",
+        damaged="not a checkpoint, or a damaged one",
+    )
     model = content.get("model") if isinstance(content, dict) else None
     if not isinstance(model, dict) or not all(isinstance(value, Tensor) for value in model.values()):
         raise UserError(f'{path}: no checkpoint of the reference implementation, which holds {{"step", "model"}}')

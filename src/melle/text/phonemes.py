@@ -8,7 +8,7 @@ from functools import cache
 from typing import Any
 
 from melle.errors import UserError
-from melle.text.base import FIRST, check_not_empty
+from melle.text.base import check_not_empty
 from melle.text.symbols import SymbolTokenizer
 
 
@@ -37,7 +37,7 @@ class PhonemeTokenizer:
     @property
     def vocab_size(self) -> int:
         """Number of ids, padding and <EOS> counted."""
-        return FIRST + len(self._phonemes.symbols)
+        return self._phonemes.vocab_size
 
     def encode(self, text: str) -> list[int]:
         """Ids of a text, without <EOS>. Raises UserError for a text that is empty, silent or has unknown phonemes."""

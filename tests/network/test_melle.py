@@ -211,3 +211,28 @@ def test_sub_ln_starts_with_scaled_weights_and_two_norms_more():
 def test_impossible_arguments_are_named(arguments, named):
     with pytest.raises(ValueError, match=named):
         make(**arguments)
+
+
+def test_gradient_checkpointing_changes_memory_alone():
+    batch = collate(make_rows(), 2)
+
+    def gradients(checkpointing: bool) -> tuple[list[torch.Tensor], int]:
+        arguments = {"prenet_dropout": 0.5, "dropout": 0.2, "latent_sampling": True, "guided_layers": [1]}
+        network = make(**VARIANTS["paced"], **arguments, gradient_checkpointing=checkpointing).train()
+        kept = []  # numbers of elements that the forward pass keeps for the backward pass
+
+        def keep(tensor: torch.Tensor) -> torch.Tensor:
+            kept.append(tensor.numel())
+            return tensor
+
+        torch.manual_seed(3)  # the same dropout and latent
+        with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+            output = network(**batch.inputs())
+        (output.refined.square().mean() + output.guide[0].square().mean()).backward()
+        return [p.grad for p in network.parameters() if p.grad is not None], sum(kept)
+
+    (plain, plain_kept), (again, again_kept) = gradients(False), gradients(True)
+    assert again_kept < 0.7 * plain_kept
+    assert len(plain) == len(again)
+    for one, other in zip(plain, again):
+        assert torch.equal(one, other)

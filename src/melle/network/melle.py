@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from melle.network import layout
 from melle.network.attention import KVCache, Rotation, rotation
@@ -62,6 +63,8 @@ class Melle(nn.Module):
         postnet: "conv" or "none", with its sizes.
         mel_mean, mel_std: log10-mel statistics; the network works on (mel - mean) / std. 0 and 1 leave it as it is.
         pace: mean mel steps per text token, for position="paced".
+        gradient_checkpointing: in training, keep only what enters a block and compute the block again in the backward
+            pass: less memory for about a third more arithmetic. Changes no result.
     """
 
     def __init__(
@@ -104,6 +107,7 @@ class Melle(nn.Module):
         mel_mean: float = 0.0,
         mel_std: float = 1.0,
         pace: float = 1.0,
+        gradient_checkpointing: bool = False,
     ):
         super().__init__()
         if reduction_factor < 1:
@@ -125,6 +129,7 @@ class Melle(nn.Module):
         self.head_width = width // heads
         self.guided_layers = tuple(guided_layers)
         self.frame_dropout = frame_dropout
+        self.gradient_checkpointing = gradient_checkpointing
 
         self.text_embedding = nn.Embedding(vocab_size, width)
         self.text_position = nn.Embedding(max_text, width) if position == "learned" else None
@@ -193,7 +198,11 @@ class Melle(nn.Module):
         slots = layout.step_slots(text_lengths, steps)
         guide = []
         for number, block in enumerate(self.blocks):
-            x, weights = block(x, rotary, mask, guide=self.training and number in self.guided_layers)
+            guided = self.training and number in self.guided_layers
+            if self.gradient_checkpointing and torch.is_grad_enabled():
+                x, weights = checkpoint(block, x, rotary, mask, None, guided, use_reentrant=False)
+            else:
+                x, weights = block(x, rotary, mask, guide=guided)
             if weights is not None:
                 own = slots[:, :, None].expand(-1, -1, weights.shape[2])
                 guide.append(weights.gather(1, own)[:, :, : text.shape[1]])

@@ -53,10 +53,11 @@ def build_module(cfg: DictConfig, data: MelleDataModule) -> MelleModule:
     arguments = OmegaConf.to_container(cfg.model, resolve=True)
     if arguments.pop("normalise_mel"):
         arguments |= {"mel_mean": statistics.mel_mean, "mel_std": statistics.mel_std}
+    checkpointing = arguments.pop("gradient_checkpointing")  # how to train, not what the model is
     arguments |= {"vocab_size": data.tokenizer.vocab_size, "n_mels": data.mel.n_mels}
     try:
         arguments["pace"] = statistics.frames_per_token / max(cfg.model.reduction_factor, 1)
-        network = Melle(**arguments)
+        network = Melle(**arguments, gradient_checkpointing=checkpointing)
     except ValueError as error:
         raise UserError(f"model: {error}") from None
     check_lengths(network, data)

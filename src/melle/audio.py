@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import torch
 import torchaudio
 from torch import Tensor, nn
 
-from melle.errors import UserError
+from melle.errors import DataError, UserError
 
 
 @dataclass(frozen=True)
@@ -78,19 +79,42 @@ class LogMel(nn.Module):
 def load_audio(path: str | Path, sample_rate: int) -> Tensor:
     """Read a sound file of any format and rate that libsndfile knows: mono float32 samples (N,) at ``sample_rate``.
 
-    Raises UserError where the file is missing, unreadable or empty.
+    Raises DataError where the file is missing, unreadable, empty or holds values that are not numbers.
     """
     try:
         samples, rate = soundfile.read(str(path), dtype="float32", always_2d=True)
     except (soundfile.LibsndfileError, OSError) as error:
-        reason = "no such file" if not Path(path).is_file() else f"not readable as audio ({error})"
-        raise UserError(f"{path}: {reason}; give a WAV, FLAC, Ogg or MP3 file") from None
-    if not samples.size or not np.isfinite(samples).all():
-        raise UserError(f"{path}: holds no sound; remove it from the manifest or record it again")
+        raise _unreadable(path, error) from None
+    if not samples.size:
+        raise DataError("no sound", f"{path}: holds no sound; remove it from the manifest or record it again")
+    if not np.isfinite(samples).all():
+        raise DataError("not finite", f"{path}: holds values that are not numbers; write the file anew")
     waveform = torch.from_numpy(samples.mean(axis=1))
     if rate != sample_rate:
         waveform = torchaudio.functional.resample(waveform, rate, sample_rate)
     return waveform.contiguous()
+
+
+def audio_duration(path: str | Path) -> float:
+    """Seconds, by the file's header. Raises DataError where the file is missing, unreadable or empty."""
+    try:
+        seconds = soundfile.info(str(path)).duration
+    except (soundfile.LibsndfileError, OSError) as error:
+        raise _unreadable(path, error) from None
+    if seconds <= 0:
+        raise DataError("no sound", f"{path}: holds no sound; remove it from the manifest or record it again")
+    return seconds
+
+
+def _unreadable(path: str | Path, error: Exception) -> DataError:
+    path, hint = Path(path), "give a WAV, FLAC, Ogg or MP3 file"
+    if not os.path.lexists(path):
+        return DataError("missing", f"{path}: no such file; {hint}")
+    if not path.is_file():
+        return DataError("not a file", f"{path}: not a file; {hint}")
+    if not os.access(path, os.R_OK):
+        return DataError("no permission", f"{path}: no permission to read it; mend its permissions")
+    return DataError("unreadable", f"{path}: not readable as audio ({error}); {hint}")
 
 
 def save_audio(path: str | Path, waveform: Tensor, sample_rate: int) -> None:

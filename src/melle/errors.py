@@ -1,4 +1,4 @@
-"""The one exception that means "the user can mend this"."""
+"""The exceptions that mean "the user can mend this"."""
 
 
 class UserError(Exception):
@@ -6,3 +6,17 @@ class UserError(Exception):
 
     The commands print it without a traceback and exit with status 2; in Python it is an ordinary exception.
     """
+
+
+class DataError(UserError):
+    """What is wrong with one line of a manifest or with its recording. ``kind`` names it in a word or two.
+
+    Training leaves such an utterance out and counts it by its kind; ``python -m melle check`` lists it.
+    """
+
+    def __init__(self, kind: str, message: str):
+        super().__init__(message)
+        self.kind = kind
+
+    def __reduce__(self):  # loader processes send it to the trainer
+        return DataError, (self.kind, str(self))

@@ -7,14 +7,14 @@
 from __future__ import annotations
 
 import json
+import math
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import soundfile
-
-from melle.errors import UserError
+from melle.audio import audio_duration
+from melle.errors import DataError, UserError
 
 FIELDS = ("transcription", "audio_path", "speaker", "language", "duration", "id")
 
@@ -32,18 +32,27 @@ class Utterance:
 
 
 def read_manifest(path: str | Path) -> list[Utterance]:
-    """Read a manifest. A line that is not an utterance is a UserError that names the file and the line."""
-    path = Path(path)
-    if not path.is_file():
-        raise UserError(f"{path}: no such manifest; give the path of a JSONL file")
-    utterances = []
-    with path.open(encoding="utf-8") as lines:
-        for number, line in enumerate(lines, start=1):
-            if line.strip():
-                utterances.append(_parse(line, path, number))
+    """Read a manifest. A line that is not an utterance is a DataError that names the file and the line."""
+    utterances = [parse_line(line, Path(path), number) for number, _, line in read_lines(path)]
     if not utterances:
         raise UserError(f"{path}: the manifest has no line; add one JSON object per utterance")
     return utterances
+
+
+def read_lines(path: str | Path) -> Iterator[tuple[int, int, bytes]]:
+    """The lines of a manifest that are not blank: number from 1, place in the file in bytes, and what stands there."""
+    path = Path(path)
+    if not path.is_file():
+        raise UserError(f"{path}: no such manifest; give the path of a JSONL file")
+    place = 0
+    try:
+        with path.open("rb") as lines:
+            for number, line in enumerate(lines, start=1):
+                if line.strip():
+                    yield number, place, line
+                place += len(line)
+    except PermissionError:
+        raise UserError(f"{path}: no permission to read it") from None
 
 
 def write_manifest(path: str | Path, utterances: Iterable[Utterance]) -> None:
@@ -68,31 +77,32 @@ def with_duration(utterance: Utterance) -> Utterance:
     """The utterance with its duration, read from the audio file's header where the manifest does not say."""
     if utterance.duration is not None:
         return utterance
-    try:
-        return replace(utterance, duration=soundfile.info(str(utterance.audio_path)).duration)
-    except soundfile.LibsndfileError:
-        raise UserError(
-            f"{utterance.audio_path}: missing or not audio (utterance {utterance.id}); mend the manifest"
-        ) from None
+    return replace(utterance, duration=audio_duration(utterance.audio_path))
 
 
-def _parse(line: str, path: Path, number: int) -> Utterance:
+def parse_line(line: bytes, path: Path, number: int) -> Utterance:
+    """One line of the manifest ``path``. Raises DataError for what is not an utterance."""
     where = f"{path}, line {number}"
     try:
-        item = json.loads(line)
-    except json.JSONDecodeError as error:
-        raise UserError(f"{where}: not JSON ({error.msg}); mend or remove the line") from None
+        item = json.loads(line.decode("utf-8-sig" if number == 1 else "utf-8"))
+    except UnicodeDecodeError:
+        raise DataError("not UTF-8", f"{where}: not UTF-8; save the manifest in that encoding") from None
+    except (json.JSONDecodeError, RecursionError) as error:
+        reason = getattr(error, "msg", "nested too deeply")
+        raise DataError("not JSON", f"{where}: not JSON ({reason}); mend or remove the line") from None
     if not isinstance(item, dict):
-        raise UserError(f'{where}: expected an object such as {{"transcription": "…", "audio_path": "…"}}')
+        example = '{"transcription": "…", "audio_path": "…"}'
+        raise DataError("not an object", f"{where}: expected an object such as {example}")
     for field in ("transcription", "audio_path"):
-        if not isinstance(item.get(field), str) or not item[field].strip():
-            raise UserError(f'{where}: "{field}" is missing, empty or not a string; add it or remove the line')
+        if not _is_text(item.get(field)):
+            message = f'{where}: "{field}" is missing, empty or not a string; add it or remove the line'
+            raise DataError(f"no {field}", message)
     for field in ("speaker", "language", "id"):
         if item.get(field) is not None and not isinstance(item[field], str | int):
-            raise UserError(f'{where}: "{field}" must be a string')
+            raise DataError("wrong field", f'{where}: "{field}" must be a string')
     duration = item.get("duration")
-    if duration is not None and (isinstance(duration, bool) or not isinstance(duration, int | float)):
-        raise UserError(f'{where}: "duration" must be a number of seconds')
+    if duration is not None and not _is_duration(duration):
+        raise DataError("wrong field", f'{where}: "duration" must be a number of seconds')
     text = {field: str(item[field]) if item.get(field) is not None else None for field in ("speaker", "language", "id")}
     return Utterance(
         transcription=item["transcription"].strip(),
@@ -102,3 +112,14 @@ def _parse(line: str, path: Path, number: int) -> Utterance:
         language=text["language"],
         duration=float(duration) if duration is not None else None,
     )
+
+
+def _is_text(value: object) -> bool:
+    """A string with something in it that a file name or a text can hold: no NUL, no half of a surrogate pair."""
+    return (
+        isinstance(value, str) and bool(value.strip()) and not any(c == "\0" or "\ud800" <= c < "\ue000" for c in value)
+    )
+
+
+def _is_duration(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 < value < math.inf

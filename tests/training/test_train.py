@@ -21,6 +21,7 @@ ROOT = Path(__file__).parents[2]
 CONF = str(ROOT / "conf")
 SMALL = [
     "name=test",
+    "data.index=${run_dir}/index",
     "data.corpus=null",
     "data.batch_frames=600",
     "model.width=32",

@@ -2,28 +2,37 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from collections.abc import Callable
+from dataclasses import dataclass, field, fields, replace
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
+from melle.data.index import Fault
 from melle.text import EOS, PAD
 
 
 @dataclass(frozen=True)
 class Row:
-    """Utterances of one voice, one after the other: token ids and log10 mel (T, M) of each, and their ids."""
+    """Utterances of one voice, one after the other: token ids and log10 mel (T, M) of each, and their ids.
+
+    ``faults`` are the utterances that should have been here but cannot be used.
+    """
 
     tokens: list[list[int]]
     mels: list[Tensor]
     ids: list[str]
+    faults: list[Fault] = field(default_factory=list)
 
 
 @dataclass
 class Batch:
-    """Tensors of B rows, named and shaped as ``Melle.forward`` takes them, and the utterance ids of each row."""
+    """Tensors of B rows, named and shaped as ``Melle.forward`` takes them, and the utterance ids of each row.
+
+    A batch without ids is a stand-in for one of which nothing could be used: one row that must not count.
+    """
 
     text: Tensor  # (B, S) token ids with <EOS>
     text_lengths: Tensor  # (B,)
@@ -32,18 +41,21 @@ class Batch:
     mel_lengths: Tensor  # (B,) frames
     segment_steps: Tensor  # (B, U) mel steps per utterance
     ids: list[list[str]]
+    faults: list[Fault] = field(default_factory=list)
 
     def inputs(self) -> dict[str, Tensor]:
         """The keyword arguments of ``Melle.forward``."""
-        return {f.name: getattr(self, f.name) for f in fields(self) if f.name != "ids"}
+        return {f.name: getattr(self, f.name) for f in fields(self) if f.name not in ("ids", "faults")}
 
     def to(self, device: torch.device) -> Batch:
-        return Batch(
-            ids=self.ids, **{name: tensor.to(device, non_blocking=True) for name, tensor in self.inputs().items()}
-        )
+        return self.map(lambda tensor: tensor.to(device, non_blocking=True))
 
     def pin_memory(self) -> Batch:
-        return Batch(ids=self.ids, **{name: tensor.pin_memory() for name, tensor in self.inputs().items()})
+        return self.map(Tensor.pin_memory)
+
+    def map(self, change: Callable[[Tensor], Tensor]) -> Batch:
+        """The batch with every tensor changed."""
+        return replace(self, **{name: change(tensor) for name, tensor in self.inputs().items()})
 
 
 def join_text(segments: list[list[int]]) -> tuple[Tensor, Tensor]:
@@ -65,8 +77,16 @@ def whole_steps(mel: Tensor, reduction_factor: int) -> Tensor:
     return mel[: len(mel) - len(mel) % reduction_factor]
 
 
-def collate(rows: list[Row], reduction_factor: int) -> Batch:
-    """Rows to a batch. Within a row, each utterance but the last loses the frames that do not fill a step (< r)."""
+def collate(rows: list[Row], reduction_factor: int, n_mels: int = 80) -> Batch:
+    """Rows to a batch. Within a row, each utterance but the last loses the frames that do not fill a step (< r).
+
+    Rows of which nothing is left are left out; where no row is left, a stand-in keeps all ranks in step.
+    """
+    faults = [fault for row in rows for fault in row.faults]
+    rows = [row for row in rows if row.ids]
+    ids = [row.ids for row in rows]
+    if not rows:
+        rows = [Row([[EOS]], [torch.zeros(reduction_factor, n_mels)], [])]
     text, text_lengths, text_segments = pad_texts([join_text(row.tokens) for row in rows])
     mels, steps = [], []
     for row in rows:
@@ -82,5 +102,6 @@ def collate(rows: list[Row], reduction_factor: int) -> Batch:
         mel=mel,
         mel_lengths=torch.tensor([len(m) for m in mels]),
         segment_steps=pad_sequence(steps, batch_first=True),
-        ids=[row.ids for row in rows],
+        ids=ids,
+        faults=faults,
     )

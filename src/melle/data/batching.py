@@ -1,99 +1,211 @@
-"""Which utterances share a row, and which rows share a batch: seeded, and the same on every rank."""
+"""Which utterances share a row, and which rows share a batch: seeded, the same on every rank, and in arrays throughout,
+so that an epoch of ten million utterances costs a few hundred megabytes and not a Python object per utterance.
+"""
 
 from __future__ import annotations
 
-import random
-from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
+from dataclasses import dataclass
 
+import numpy as np
+from numpy.typing import NDArray
 from torch.utils.data import Sampler
 
+from melle.errors import UserError
+
 RowIndex = tuple[int, ...]
+Numbers = NDArray[np.int64]
+
+NOISE = 0.01  # share by which a row's place in the order of lengths may move, so that its neighbours change
+
+
+@dataclass(frozen=True)
+class Plan:
+    """An epoch: batch b holds rows[bounds[b] : bounds[b + 1]], and row k the items[starts[k] : starts[k + 1]]."""
+
+    items: NDArray[np.int32]
+    starts: Numbers
+    rows: NDArray[np.int32]
+    bounds: Numbers
+    order: Numbers  # of the batches
+
+    def batch(self, number: int) -> list[RowIndex]:
+        """The utterances of each row of the batch that comes as this ``number``."""
+        b = self.order[number]
+        rows = self.rows[self.bounds[b] : self.bounds[b + 1]]
+        return [tuple(self.items[self.starts[k] : self.starts[k + 1]].tolist()) for k in rows]
+
+    def __len__(self) -> int:
+        return len(self.order)
 
 
 def join_rows(
-    speakers: Sequence[str], frames: Sequence[int], max_join: int, max_row_frames: int, rng: random.Random
-) -> list[RowIndex]:
-    """Put every utterance into exactly one row of 1 to ``max_join`` utterances of one speaker.
+    speakers: NDArray, frames: NDArray, tokens: NDArray, max_join: int, max_frames: int, max_tokens: int, rng
+) -> tuple[NDArray[np.int32], Numbers]:
+    """Put every utterance into exactly one row of 1 to ``max_join`` utterances of one speaker: items and row starts.
 
     Joined utterances teach the network to go on in the voice of what came before, which is what a prompt asks of it.
-    A row never grows past ``max_row_frames`` by joining.
+    A row never grows past ``max_frames`` or ``max_tokens`` by joining. A negative speaker is nobody's: it joins none.
     """
-    by_speaker = defaultdict(list)
-    for index, speaker in enumerate(speakers):
-        by_speaker[speaker].append(index)
-    rows = []
-    for speaker in sorted(by_speaker):
-        own = by_speaker[speaker]
-        rng.shuffle(own)
-        row: list[int] = []
-        wanted = rng.randint(1, max_join)
-        for index in own:
-            if row and (len(row) == wanted or sum(frames[i] for i in row) + frames[index] > max_row_frames):
-                rows.append(tuple(row))
-                row, wanted = [], rng.randint(1, max_join)
-            row.append(index)
-        rows.append(tuple(row))
-    return rows
+    count = len(speakers)
+    items = rng.permutation(count).astype(np.int32)
+    if max_join <= 1:
+        return items, np.arange(count + 1)
+    items = items[np.argsort(speakers[items], kind="stable")]
+    own = speakers[items]
+    changes = np.flatnonzero((own[1:] != own[:-1]) | (own[1:] < 0)) + 1
+    ends = np.append(changes, count)[np.searchsorted(changes, np.arange(count), side="right")]
+    following = np.minimum(ends, np.arange(count) + rng.integers(1, max_join + 1, count))
+    for sizes, most in ((frames, max_frames), (tokens, max_tokens)):
+        total = np.concatenate(([0], np.cumsum(sizes[items], dtype=np.int64)))
+        following = np.minimum(following, np.searchsorted(total, total[:-1] + most, side="right") - 1)
+    following = np.maximum(following, np.arange(1, count + 1))  # a row holds at least one
+    starts = [0]
+    jump = memoryview(following)  # faster to read one by one than an array, smaller than a list
+    while starts[-1] < count:
+        starts.append(jump[starts[-1]])
+    return items, np.array(starts)
+
+
+def cut_batches(sizes: Numbers, batch_frames: int, max_attention: int) -> Numbers:
+    """Bounds of batches of rows whose ``sizes`` rise; each as many as keep both budgets, at least one row."""
+
+    def fit(last: int) -> int:  # how many rows as long as this one make a batch
+        longest = int(sizes[last])
+        return max(1, min(batch_frames // longest, max_attention // longest**2))
+
+    bounds, count = [0], len(sizes)
+    while bounds[-1] < count:
+        start = bounds[-1]
+        end = min(count, start + fit(start))
+        if end - start > fit(end - 1):
+            end = start + fit(end - 1)  # where the last row is shorter than the one counted with, and so it fits
+            while end < count and end - start < fit(end):
+                end += 1
+        bounds.append(end)
+    return np.array(bounds)
 
 
 class FrameBudgetSampler(Sampler[list[RowIndex]]):
-    """Batches of rows of similar length that together stay within a budget of frames, padding counted.
+    """Batches of rows of similar length that together stay within a budget of positions, padding counted: one epoch.
 
-    Every epoch joins, sorts and shuffles anew from ``seed`` and the epoch. All ranks compute the same list and each
-    takes its share; ranks get the same number of batches (up to ``world_size`` - 1 batches of an epoch sit out).
+    Every epoch joins, sorts and shuffles anew from ``seed`` and the epoch. All ranks compute the same list of batches,
+    which does not depend on their number, and each takes its share; ranks get the same number of batches (up to
+    ``world_size`` - 1 batches of an epoch sit out). The batch with the longest rows comes first and the one with the
+    most positions next, so that want of memory shows at once.
+
+    Args:
+        speakers, frames, tokens: of each utterance; speaker as a number, negative where unknown.
+        items: which utterances take part (their numbers), None for all.
+        batch_frames: positions (tokens, mel frames and one more per row) of a batch, padding counted.
+        max_attention: most rows × positions² of a batch, what attention costs; None for no limit.
+        max_join, max_row_frames, max_row_tokens: how far utterances of a speaker are joined.
     """
 
     def __init__(
         self,
-        speakers: Sequence[str],
-        frames: Sequence[int],
-        tokens: Sequence[int],
+        speakers: NDArray,
+        frames: NDArray,
+        tokens: NDArray,
         batch_frames: int,
         max_join: int,
         max_row_frames: int,
         seed: int,
+        max_row_tokens: int = 2**31,
+        max_attention: int | None = None,
+        items: NDArray | None = None,
         shuffle: bool = True,
         rank: int = 0,
         world_size: int = 1,
     ):
-        self.speakers, self.frames, self.tokens = speakers, frames, tokens
+        self._numbers = items
+        take = slice(None) if items is None else items
+        self.speakers, self.frames, self.tokens = (np.asarray(x)[take] for x in (speakers, frames, tokens))
         self.batch_frames, self.max_join, self.max_row_frames = batch_frames, max_join, max_row_frames
+        self.max_row_tokens = max_row_tokens
+        self.max_attention = 2**62 if max_attention is None else int(max_attention)
         self.seed, self.shuffle = seed, shuffle
         self.rank, self.world_size = rank, world_size
-        self.epoch = 0
+        self._plan: tuple[int, Plan] | None = None
 
-    def set_epoch(self, epoch: int) -> None:
-        """Lightning calls this before each epoch."""
-        self.epoch = epoch
+    def plan(self, epoch: int = 0) -> Plan:
+        """The batches of an epoch, those of all ranks. The last one asked for is kept."""
+        if self._plan is None or self._plan[0] != epoch:
+            self._plan = None  # let the old one go before the new one is made
+            self._plan = epoch, self._make_plan(epoch)
+        return self._plan[1]
 
-    def batches(self) -> list[list[RowIndex]]:
-        """This epoch's batches, those of all ranks."""
-        rng = random.Random(f"{self.seed}-{self.epoch if self.shuffle else 0}")
-        rows = join_rows(self.speakers, self.frames, self.max_join, self.max_row_frames, rng)
-        # A little noise in the order keeps rows of equal length from always meeting the same neighbours.
-        rows.sort(key=lambda row: self._size(row) * (rng.uniform(0.95, 1.05) if self.shuffle else 1.0))
-        batches: list[list[RowIndex]] = []
-        widest = 0
-        for row in rows:
-            size = self._size(row)
-            if batches and max(widest, size) * (len(batches[-1]) + 1) <= self.batch_frames:
-                batches[-1].append(row)
-                widest = max(widest, size)
-            else:
-                batches.append([row])
-                widest = size
-        if self.shuffle:
-            rng.shuffle(batches)
-        return batches
+    def share(self, epoch: int, first: int = 0) -> Iterator[list[RowIndex]]:
+        """This rank's batches of an epoch, from the ``first`` of all ranks on."""
+        plan = self.plan(epoch)
+        for start in range(first, len(plan) - self.world_size + 1, self.world_size):
+            yield plan.batch(start + self.rank)
 
     def __iter__(self) -> Iterator[list[RowIndex]]:
-        batches = self.batches()
-        for index in range(len(batches) // self.world_size):
-            yield batches[index * self.world_size + self.rank]
+        return self.share(0)
 
     def __len__(self) -> int:
-        return len(self.batches()) // self.world_size
+        return len(self.plan()) // self.world_size
 
-    def _size(self, row: RowIndex) -> int:
-        return sum(self.frames[i] + self.tokens[i] for i in row) + 1
+    def _make_plan(self, epoch: int) -> Plan:
+        rng = np.random.default_rng([self.seed, epoch])
+        items, starts = join_rows(
+            self.speakers, self.frames, self.tokens, self.max_join, self.max_row_frames, self.max_row_tokens, rng
+        )
+        positions = (np.asarray(self.frames, np.int64) + self.tokens)[items]
+        sizes = np.add.reduceat(positions, starts[:-1]) + 1 if len(items) else positions
+        noise = rng.uniform(1 - NOISE, 1 + NOISE, len(sizes)) if self.shuffle else 1.0
+        rows = np.argsort(sizes * noise, kind="stable").astype(np.int32)
+        widest = np.maximum.accumulate(sizes[rows]) if len(rows) else sizes
+        bounds = cut_batches(widest, self.batch_frames, self.max_attention)
+        order = rng.permutation(len(bounds) - 1) if self.shuffle else np.arange(len(bounds) - 1)
+        if len(order):
+            longest = np.maximum.reduceat(sizes[rows], bounds[:-1])
+            for key in (longest * np.diff(bounds), longest):
+                order = _to_front(order, int(np.argmax(key)))
+        if self._numbers is not None:
+            items = np.asarray(self._numbers, np.int32)[items]
+        return Plan(items, starts, rows, bounds, order)
+
+
+class EndlessBatches(Sampler[list[RowIndex]]):
+    """Epoch after epoch of a sampler without end, and where in them training stands.
+
+    Training is counted in steps: epochs differ in length, as rows are joined anew in each.
+    """
+
+    def __init__(self, sampler: FrameBudgetSampler):
+        self.sampler = sampler
+        # Where each epoch began: the step, the epoch, and how many of its batches had been seen before.
+        self._begun: list[tuple[int, int, int]] = [(0, 0, 0)]
+        self._lengths: dict[int, int] = {}  # batches of each epoch that was begun
+
+    def __iter__(self) -> Iterator[list[RowIndex]]:
+        step, epoch, done = self._begun[-1]
+        while True:
+            self._lengths[epoch] = length = len(self.sampler.plan(epoch))
+            if length < self.sampler.world_size:
+                raise UserError(
+                    f"{length} batches of data for {self.sampler.world_size} ranks; lower data.batch_frames or take "
+                    "fewer devices"
+                )
+            yield from self.sampler.share(epoch, done)
+            step += (length - done) // self.sampler.world_size
+            epoch, done = epoch + 1, 0
+            self._begun.append((step, epoch, done))
+
+    def state_dict(self, steps: int) -> dict[str, int]:
+        """Where training stands after ``steps`` steps in all, for any number of ranks to go on from."""
+        begun, epoch, done = next(place for place in reversed(self._begun) if place[0] <= steps)
+        done += (steps - begun) * self.sampler.world_size
+        if self._lengths.get(epoch, done + self.sampler.world_size) - done < self.sampler.world_size:
+            epoch, done = epoch + 1, 0
+        return {"steps": steps, "epoch": epoch, "batches": done}
+
+    def load_state_dict(self, state: dict[str, int]) -> None:
+        """Go on behind the batches already seen, by however many ranks."""
+        self._begun = [(state["steps"], state["epoch"], state["batches"])]
+
+
+def _to_front(order: Numbers, batch: int) -> Numbers:
+    return np.concatenate(([batch], order[order != batch]))

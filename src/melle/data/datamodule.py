@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import lightning
+import numpy as np
 import torch
+from numpy.typing import NDArray
+from torch import Tensor
 from torch.utils.data import DataLoader
 from tqdm import tqdm
 
 from melle.audio import MelSpec
 from melle.data.batch import Batch, collate
-from melle.data.batching import FrameBudgetSampler
+from melle.data.batching import EndlessBatches, FrameBudgetSampler
 from melle.data.dataset import UtteranceDataset
-from melle.data.manifest import Utterance, read_manifest, with_duration
-from melle.errors import UserError
+from melle.data.index import Fault, open_index, open_tokenizer
+from melle.data.ledger import Ledger
+from melle.errors import DataError, UserError
 from melle.text import Tokenizer
 
 
@@ -34,6 +38,8 @@ class CorpusStatistics:
 class MelleDataModule(lightning.LightningDataModule):
     """Reads JSONL manifests and serves batches within a budget of frames.
 
+    What cannot be used is left out, told once and counted (see ``Ledger``); the rest goes on.
+
     Args:
         train, validation, test: manifests. ``test`` is only for ``evaluate``.
         corpus: an object with ``prepare()`` that makes the manifests where they are missing, or None.
@@ -41,8 +47,15 @@ class MelleDataModule(lightning.LightningDataModule):
         tokenizer: makes the tokenizer from the training texts, such as ``partial(SymbolTokenizer.fit, unit="words")``.
         reduction_factor: r of the network that will read the batches.
         batch_frames: frames and tokens per batch, padding counted.
+        max_attention: most rows × positions² of a batch, None for no limit.
         max_join: utterances of one speaker joined into a row, at most.  max_row_seconds: limit of joining.
-        cache: keep features in memory.  workers: loader processes.  seed: of joining, order and batches.
+        silence: shortens silences, such as ``SileroTrim()``, or None.
+        features: folder of log-mels computed before (``python -m melle prepare features``), or None.
+        cache: keep features in memory.
+        index: folder for indexes of manifests.
+        max_left_out: share of a manifest that may be left out.
+        left_out: folder in which what is left out is listed, or None.
+        workers: loader processes.  seed: of joining, order and batches.
     """
 
     def __init__(
@@ -50,14 +63,20 @@ class MelleDataModule(lightning.LightningDataModule):
         train: str | Path,
         validation: str | Path,
         reduction_factor: int,
-        tokenizer: Callable[[list[str]], Tokenizer],
+        tokenizer: Callable[[Iterable[str]], Tokenizer],
         test: str | Path | None = None,
         corpus: Any = None,
         mel: MelSpec | None = None,
         batch_frames: int = 50000,
+        max_attention: int | None = None,
         max_join: int = 3,
         max_row_seconds: float = 20.0,
+        silence: Callable[[Tensor, int], Tensor] | None = None,
+        features: str | Path | None = None,
         cache: bool = False,
+        index: str | Path = "data/index",
+        max_left_out: float = 0.01,
+        left_out: str | Path | None = None,
         workers: int = 0,
         seed: int = 0,
     ):
@@ -67,10 +86,18 @@ class MelleDataModule(lightning.LightningDataModule):
         self.mel = mel or MelSpec()
         self._fit_tokenizer = tokenizer
         self.reduction_factor = reduction_factor
-        self.batch_frames, self.max_join, self.max_row_seconds = batch_frames, max_join, max_row_seconds
-        self.cache, self.workers, self.seed = cache, workers, seed
+        self.batch_frames, self.max_attention = batch_frames, max_attention
+        self.max_join, self.max_row_seconds = max_join, max_row_seconds
+        self.silence, self.features, self.cache = silence, features, cache
+        self.index, self.max_left_out, self.left_out = index, max_left_out, left_out
+        self.workers, self.seed = workers, seed
         self.tokenizer: Tokenizer | None = None
         self.datasets: dict[str, UtteranceDataset] = {}
+        self.ledgers: dict[str, Ledger] = {}
+        self._usable: dict[str, NDArray] = {}  # numbers of the utterances that take part
+        self._max_row_tokens = 2**31
+        self._batches: EndlessBatches | None = None
+        self._state: dict[str, int] | None = None
 
     def prepare_data(self) -> None:
         if self.corpus is not None:
@@ -79,66 +106,133 @@ class MelleDataModule(lightning.LightningDataModule):
     def setup(self, stage: str | None = None) -> None:
         if self.datasets:
             return
+        self.tokenizer = open_tokenizer(self.paths["train"], self._fit_tokenizer, self.index)
+        stored = None
+        if self.features is not None:
+            from melle.data.features import FeatureStore
+
+            stored = FeatureStore(self.features, self.mel, _describe(self.silence)).get
         for split in ("train", "validation"):
-            utterances = read_manifest(self.paths[split])
-            if split == "train":
-                self.tokenizer = self._fit_tokenizer([utterance.transcription for utterance in utterances])
-            for utterance in utterances:
-                self._check(utterance, self.paths[split])
-            utterances = [with_duration(utterance) for utterance in utterances]
-            self.datasets[split] = UtteranceDataset(utterances, self.tokenizer, self.mel, self.cache)
+            index = open_index(self.paths[split], self.tokenizer, self.mel.frame_rate, self.index)
+            total = len(index) + len(index.faults)
+            listing = Path(self.left_out) / f"{split}.jsonl" if self.left_out else None
+            ledger = self.ledgers[split] = Ledger(self.paths[split], total, self.max_left_out, listing)
+            for fault in index.faults:
+                ledger.add(fault)
+            self.datasets[split] = UtteranceDataset(index, self.tokenizer, self.mel, self.cache, self.silence, stored)
+            self._usable[split] = np.arange(len(index), dtype=np.int32)
+            self._leave_out_over_budget(split)
+
+    def keep_within(self, most_tokens: int, most_steps: int) -> None:
+        """Leave out what is longer than the positions that a network learns; joining keeps within them, too."""
+        most_frames = most_steps * self.reduction_factor
+        self._max_row_tokens = most_tokens - 1  # <EOS>
+        self.max_row_seconds = min(self.max_row_seconds, most_frames / self.mel.frame_rate)
+        for split, data in self.datasets.items():
+            tokens, frames = data.index.column("tokens"), data.index.column("frames")
+            long = (tokens >= most_tokens) | (frames > most_frames)
+            self._leave_out(
+                split,
+                long,
+                lambda n, tokens=tokens, frames=frames: (
+                    f"{tokens[n] + 1} tokens and {-(-int(frames[n]) // self.reduction_factor)} mel steps, but "
+                    f"model.max_text={most_tokens} and model.max_steps={most_steps}"
+                ),
+            )
+
+    def _leave_out_over_budget(self, split: str) -> None:
+        index = self.datasets[split].index
+        size = np.asarray(index.column("frames"), np.int64) + index.column("tokens") + 1
+        budgets = f"data.batch_frames={self.batch_frames}"
+        over = size > self.batch_frames
+        if self.max_attention is not None:
+            over |= size**2 > self.max_attention
+            budgets += f" and data.max_attention={self.max_attention}"
+        self._leave_out(split, over, lambda n: f"{size[n]} positions, but {budgets}")
+
+    def _leave_out(self, split: str, out: NDArray, why: Callable[[int], str]) -> None:
+        data, usable = self.datasets[split], self._usable[split]
+        for number in usable[out[usable]]:
+            name = data.index[number].id
+            self.ledgers[split].add(Fault(name, "too long", f"{self.paths[split]}, utterance {name}: {why(number)}"))
+        self._usable[split] = usable[~out[usable]]
+        if not len(self._usable[split]):
+            raise UserError(f"{self.paths[split]}: no usable utterance is left")
 
     def statistics(self, sample: int = 500) -> CorpusStatistics:
         """Mean and deviation of the training mels over up to ``sample`` utterances, and their pace."""
         self.setup()
-        data = self.datasets["train"]
+        data, usable = self.datasets["train"], self._usable["train"]
         frames = tokens = 0
         total, square, count = 0.0, 0.0, 0
-        indices = range(0, len(data), max(1, len(data) // sample))
-        for index in tqdm(indices, desc="mel statistics", leave=False):
-            mel = data.mel(index).double()
+        for number in tqdm(usable[:: max(1, len(usable) // sample)], desc="mel statistics", leave=False):
+            try:
+                mel = data.mel(int(number)).double()
+            except DataError as error:
+                self.ledgers["train"].add(Fault(data.index[number].id, error.kind, str(error)))
+                continue
             total, square, count = total + mel.sum().item(), square + mel.square().sum().item(), count + mel.numel()
             frames += len(mel)
-            tokens += len(self.tokenizer.encode(data.utterances[index].transcription))
+            tokens += int(data.index.column("tokens")[number])
+        if not count:
+            raise UserError(f"{self.paths['train']}: none of {min(sample, len(usable))} recordings can be used")
         mean = total / count
         return CorpusStatistics(mean, max(square / count - mean**2, 1e-8) ** 0.5, frames / tokens)
 
     def train_dataloader(self) -> DataLoader[Batch]:
-        return self._loader("train", shuffle=True)
+        """Batches without end: training is counted in steps."""
+        self._batches = EndlessBatches(self._make_sampler("train", shuffle=True))
+        if self._state is not None:
+            self._batches.load_state_dict(self._state)
+        return self._loader("train", self._batches)
 
     def val_dataloader(self) -> DataLoader[Batch]:
-        return self._loader("validation", shuffle=False)
+        return self._loader("validation", self._make_sampler("validation", shuffle=False))
 
-    def _loader(self, split: str, shuffle: bool) -> DataLoader[Batch]:
-        data = self.datasets[split]
-        trainer = self.trainer
-        sampler = FrameBudgetSampler(
-            speakers=[u.speaker or u.id for u in data.utterances],
-            frames=[round(u.duration * self.mel.frame_rate) + 1 for u in data.utterances],
-            tokens=[len(self.tokenizer.encode(u.transcription)) for u in data.utterances],
+    def state_dict(self) -> dict[str, int]:
+        """Where training stands; Lightning writes it into checkpoints."""
+        if self._batches is None or self.trainer is None:
+            return {}
+        return self._batches.state_dict(self.trainer.fit_loop.epoch_loop.batch_progress.current.processed)
+
+    def load_state_dict(self, state_dict: dict[str, int]) -> None:
+        """Lightning calls this before it asks for the loader."""
+        self._state = state_dict or None
+
+    def on_before_batch_transfer(self, batch: Batch, _dataloader_idx: int) -> Batch:
+        split = "train" if self.trainer is None or self.trainer.training else "validation"
+        for fault in batch.faults:
+            self.ledgers[split].add(fault)
+        return batch
+
+    def _make_sampler(self, split: str, shuffle: bool) -> FrameBudgetSampler:
+        index, trainer = self.datasets[split].index, self.trainer
+        return FrameBudgetSampler(
+            speakers=index.column("speaker"),
+            frames=index.column("frames"),
+            tokens=index.column("tokens"),
+            items=self._usable[split],
             batch_frames=self.batch_frames,
+            max_attention=self.max_attention,
             max_join=self.max_join,
             max_row_frames=round(self.max_row_seconds * self.mel.frame_rate),
+            max_row_tokens=self._max_row_tokens,
             seed=self.seed,
             shuffle=shuffle,
             rank=trainer.global_rank if trainer else 0,
             world_size=trainer.world_size if trainer else 1,
         )
+
+    def _loader(self, split: str, sampler: FrameBudgetSampler | EndlessBatches) -> DataLoader[Batch]:
         return DataLoader(
-            data,
+            self.datasets[split],
             batch_sampler=sampler,
-            collate_fn=partial(collate, reduction_factor=self.reduction_factor),
+            collate_fn=partial(collate, reduction_factor=self.reduction_factor, n_mels=self.mel.n_mels),
             num_workers=self.workers,
             persistent_workers=self.workers > 0,
             pin_memory=torch.cuda.is_available(),
         )
 
-    def _check(self, utterance: Utterance, manifest: str | Path) -> None:
-        if not utterance.audio_path.is_file():
-            raise UserError(
-                f"{utterance.audio_path}: no such file ({manifest}, utterance {utterance.id}); mend its audio_path"
-            )
-        try:
-            self.tokenizer.encode(utterance.transcription)
-        except UserError as error:
-            raise UserError(f"{manifest}, utterance {utterance.id}: {error}") from None
+
+def _describe(silence: Any) -> str:
+    return "" if silence is None else silence.description

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from pathlib import Path
+
 import torch
 from torch import Tensor
 from torch.utils.data import Dataset
@@ -9,36 +12,81 @@ from torch.utils.data import Dataset
 from melle.audio import LogMel, MelSpec, load_audio
 from melle.data.batch import Row
 from melle.data.batching import RowIndex
+from melle.data.index import Fault, ManifestIndex
 from melle.data.manifest import Utterance
+from melle.errors import DataError
 from melle.text import Tokenizer
+
+LONGER = 1.05  # a recording may be this much longer than planned, and
+SPARE = 8  # frames more, before its batch would no longer fit
 
 
 class UtteranceDataset(Dataset[Row]):
-    """Rows of utterances, features computed on the fly; with ``cache`` kept in memory once computed (float16)."""
+    """Rows of utterances of an index, features computed on the fly.
 
-    def __init__(self, utterances: list[Utterance], tokenizer: Tokenizer, spec: MelSpec, cache: bool):
-        self.utterances, self.tokenizer = utterances, tokenizer
+    Args:
+        index: the manifest's.  tokenizer: gives the ids.  spec: what a frame is.
+        cache: keep the features in memory once computed (float16, in every loader process).
+        silence: makes a waveform (N,) at a sample rate shorter, or None.
+        features: gives the log10 mel (T, M) of a recording where it was computed before, else None.
+    """
+
+    def __init__(
+        self,
+        index: ManifestIndex,
+        tokenizer: Tokenizer,
+        spec: MelSpec,
+        cache: bool = False,
+        silence: Callable[[Tensor, int], Tensor] | None = None,
+        features: Callable[[Path], Tensor | None] | None = None,
+    ):
+        self.index, self.tokenizer = index, tokenizer
         self.log_mel = LogMel(spec)
+        self.silence, self.features = silence, features
         self._cache: dict[int, Tensor] | None = {} if cache else None
 
-    def mel(self, index: int) -> Tensor:
-        """log10 mel (T, M) of one utterance."""
-        if self._cache is not None and index in self._cache:
-            return self._cache[index].float()
-        mel = self.log_mel(load_audio(self.utterances[index].audio_path, self.log_mel.spec.sample_rate))
+    def mel(self, number: int) -> Tensor:
+        """log10 mel (T, M) of one utterance. Raises DataError where its recording cannot be used."""
+        if self._cache is not None and number in self._cache:
+            return self._cache[number].float()
+        mel = self._compute(self.index[number])
+        planned = int(self.index.column("frames")[number])
+        if len(mel) > planned * LONGER + SPARE:
+            raise DataError(
+                "wrong duration",
+                f"{self.index[number].audio_path}: {len(mel)} frames where its duration says {planned}; mend the "
+                "duration in the manifest (python -m melle check does)",
+            )
         if self._cache is not None:
             # Half precision resolves log10 magnitudes to 0.004 (0.08 dB), far below what can be heard.
-            self._cache[index] = mel.to(torch.float16)
-            return self._cache[index].float()
+            self._cache[number] = mel.to(torch.float16)
+            return self._cache[number].float()
         return mel
 
     def __getitem__(self, row: RowIndex) -> Row:
-        chosen = [self.utterances[index] for index in row]
-        return Row(
-            tokens=[self.tokenizer.encode(utterance.transcription) for utterance in chosen],
-            mels=[self.mel(index) for index in row],
-            ids=[utterance.id for utterance in chosen],
-        )
+        """The row without the utterances that cannot be used; those are its faults."""
+        whole = Row([], [], [], [])
+        for number in row:
+            utterance = self.index[number]
+            try:
+                mel = self.mel(number)
+            except DataError as error:
+                whole.faults.append(Fault(utterance.id, error.kind, f"{error} (utterance {utterance.id})"))
+                continue
+            whole.tokens.append(self.tokenizer.encode(utterance.transcription))
+            whole.mels.append(mel)
+            whole.ids.append(utterance.id)
+        return whole
 
     def __len__(self) -> int:
-        return len(self.utterances)
+        return len(self.index)
+
+    def _compute(self, utterance: Utterance) -> Tensor:
+        if self.features is not None:
+            mel = self.features(utterance.audio_path)
+            if mel is not None:
+                return mel
+        waveform = load_audio(utterance.audio_path, self.log_mel.spec.sample_rate)
+        if self.silence is not None:
+            waveform = self.silence(waveform, self.log_mel.spec.sample_rate)
+        return self.log_mel(waveform)

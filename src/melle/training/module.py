@@ -53,6 +53,8 @@ class MelleModule(lightning.LightningModule):
 
     def training_step(self, batch: Batch, _index: int) -> Tensor:
         terms = self(batch)
+        if not batch.ids:  # nothing of it could be used; a gradient of zeros keeps all ranks in step
+            return 0 * terms.total
         self._log(terms, "train", batch, prog_bar=True)
         return terms.total
 

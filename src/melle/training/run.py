@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-import math
+import sys
 import warnings
 from pathlib import Path
 
@@ -25,6 +25,8 @@ def train(cfg: DictConfig) -> dict[str, float]:
     Raises UserError where the configuration or the data cannot be used.
     """
     _quieten()
+    if cfg.trainer.get("max_epochs") not in (None, -1):
+        raise UserError("trainer.max_epochs: training is counted in optimiser steps; give trainer.max_steps")
     lightning.seed_everything(cfg.seed, workers=True, verbose=False)
     if cfg.threads:
         torch.set_num_threads(cfg.threads)
@@ -41,7 +43,12 @@ def train(cfg: DictConfig) -> dict[str, float]:
         callbacks=list(build(cfg.callbacks).values()),
         logger=build(cfg.logger),
     )
-    trainer.fit(module, data, ckpt_path=checkpoint)
+    try:
+        trainer.fit(module, data, ckpt_path=checkpoint)
+    finally:
+        for ledger in data.ledgers.values():
+            if ledger.counts:
+                print(ledger.summary(), file=sys.stderr)
     if trainer.interrupted:
         raise KeyboardInterrupt
     return {name: float(value) for name, value in trainer.callback_metrics.items()}
@@ -60,7 +67,8 @@ def build_module(cfg: DictConfig, data: MelleDataModule) -> MelleModule:
         network = Melle(**arguments, gradient_checkpointing=checkpointing)
     except ValueError as error:
         raise UserError(f"model: {error}") from None
-    check_lengths(network, data)
+    if network.longest is not None:
+        data.keep_within(*network.longest)
     return MelleModule(
         network=network,
         loss=build(cfg.loss),
@@ -68,22 +76,6 @@ def build_module(cfg: DictConfig, data: MelleDataModule) -> MelleModule:
         optimizer=build(cfg.optim.optimizer, _partial_=True),
         schedule=build(cfg.optim.schedule),
     )
-
-
-def check_lengths(network: Melle, data: MelleDataModule) -> None:
-    """Raise UserError for an utterance longer than the positions that the network learns."""
-    if network.longest is None:
-        return
-    most_tokens, most_steps = network.longest
-    for split, dataset in data.datasets.items():
-        for utterance in dataset.utterances:
-            tokens = len(data.tokenizer.encode(utterance.transcription)) + 1
-            steps = math.ceil((utterance.duration * data.mel.frame_rate + 1) / network.reduction_factor)
-            if tokens > most_tokens or steps > most_steps:
-                raise UserError(
-                    f"{data.paths[split]}, utterance {utterance.id}: {tokens} tokens and {steps} mel steps, but "
-                    f"model.max_text={most_tokens} and model.max_steps={most_steps}; raise them or leave it out"
-                )
 
 
 def find_resume(resume: str | bool, run: Path) -> Path | None:

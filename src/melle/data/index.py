@@ -1,0 +1,185 @@
+"""A manifest as columns on disk: where each line stands, and how long and whose its utterance is.
+
+Sixteen bytes and a few in memory for each utterance, shared by all processes, instead of Python objects; the texts and
+paths stay in the manifest and are read when they are needed. An index is made once for a manifest, a tokenizer and a
+frame rate, and kept in a folder.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+import tempfile
+from array import array
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+from filelock import FileLock
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from melle.audio import audio_duration
+from melle.data.manifest import Utterance, parse_line, read_lines
+from melle.errors import DataError, UserError
+from melle.text import Tokenizer, tokenizer_from_dict
+
+VERSION = 1  # raise it when the columns change
+COLUMNS = {"place": np.int64, "line": np.int32, "frames": np.int32, "tokens": np.int32, "speaker": np.int32}
+NOBODY = -1  # speaker of an utterance that names none
+HEADERS = 4096  # recordings whose headers are read at a time
+
+
+@dataclass(frozen=True)
+class Fault:
+    """An utterance that training leaves out: which one, what is wrong in a word or two, and in a sentence."""
+
+    utterance: str
+    kind: str
+    message: str
+
+
+class ManifestIndex:
+    """The usable utterances of a manifest, as columns (N,) that are mapped from disk when first used."""
+
+    def __init__(self, manifest: Path, folder: Path):
+        self.manifest, self._folder = manifest, folder
+        description = json.loads((folder / "index.json").read_text(encoding="utf-8"))
+        self.faults = [Fault(**fault) for fault in description["faults"]]
+        self._columns: dict[str, NDArray] = {}
+
+    def __getstate__(self) -> dict:
+        return {**self.__dict__, "_columns": {}, "faults": []}  # a loader process maps the columns itself
+
+    def column(self, name: str) -> NDArray:
+        """One of "frames" and "tokens" (counts), "speaker" (a number, NOBODY where unknown), "place" and "line"."""
+        if name not in self._columns:
+            self._columns[name] = np.load(self._folder / f"{name}.npy", mmap_mode="r")
+        return self._columns[name]
+
+    def __len__(self) -> int:
+        return len(self.column("place"))
+
+    def __getitem__(self, index: int) -> Utterance:
+        with self.manifest.open("rb") as file:
+            file.seek(int(self.column("place")[index]))
+            return parse_line(file.readline(), self.manifest, int(self.column("line")[index]))
+
+
+def open_index(manifest: str | Path, tokenizer: Tokenizer, frame_rate: float, folder: str | Path) -> ManifestIndex:
+    """The index of a manifest, made where ``folder`` has none of the manifest as it stands and of this tokenizer.
+
+    Utterances that cannot be used (broken lines, texts that the tokenizer cannot express, recordings without a readable
+    header where the manifest gives no duration) are its ``faults``. Raises UserError where the manifest is missing.
+    """
+    manifest = Path(manifest)
+    key = [VERSION, _identity(manifest), json.dumps(tokenizer.as_dict(), sort_keys=True), frame_rate]
+    place = Path(folder) / f"{manifest.stem}-{_digest(key)}"
+    return ManifestIndex(manifest, _once(place, partial(_build, manifest, tokenizer, frame_rate)))
+
+
+def open_tokenizer(manifest: str | Path, fit: Callable[[Iterator[str]], Tokenizer], folder: str | Path) -> Tokenizer:
+    """The tokenizer that ``fit`` makes of the manifest's texts: fitted once, and the same for every process."""
+    manifest = Path(manifest)
+    name = f"{getattr(fit, 'func', fit).__qualname__} {sorted(getattr(fit, 'keywords', {}).items())}"
+    place = Path(folder) / f"tokenizer-{_digest([VERSION, _identity(manifest), name])}"
+
+    def build(folder: Path) -> None:
+        values = fit(_texts(manifest)).as_dict()
+        (folder / "tokenizer.json").write_text(json.dumps(values), encoding="utf-8")
+
+    return tokenizer_from_dict(json.loads((_once(place, build) / "tokenizer.json").read_text(encoding="utf-8")))
+
+
+def _texts(manifest: Path) -> Iterator[str]:
+    first_fault: DataError | None = None
+    some = False
+    for number, _, line in tqdm(read_lines(manifest), desc="texts", unit=" lines", leave=False, delay=1):
+        try:
+            yield parse_line(line, manifest, number).transcription
+            some = True
+        except DataError as error:
+            first_fault = first_fault or error
+    if not some:
+        raise UserError(f"{manifest}: no usable line; {first_fault or 'add one JSON object per utterance'}")
+
+
+def _build(manifest: Path, tokenizer: Tokenizer, frame_rate: float, folder: Path) -> None:
+    columns = {name: array("q" if kind == np.int64 else "i") for name, kind in COLUMNS.items()}
+    speakers: dict[str, int] = {}
+    faults: list[Fault] = []
+    pending: list[tuple[int, int, Utterance, list[int]]] = []
+
+    def flush() -> None:
+        for (number, place, utterance, tokens), seconds in zip(pending, pool.map(_seconds, pending)):
+            if isinstance(seconds, DataError):
+                faults.append(Fault(utterance.id, seconds.kind, str(seconds)))
+                continue
+            speaker = NOBODY if utterance.speaker is None else speakers.setdefault(utterance.speaker, len(speakers))
+            frames = min(round(seconds * frame_rate) + 1, 2**31 - 1)
+            for name, value in zip(COLUMNS, (place, number, frames, len(tokens), speaker)):
+                columns[name].append(value)
+        pending.clear()
+
+    with ThreadPoolExecutor(16) as pool:  # headers wait for the disk
+        for number, place, line in tqdm(read_lines(manifest), desc=manifest.name, unit=" lines", leave=False, delay=1):
+            name = f"{manifest.stem}-{number}"
+            try:
+                utterance = parse_line(line, manifest, number)
+                name = utterance.id
+                pending.append((number, place, utterance, tokenizer.encode(utterance.transcription)))
+            except DataError as error:
+                faults.append(Fault(name, error.kind, str(error)))
+            except UserError as error:
+                faults.append(Fault(name, "unknown text", f"{manifest}, utterance {name}: {error}"))
+            if len(pending) == HEADERS:
+                flush()
+        flush()
+    for name, values in columns.items():
+        np.save(folder / f"{name}.npy", np.frombuffer(values, COLUMNS[name]) if values else np.zeros(0, COLUMNS[name]))
+    description = {"manifest": str(manifest.resolve()), "faults": [vars(fault) for fault in faults]}
+    (folder / "index.json").write_text(json.dumps(description, ensure_ascii=False), encoding="utf-8")
+
+
+def _seconds(item: tuple[int, int, Utterance, list[int]]) -> float | DataError:
+    utterance = item[2]
+    if utterance.duration is not None:
+        return utterance.duration
+    try:
+        return audio_duration(utterance.audio_path)
+    except DataError as error:
+        return DataError(error.kind, f"{error} (utterance {utterance.id})")
+
+
+def _once(place: Path, build: Callable[[Path], None]) -> Path:
+    """The folder ``place``, made by ``build`` in one process while the others wait; whole or not at all."""
+    if place.is_dir():
+        return place
+    try:
+        place.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(place.with_name(place.name + ".lock")):
+            if not place.is_dir():
+                partial = Path(tempfile.mkdtemp(prefix=".partial-", dir=place.parent))
+                try:
+                    build(partial)
+                    partial.rename(place)
+                finally:
+                    shutil.rmtree(partial, ignore_errors=True)
+    except OSError as error:
+        raise UserError(f"data.index={place.parent}: {error.strerror or error}; name a folder to write to") from None
+    return place
+
+
+def _identity(manifest: Path) -> list:
+    if not manifest.is_file():
+        raise UserError(f"{manifest}: no such manifest; give the path of a JSONL file")
+    status = manifest.stat()
+    return [str(manifest.resolve()), status.st_size, status.st_mtime_ns]
+
+
+def _digest(key: list) -> str:
+    return hashlib.sha256(json.dumps(key).encode()).hexdigest()[:16]

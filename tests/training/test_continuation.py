@@ -1,0 +1,111 @@
+"""A run that is resumed sees the batches that an uninterrupted one would have seen, and bad data does not end it."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from melle.data.manifest import read_manifest
+from melle.errors import UserError
+from melle.training.module import MelleModule
+from melle.training.run import train
+from tests.training.test_train import configure
+
+
+@pytest.fixture
+def seen(monkeypatch) -> list[list[list[str]]]:
+    """The ids of every batch that was trained on."""
+    batches = []
+    step = MelleModule.training_step
+
+    def training_step(self, batch, index):
+        batches.append(batch.ids)
+        return step(self, batch, index)
+
+    monkeypatch.setattr(MelleModule, "training_step", training_step)
+    return batches
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_resuming_anywhere_gives_the_batches_of_an_uninterrupted_run(tmp_path, tone_manifests, seen, workers):
+    every = ("callbacks.checkpoint.every_n_train_steps=1", "callbacks.speech.count=0", "data.batch_frames=300")
+    options = (*every, f"data.workers={workers}", "optim.schedule.warmup_steps=1", "trainer.val_check_interval=4")
+    steps = 11
+    train(configure(tmp_path, tone_manifests, steps, *options))
+    whole = list(seen)
+    assert len(whole) == steps
+    per_epoch = next(n for n in range(1, steps) if sum(len(r) for b in whole[:n] for r in b) == 18)
+    assert 2 <= per_epoch <= 5  # so that resumptions fall into epochs and on their ends
+    assert sorted(map(str, whole[:per_epoch])) != sorted(map(str, whole[per_epoch : 2 * per_epoch]))
+    for done in range(1, steps) if workers == 0 else (per_epoch, per_epoch + 1):
+        seen.clear()
+        checkpoint = tmp_path / f"run/checkpoints/step_{done:06d}.ckpt"
+        train(configure(tmp_path / str(done), tone_manifests, steps, *options, f"resume={checkpoint}"))
+        assert seen == whole[done:], done
+
+
+def broken(tmp_path: Path, tones: Path, bad: dict[str, bytes | None]) -> Path:
+    """The training manifest with durations, and with the recordings named in ``bad`` replaced or removed."""
+    lines = []
+    for utterance in read_manifest(tones / "train.jsonl"):
+        path = utterance.audio_path
+        if utterance.id in bad:
+            path = tmp_path / path.name
+            if bad[utterance.id] is not None:
+                path.write_bytes(bad[utterance.id])
+        line = {"transcription": utterance.transcription, "audio_path": str(path), "id": utterance.id}
+        lines.append({**line, "speaker": utterance.speaker, "duration": 0.6})
+    manifest = tmp_path / "train.jsonl"
+    manifest.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    return manifest
+
+
+def test_bad_recordings_are_left_out_and_told(tmp_path, tone_manifests, seen, capsys):
+    bad = {"train-a-1": b"RIFF", "train-b-2": None}
+    manifest = broken(tmp_path, tone_manifests, bad)
+    with manifest.open("a") as file:
+        file.write("{broken\n")
+    options = (f"data.train={manifest}", "optim.schedule.warmup_steps=1", "data.max_left_out=0.2")
+    train(configure(tmp_path, tone_manifests, 4, *options, "data.workers=1", f"data.left_out={tmp_path / 'out'}"))
+    ids = {name for batch in seen for row in batch for name in row}
+    assert len(ids) == 16 and not ids & set(bad)
+    listed = [json.loads(line) for line in (tmp_path / "out/train.jsonl").read_text().splitlines()]
+    assert {fault["utterance"]: fault["kind"] for fault in listed} == {
+        "train-a-1": "unreadable",
+        "train-b-2": "missing",
+        "train-19": "not JSON",
+    }
+    told = capsys.readouterr().err
+    assert told.count("train-b-2") >= 1 and "3 of 19 utterances left out" in told
+
+
+def test_too_much_bad_data_is_an_error_that_says_what(tmp_path, tone_manifests):
+    manifest = broken(tmp_path, tone_manifests, {"train-a-1": b"RIFF", "train-b-2": None})
+    options = (f"data.train={manifest}", "optim.schedule.warmup_steps=1", "data.max_left_out=0.06")
+    with pytest.raises(UserError, match=r"2 of 18 utterances left out .*max_left_out=0\.06.*melle check"):
+        train(configure(tmp_path, tone_manifests, 4, *options))
+
+
+def test_a_batch_of_which_nothing_can_be_used_changes_nothing(tmp_path, tone_manifests, seen):
+    manifest = broken(tmp_path, tone_manifests, {"train-a-1": b"RIFF"})
+    good = read_manifest(manifest)
+    lines = manifest.read_text().splitlines()
+    manifest.write_text(next(line for line in lines if "train-a-1" in line) + "\n" + lines[0] + "\n")
+    options = (f"data.train={manifest}", f"data.validation={manifest}", "data.max_join=1", "data.batch_frames=60")
+    options += ("data.max_left_out=0.5",)
+    train(configure(tmp_path, tone_manifests, 4, *options, "optim.schedule.warmup_steps=1"))
+    assert good and [[], [[good[0].id]]] in (seen[:2], seen[1::-1])
+    state = torch.load(tmp_path / "run/checkpoints/last.ckpt", weights_only=True)["state_dict"]
+    assert all(torch.isfinite(value).all() for value in state.values())
+
+
+def test_what_is_longer_than_a_batch_or_than_the_positions_is_left_out(tmp_path, tone_manifests, seen):
+    options = ("optim.schedule.warmup_steps=1", "data.max_left_out=0.9", "data.max_join=1")
+    train(configure(tmp_path / "a", tone_manifests, 3, *options, "data.batch_frames=30"))
+    words = {u.id: len(u.transcription.split()) for u in read_manifest(tone_manifests / "train.jsonl")}
+    assert {words[name] for batch in seen for row in batch for name in row} == {1, 2}  # 14, 28 and 42 positions
+    seen.clear()
+    learned = ("model/position=learned", "model.max_text=3", "model.max_steps=100", "callbacks.speech.count=0")
+    train(configure(tmp_path / "b", tone_manifests, 3, *options, *learned))
+    assert {words[name] for batch in seen for row in batch for name in row} == {1, 2}

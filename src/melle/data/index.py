@@ -115,7 +115,9 @@ def _build(manifest: Path, tokenizer: Tokenizer, frame_rate: float, folder: Path
     pending: list[tuple[int, int, Utterance, list[int]]] = []
 
     def flush() -> None:
-        for (number, place, utterance, tokens), seconds in zip(pending, pool.map(_seconds, pending)):
+        headers = pool.map(_seconds, [item[2] for item in pending if item[2].duration is None])
+        for number, place, utterance, tokens in pending:
+            seconds = next(headers) if utterance.duration is None else utterance.duration
             if isinstance(seconds, DataError):
                 faults.append(Fault(utterance.id, seconds.kind, str(seconds)))
                 continue
@@ -145,10 +147,7 @@ def _build(manifest: Path, tokenizer: Tokenizer, frame_rate: float, folder: Path
     (folder / "index.json").write_text(json.dumps(description, ensure_ascii=False), encoding="utf-8")
 
 
-def _seconds(item: tuple[int, int, Utterance, list[int]]) -> float | DataError:
-    utterance = item[2]
-    if utterance.duration is not None:
-        return utterance.duration
+def _seconds(utterance: Utterance) -> float | DataError:
     try:
         return audio_duration(utterance.audio_path)
     except DataError as error:

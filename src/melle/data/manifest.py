@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,6 +18,8 @@ from melle.audio import audio_duration
 from melle.errors import DataError, UserError
 
 FIELDS = ("transcription", "audio_path", "speaker", "language", "duration", "id")
+
+UNWRITABLE = re.compile("[\0\ud800-\udfff]")  # NUL, and halves of surrogate pairs
 
 
 @dataclass(frozen=True)
@@ -115,10 +118,8 @@ def parse_line(line: bytes, path: Path, number: int) -> Utterance:
 
 
 def _is_text(value: object) -> bool:
-    """A string with something in it that a file name or a text can hold: no NUL, no half of a surrogate pair."""
-    return (
-        isinstance(value, str) and bool(value.strip()) and not any(c == "\0" or "\ud800" <= c < "\ue000" for c in value)
-    )
+    """A string with something in it that a file name or a text can hold."""
+    return isinstance(value, str) and bool(value.strip()) and not UNWRITABLE.search(value)
 
 
 def _is_duration(value: object) -> bool:

@@ -37,17 +37,18 @@ class SymbolTokenizer:
 
     def split(self, text: str) -> list[str]:
         words = text.lower().split()
-        return words if self.unit == "words" else list("".join(f"{word} " for word in words))
+        return words if self.unit == "words" else list(" ".join([*words, ""]))
 
     def encode(self, text: str) -> list[int]:
         """Ids of a text, without <EOS>. Raises UserError for a text that is empty or holds an unknown symbol."""
         check_not_empty(text)
         symbols = self.split(text)
-        unknown = sorted({symbol for symbol in symbols if symbol not in self._ids})
-        if unknown:
+        try:
+            return [self._ids[symbol] for symbol in symbols]
+        except KeyError:
+            unknown = " ".join(sorted(set(symbols) - self._ids.keys()))
             known = " ".join(self.symbols) if len(self.symbols) <= 40 else f"{len(self.symbols)} {self.unit}"
-            raise UserError(f"the text holds what the model never learned: {' '.join(unknown)!r}; it knows: {known}")
-        return [self._ids[symbol] for symbol in symbols]
+            raise UserError(f"the text holds what the model never learned: {unknown!r}; it knows: {known}") from None
 
     def decode(self, ids: Iterable[int]) -> str:
         symbols = [self.symbols[i - FIRST] for i in ids if i >= FIRST]

@@ -1,0 +1,38 @@
+"""``python -m melle bench``: what is claimed of speed and memory, measured."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+
+def add(commands: argparse._SubParsersAction) -> None:
+    bench = commands.add_parser("bench", help="measure speed and memory").add_subparsers(required=True, metavar="what")
+    data = bench.add_parser("data", help="batches, loaders and the memory of manifests")
+    data.add_argument("--utterances", type=int, default=281_241, help="of the epoch to batch (LibriSpeech: 281241)")
+    data.add_argument("--batch-frames", type=int, default=50000, help="positions per batch, padding counted")
+    data.add_argument("--recordings", type=int, default=300, help="made for the loaders, 12 s each on average; 0: none")
+    data.add_argument("--workers", type=int, nargs="+", default=[0, 1, 2], help="loader processes to compare")
+    data.add_argument("--seconds", type=float, default=15.0, help="to measure each loader for")
+    data.add_argument("--lines", type=int, default=0, help="of a manifest whose memory to measure, such as 10000000")
+    data.add_argument("--batches", type=int, default=300, help="to draw from that manifest")
+    data.add_argument("--folder", type=Path, help="where to make the files (deleted at the end); default: a new one")
+    data.set_defaults(run=bench_data)
+
+
+def bench_data(options: argparse.Namespace) -> None:
+    """Print what the data path does, beside a plain loader."""
+    import tempfile
+
+    from melle.benchmarks import data
+
+    print(data.bench_batches(options.utterances, options.batch_frames), flush=True)
+    with tempfile.TemporaryDirectory(prefix="melle-bench-", dir=options.folder) as name:
+        folder = Path(name)
+        if options.recordings:
+            text = data.bench_loaders(
+                options.recordings, options.workers, options.seconds, options.batch_frames, folder
+            )
+            print(text, flush=True)
+        if options.lines:
+            print(data.bench_memory(options.lines, max(options.workers), options.batches, folder))

@@ -39,9 +39,9 @@ def _calm():
 
 @pytest.fixture(scope="session")
 def tone_manifests(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with train.jsonl, validation.jsonl and test.jsonl: each word a tone, each voice an octave."""
+    """A folder with train.jsonl, val.jsonl and test.jsonl: each word a tone, each voice an octave."""
     folder = tmp_path_factory.mktemp("tones")
-    for split, voices in (("train", ("a", "b", "c")), ("validation", ("d",)), ("test", ("e", "f"))):
+    for split, voices in (("train", ("a", "b", "c")), ("val", ("d",)), ("test", ("e", "f"))):
         utterances = []
         for voice in voices:
             for number in range(6):

@@ -39,7 +39,7 @@ def options() -> list[str]:
 
 def configure(tones: Path, *overrides: str):
     small = list(SMALL)
-    small += [f"data.{split}={tones / f'{split}.jsonl'}" for split in ("train", "validation", "test")]
+    small += [f"data.{split}={tones / f'{split}.jsonl'}" for split in ("train", "val", "test")]
     if "model=quickstart" not in overrides:
         overrides = ("model=melle", *overrides) if not overrides[0].startswith("model=") else overrides
     else:
@@ -182,7 +182,7 @@ def test_option_composes(option, tone_manifests):
 def test_presets_are_what_they_say():
     def model(name):
         with initialize_config_dir(str(CONF), version_base="1.3"):
-            return compose("train", [f"model={name}", "name=x", "data=jsonl", "data.train=a", "data.validation=b"])
+            return compose("train", [f"model={name}", "name=x", "data=jsonl", "data.train=a", "data.val=b"])
 
     paper = model("melle")
     assert (paper.model.width, paper.model.layers, paper.model.heads, paper.model.ff_width) == (1024, 12, 16, 4096)

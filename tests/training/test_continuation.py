@@ -92,7 +92,7 @@ def test_a_batch_of_which_nothing_can_be_used_changes_nothing(tmp_path, tone_man
     good = read_manifest(manifest)
     lines = manifest.read_text().splitlines()
     manifest.write_text(next(line for line in lines if "train-a-1" in line) + "\n" + lines[0] + "\n")
-    options = (f"data.train={manifest}", f"data.validation={manifest}", "data.max_join=1", "data.batch_frames=60")
+    options = (f"data.train={manifest}", f"data.val={manifest}", "data.max_join=1", "data.batch_frames=60")
     options += ("data.max_left_out=0.5",)
     train(configure(tmp_path, tone_manifests, 4, *options, "optim.schedule.warmup_steps=1"))
     assert good and [[], [[good[0].id]]] in (seen[:2], seen[1::-1])

@@ -41,7 +41,7 @@ SMALL = [
 
 
 def configure(tmp_path: Path, tones: Path, steps: int, *overrides: str) -> DictConfig:
-    splits = [f"data.{split}={tones / f'{split}.jsonl'}" for split in ("train", "validation", "test")]
+    splits = [f"data.{split}={tones / f'{split}.jsonl'}" for split in ("train", "val", "test")]
     lengths = [f"trainer.max_steps={steps}", f"trainer.val_check_interval={max(1, steps // 2)}"]
     with initialize_config_dir(CONF, version_base="1.3"):
         return compose("train", [*SMALL, *splits, *lengths, f"run_dir={tmp_path / 'run'}", *overrides])
@@ -97,14 +97,14 @@ def test_averaged_weights_speak_in_tensorboard(tmp_path, tone_manifests, monkeyp
 
 def test_speech_samples_need_no_speakers(tmp_path, tone_manifests):
     plain = tone_manifests / "without_speakers.jsonl"
-    write_manifest(plain, [replace(u, speaker=None) for u in read_manifest(tone_manifests / "validation.jsonl")])
+    write_manifest(plain, [replace(u, speaker=None) for u in read_manifest(tone_manifests / "val.jsonl")])
     samples = callbacks.SpeechSamples(plain, 2).samples
     assert len(samples) == 2 and all(prompt is None for _, prompt in samples)
     assert all(prompt is not None for _, prompt in callbacks.SpeechSamples(tone_manifests / "test.jsonl", 2).samples)
 
 
 def test_jobs_of_a_sweep_have_runs_of_their_own(tmp_path, tone_manifests):
-    splits = [f"data.{split}={tone_manifests / f'{split}.jsonl'}" for split in ("train", "validation", "test")]
+    splits = [f"data.{split}={tone_manifests / f'{split}.jsonl'}" for split in ("train", "val", "test")]
     small = [*SMALL, *splits, "trainer.max_steps=2", "optim.schedule.warmup_steps=1", "trainer.val_check_interval=1"]
     command = [sys.executable, str(ROOT / "train.py"), "-m", "model/norm=layer,rms", "report.utterances=0", *small]
     subprocess.run(command, cwd=tmp_path, check=True, capture_output=True, timeout=300)
@@ -170,4 +170,4 @@ def test_missing_audio_and_unknown_words_are_told_before_training(tmp_path, tone
         train(configure(tmp_path, tone_manifests, 2, f"data.train={broken}"))
     broken.write_text(f'{{"transcription": "hello", "audio_path": "{tone_manifests / "audio/test-e-0.wav"}"}}\n')
     with pytest.raises(UserError, match="never learned: 'hello'"):
-        train(configure(tmp_path, tone_manifests, 2, f"data.validation={broken}"))
+        train(configure(tmp_path, tone_manifests, 2, f"data.val={broken}"))

@@ -41,7 +41,7 @@ class MelleDataModule(lightning.LightningDataModule):
     What cannot be used is left out, told once and counted (see ``Ledger``); the rest goes on.
 
     Args:
-        train, validation, test: manifests. ``test`` is only for ``evaluate``.
+        train, val, test: manifests. ``test`` is only for ``evaluate``.
         corpus: an object with ``prepare()`` that makes the manifests where they are missing, or None.
         mel: what a frame is.
         tokenizer: makes the tokenizer from the training texts, such as ``partial(SymbolTokenizer.fit, unit="words")``.
@@ -61,7 +61,7 @@ class MelleDataModule(lightning.LightningDataModule):
     def __init__(
         self,
         train: str | Path,
-        validation: str | Path,
+        val: str | Path,
         reduction_factor: int,
         tokenizer: Callable[[Iterable[str]], Tokenizer],
         test: str | Path | None = None,
@@ -81,7 +81,7 @@ class MelleDataModule(lightning.LightningDataModule):
         seed: int = 0,
     ):
         super().__init__()
-        self.paths = {"train": train, "validation": validation, "test": test}
+        self.paths = {"train": train, "val": val, "test": test}
         self.corpus = corpus
         self.mel = mel or MelSpec()
         self._fit_tokenizer = tokenizer
@@ -112,7 +112,7 @@ class MelleDataModule(lightning.LightningDataModule):
             from melle.data.features import FeatureStore
 
             stored = FeatureStore(self.features, self.mel, _describe(self.silence)).get
-        for split in ("train", "validation"):
+        for split in ("train", "val"):
             index = open_index(self.paths[split], self.tokenizer, self.mel.frame_rate, self.index)
             total = len(index) + len(index.faults)
             listing = Path(self.left_out) / f"{split}.jsonl" if self.left_out else None
@@ -187,7 +187,7 @@ class MelleDataModule(lightning.LightningDataModule):
         return self._loader("train", self._batches)
 
     def val_dataloader(self) -> DataLoader[Batch]:
-        return self._loader("validation", self._make_sampler("validation", shuffle=False))
+        return self._loader("val", self._make_sampler("val", shuffle=False))
 
     def state_dict(self) -> dict[str, int]:
         """Where training stands; Lightning writes it into checkpoints."""
@@ -200,7 +200,7 @@ class MelleDataModule(lightning.LightningDataModule):
         self._state = state_dict or None
 
     def on_before_batch_transfer(self, batch: Batch, _dataloader_idx: int) -> Batch:
-        split = "train" if self.trainer is None or self.trainer.training else "validation"
+        split = "train" if self.trainer is None or self.trainer.training else "val"
         for fault in batch.faults:
             self.ledgers[split].add(fault)
         return batch

@@ -1,0 +1,115 @@
+"""Silences made shorter: what stands before and after the speech, and what is too long within it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache
+from importlib import metadata
+from itertools import pairwise
+from typing import Any
+
+import torch
+import torchaudio
+from torch import Tensor
+
+from melle.errors import DataError, UserError
+
+RATE = 16000  # samples per second, what Silero's network hears
+MIN_SPEECH = 0.1  # seconds: what is shorter is a click or a breath
+MIN_SILENCE = 0.1  # seconds: a shorter one belongs to the speech
+FADE = 0.01  # seconds over which the two sides of a cut blend
+
+
+@dataclass(frozen=True)
+class SileroTrim:
+    """Waveform (N,) to the shorter one that begins and ends near its speech and has no long silence within.
+
+    Silero VAD, whose weights are in its wheel, tells where the speech is: works offline. Every process loads it when it
+    first needs it.
+
+    Args:
+        keep_seconds: silence left at both ends, where there is as much.
+        max_inner_seconds: longer silences within the speech are cut to this length, in their middle.
+        threshold: probability from which on something counts as speech.
+    """
+
+    keep_seconds: float = 0.1
+    max_inner_seconds: float = 0.5
+    threshold: float = 0.5
+
+    def __post_init__(self):
+        if self.keep_seconds < 0 or self.max_inner_seconds < MIN_SILENCE or not 0 < self.threshold < 1:
+            raise UserError(
+                f"{self}: give keep_seconds from 0, max_inner_seconds from {MIN_SILENCE:g}, threshold between 0 and 1"
+            )
+        _version()  # say here that it is missing, not in a loader process
+
+    @property
+    def description(self) -> str:
+        """All that the result depends on besides the waveform."""
+        return (
+            f"silero-vad {_version()}, keep {float(self.keep_seconds)} s, inner {float(self.max_inner_seconds)} s, "
+            f"threshold {float(self.threshold)}"
+        )
+
+    def __call__(self, waveform: Tensor, sample_rate: int) -> Tensor:
+        """Raises DataError where nobody speaks."""
+        speech = self._speech(waveform, sample_rate)
+        if not speech:
+            raise DataError("no speech", "no speech was found; remove it from the manifest or lower vad.threshold")
+        keep, inner, fade = (round(s * sample_rate) for s in (self.keep_seconds, self.max_inner_seconds, FADE))
+        before = (inner + fade) // 2  # kept of a silence that is cut, with what blends
+        after = inner + fade - before
+        pieces, start = [], max(speech[0][0] - keep, 0)
+        for (_, end), (following, _) in pairwise(speech):
+            if following - end > inner:
+                pieces.append(waveform[start : end + before])
+                start = following - after
+        pieces.append(waveform[start : speech[-1][1] + keep])
+        return _blend(pieces, fade)
+
+    @torch.inference_mode()
+    def _speech(self, waveform: Tensor, sample_rate: int) -> list[tuple[int, int]]:
+        """Begin and end, in samples, of each stretch of speech."""
+        if sample_rate != RATE:
+            waveform = torchaudio.functional.resample(waveform, sample_rate, RATE)
+        library, model = _silero()
+        # Without the optimiser, which changes the network after its first runs, all runs are the same, and faster.
+        with torch.jit.optimized_execution(False):
+            found = library.get_speech_timestamps(
+                waveform,
+                model,
+                threshold=self.threshold,
+                sampling_rate=RATE,
+                min_speech_duration_ms=round(MIN_SPEECH * 1000),
+                min_silence_duration_ms=round(MIN_SILENCE * 1000),
+                speech_pad_ms=0,
+            )
+        return [(piece["start"] * sample_rate // RATE, piece["end"] * sample_rate // RATE) for piece in found]
+
+
+def _blend(pieces: list[Tensor], fade: int) -> Tensor:
+    """Join the pieces, each overlapping the next by ``fade`` samples. Equal power, because noise is not correlated."""
+    angle = torch.linspace(0, torch.pi / 2, fade)
+    whole = pieces[0].clone()
+    for piece in pieces[1:]:
+        joint = whole[len(whole) - fade :] * angle.cos() + piece[:fade] * angle.sin()
+        whole = torch.cat([whole[: len(whole) - fade], joint, piece[fade:]])
+    return whole
+
+
+def _version() -> str:
+    try:
+        return metadata.version("silero-vad")
+    except metadata.PackageNotFoundError:
+        raise UserError('vad=silero needs silero-vad: python -m pip install -e ".[vad]"') from None
+
+
+@cache
+def _silero() -> tuple[Any, torch.jit.ScriptModule]:
+    """The library and its network: the one for torch itself, which needs no further package."""
+    threads = torch.get_num_threads()
+    import silero_vad
+
+    torch.set_num_threads(threads)  # importing it sets one thread for the whole process
+    return silero_vad, silero_vad.load_silero_vad()

@@ -1,0 +1,478 @@
+import argparse
+import json
+import os
+import pickle
+import resource
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import fields
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from melle.audio import LogMel, MelSpec, load_audio, save_audio
+from melle.commands import features as command
+from melle.data import features
+from melle.data.features import RECORD, FeatureStore, Label, build, label_of
+from melle.data.manifest import Utterance, read_manifest, write_manifest
+from melle.errors import DataError, UserError
+
+TOLERANCE = 0.004  # half the distance of neighbouring 16-bit floats near -10
+SPEC = MelSpec()
+
+
+class Half:
+    """Stands for whatever shortens silences."""
+
+    description = "the first half"
+
+    def __call__(self, waveform, sample_rate):
+        if len(waveform) < 5000:
+            raise DataError("no speech", "no speech was found")
+        return waveform[: len(waveform) // 2]
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory):
+    """A folder with sounds of many lengths and m.jsonl."""
+    return make_corpus(tmp_path_factory.mktemp("noise"), 40)
+
+
+@pytest.fixture
+def own(tmp_path):
+    """A small one to be spoilt."""
+    return make_corpus(tmp_path / "own", 8)
+
+
+def make_corpus(folder, count):
+    rng = np.random.default_rng(0)
+    utterances = []
+    for number in range(count):
+        sound = torch.from_numpy(rng.normal(size=int(rng.integers(100, 20000))).astype(np.float32))
+        path = folder / "audio" / f"{number}.wav"
+        save_audio(path, sound * 10 ** rng.uniform(-4, -0.6), 16000)
+        utterances.append(Utterance("hi", path, f"u{number}"))
+    write_manifest(folder / "m.jsonl", utterances)
+    return folder
+
+
+def sounds(folder):
+    return [utterance.audio_path for utterance in read_manifest(folder / "m.jsonl")]
+
+
+def computed(path, spec=SPEC):
+    return LogMel(spec)(load_audio(path, spec.sample_rate))
+
+
+def assert_holds(store, paths):
+    for path in paths:
+        mel = store.get(path)
+        assert mel.dtype == torch.float32
+        torch.testing.assert_close(mel, computed(path), atol=TOLERANCE, rtol=0)
+
+
+def index_of(store):
+    return np.fromfile(store.folder / "index", RECORD)
+
+
+def change(path):
+    status = os.stat(path)
+    os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns + 1))
+
+
+@pytest.mark.parametrize("shard_bytes", [2 * 10**9, 50_000, 1])
+def test_round_trip(corpus, tmp_path, shard_bytes):
+    report = build([corpus / "m.jsonl"], tmp_path, workers=1, shard_bytes=shard_bytes)
+    store = FeatureStore(tmp_path, MelSpec())
+    assert (report.made, report.kept, report.left_out.total(), len(store)) == (40, 0, 0, 40)
+    assert_holds(store, sounds(corpus))
+    sizes = [path.stat().st_size for path in sorted(store.folder.glob("frames-*"))]
+    one = max(len(computed(path)) for path in sounds(corpus)) * 80 * 2
+    assert all(size <= max(shard_bytes, one) for size in sizes)
+    assert len(sizes) == {2 * 10**9: 1, 1: 40}.get(shard_bytes, len(sizes))
+    again = build([corpus / "m.jsonl"], tmp_path, workers=1)
+    assert (again.made, again.kept) == (0, 40)
+    words = json.loads((store.folder / "spec.json").read_text())
+    assert MelSpec(**words["mel"]) == SPEC and words["silence"] == "as recorded"
+
+
+def test_any_path_to_the_file_finds_it(corpus, tmp_path, monkeypatch):
+    build([corpus / "m.jsonl"], tmp_path / "f", workers=1)
+    store = FeatureStore(tmp_path / "f", SPEC)
+    link = tmp_path / "link.wav"
+    link.symlink_to(sounds(corpus)[0])
+    monkeypatch.chdir(corpus / "audio")
+    for path in (link, str(link), "0.wav", Path("../audio/0.wav")):
+        assert store.get(path) is not None
+    for path in ("none.wav", "0.wav/x", "", "\0", corpus / "m.jsonl"):
+        assert store.get(path) is None
+    assert FeatureStore(tmp_path / "nothing", SPEC).get("0.wav") is None
+    assert not (tmp_path / "nothing").exists()
+
+
+def test_a_changed_file_is_never_served(own, tmp_path):
+    build([own / "m.jsonl"], tmp_path, workers=1)
+    store = FeatureStore(tmp_path, SPEC)
+    touched, rewritten, removed, *others = sounds(own)
+    change(touched)
+    times = os.stat(rewritten).st_mtime_ns
+    save_audio(rewritten, torch.rand(7000) - 0.5, 16000)
+    os.utime(rewritten, ns=(times, times))
+    removed.rename(removed.with_suffix(".moved"))
+    for path in (touched, rewritten, removed):
+        assert store.get(path) is None
+    assert_holds(store, others)
+    report = build([own / "m.jsonl"], tmp_path, workers=1)
+    assert (report.made, report.kept, report.left_out) == (2, 5, {"missing": 1})
+    store.refresh()
+    assert_holds(store, [touched, rewritten, *others])
+    assert store.get(removed) is None and len(store) == 8 and len(index_of(store)) == 10
+
+
+def test_another_spec_or_trim_is_another_store(own, tmp_path):
+    build([own / "m.jsonl"], tmp_path, workers=1)
+    path = sounds(own)[0]
+    same = MelSpec(f_min=80, sample_rate=16000.0)
+    assert FeatureStore(tmp_path, same).get(path) is not None
+    for field in fields(MelSpec):
+        other = MelSpec(**{field.name: getattr(SPEC, field.name) * 2})
+        assert FeatureStore(tmp_path, other).get(path) is None
+    assert FeatureStore(tmp_path, SPEC, "trimmed").get(path) is None
+    report = build([own / "m.jsonl"], tmp_path, silence=Half(), workers=1)
+    assert report.made + report.left_out["no speech"] == 8
+    long = next(path for path in sounds(own) if len(load_audio(path, 16000)) > 6000)
+    halved = FeatureStore(tmp_path, SPEC, Half.description).get(long)
+    assert len(halved) == 1 + len(load_audio(long, 16000)) // 2 // 256
+    assert len(FeatureStore(tmp_path, SPEC).get(long)) == len(computed(long))
+
+
+@pytest.mark.parametrize("torn", [1, RECORD.itemsize - 1, RECORD.itemsize, RECORD.itemsize + 5])
+def test_a_torn_index_loses_only_its_end(own, tmp_path, torn):
+    build([own / "m.jsonl"], tmp_path, workers=1)
+    store = FeatureStore(tmp_path, SPEC)
+    size = (store.folder / "index").stat().st_size
+    os.truncate(store.folder / "index", size - torn)
+    with next(store.folder.glob("frames-*")).open("ab") as file:
+        file.write(b"junk" * 100)
+    lost = -(-torn // RECORD.itemsize)
+    store = FeatureStore(tmp_path, SPEC)
+    assert_holds(store, sounds(own)[: 8 - lost])
+    assert len(store) == 8 - lost and store.get(sounds(own)[-1]) is None
+    assert build([own / "m.jsonl"], tmp_path, workers=1).made == lost
+    assert (store.folder / "index").stat().st_size == size
+    assert_holds(FeatureStore(tmp_path, SPEC), sounds(own))
+
+
+def test_lost_frames_are_made_again(own, tmp_path):
+    build([own / "m.jsonl"], tmp_path, workers=1, shard_bytes=20_000)
+    store = FeatureStore(tmp_path, SPEC)
+    first, *_, last = sorted(store.folder.glob("frames-*"))
+    first.unlink()
+    os.truncate(last, 10)
+    lost = [path for path in sounds(own) if FeatureStore(tmp_path, SPEC).get(path) is None]
+    assert lost
+    assert build([own / "m.jsonl"], tmp_path, workers=1).made == len(lost)
+    assert_holds(FeatureStore(tmp_path, SPEC), sounds(own))
+
+
+@pytest.mark.parametrize("damage", ["missing", "short", "other", "zeros"])
+def test_a_lookup_is_only_an_aid(own, tmp_path, damage):
+    build([own / "m.jsonl"], tmp_path, workers=1)
+    store = FeatureStore(tmp_path, SPEC)
+    lookup = store.folder / "lookup"
+    if damage == "missing":
+        lookup.unlink()
+    elif damage == "short":
+        os.truncate(lookup, 40)
+    elif damage == "other":  # of an index that had more
+        lookup.write_bytes(np.array([99, 1, 2], "<u8").tobytes() + b"\0\0\0\0")
+    else:  # a crash of the machine left zeros at the end of the index
+        with (store.folder / "index").open("ab") as file:
+            file.write(bytes(3 * RECORD.itemsize))
+    assert_holds(FeatureStore(tmp_path, SPEC), sounds(own))
+    assert build([own / "m.jsonl"], tmp_path, workers=1).made == 0
+
+
+def test_a_folder_that_may_only_be_read(own, tmp_path, monkeypatch):
+    build([own / "m.jsonl"], tmp_path, workers=1)
+    store = FeatureStore(tmp_path, SPEC)
+    (store.folder / "lookup").unlink()
+
+    def refuse(folder, lookup):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(features, "_write_lookup", refuse)
+    assert_holds(FeatureStore(tmp_path, SPEC), sounds(own))
+    assert not (store.folder / "lookup").exists()
+
+
+def test_what_cannot_be_used_is_counted_and_listed(own, tmp_path):
+    good = sounds(own)
+    (own / "text.wav").write_text("not sound")
+    (own / "folder.wav").mkdir()
+    os.mkfifo(own / "pipe.wav")
+    (own / "empty.wav").write_bytes(good[0].read_bytes()[:44])
+    bad = ["text.wav", "folder.wav", "pipe.wav", "empty.wav", "none.wav", "none.wav"]
+    lines = [json.dumps({"transcription": "x", "audio_path": name, "id": name}) for name in bad]
+    (own / "bad.jsonl").write_text("\n".join([*lines, "{", "[]"]) + "\n")
+    report = build([own / "m.jsonl", own / "bad.jsonl", own / "m.jsonl"], tmp_path, workers=1)
+    assert report.made == len(good)
+    kinds = {"unreadable": 1, "not a file": 2, "no sound": 1, "missing": 1, "not JSON": 1, "not an object": 1}
+    assert report.left_out == kinds
+    listed = [json.loads(line) for line in (report.folder / "left_out.jsonl").read_text().splitlines()]
+    assert {item["utterance"] for item in listed} == {*bad, "bad-7", "bad-8"}
+    assert all(item["manifest"].endswith("bad.jsonl") and item["message"] for item in listed)
+    assert "7 left out (2 not a file" in report.text and "left_out.jsonl" in report.text
+    assert build([own / "m.jsonl"], tmp_path, workers=1).left_out.total() == 0
+
+
+def test_errors_of_any_library_are_faults_of_the_recording(own, tmp_path, monkeypatch):
+    def broken(path, rate):
+        raise (MemoryError("too much"), RuntimeError("odd rate"))[path.name == "0.wav"]
+
+    monkeypatch.setattr(features, "load_audio", broken)
+    assert build([own / "m.jsonl"], tmp_path, workers=1).left_out == {"unreadable": 8}
+
+
+def test_a_file_that_changes_while_it_is_read(own, tmp_path, monkeypatch):
+    def slow(path, rate):
+        waveform = load_audio(path, rate)
+        if path.name == "3.wav":
+            change(path)
+        return waveform
+
+    monkeypatch.setattr(features, "load_audio", slow)
+    report = build([own / "m.jsonl"], tmp_path, workers=1)
+    assert report.left_out == {"changed": 1} and FeatureStore(tmp_path, SPEC).get(sounds(own)[3]) is None
+
+
+def test_processes_make_the_same(corpus, tmp_path):
+    alone = build([corpus / "m.jsonl"], tmp_path / "one", silence=Half(), workers=1)
+    shared = build([corpus / "m.jsonl"], tmp_path / "two", silence=Half(), workers=2)
+    assert alone.left_out == shared.left_out and alone.made == shared.made
+    for name in ("index", "lookup", "frames-00000"):
+        assert (alone.folder / name).read_bytes() == (shared.folder / name).read_bytes()
+
+
+KILLED = """
+import sys, time
+from melle.data import features
+
+class Slow:
+    description = "slow"
+
+    def __call__(self, waveform, sample_rate):
+        time.sleep(0.03)
+        return waveform
+
+if __name__ == "__main__":
+    features.COMMIT_SECONDS = 0.0
+    features.CHUNK = 2
+    features.build([sys.argv[1]], sys.argv[2], silence=Slow(), workers=int(sys.argv[3]), shard_bytes=100_000)
+"""
+
+
+@pytest.mark.parametrize(("workers", "times"), [(1, 2), (2, 1)])
+def test_killed_and_resumed(corpus, tmp_path, workers, times):
+    script = tmp_path / "make.py"
+    script.write_text(KILLED)
+    quiet = type("Quiet", (), {"description": "slow", "__call__": lambda self, waveform, rate: waveform})()
+    folder = FeatureStore(tmp_path / "f", SPEC, "slow").folder
+    counts = [0]
+    for _ in range(times):
+        arguments = [sys.executable, script, corpus / "m.jsonl", tmp_path / "f", str(workers)]
+        process = subprocess.Popen(arguments, stderr=subprocess.PIPE)
+        wait_for(lambda: features._count(folder) >= counts[-1] + 5)
+        children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
+        workers_left = [int(number) for number in children.read_text().split()] if children.exists() else []
+        process.send_signal(signal.SIGKILL)
+        assert process.wait() == -signal.SIGKILL, process.stderr.read().decode()
+        wait_for(lambda left=workers_left: not any(Path(f"/proc/{number}").exists() for number in left))
+        counts.append(features._count(folder))
+    assert 5 * times <= counts[-1] < 40
+    survivors = FeatureStore(tmp_path / "f", SPEC, "slow")
+    assert len(survivors) == counts[-1]  # all that is in the index can be used
+    report = build([corpus / "m.jsonl"], tmp_path / "f", silence=quiet, workers=1, shard_bytes=100_000)
+    assert (report.kept, report.made) == (counts[-1], 40 - counts[-1])
+    build([corpus / "m.jsonl"], tmp_path / "whole", silence=quiet, workers=1, shard_bytes=100_000)
+    resumed, whole = (FeatureStore(tmp_path / name, SPEC, "slow") for name in ("f", "whole"))
+    for path in sounds(corpus):
+        assert torch.equal(resumed.get(path), whole.get(path))
+    assert not list(folder.glob(".lookup-*"))
+
+
+def wait_for(condition, seconds=60):
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "waited too long"
+        time.sleep(0.005)
+
+
+def test_interrupted_in_between(corpus, tmp_path, monkeypatch):
+    def impatient(path, rate):
+        if path.name == "20.wav":
+            raise KeyboardInterrupt
+        return load_audio(path, rate)
+
+    monkeypatch.setattr(features, "load_audio", impatient)
+    with pytest.raises(KeyboardInterrupt):
+        build([corpus / "m.jsonl"], tmp_path, workers=1)
+    store = FeatureStore(tmp_path, SPEC)
+    assert len(store) == 20
+    assert_holds(store, sounds(corpus)[:20])
+
+
+def test_a_full_disk(corpus, tmp_path):
+    """The system refuses files of more than 150 kB for a while, and cuts what is written there."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (150_000, before[1]))
+    try:
+        with pytest.raises(UserError, match="make room and run again"):
+            build([corpus / "m.jsonl"], tmp_path, workers=1)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        signal.signal(signal.SIGXFSZ, handler)
+    store = FeatureStore(tmp_path, SPEC)
+    assert 0 < len(store) < 40
+    assert_holds(store, [path for path in sounds(corpus) if store.get(path) is not None])
+    assert sum(store.get(path) is not None for path in sounds(corpus)) == len(store)
+    assert build([corpus / "m.jsonl"], tmp_path, workers=1).made == 40 - len(store)
+    assert_holds(FeatureStore(tmp_path, SPEC), sounds(corpus))
+
+
+@pytest.mark.parametrize("written", [0, 7, 32, 50])
+def test_a_disk_full_at_the_index(own, tmp_path, monkeypatch, written):
+    build([own / "m.jsonl"], tmp_path, workers=1)
+    for path in sounds(own)[:3]:
+        change(path)
+    real = features._write
+
+    def refuse(file, place, content):
+        if len(content) == 3 * RECORD.itemsize:
+            real(file, place, content[:written])
+            raise OSError(28, "No space left on device")
+        real(file, place, content)
+
+    monkeypatch.setattr(features, "_write", refuse)
+    with pytest.raises(UserError, match=r"No space left on device; make room"):
+        build([own / "m.jsonl"], tmp_path, workers=1)
+    monkeypatch.undo()
+    assert_holds(FeatureStore(tmp_path, SPEC), sounds(own)[3:])
+    assert build([own / "m.jsonl"], tmp_path, workers=1).made == 3 - written // RECORD.itemsize
+    assert_holds(FeatureStore(tmp_path, SPEC), sounds(own))
+
+
+def test_two_writers_are_refused(own, tmp_path):
+    with (
+        features._writing(FeatureStore(tmp_path, SPEC).folder),
+        pytest.raises(UserError, match="another process is writing"),
+    ):
+        build([own / "m.jsonl"], tmp_path, workers=1)
+    assert build([own / "m.jsonl"], tmp_path, workers=1).made == 8
+
+
+def test_pickling(own, tmp_path):
+    build([own / "m.jsonl"], tmp_path, workers=1)
+    store = FeatureStore(tmp_path, SPEC)
+    assert store.get(sounds(own)[0]) is not None
+    content = pickle.dumps(store)
+    assert len(content) < 1000
+    assert_holds(pickle.loads(content), sounds(own))
+    loader = torch.utils.data.DataLoader(
+        sounds(own), batch_size=None, num_workers=2, collate_fn=store.get, multiprocessing_context="fork"
+    )
+    for mel, path in zip(loader, sounds(own)):
+        torch.testing.assert_close(mel, computed(path), atol=TOLERANCE, rtol=0)
+
+
+def test_a_million_records_are_found_by_their_keys(tmp_path):
+    """Of each key the newest record; a key that is not there, or of another identity, is not found."""
+    store = FeatureStore(tmp_path, MelSpec(n_mels=1))
+    store.folder.mkdir()
+    rng = np.random.default_rng(0)
+    index = np.zeros(1_000_000, RECORD)
+    index["path"] = rng.integers(0, 2**64, len(index), np.uint64)
+    index["path"][:2] = 0, 2**64 - 1
+    index["path"][-1000:] = index["path"][:1000]
+    index["identity"] = rng.integers(0, 2**64, len(index), np.uint64)
+    index["first"], index["frames"] = np.arange(len(index)), 1
+    index.tofile(store.folder / "index")
+    (np.arange(len(index)) % 2048).astype("<f2").tofile(store.folder / "frames-00000")
+    store.refresh()
+    assert len(store) == len(np.unique(index["path"]))
+    for row in [*range(999_000, 999_050), *rng.integers(1000, 999_000, 2000)]:
+        found = store.find(Label(int(index["path"][row]), int(index["identity"][row])))
+        assert found.shape == (1, 1) and found[0, 0] == row % 2048
+        assert store.find(Label(int(index["path"][row]), 1)) is None
+    for row in range(100):
+        assert store.find(Label(int(index["path"][row]), int(index["identity"][row]))) is None  # replaced
+    present = set(index["path"].tolist())
+    for key in rng.integers(0, 2**64, 1000, np.uint64).tolist():
+        assert key in present or store.find(Label(key, 0)) is None
+
+
+def test_the_label_knows_place_size_and_time(own):
+    first, second = sounds(own)[:2]
+    before = label_of(first)
+    assert before == label_of(str(first)) and before != label_of(second)
+    change(first)
+    assert label_of(first).path == before.path and label_of(first).identity != before.identity
+    assert label_of(own / "none") is None
+
+
+def run(*arguments):
+    parser = argparse.ArgumentParser()
+    command.add(parser.add_subparsers())
+    options = parser.parse_args(["features", *map(str, arguments)])
+    options.run(options)
+
+
+def test_the_command(own, tmp_path, capsys):
+    run("--manifest", own / "m.jsonl", "-o", tmp_path, "--workers", 1, "--floor", "1e-5", "--n-mels", 40)
+    assert "made features of 8 recordings" in capsys.readouterr().out
+    spec = MelSpec(floor=1e-5, n_mels=40)
+    path = sounds(own)[0]
+    torch.testing.assert_close(FeatureStore(tmp_path, spec).get(path), computed(path, spec), atol=TOLERANCE, rtol=0)
+    assert FeatureStore(tmp_path, SPEC).get(path) is None
+
+
+def test_the_command_trims(real_speech, tmp_path):
+    silence = pytest.importorskip("silero_vad") and pytest.importorskip("melle.data.silence")
+    sound = torch.cat([torch.zeros(16000), real_speech[0][1], torch.zeros(16000)])
+    save_audio(tmp_path / "a.wav", sound, 16000)
+    write_manifest(tmp_path / "m.jsonl", [Utterance("x", tmp_path / "a.wav", "a")])
+    run("--manifest", tmp_path / "m.jsonl", "-o", tmp_path, "--vad", "silero", "--vad-keep-seconds", 0.2)
+    store = FeatureStore(tmp_path, SPEC, silence.SileroTrim(keep_seconds=0.2).description)
+    assert len(store.get(tmp_path / "a.wav")) < len(computed(tmp_path / "a.wav")) - 80
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["--manifest", "none.jsonl"], "no such manifest"),
+        (["--manifest", "m.jsonl", "--workers", 0], "give 1 or more"),
+        (["--manifest", "m.jsonl", "--hop-length", 0], "no mel can be computed"),
+        (["--manifest", "m.jsonl", "--vad-threshold", 0.4], "add --vad silero"),
+        (["--manifest", "m.jsonl", "-o", "m.jsonl"], "give a folder"),
+    ],
+)
+def test_what_the_command_refuses(own, monkeypatch, arguments, says):
+    monkeypatch.chdir(own)
+    with pytest.raises(UserError, match=says):
+        run(*arguments)
+    assert not (own / "data").exists()
+
+
+def test_the_command_knows_all_options():
+    from melle.data.silence import SileroTrim
+
+    for table, kind in ((command.MEL, MelSpec), (command.TRIM, SileroTrim)):
+        assert list(table) == [f.name for f in fields(kind)]
+        for field in fields(kind):
+            assert isinstance(field.default, table[field.name][0])
+            assert float(table[field.name][1].split("default: ")[1].rstrip(")")) == field.default

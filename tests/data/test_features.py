@@ -16,8 +16,9 @@ import torch
 
 from melle.audio import LogMel, MelSpec, load_audio, save_audio
 from melle.commands import features as command
-from melle.data import features
-from melle.data.features import RECORD, FeatureStore, Label, build, label_of
+from melle.data import feature_writing, features
+from melle.data.feature_writing import build
+from melle.data.features import RECORD, FeatureStore, Label, count_records, label_of
 from melle.data.manifest import Utterance, read_manifest, write_manifest
 from melle.errors import DataError, UserError
 
@@ -234,7 +235,7 @@ def test_errors_of_any_library_are_faults_of_the_recording(own, tmp_path, monkey
     def broken(path, rate):
         raise (MemoryError("too much"), RuntimeError("odd rate"))[path.name == "0.wav"]
 
-    monkeypatch.setattr(features, "load_audio", broken)
+    monkeypatch.setattr(feature_writing, "load_audio", broken)
     assert build([own / "m.jsonl"], tmp_path, workers=1).left_out == {"unreadable": 8}
 
 
@@ -245,7 +246,7 @@ def test_a_file_that_changes_while_it_is_read(own, tmp_path, monkeypatch):
             change(path)
         return waveform
 
-    monkeypatch.setattr(features, "load_audio", slow)
+    monkeypatch.setattr(feature_writing, "load_audio", slow)
     report = build([own / "m.jsonl"], tmp_path, workers=1)
     assert report.left_out == {"changed": 1} and FeatureStore(tmp_path, SPEC).get(sounds(own)[3]) is None
 
@@ -260,7 +261,7 @@ def test_processes_make_the_same(corpus, tmp_path):
 
 KILLED = """
 import sys, time
-from melle.data import features
+from melle.data import feature_writing, features
 
 class Slow:
     description = "slow"
@@ -270,9 +271,9 @@ class Slow:
         return waveform
 
 if __name__ == "__main__":
-    features.COMMIT_SECONDS = 0.0
-    features.CHUNK = 2
-    features.build([sys.argv[1]], sys.argv[2], silence=Slow(), workers=int(sys.argv[3]), shard_bytes=100_000)
+    feature_writing.COMMIT_SECONDS = 0.0
+    feature_writing.CHUNK = 2
+    feature_writing.build([sys.argv[1]], sys.argv[2], silence=Slow(), workers=int(sys.argv[3]), shard_bytes=100_000)
 """
 
 
@@ -286,13 +287,13 @@ def test_killed_and_resumed(corpus, tmp_path, workers, times):
     for _ in range(times):
         arguments = [sys.executable, script, corpus / "m.jsonl", tmp_path / "f", str(workers)]
         process = subprocess.Popen(arguments, stderr=subprocess.PIPE)
-        wait_for(lambda: features._count(folder) >= counts[-1] + 5)
+        wait_for(lambda: count_records(folder) >= counts[-1] + 5)
         children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
         workers_left = [int(number) for number in children.read_text().split()] if children.exists() else []
         process.send_signal(signal.SIGKILL)
         assert process.wait() == -signal.SIGKILL, process.stderr.read().decode()
         wait_for(lambda left=workers_left: not any(Path(f"/proc/{number}").exists() for number in left))
-        counts.append(features._count(folder))
+        counts.append(count_records(folder))
     assert 5 * times <= counts[-1] < 40
     survivors = FeatureStore(tmp_path / "f", SPEC, "slow")
     assert len(survivors) == counts[-1]  # all that is in the index can be used
@@ -318,7 +319,7 @@ def test_interrupted_in_between(corpus, tmp_path, monkeypatch):
             raise KeyboardInterrupt
         return load_audio(path, rate)
 
-    monkeypatch.setattr(features, "load_audio", impatient)
+    monkeypatch.setattr(feature_writing, "load_audio", impatient)
     with pytest.raises(KeyboardInterrupt):
         build([corpus / "m.jsonl"], tmp_path, workers=1)
     store = FeatureStore(tmp_path, SPEC)
@@ -350,7 +351,7 @@ def test_a_disk_full_at_the_index(own, tmp_path, monkeypatch, written):
     build([own / "m.jsonl"], tmp_path, workers=1)
     for path in sounds(own)[:3]:
         change(path)
-    real = features._write
+    real = feature_writing._write
 
     def refuse(file, place, content):
         if len(content) == 3 * RECORD.itemsize:
@@ -358,7 +359,7 @@ def test_a_disk_full_at_the_index(own, tmp_path, monkeypatch, written):
             raise OSError(28, "No space left on device")
         real(file, place, content)
 
-    monkeypatch.setattr(features, "_write", refuse)
+    monkeypatch.setattr(feature_writing, "_write", refuse)
     with pytest.raises(UserError, match=r"No space left on device; make room"):
         build([own / "m.jsonl"], tmp_path, workers=1)
     monkeypatch.undo()
@@ -369,7 +370,7 @@ def test_a_disk_full_at_the_index(own, tmp_path, monkeypatch, written):
 
 def test_two_writers_are_refused(own, tmp_path):
     with (
-        features._writing(FeatureStore(tmp_path, SPEC).folder),
+        feature_writing._writing(FeatureStore(tmp_path, SPEC).folder),
         pytest.raises(UserError, match="another process is writing"),
     ):
         build([own / "m.jsonl"], tmp_path, workers=1)

@@ -20,7 +20,8 @@ from melle.audio import MelSpec
 from melle.data.batch import Batch, collate
 from melle.data.batching import EndlessBatches, FrameBudgetSampler
 from melle.data.dataset import UtteranceDataset
-from melle.data.features import FeatureStore, build
+from melle.data.feature_writing import build
+from melle.data.features import FeatureStore
 from melle.data.index import open_index, open_tokenizer
 from melle.text.symbols import SymbolTokenizer
 

@@ -46,7 +46,7 @@ def add(commands: argparse._SubParsersAction) -> None:
 def run(options: argparse.Namespace) -> None:
     """Compute what is missing, say what was done."""
     from melle.audio import MelSpec
-    from melle.data.features import build
+    from melle.data.feature_writing import build
     from melle.data.silence import SileroTrim
 
     if options.workers is not None and options.workers < 1:

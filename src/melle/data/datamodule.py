@@ -20,6 +20,7 @@ from melle.audio import MelSpec
 from melle.data.batch import Batch, collate
 from melle.data.batching import EndlessBatches, FrameBudgetSampler
 from melle.data.dataset import UtteranceDataset
+from melle.data.features import FeatureStore
 from melle.data.index import Fault, open_index, open_tokenizer
 from melle.data.ledger import Ledger
 from melle.errors import DataError, UserError
@@ -109,9 +110,13 @@ class MelleDataModule(lightning.LightningDataModule):
         self.tokenizer = open_tokenizer(self.paths["train"], self._fit_tokenizer, self.index)
         stored = None
         if self.features is not None:
-            from melle.data.features import FeatureStore
-
-            stored = FeatureStore(self.features, self.mel, _describe(self.silence)).get
+            store = FeatureStore(self.features, self.mel, _describe(self.silence))
+            if not len(store):
+                raise UserError(
+                    f"data.features={self.features} holds no features of this data.mel and vad; make them with: "
+                    "python -m melle prepare features"
+                )
+            stored = store.get
         for split in ("train", "val"):
             index = open_index(self.paths[split], self.tokenizer, self.mel.frame_rate, self.index)
             total = len(index) + len(index.faults)

@@ -14,6 +14,10 @@ from torch import Tensor, nn
 
 from melle.errors import DataError, UserError
 
+# What soundfile raises for files that are broken, of absurd length, or named like raw samples.
+UNREADABLE = (soundfile.LibsndfileError, OSError, MemoryError, TypeError, ValueError)
+MOST_SAMPLES = 2**48  # more is a header's way of saying that it does not know
+
 
 @dataclass(frozen=True)
 class MelSpec:
@@ -81,9 +85,10 @@ def load_audio(path: str | Path, sample_rate: int) -> Tensor:
 
     Raises DataError where the file is missing, unreadable, empty or holds values that are not numbers.
     """
+    _check_file(path)
     try:
         samples, rate = soundfile.read(str(path), dtype="float32", always_2d=True)
-    except (soundfile.LibsndfileError, OSError) as error:
+    except UNREADABLE as error:
         raise _unreadable(path, error) from None
     if not samples.size:
         raise DataError("no sound", f"{path}: holds no sound; remove it from the manifest or record it again")
@@ -97,24 +102,31 @@ def load_audio(path: str | Path, sample_rate: int) -> Tensor:
 
 def audio_duration(path: str | Path) -> float:
     """Seconds, by the file's header. Raises DataError where the file is missing, unreadable or empty."""
+    _check_file(path)
     try:
-        seconds = soundfile.info(str(path)).duration
-    except (soundfile.LibsndfileError, OSError) as error:
+        header = soundfile.info(str(path))
+    except UNREADABLE as error:
         raise _unreadable(path, error) from None
-    if seconds <= 0:
+    if header.frames > MOST_SAMPLES:
+        raise _unreadable(path, "it does not say how long it is")
+    if header.frames <= 0:
         raise DataError("no sound", f"{path}: holds no sound; remove it from the manifest or record it again")
-    return seconds
+    return header.duration
 
 
-def _unreadable(path: str | Path, error: Exception) -> DataError:
-    path, hint = Path(path), "give a WAV, FLAC, Ogg or MP3 file"
-    if not os.path.lexists(path):
-        return DataError("missing", f"{path}: no such file; {hint}")
-    if not path.is_file():
-        return DataError("not a file", f"{path}: not a file; {hint}")
+def _check_file(path: str | Path) -> None:
+    """Raise DataError for what is no file; opening a pipe, say, would wait for ever."""
+    hint = "give a WAV, FLAC, Ogg or MP3 file"
+    if not os.path.exists(path):
+        raise DataError("missing", f"{path}: no such file; {hint}")
+    if not os.path.isfile(path):
+        raise DataError("not a file", f"{path}: not a file; {hint}")
     if not os.access(path, os.R_OK):
-        return DataError("no permission", f"{path}: no permission to read it; mend its permissions")
-    return DataError("unreadable", f"{path}: not readable as audio ({error}); {hint}")
+        raise DataError("no permission", f"{path}: no permission to read it; mend its permissions")
+
+
+def _unreadable(path: str | Path, reason: object) -> DataError:
+    return DataError("unreadable", f"{path}: not readable as audio ({reason}); give a WAV, FLAC, Ogg or MP3 file")
 
 
 def save_audio(path: str | Path, waveform: Tensor, sample_rate: int) -> None:

@@ -7,7 +7,6 @@
 from __future__ import annotations
 
 import json
-import math
 import os
 import re
 from collections.abc import Iterable, Iterator
@@ -64,16 +63,23 @@ def write_manifest(path: str | Path, utterances: Iterable[Utterance]) -> None:
     folder = path.parent.resolve()
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(path.name + ".partial")
-    with partial.open("w", encoding="utf-8") as file:
-        for utterance in utterances:
-            audio = Path(utterance.audio_path).resolve()
-            audio_path = audio.relative_to(folder) if audio.is_relative_to(folder) else audio
-            line = {"transcription": utterance.transcription, "audio_path": audio_path.as_posix(), "id": utterance.id}
-            for field in ("speaker", "language", "duration"):
-                if getattr(utterance, field) is not None:
-                    line[field] = getattr(utterance, field)
-            file.write(json.dumps(line, ensure_ascii=False) + "\n")
-    os.replace(partial, path)
+    try:
+        with partial.open("w", encoding="utf-8") as file:
+            for utterance in utterances:
+                audio = Path(utterance.audio_path).resolve()
+                audio_path = audio.relative_to(folder) if audio.is_relative_to(folder) else audio
+                line = {
+                    "transcription": utterance.transcription,
+                    "audio_path": audio_path.as_posix(),
+                    "id": utterance.id,
+                }
+                for field in ("speaker", "language", "duration"):
+                    if getattr(utterance, field) is not None:
+                        line[field] = getattr(utterance, field)
+                file.write(json.dumps(line, ensure_ascii=False) + "\n")
+        os.replace(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)
 
 
 def with_duration(utterance: Utterance) -> Utterance:
@@ -90,8 +96,8 @@ def parse_line(line: bytes, path: Path, number: int) -> Utterance:
         item = json.loads(line.decode("utf-8-sig" if number == 1 else "utf-8"))
     except UnicodeDecodeError:
         raise DataError("not UTF-8", f"{where}: not UTF-8; save the manifest in that encoding") from None
-    except (json.JSONDecodeError, RecursionError) as error:
-        reason = getattr(error, "msg", "nested too deeply")
+    except (ValueError, RecursionError) as error:  # JSON's own, a number too long, too many brackets
+        reason = getattr(error, "msg", str(error))
         raise DataError("not JSON", f"{where}: not JSON ({reason}); mend or remove the line") from None
     if not isinstance(item, dict):
         example = '{"transcription": "…", "audio_path": "…"}'
@@ -101,7 +107,7 @@ def parse_line(line: bytes, path: Path, number: int) -> Utterance:
             message = f'{where}: "{field}" is missing, empty or not a string; add it or remove the line'
             raise DataError(f"no {field}", message)
     for field in ("speaker", "language", "id"):
-        if item.get(field) is not None and not isinstance(item[field], str | int):
+        if item.get(field) is not None and not _is_name(item[field]):
             raise DataError("wrong field", f'{where}: "{field}" must be a string')
     duration = item.get("duration")
     if duration is not None and not _is_duration(duration):
@@ -122,5 +128,11 @@ def _is_text(value: object) -> bool:
     return isinstance(value, str) and bool(value.strip()) and not UNWRITABLE.search(value)
 
 
+def _is_name(value: object) -> bool:
+    if isinstance(value, str):
+        return not UNWRITABLE.search(value)
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
 def _is_duration(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and 0 < value < math.inf
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 < value < 1e9

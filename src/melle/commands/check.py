@@ -1,0 +1,37 @@
+"""``python -m melle check``: what is wrong with a manifest and its recordings, and a clean copy."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+
+def add(commands: argparse._SubParsersAction) -> None:
+    check = commands.add_parser("check", help="find what is wrong with a manifest and its audio; write a clean copy")
+    check.add_argument("manifest", type=Path, help="a JSONL file, one utterance a line")
+    check.add_argument("-o", "--output", type=Path, help="the clean manifest (default: NAME.clean.jsonl beside it)")
+    check.add_argument("--min-seconds", type=float, default=0.3, help="leave out what is shorter (default: 0.3)")
+    check.add_argument("--max-seconds", type=float, default=30.0, help="leave out what is longer (default: 30)")
+    check.add_argument("--tokenizer", type=Path, metavar="CHECKPOINT", help="leave out texts that its model cannot say")
+    check.add_argument("--strict", action="store_true", help="leave out what is clipped or has an odd pace, too")
+    check.add_argument("--workers", type=int, help="processes (default: one per core); the result is the same")
+    check.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> None:
+    """Check the manifest, write the two lists, print the report."""
+    from melle.checkpoint import load_model
+    from melle.data.check import check_manifest
+    from melle.data.inspection import Limits
+
+    report = check_manifest(
+        options.manifest,
+        options.output,
+        Limits(options.min_seconds, options.max_seconds),
+        tokenizer=load_model(options.tokenizer).description.tokenizer if options.tokenizer else None,
+        strict=options.strict,
+        workers=options.workers,
+    )
+    encoding = sys.stdout.encoding or "utf-8"  # the texts' characters need not be the terminal's
+    print(report.text.encode(encoding, "backslashreplace").decode(encoding))

@@ -1,0 +1,243 @@
+"""A whole manifest checked: a clean copy of it, a list of what was left out and why, and a report.
+
+The manifest is read twice, line by line: first every item is inspected, by several processes; then, when it is known
+which items repeat others and which pace is usual, the lists are written. Between the two, an item is some sixty bytes.
+"""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import os
+import signal
+import threading
+from collections import Counter, deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import closing
+from dataclasses import dataclass, replace
+from functools import partial
+from itertools import chain, islice
+from pathlib import Path
+from tempfile import TemporaryFile
+from typing import IO
+
+import torch
+from tqdm import tqdm
+
+from melle.data.check_report import Tally, report
+from melle.data.inspection import Finding, Limits, inspect
+from melle.data.manifest import Utterance, parse_line, read_lines, write_manifest
+from melle.data.verdict import Items, Verdict
+from melle.errors import UserError
+from melle.text import Tokenizer, tokenizer_from_dict
+
+CHUNK = 32  # lines that a process gets at a time
+AHEAD = 4  # chunks per process that may wait, so that a long manifest is not read into memory
+Line = tuple[int, int, bytes]  # number, place in the file, content
+
+
+@dataclass(frozen=True)
+class Report:
+    """What a check found. Counts of items are by the kind of their fault."""
+
+    kept: int
+    left_out: Counter[str]
+    warnings: Counter[str]
+    text: str  # for the terminal
+
+
+def check_manifest(
+    manifest: str | Path,
+    output: str | Path | None = None,
+    limits: Limits | None = None,
+    tokenizer: Tokenizer | None = None,
+    strict: bool = False,
+    workers: int | None = None,
+) -> Report:
+    """Inspect every item, write the usable ones to ``output`` and the others to NAME.left_out.jsonl beside it.
+
+    Of items that repeat each other the first is kept. ``strict`` leaves out what is otherwise a warning. ``workers``
+    processes (None: one per core) do not change the result; a script that calls this needs
+    ``if __name__ == "__main__":``, because Python starts them by importing it.
+    """
+    manifest = Path(manifest)
+    if not manifest.is_file():
+        raise UserError(f"{manifest}: no such manifest; give the path of a JSONL file")
+    clean, left_out = _targets(manifest, output)
+    with _scratch(clean.parent) as faults:
+        items = Items()
+        for finding in _inspect_all(manifest, limits or Limits(), tokenizer, workers):
+            items.add(finding)
+            if finding.kind:
+                faults.write(_left_out_line(finding) + "\n")
+        if not len(items):
+            raise UserError(f"{manifest}: the manifest has no line; add one JSON object per utterance")
+        faults.seek(0)
+        verdict = Verdict(items, strict)
+        tally = Tally()
+        partial_list = left_out.with_name(left_out.name + ".partial")
+        try:
+            with partial_list.open("w", encoding="utf-8", errors="backslashreplace") as rejects:
+                usable = _sort_out(manifest, items, verdict, faults, rejects, tally)
+                if verdict.kept.any():
+                    write_manifest(clean, usable)
+                else:
+                    deque(usable, maxlen=0)
+            partial_list.replace(left_out)
+        except OSError as error:
+            raise UserError(
+                f"{clean}: cannot be written ({error.strerror or error}); give another place with -o"
+            ) from None
+        finally:
+            partial_list.unlink(missing_ok=True)
+    if not verdict.kept.any():
+        counts = ", ".join(f"{kind} {count}" for kind, count in tally.left_out.most_common())
+        raise UserError(f"{manifest}: none of its {len(items)} items is usable ({counts}); see {left_out}")
+    text = "\n".join([*report(manifest, items, verdict, tally), "", f"Wrote {clean}", f"  and {left_out}"])
+    return Report(int(verdict.kept.sum()), tally.left_out, tally.warnings, text)
+
+
+def _targets(manifest: Path, output: str | Path | None) -> tuple[Path, Path]:
+    """The clean manifest and the list of what is left out."""
+    clean = Path(output) if output else manifest.with_name(f"{manifest.stem}.clean.jsonl")
+    left_out = clean.with_name(f"{clean.stem.removesuffix('.clean')}.left_out.jsonl")
+    for path in (clean, left_out):
+        if path.resolve() == manifest.resolve():
+            raise UserError(f"{path}: would replace the manifest that is checked; give another name with -o")
+        if path.is_dir():
+            raise UserError(f"{path}: is a folder; give the name of a file with -o")
+    return clean, left_out
+
+
+def _scratch(folder: Path) -> IO[str]:
+    """A file without a name in the folder of the results: whether it can be written shows before hours of work."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        return TemporaryFile("w+", encoding="utf-8", errors="backslashreplace", dir=folder)
+    except OSError as error:
+        reason = error.strerror or error
+        raise UserError(
+            f"{folder}: cannot be written ({reason}); give another place with -o FOLDER/NAME.jsonl"
+        ) from None
+
+
+def _inspect_all(manifest: Path, limits: Limits, tokenizer: Tokenizer | None, workers: int | None) -> Iterator[Finding]:
+    """The findings, in the order of the lines, as they come."""
+    workers = _cores() if workers is None else workers
+    chunks = _chunks(read_lines(manifest))
+    first = list(islice(chunks, 2))
+    chunks = chain(first, chunks)
+    with tqdm(total=manifest.stat().st_size, unit="B", unit_scale=True, desc=f"Checking {manifest}") as bar:
+        if workers <= 1 or len(first) < 2:
+            results = map(partial(_inspect_chunk, manifest, limits, tokenizer), chunks)
+            yield from _watched(results, bar)
+            return
+        description = tokenizer.as_dict() if tokenizer else None
+        context = multiprocessing.get_context("spawn")
+        pool = ProcessPoolExecutor(workers, context, _start_worker, (manifest, limits, description))
+        try:
+            yield from _watched(_in_order(pool, _inspect_here, chunks, AHEAD * workers), bar)
+        finally:
+            _stop(pool)
+
+
+def _stop(pool: ProcessPoolExecutor) -> None:
+    """Let the processes end their chunks, a moment. Deaf to a second Ctrl-C, after which all would wait for ever."""
+    if threading.current_thread() is not threading.main_thread():  # only the main thread hears signals
+        pool.shutdown(cancel_futures=True)
+        return
+    heed = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        pool.shutdown(cancel_futures=True)
+    finally:
+        signal.signal(signal.SIGINT, heed)
+
+
+def _chunks(lines: Iterator[Line]) -> Iterator[list[Line]]:
+    with closing(lines):
+        while chunk := list(islice(lines, CHUNK)):
+            yield chunk
+
+
+def _in_order(pool: ProcessPoolExecutor, function: Callable, chunks: Iterable[list[Line]], ahead: int) -> Iterator:
+    """``pool.map`` that takes no more than ``ahead`` chunks before their results are fetched."""
+    waiting: deque = deque()
+    for chunk in chain(chunks, [None] * ahead):
+        if chunk:
+            waiting.append((chunk, pool.submit(function, chunk)))
+        if len(waiting) >= ahead or (waiting and not chunk):
+            inspected, future = waiting.popleft()
+            try:
+                yield future.result()
+            except BrokenProcessPool:
+                where = f"a process died near line {inspected[0][0]} of the manifest"
+                raise UserError(f"{where}; run again with --workers 1 to see why, or with more memory") from None
+
+
+def _watched(results: Iterable[tuple[list[Finding], int]], bar: tqdm) -> Iterator[Finding]:
+    items = left_out = 0
+    for findings, size in results:
+        yield from findings
+        items += len(findings)
+        left_out += sum(finding.kind is not None for finding in findings)
+        bar.set_postfix(items=items, left_out=left_out, refresh=False)
+        bar.update(size)
+
+
+def _inspect_chunk(
+    manifest: Path, limits: Limits, tokenizer: Tokenizer | None, chunk: list[Line]
+) -> tuple[list[Finding], int]:
+    """Findings, and the size of the lines in bytes."""
+    findings = [inspect(line, manifest, number, limits, tokenizer) for number, _, line in chunk]
+    return findings, sum(len(line) for _, _, line in chunk)
+
+
+_inspect: Callable | None = None  # in a worker: _inspect_chunk with what is the same for all chunks
+
+
+def _inspect_here(chunk: list[Line]) -> tuple[list[Finding], int]:
+    return _inspect(chunk)
+
+
+def _start_worker(manifest: Path, limits: Limits, description: dict | None) -> None:
+    global _inspect
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent answers for all
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 2)  # the MP3 decoder complains to the terminal, amid the progress bar
+    torch.set_num_threads(1)
+    _inspect = partial(_inspect_chunk, manifest, limits, tokenizer_from_dict(description) if description else None)
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _sort_out(
+    manifest: Path, items: Items, verdict: Verdict, faults: Iterable[str], rejects: IO[str], tally: Tally
+) -> Iterator[Utterance]:
+    """Read the manifest again: yield what is kept, with its duration, and write down what is not. Counts as it goes."""
+    faulty, kept, seconds = items.faulty, verdict.kept, items.seconds
+    faults = iter(faults)  # the lines of those that are faulty by themselves, in their order
+    lines = tqdm(read_lines(manifest), total=len(items), unit=" items", desc="Writing")
+    for place, (number, _, line) in enumerate(lines):
+        if faulty[place]:
+            reject = next(faults)
+            rejects.write(reject)
+            fault = json.loads(reject)
+            tally.note(tally.left_out, number, fault["audio_path"], fault["kind"], fault["reason"])
+            continue
+        utterance = parse_line(line, manifest, number)
+        audio_path, complaint = str(utterance.audio_path), verdict.of(place)
+        if complaint:
+            tally.note(tally.warnings if kept[place] else tally.left_out, number, audio_path, *complaint)
+        if kept[place]:
+            tally.read(utterance.transcription, number)
+            yield replace(utterance, duration=float(seconds[place]))
+        else:
+            rejects.write(_left_out_line(Finding(number, *complaint, utterance.id, audio_path)) + "\n")
+
+
+def _left_out_line(finding: Finding) -> str:
+    names = {"line": "number", "id": "id", "audio_path": "audio_path", "kind": "kind", "reason": "reason"}
+    return json.dumps({key: getattr(finding, name) for key, name in names.items()}, ensure_ascii=False)

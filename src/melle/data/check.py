@@ -7,34 +7,27 @@ which items repeat others and which pace is usual, the lists are written. Betwee
 from __future__ import annotations
 
 import json
-import multiprocessing
 import os
-import signal
-import threading
 from collections import Counter, deque
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
+from collections.abc import Iterable, Iterator
 from contextlib import closing
 from dataclasses import dataclass, replace
-from functools import partial
 from itertools import chain, islice
 from pathlib import Path
 from tempfile import TemporaryFile
 from typing import IO
 
-import torch
 from tqdm import tqdm
 
 from melle.data.check_report import Tally, report
 from melle.data.inspection import Finding, Limits, inspect
 from melle.data.manifest import Utterance, parse_line, read_lines, write_manifest
+from melle.data.processes import cores, share_out
 from melle.data.verdict import Items, Verdict
 from melle.errors import UserError
 from melle.text import Tokenizer, tokenizer_from_dict
 
 CHUNK = 32  # lines that a process gets at a time
-AHEAD = 4  # chunks per process that may wait, so that a long manifest is not read into memory
 Line = tuple[int, int, bytes]  # number, place in the file, content
 
 
@@ -125,92 +118,46 @@ def _scratch(folder: Path) -> IO[str]:
 
 def _inspect_all(manifest: Path, limits: Limits, tokenizer: Tokenizer | None, workers: int | None) -> Iterator[Finding]:
     """The findings, in the order of the lines, as they come."""
-    workers = _cores() if workers is None else workers
-    chunks = _chunks(read_lines(manifest))
-    first = list(islice(chunks, 2))
-    chunks = chain(first, chunks)
-    with tqdm(total=manifest.stat().st_size, unit="B", unit_scale=True, desc=f"Checking {manifest}") as bar:
-        if workers <= 1 or len(first) < 2:
-            results = map(partial(_inspect_chunk, manifest, limits, tokenizer), chunks)
-            yield from _watched(results, bar)
+    workers = cores() if workers is None else workers
+    with (
+        closing(read_lines(manifest)) as lines,
+        tqdm(total=manifest.stat().st_size, unit="B", unit_scale=True, desc=f"Checking {manifest}") as bar,
+    ):
+        first = list(islice(lines, CHUNK + 1))
+        lines = chain(first, lines)
+        if workers <= 1 or len(first) <= CHUNK:
+            yield from _watched(
+                (([line], [inspect(line[2], manifest, line[0], limits, tokenizer)]) for line in lines), bar
+            )
             return
         description = tokenizer.as_dict() if tokenizer else None
-        context = multiprocessing.get_context("spawn")
-        pool = ProcessPoolExecutor(workers, context, _start_worker, (manifest, limits, description))
-        try:
-            yield from _watched(_in_order(pool, _inspect_here, chunks, AHEAD * workers), bar)
-        finally:
-            _stop(pool)
+        results = share_out(_inspect_chunk, lines, workers, CHUNK, _prepare, manifest, limits, description)
+        with closing(results):
+            yield from _watched(results, bar)
 
 
-def _stop(pool: ProcessPoolExecutor) -> None:
-    """Let the processes end their chunks, a moment. Deaf to a second Ctrl-C, after which all would wait for ever."""
-    if threading.current_thread() is not threading.main_thread():  # only the main thread hears signals
-        pool.shutdown(cancel_futures=True)
-        return
-    heed = signal.signal(signal.SIGINT, signal.SIG_IGN)
-    try:
-        pool.shutdown(cancel_futures=True)
-    finally:
-        signal.signal(signal.SIGINT, heed)
-
-
-def _chunks(lines: Iterator[Line]) -> Iterator[list[Line]]:
-    with closing(lines):
-        while chunk := list(islice(lines, CHUNK)):
-            yield chunk
-
-
-def _in_order(pool: ProcessPoolExecutor, function: Callable, chunks: Iterable[list[Line]], ahead: int) -> Iterator:
-    """``pool.map`` that takes no more than ``ahead`` chunks before their results are fetched."""
-    waiting: deque = deque()
-    for chunk in chain(chunks, [None] * ahead):
-        if chunk:
-            waiting.append((chunk, pool.submit(function, chunk)))
-        if len(waiting) >= ahead or (waiting and not chunk):
-            inspected, future = waiting.popleft()
-            try:
-                yield future.result()
-            except BrokenProcessPool:
-                where = f"a process died near line {inspected[0][0]} of the manifest"
-                raise UserError(f"{where}; run again with --workers 1 to see why, or with more memory") from None
-
-
-def _watched(results: Iterable[tuple[list[Finding], int]], bar: tqdm) -> Iterator[Finding]:
+def _watched(results: Iterable[tuple[list[Line], list[Finding]]], bar: tqdm) -> Iterator[Finding]:
     items = left_out = 0
-    for findings, size in results:
+    for lines, findings in results:
         yield from findings
         items += len(findings)
         left_out += sum(finding.kind is not None for finding in findings)
         bar.set_postfix(items=items, left_out=left_out, refresh=False)
-        bar.update(size)
+        bar.update(sum(len(line) for _, _, line in lines))
 
 
-def _inspect_chunk(
-    manifest: Path, limits: Limits, tokenizer: Tokenizer | None, chunk: list[Line]
-) -> tuple[list[Finding], int]:
-    """Findings, and the size of the lines in bytes."""
-    findings = [inspect(line, manifest, number, limits, tokenizer) for number, _, line in chunk]
-    return findings, sum(len(line) for _, _, line in chunk)
+_settings: tuple[Path, Limits, Tokenizer | None]  # of a worker process
 
 
-_inspect: Callable | None = None  # in a worker: _inspect_chunk with what is the same for all chunks
-
-
-def _inspect_here(chunk: list[Line]) -> tuple[list[Finding], int]:
-    return _inspect(chunk)
-
-
-def _start_worker(manifest: Path, limits: Limits, description: dict | None) -> None:
-    global _inspect
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent answers for all
+def _prepare(manifest: Path, limits: Limits, description: dict | None) -> None:
+    global _settings
     os.dup2(os.open(os.devnull, os.O_WRONLY), 2)  # the MP3 decoder complains to the terminal, amid the progress bar
-    torch.set_num_threads(1)
-    _inspect = partial(_inspect_chunk, manifest, limits, tokenizer_from_dict(description) if description else None)
+    _settings = manifest, limits, tokenizer_from_dict(description) if description else None
 
 
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+def _inspect_chunk(lines: list[Line]) -> list[Finding]:
+    manifest, limits, tokenizer = _settings
+    return [inspect(line, manifest, number, limits, tokenizer) for number, _, line in lines]
 
 
 def _sort_out(

@@ -2,17 +2,13 @@
 
 import errno
 import json
-import multiprocessing
 import os
-import signal
-import threading
 import time
 from array import array
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager, suppress
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from io import FileIO
 from itertools import chain, islice
@@ -42,12 +38,12 @@ from melle.data.features import (
     shard_path,
 )
 from melle.data.manifest import Utterance, parse_line, read_lines
+from melle.data.processes import cores, share_out
 from melle.errors import DataError, UserError
 
 SHARD_BYTES = 2 * 10**9
 COMMIT_SECONDS = 5.0  # what a killed run loses, at most
 CHUNK = 16  # recordings that a process gets at a time
-AHEAD = 4  # chunks per process that may wait, so that results do not fill the memory
 SCAN = 4096  # lines of a manifest looked at together
 PLACE = np.dtype([("place", "<u8"), ("manifest", "<u4"), ("line", "<u4")])  # where an utterance stands
 
@@ -286,51 +282,28 @@ def _compute(
     jobs: Iterator[tuple[Path, Utterance]], count: int, spec: MelSpec, silence: Trim | None, workers: int | None
 ) -> Iterator[tuple[Path, Utterance, Result]]:
     """The result of each job, in order."""
-    workers = min(workers or _cores(), -(-count // CHUNK))
+    workers = min(workers or cores(), -(-count // CHUNK))
     if workers <= 1:
         log_mel = LogMel(spec)
         for manifest, utterance in jobs:
             yield manifest, utterance, _features(utterance.audio_path, log_mel, silence)
         return
-    pool = ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), _start_worker, (spec, silence))
-    waiting: deque = deque()
-    try:
-        while True:
-            while len(waiting) < AHEAD * workers and (chunk := list(islice(jobs, CHUNK))):
-                waiting.append((chunk, pool.submit(_work, [utterance.audio_path for _, utterance in chunk])))
-            if not waiting:
-                return
-            chunk, future = waiting.popleft()
-            for job, result in zip(chunk, future.result()):
+    with closing(share_out(_work, jobs, workers, CHUNK, _prepare, spec, silence)) as results:
+        for chunk, made in results:
+            for job, result in zip(chunk, made):
                 yield *job, result
-    except BrokenProcessPool:
-        raise UserError("a process was ended, often for want of memory; run again with fewer --workers") from None
-    finally:
-        pool.shutdown(cancel_futures=True)
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpucount_records() or 1
 
 
 _tools: tuple[LogMel, Trim | None]  # of a worker process
 
 
-def _start_worker(spec: MelSpec, silence: Trim | None) -> None:
+def _prepare(spec: MelSpec, silence: Trim | None) -> None:
     global _tools
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent answers for all
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-    torch.set_num_threads(1)
     _tools = LogMel(spec), silence
 
 
-def _end_with_parent() -> None:
-    multiprocessing.parent_process().join()  # a killed parent cannot tell its workers to end
-    os._exit(1)
-
-
-def _work(paths: list[Path]) -> list[Result]:
-    return [_features(path, *_tools) for path in paths]
+def _work(jobs: list[tuple[Path, Utterance]]) -> list[Result]:
+    return [_features(utterance.audio_path, *_tools) for _, utterance in jobs]
 
 
 def _features(path: Path, log_mel: LogMel, silence: Trim | None) -> Result:

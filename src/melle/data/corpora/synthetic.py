@@ -7,13 +7,11 @@ mono, 16 bits) and ``train.jsonl`` into ``data/mine``. The folder appears whole 
 from __future__ import annotations
 
 import json
-import multiprocessing
 import os
 import shutil
-import signal
 import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass
 from functools import cache
 from itertools import chain
@@ -28,6 +26,7 @@ from tqdm import tqdm
 
 from melle.data.corpora.espeak import Espeak, Voice, copy_data
 from melle.data.manifest import Utterance, write_manifest
+from melle.data.processes import cores, share_out
 from melle.errors import UserError
 
 SAMPLE_RATE = 16000  # samples per second
@@ -122,22 +121,18 @@ def _trim(speech: np.ndarray) -> np.ndarray:
 def _speak(lines: list[Line], folder: Path, seed: int, workers: int | None) -> Iterator[tuple[str, float]]:
     """Yield the id and duration (seconds) of every line, as its audio gets written, in order."""
     Espeak()  # if it is missing, say so here: a worker that cannot start says little
-    workers = min(workers or _cores(), len(lines))
+    workers = min(workers or cores(), len(lines))
     jobs = ((line, str(_audio_path(line, folder)), level(line.voice, seed)) for line in lines)
     with TemporaryDirectory(prefix="espeak-") as scratch:
         data = copy_data(Path(scratch) / "data") if any(line.voice.timbre for line in lines) else None
         if workers <= 1:
             yield from _speak_here(jobs, data)
             return
-        pool = ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), _start_worker, (data,))
-        try:
-            yield from pool.map(_speak_line, jobs, chunksize=min(16, 1 + len(lines) // workers))
-        finally:
-            pool.shutdown(cancel_futures=True)
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        with closing(
+            share_out(_speak_lines, jobs, workers, min(16, 1 + len(lines) // workers), _load, data)
+        ) as results:
+            for _, spoken in results:
+                yield from spoken
 
 
 def _speak_here(jobs: Iterable[tuple[Line, str, float]], data: Path | None) -> Iterator[tuple[str, float]]:
@@ -158,10 +153,8 @@ def _load(data: Path | None) -> None:
     _espeak = Espeak(data)
 
 
-def _start_worker(data: Path | None) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent answers for all
-    torch.set_num_threads(1)
-    _load(data)
+def _speak_lines(jobs: list[tuple[Line, str, float]]) -> list[tuple[str, float]]:
+    return [_speak_line(job) for job in jobs]
 
 
 def _speak_line(job: tuple[Line, str, float]) -> tuple[str, float]:

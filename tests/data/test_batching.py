@@ -98,6 +98,28 @@ def test_training_goes_on_exactly_on_any_number_of_ranks(utterances, legs, seed,
         assert len(str(state)) < 80  # a checkpoint need not carry more
 
 
+def test_changed_data_begins_the_epoch_anew(capsys):
+    first = EndlessBatches(make([(0, 50 + n, 3) for n in range(100)]))
+    list(islice(first, 5))
+    other = EndlessBatches(make([(0, 50 + n, 3) for n in range(150)]))
+    other.load_state_dict(first.state_dict(5))
+    fresh = EndlessBatches(make([(0, 50 + n, 3) for n in range(150)]))
+    assert list(islice(other, 30)) == list(islice(fresh, 30))
+    assert "epoch 0 begins anew" in capsys.readouterr().err
+    assert other.state_dict(7)["batches"] == 2
+
+
+@settings(deadline=None)
+@given(items, ranks)
+def test_validation_hears_everything_on_any_number_of_ranks(utterances, world_size):
+    samplers = [make(utterances, shuffle=False, rank=rank, world_size=world_size) for rank in range(world_size)]
+    shares = [list(sampler) for sampler in samplers]
+    assert {len(share) for share in shares} == {len(sampler) for sampler in samplers}
+    heard = Counter(i for share in shares for batch in share for row in batch for i in row)
+    assert set(heard) == set(range(len(utterances)))
+    assert sum(map(len, shares)) - len(all_batches(samplers[0])) < world_size
+
+
 def test_too_little_data_for_the_ranks_is_told():
     with pytest.raises(UserError, match="1 batches of data for 2 ranks"):
         next(iter(EndlessBatches(make([(0, 50, 3)], world_size=2))))

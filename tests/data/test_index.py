@@ -137,3 +137,12 @@ def test_the_ledger_tells_each_once_and_stops_at_its_share(tmp_path, capsys):
     assert ledger.summary() == "m.jsonl: 30 of 100 utterances left out (20 missing, 10 silent)"
     with pytest.raises(UserError, match=r"31 of 100 .*more than data\.max_left_out=0\.3; such as u0 is bad"):
         ledger.add(Fault("u30", "silent", "u30 is bad"))
+
+
+def test_ranks_tell_what_they_alone_know(tmp_path, capsys):
+    ledger = Ledger("m.jsonl", 100, 0.3, tmp_path / "m.jsonl", rank=2)
+    ledger.add(Fault("a", "missing", "a is bad"), known_to_all=True)
+    ledger.add(Fault("b", "missing", "b is bad"))
+    assert capsys.readouterr().err == "left out: b is bad\n"
+    assert [path.name for path in tmp_path.iterdir()] == ["m.rank2.jsonl"]
+    assert ledger.summary() == "m.jsonl, rank 2: 2 of 100 utterances left out (2 missing)"

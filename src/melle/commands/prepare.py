@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from melle.commands import features
+from melle.commands import features, shards
 from melle.errors import UserError
 
 SUBSETS = (
@@ -44,6 +44,7 @@ def add(commands: argparse._SubParsersAction) -> None:
     _published(corpora, "fsdd", "3000 spoken digits of 6 speakers; 16 MB", prepare_fsdd)
     _add_folder(corpora)
     features.add(corpora)
+    shards.add(corpora)
 
 
 def _published(corpora: argparse._SubParsersAction, name: str, text: str, run) -> argparse.ArgumentParser:

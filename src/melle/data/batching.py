@@ -4,6 +4,8 @@ so that an epoch of ten million utterances costs a few hundred megabytes and not
 
 from __future__ import annotations
 
+import sys
+from array import array
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -16,7 +18,7 @@ from melle.errors import UserError
 RowIndex = tuple[int, ...]
 Numbers = NDArray[np.int64]
 
-NOISE = 0.01  # share by which a row's place in the order of lengths may move, so that its neighbours change
+NOISE = 0.02  # share by which a row's place in the order of lengths may move, so that its neighbours change
 
 
 @dataclass(frozen=True)
@@ -24,7 +26,7 @@ class Plan:
     """An epoch: batch b holds rows[bounds[b] : bounds[b + 1]], and row k the items[starts[k] : starts[k + 1]]."""
 
     items: NDArray[np.int32]
-    starts: Numbers
+    starts: NDArray[np.int32]
     rows: NDArray[np.int32]
     bounds: Numbers
     order: Numbers  # of the batches
@@ -41,7 +43,7 @@ class Plan:
 
 def join_rows(
     speakers: NDArray, frames: NDArray, tokens: NDArray, max_join: int, max_frames: int, max_tokens: int, rng
-) -> tuple[NDArray[np.int32], Numbers]:
+) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
     """Put every utterance into exactly one row of 1 to ``max_join`` utterances of one speaker: items and row starts.
 
     Joined utterances teach the network to go on in the voice of what came before, which is what a prompt asks of it.
@@ -50,21 +52,24 @@ def join_rows(
     count = len(speakers)
     items = rng.permutation(count).astype(np.int32)
     if max_join <= 1:
-        return items, np.arange(count + 1)
+        return items, np.arange(count + 1, dtype=np.int32)
     items = items[np.argsort(speakers[items], kind="stable")]
     own = speakers[items]
-    changes = np.flatnonzero((own[1:] != own[:-1]) | (own[1:] < 0)) + 1
-    ends = np.append(changes, count)[np.searchsorted(changes, np.arange(count), side="right")]
-    following = np.minimum(ends, np.arange(count) + rng.integers(1, max_join + 1, count))
+    place = np.arange(count, dtype=np.int32)
+    changes = np.flatnonzero((own[1:] != own[:-1]) | (own[1:] < 0)).astype(np.int32) + 1
+    following = np.append(changes, np.int32(count))[np.searchsorted(changes, place, side="right")]  # the speaker's end
+    np.minimum(following, place + rng.integers(1, max_join + 1, count, dtype=np.int32), out=following)
     for sizes, most in ((frames, max_frames), (tokens, max_tokens)):
         total = np.concatenate(([0], np.cumsum(sizes[items], dtype=np.int64)))
-        following = np.minimum(following, np.searchsorted(total, total[:-1] + most, side="right") - 1)
-    following = np.maximum(following, np.arange(1, count + 1))  # a row holds at least one
-    starts = [0]
+        room = np.searchsorted(total, total[:-1] + most, side="right").astype(np.int32) - 1
+        np.minimum(following, room, out=following)
+    np.maximum(following, place + 1, out=following)  # a row holds at least one
+    starts, start = array("i", [0]), 0
     jump = memoryview(following)  # faster to read one by one than an array, smaller than a list
-    while starts[-1] < count:
-        starts.append(jump[starts[-1]])
-    return items, np.array(starts)
+    while start < count:
+        start = jump[start]
+        starts.append(start)
+    return items, np.frombuffer(starts, np.int32)
 
 
 def cut_batches(sizes: Numbers, batch_frames: int, max_attention: int) -> Numbers:
@@ -90,8 +95,9 @@ class FrameBudgetSampler(Sampler[list[RowIndex]]):
     """Batches of rows of similar length that together stay within a budget of positions, padding counted: one epoch.
 
     Every epoch joins, sorts and shuffles anew from ``seed`` and the epoch. All ranks compute the same list of batches,
-    which does not depend on their number, and each takes its share; ranks get the same number of batches (up to
-    ``world_size`` - 1 batches of an epoch sit out). The batch with the longest rows comes first and the one with the
+    which does not depend on their number, and each takes its share; ranks get the same number of batches. With
+    ``shuffle`` up to ``world_size`` - 1 batches of an epoch sit out; without it (validation) as many come twice, so
+    that all are heard. The batch with the longest rows comes first and the one with the
     most positions next, so that want of memory shows at once.
 
     Args:
@@ -138,24 +144,25 @@ class FrameBudgetSampler(Sampler[list[RowIndex]]):
     def share(self, epoch: int, first: int = 0) -> Iterator[list[RowIndex]]:
         """This rank's batches of an epoch, from the ``first`` of all ranks on."""
         plan = self.plan(epoch)
-        for start in range(first, len(plan) - self.world_size + 1, self.world_size):
-            yield plan.batch(start + self.rank)
+        for start in range(first, len(plan) - (self.world_size - 1) * self.shuffle, self.world_size):
+            yield plan.batch((start + self.rank) % len(plan))
 
     def __iter__(self) -> Iterator[list[RowIndex]]:
         return self.share(0)
 
     def __len__(self) -> int:
-        return len(self.plan()) // self.world_size
+        whole, rest = divmod(len(self.plan()), self.world_size)
+        return whole + (rest > 0 and not self.shuffle)
 
     def _make_plan(self, epoch: int) -> Plan:
         rng = np.random.default_rng([self.seed, epoch])
         items, starts = join_rows(
             self.speakers, self.frames, self.tokens, self.max_join, self.max_row_frames, self.max_row_tokens, rng
         )
-        positions = (np.asarray(self.frames, np.int64) + self.tokens)[items]
+        positions = self.frames[items] + self.tokens[items]  # what does not fit a batch has been left out before
         sizes = np.add.reduceat(positions, starts[:-1]) + 1 if len(items) else positions
-        noise = rng.uniform(1 - NOISE, 1 + NOISE, len(sizes)) if self.shuffle else 1.0
-        rows = np.argsort(sizes * noise, kind="stable").astype(np.int32)
+        noise = rng.random(len(sizes), np.float32) * NOISE if self.shuffle else np.float32(0)
+        rows = np.argsort(sizes * (1 + noise), kind="stable").astype(np.int32)
         widest = np.maximum.accumulate(sizes[rows]) if len(rows) else sizes
         bounds = cut_batches(widest, self.batch_frames, self.max_attention)
         order = rng.permutation(len(bounds) - 1) if self.shuffle else np.arange(len(bounds) - 1)
@@ -179,11 +186,16 @@ class EndlessBatches(Sampler[list[RowIndex]]):
         # Where each epoch began: the step, the epoch, and how many of its batches had been seen before.
         self._begun: list[tuple[int, int, int]] = [(0, 0, 0)]
         self._lengths: dict[int, int] = {}  # batches of each epoch that was begun
+        self._expected: int | None = None  # batches that the epoch had which was interrupted
 
     def __iter__(self) -> Iterator[list[RowIndex]]:
         step, epoch, done = self._begun[-1]
         while True:
             self._lengths[epoch] = length = len(self.sampler.plan(epoch))
+            if self._expected not in (None, length):
+                print(f"The data or its batches have changed: epoch {epoch} begins anew.", file=sys.stderr)
+                done, self._begun[-1] = 0, (step, epoch, 0)
+            self._expected = None
             if length < self.sampler.world_size:
                 raise UserError(
                     f"{length} batches of data for {self.sampler.world_size} ranks; lower data.batch_frames or take "
@@ -200,11 +212,12 @@ class EndlessBatches(Sampler[list[RowIndex]]):
         done += (steps - begun) * self.sampler.world_size
         if self._lengths.get(epoch, done + self.sampler.world_size) - done < self.sampler.world_size:
             epoch, done = epoch + 1, 0
-        return {"steps": steps, "epoch": epoch, "batches": done}
+        return {"steps": steps, "epoch": epoch, "batches": done, "of": self._lengths.get(epoch, 0)}
 
     def load_state_dict(self, state: dict[str, int]) -> None:
         """Go on behind the batches already seen, by however many ranks."""
         self._begun = [(state["steps"], state["epoch"], state["batches"])]
+        self._expected = state["of"] or None
 
 
 def _to_front(order: Numbers, batch: int) -> Numbers:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
@@ -119,14 +120,20 @@ class MelleDataModule(lightning.LightningDataModule):
             stored = store.get
         for split in ("train", "val"):
             index = open_index(self.paths[split], self.tokenizer, self.mel.frame_rate, self.index)
-            total = len(index) + len(index.faults)
-            listing = Path(self.left_out) / f"{split}.jsonl" if self.left_out else None
-            ledger = self.ledgers[split] = Ledger(self.paths[split], total, self.max_left_out, listing)
-            for fault in index.faults:
-                ledger.add(fault)
-            self.datasets[split] = UtteranceDataset(index, self.tokenizer, self.mel, self.cache, self.silence, stored)
-            self._usable[split] = np.arange(len(index), dtype=np.int32)
-            self._leave_out_over_budget(split)
+            data = UtteranceDataset(index, self.tokenizer, self.mel, self.cache, self.silence, stored)
+            self._admit(split, data)
+
+    def _admit(self, split: str, data: UtteranceDataset) -> None:
+        """Take a dataset, and tell what of it is left out."""
+        faults = data.index.faults
+        total = len(data.index) + len(faults)
+        listing = Path(self.left_out) / f"{split}.jsonl" if self.left_out else None
+        ledger = Ledger(self.paths[split], total, self.max_left_out, listing, _rank())
+        for fault in faults:
+            ledger.add(fault, known_to_all=True)
+        self.datasets[split], self.ledgers[split] = data, ledger
+        self._usable[split] = np.arange(len(data.index), dtype=np.int32)
+        self._leave_out_over_budget(split)
 
     def keep_within(self, most_tokens: int, most_steps: int) -> None:
         """Leave out what is longer than the positions that a network learns; joining keeps within them, too."""
@@ -159,7 +166,8 @@ class MelleDataModule(lightning.LightningDataModule):
         data, usable = self.datasets[split], self._usable[split]
         for number in usable[out[usable]]:
             name = data.index[number].id
-            self.ledgers[split].add(Fault(name, "too long", f"{self.paths[split]}, utterance {name}: {why(number)}"))
+            fault = Fault(name, "too long", f"{self.paths[split]}, utterance {name}: {why(number)}")
+            self.ledgers[split].add(fault, known_to_all=True)
         self._usable[split] = usable[~out[usable]]
         if not len(self._usable[split]):
             raise UserError(f"{self.paths[split]}: no usable utterance is left")
@@ -174,7 +182,8 @@ class MelleDataModule(lightning.LightningDataModule):
             try:
                 mel = data.mel(int(number)).double()
             except DataError as error:
-                self.ledgers["train"].add(Fault(data.index[number].id, error.kind, str(error)))
+                fault = Fault(data.index[number].id, error.kind, str(error))
+                self.ledgers["train"].add(fault, known_to_all=True)
                 continue
             total, square, count = total + mel.sum().item(), square + mel.square().sum().item(), count + mel.numel()
             frames += len(mel)
@@ -237,6 +246,12 @@ class MelleDataModule(lightning.LightningDataModule):
             persistent_workers=self.workers > 0,
             pin_memory=torch.cuda.is_available(),
         )
+
+
+def _rank() -> int:
+    """Before there is a trainer the environment knows it, as set by Lightning, torchrun or SLURM."""
+    names = ("RANK", "LOCAL_RANK", "SLURM_PROCID")
+    return next((int(os.environ[name]) for name in names if name in os.environ), 0)
 
 
 def _describe(silence: Any) -> str:

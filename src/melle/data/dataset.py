@@ -47,15 +47,18 @@ class UtteranceDataset(Dataset[Row]):
 
     def mel(self, number: int) -> Tensor:
         """log10 mel (T, M) of one utterance. Raises DataError where its recording cannot be used."""
+        return self._mel(number, self.index[number])
+
+    def _mel(self, number: int, utterance: Utterance) -> Tensor:
         if self._cache is not None and number in self._cache:
             return self._cache[number].float()
-        mel = self._compute(self.index[number])
+        mel = self._compute(utterance)
         planned = int(self.index.column("frames")[number])
         if len(mel) > planned * LONGER + SPARE:
             raise DataError(
                 "wrong duration",
-                f"{self.index[number].audio_path}: {len(mel)} frames where its duration says {planned}; mend the "
-                "duration in the manifest (python -m melle check does)",
+                f"{utterance.audio_path}: {len(mel)} frames where its duration says {planned}; mend the manifest "
+                "(python -m melle check does), or remove the folder data.index if the recording was replaced",
             )
         if self._cache is not None:
             # Half precision resolves log10 magnitudes to 0.004 (0.08 dB), far below what can be heard.
@@ -69,7 +72,7 @@ class UtteranceDataset(Dataset[Row]):
         for number in row:
             utterance = self.index[number]
             try:
-                mel = self.mel(number)
+                mel = self._mel(number, utterance)
             except DataError as error:
                 whole.faults.append(Fault(utterance.id, error.kind, f"{error} (utterance {utterance.id})"))
                 continue

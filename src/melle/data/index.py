@@ -78,21 +78,21 @@ def open_index(manifest: str | Path, tokenizer: Tokenizer, frame_rate: float, fo
     """
     manifest = Path(manifest)
     key = [VERSION, _identity(manifest), json.dumps(tokenizer.as_dict(), sort_keys=True), frame_rate]
-    place = Path(folder) / f"{manifest.stem}-{_digest(key)}"
-    return ManifestIndex(manifest, _once(place, partial(_build, manifest, tokenizer, frame_rate)))
+    place = Path(folder) / f"{manifest.stem}-{digest(key)}"
+    return ManifestIndex(manifest, make_once(place, partial(_build, manifest, tokenizer, frame_rate)))
 
 
 def open_tokenizer(manifest: str | Path, fit: Callable[[Iterator[str]], Tokenizer], folder: str | Path) -> Tokenizer:
     """The tokenizer that ``fit`` makes of the manifest's texts: fitted once, and the same for every process."""
     manifest = Path(manifest)
     name = f"{getattr(fit, 'func', fit).__qualname__} {sorted(getattr(fit, 'keywords', {}).items())}"
-    place = Path(folder) / f"tokenizer-{_digest([VERSION, _identity(manifest), name])}"
+    place = Path(folder) / f"tokenizer-{digest([VERSION, _identity(manifest), name])}"
 
     def build(folder: Path) -> None:
         values = fit(_texts(manifest)).as_dict()
         (folder / "tokenizer.json").write_text(json.dumps(values), encoding="utf-8")
 
-    return tokenizer_from_dict(json.loads((_once(place, build) / "tokenizer.json").read_text(encoding="utf-8")))
+    return tokenizer_from_dict(json.loads((make_once(place, build) / "tokenizer.json").read_text(encoding="utf-8")))
 
 
 def _texts(manifest: Path) -> Iterator[str]:
@@ -154,7 +154,7 @@ def _seconds(utterance: Utterance) -> float | DataError:
         return DataError(error.kind, f"{error} (utterance {utterance.id})")
 
 
-def _once(place: Path, build: Callable[[Path], None]) -> Path:
+def make_once(place: Path, build: Callable[[Path], None]) -> Path:
     """The folder ``place``, made by ``build`` in one process while the others wait; whole or not at all."""
     if place.is_dir():
         return place
@@ -180,5 +180,5 @@ def _identity(manifest: Path) -> list:
     return [str(manifest.resolve()), status.st_size, status.st_mtime_ns]
 
 
-def _digest(key: list) -> str:
+def digest(key: list) -> str:
     return hashlib.sha256(json.dumps(key).encode()).hexdigest()[:16]

@@ -19,39 +19,50 @@ class Ledger:
     Args:
         manifest: what it is called in messages.
         most: share of the lines that may be left out.
-        path: a JSONL file for all of them, written anew, or None.
+        path: a JSONL file for all of them, written anew, or None; ranks above 0 write to files of their own beside it.
+        rank: of this process among those that train together.
     """
 
-    def __init__(self, manifest: str | Path, total: int, most: float, path: Path | None = None):
-        self.manifest, self.total, self.most, self.path = manifest, total, most, path
+    def __init__(self, manifest: str | Path, total: int, most: float, path: Path | None = None, rank: int = 0):
+        self.manifest, self.total, self.most, self.rank = manifest, total, most, rank
+        self.path = path.with_name(f"{path.stem}.rank{rank}{path.suffix}") if path and rank else path
         self.counts: Counter[str] = Counter()
         self._examples: list[Fault] = []
         self._seen: set[str] = set()
-        if path is not None:
-            path.unlink(missing_ok=True)
+        if self.path is not None:
+            self.path.unlink(missing_ok=True)
 
-    def add(self, fault: Fault) -> None:
-        """Count a fault, once for each utterance. Raises UserError where more than the allowed share is left out."""
+    def add(self, fault: Fault, known_to_all: bool = False) -> None:
+        """Count a fault, once for each utterance; what all ranks know, the first one tells and lists.
+
+        Raises UserError where more than the allowed share is left out.
+        """
         if fault.utterance in self._seen:
             return
         self._seen.add(fault.utterance)
         self.counts[fault.kind] += 1
-        if len(self._seen) <= SHOWN:
-            print(f"left out: {fault.message}", file=sys.stderr)
+        if len(self._examples) < SHOWN:
             self._examples.append(fault)
-        if len(self._seen) == SHOWN:
-            print("left out: further ones are only counted here", file=sys.stderr)
-        if self.path is not None:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            with self.path.open("a", encoding="utf-8") as file:
-                file.write(json.dumps({"manifest": str(self.manifest), **vars(fault)}, ensure_ascii=False) + "\n")
+        if self.rank == 0 or not known_to_all:
+            self._tell(fault)
         if len(self._seen) > self.most * self.total:
             raise UserError(
                 f"{self.summary()}, more than data.max_left_out={self.most:g}; such as {self._examples[0].message}. "
                 f"Look with: python -m melle check {self.manifest}"
             )
 
+    def _tell(self, fault: Fault) -> None:
+        if len(self._seen) <= SHOWN:
+            print(f"left out: {fault.message}", file=sys.stderr)
+        if len(self._seen) == SHOWN:
+            print("left out: further ones are only counted here", file=sys.stderr)
+        if self.path is not None:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            with self.path.open("a", encoding="utf-8") as file:
+                file.write(json.dumps({"manifest": str(self.manifest), **vars(fault)}, ensure_ascii=False) + "\n")
+
     def summary(self) -> str:
         """ "train.jsonl: 3 of 100 utterances left out (2 missing, 1 not JSON)"."""
         kinds = ", ".join(f"{count} {kind}" for kind, count in self.counts.most_common())
-        return f"{self.manifest}: {len(self._seen)} of {self.total} utterances left out" + (kinds and f" ({kinds})")
+        place = f"{self.manifest}, rank {self.rank}" if self.rank else self.manifest
+        return f"{place}: {len(self._seen)} of {self.total} utterances left out" + (kinds and f" ({kinds})")

@@ -1,0 +1,29 @@
+"""``python -m melle prepare shards``: a manifest and its recordings as tar files that can be streamed."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+
+def add(parsers: argparse._SubParsersAction) -> None:
+    text = "pack a manifest's recordings into tar files for data=shar, to train from disks or servers elsewhere"
+    shards = parsers.add_parser("shards", help=text, description=text)
+    shards.add_argument("--manifest", type=Path, required=True, metavar="FILE", help="JSONL manifest to pack")
+    shards.add_argument("-o", "--output", type=Path, required=True, metavar="DIR", help="folder to make")
+    shards.add_argument("--shard-size", type=int, default=1000, help="utterances per shard (default: 1000)")
+    shards.add_argument("--sample-rate", type=int, help="resample to this rate (default: as recorded)")
+    shards.add_argument("--seed", type=int, default=0, help="of the order of utterances (default: 0)")
+    shards.add_argument("--workers", type=int, default=1, help="processes that pack (default: 1)")
+    shards.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> None:
+    from melle.data.shard_writing import write_shards
+
+    ledger = write_shards(
+        options.manifest, options.output, options.shard_size, options.sample_rate, options.seed, options.workers
+    )
+    print(f"{options.output}: {ledger.total - ledger.counts.total()} utterances in shards")
+    if ledger.counts:
+        print(f"{ledger.summary()}; listed in {ledger.path}")

@@ -1,0 +1,252 @@
+"""Training from shards: tar files read from one end to the other, from disks or from elsewhere.
+
+The lengths, speakers and names of all utterances are read beforehand, as they are of a manifest; so batches keep the
+same budgets, every rank takes the same number of steps, and a run goes on exactly where it stopped.
+"""
+
+from __future__ import annotations
+
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.utils.data import DataLoader, IterableDataset, get_worker_info
+
+from melle.audio import LogMel, MelSpec
+from melle.data.batch import Batch, Row, collate
+from melle.data.batching import RowIndex
+from melle.data.datamodule import CorpusStatistics, MelleDataModule
+from melle.data.dataset import LONGER, SPARE, UtteranceDataset
+from melle.data.index import Fault, open_index
+from melle.data.shard_index import ShardIndex, open_shard_index, open_shard_tokenizer
+from melle.data.shard_reading import Clip, describe, find_shards, read_clips, require_lhotse, waveform
+from melle.data.shard_schedule import Blocks, Schedule
+from melle.errors import DataError, UserError
+from melle.text import Tokenizer
+
+Clips = dict[int, Clip]
+
+
+class ShardUtterances:
+    """Rows of utterances in shards, features computed on the fly.
+
+    Args:
+        index: of the shards.  tokenizer: gives the ids.  spec: what a frame is.
+        silence: makes a waveform (N,) at a sample rate shorter, or None.
+    """
+
+    def __init__(
+        self,
+        index: ShardIndex,
+        tokenizer: Tokenizer,
+        spec: MelSpec,
+        silence: Callable[[Tensor, int], Tensor] | None = None,
+    ):
+        self.index, self.tokenizer, self.silence = index, tokenizer, silence
+        self.log_mel = LogMel(spec)
+        self._read: Clips | None = None  # what was last read by ``mel``
+
+    def read(self, numbers: NDArray) -> Clips:
+        """The utterances of these numbers, their recordings as stored (compressed), in one pass over their shards."""
+        clips: Clips = {}
+        owners = self.index.shard_of(numbers)
+        for shard in np.unique(owners).tolist():
+            lines = self.index.column("line")[numbers[owners == shard]].tolist()
+            places = dict(zip(lines, numbers[owners == shard].tolist()))
+            for line, clip in read_clips(self.index.shards[shard], lines):
+                clips[places[line]] = clip
+        return clips
+
+    def row(self, numbers: RowIndex, clips: Clips) -> Row:
+        """The row without the utterances that cannot be used; those are its faults. Takes it out of ``clips``."""
+        row = Row([], [], [], [])
+        for number in numbers:
+            name, clip = self.index[number].id, clips.pop(number)
+            try:
+                mel = self._mel(number, clip)
+                described = describe(clip.line, name)
+                if described.id != name:
+                    raise DataError("changed", f"{name}: its shard has changed; remove the folder data.index names")
+                tokens = self.tokenizer.encode(described.text)
+            except DataError as error:
+                row.faults.append(Fault(name, error.kind, str(error)))
+                continue
+            row.tokens.append(tokens)
+            row.mels.append(mel)
+            row.ids.append(name)
+        return row
+
+    def mel(self, number: int) -> Tensor:
+        """log10 mel (T, M) of one utterance; its shard is read whole. Raises DataError where it cannot be used."""
+        if self._read is None or number not in self._read:
+            shard = int(self.index.shard_of(np.array([number]))[0])
+            self._read = self.read(np.arange(*self.index.column("start")[shard : shard + 2]))
+        return self._mel(number, self._read[number])
+
+    def forget(self) -> None:
+        """Let go of what ``mel`` has read."""
+        self._read = None
+
+    def _mel(self, number: int, clip: Clip) -> Tensor:
+        rate = self.log_mel.spec.sample_rate
+        shard = self.index.shards[int(self.index.shard_of(np.array([number]))[0])]
+        where = f"{shard.recording}, utterance {self.index[number].id}"
+        try:
+            sound = waveform(clip, rate)
+        except DataError as error:
+            raise DataError(error.kind, f"{where}: {error}") from None
+        if self.silence is not None:
+            sound = self.silence(sound, rate)
+        mel = self.log_mel(sound)
+        planned = int(self.index.column("frames")[number])
+        if len(mel) > planned * LONGER + SPARE:
+            raise DataError("wrong duration", f"{where}: {len(mel)} frames where its cut says {planned}; write it anew")
+        return mel
+
+
+class ShardBatches(IterableDataset[Batch]):
+    """Batches without end for one rank; each loader process reads its own blocks, the next while it gives the last.
+
+    Args:
+        utterances: what is read.  blocks: which batches there are.
+        state: of the ``Schedule`` that says who gives them.  rank: this one of its ranks.  reduction_factor: r.
+    """
+
+    def __init__(
+        self, utterances: ShardUtterances, blocks: Blocks, state: dict[str, Any], rank: int, reduction_factor: int
+    ):
+        self.utterances, self.blocks, self.state = utterances, blocks, state
+        self.rank, self.reduction_factor = rank, reduction_factor
+
+    def __iter__(self) -> Iterator[Batch]:
+        worker = get_worker_info()
+        ranks, slots = self.state["ranks"], max(1, worker.num_workers if worker else 1)
+        turns = Schedule(self.blocks.length, ranks, slots, self.state).turns(self.rank, worker.id if worker else 0)
+        coming = self._prepare(*next(turns))
+        while True:
+            rows, clips = coming.result()
+            half = len(rows) // 2  # by then half of the memory is free again
+            for number, batch in enumerate(rows):
+                if number == half:
+                    coming = self._prepare(*next(turns))
+                yield self._collate(batch, clips)
+
+    def _prepare(self, block: int, batches: list[int]) -> Future[tuple[list[list[RowIndex]], Clips]]:
+        plan = self.blocks.plan(block)
+        rows = [plan.batch(batch) for batch in batches]
+        numbers = np.sort(np.array([number for batch in rows for row in batch for number in row]))
+        return _in_background(lambda: (rows, self.utterances.read(numbers)))
+
+    def _collate(self, rows: list[RowIndex], clips: Clips) -> Batch:
+        spec = self.utterances.log_mel.spec
+        return collate([self.utterances.row(row, clips) for row in rows], self.reduction_factor, spec.n_mels)
+
+
+class _Progress:
+    """Where training stands in the blocks, for checkpoints."""
+
+    def __init__(self, blocks: Blocks, ranks: int, slots: int, state: dict[str, Any] | None):
+        self._make = lambda: Schedule(blocks.length, ranks, slots, state)
+        self._schedule = self._make()
+
+    def state_dict(self, steps: int) -> dict[str, Any]:
+        """Where training stands after ``steps`` steps in all."""
+        if steps < self._schedule.steps:
+            self._schedule = self._make()
+        while self._schedule.steps < steps:
+            self._schedule.step()
+        return self._schedule.state_dict()
+
+
+class ShardDataModule(MelleDataModule):
+    """Trains on shards; validates on a manifest.
+
+    Utterances share a row (``max_join``) where they are of one speaker and lie in the shards that are read at once.
+
+    Args:
+        train: folder of shards, or a JSON file with their addresses.  shards_at_once: shards whose utterances are mixed
+            and held in memory, compressed, by every loader process of every rank (up to one and a half times as many).
+        options: as of ``MelleDataModule``.
+    """
+
+    def __init__(self, train: str | Path, *arguments: Any, shards_at_once: int = 2, **options: Any):
+        super().__init__(train, *arguments, **options)
+        require_lhotse()
+        if shards_at_once < 1:
+            raise UserError(f"data.shards_at_once={shards_at_once}: read at least one shard at once")
+        if self.features is not None or self.cache:
+            raise UserError("data.features and data.cache are for manifests, not for shards; leave them out")
+        self.shards_at_once = shards_at_once
+
+    def setup(self, stage: str | None = None) -> None:
+        if self.datasets:
+            return
+        shards = find_shards(self.paths["train"])
+        self.tokenizer = open_shard_tokenizer(shards, self._fit_tokenizer, self.index)
+        rate = self.mel.frame_rate
+        train = open_shard_index(shards, self.tokenizer, rate, self.index)
+        val = open_index(self.paths["val"], self.tokenizer, rate, self.index)
+        self._admit("train", ShardUtterances(train, self.tokenizer, self.mel, self.silence))
+        self._admit("val", UtteranceDataset(val, self.tokenizer, self.mel, silence=self.silence))
+
+    def statistics(self, sample: int = 500) -> CorpusStatistics:
+        """Mean and deviation of the training mels over the first ``sample`` utterances, and their pace."""
+        self.setup()
+        usable = self._usable["train"]
+        self._usable["train"] = usable[:sample]  # of the first shards, so that no others are read for it
+        try:
+            return super().statistics(sample)
+        finally:
+            self._usable["train"] = usable
+            self.datasets["train"].forget()
+
+    def train_dataloader(self) -> DataLoader[Batch]:
+        """Batches without end: training is counted in steps."""
+        limits = {
+            "batch_frames": self.batch_frames,
+            "max_attention": self.max_attention,
+            "max_join": self.max_join,
+            "max_row_frames": round(self.max_row_seconds * self.mel.frame_rate),
+            "max_row_tokens": self._max_row_tokens,
+        }
+        data = self.datasets["train"]
+        blocks = Blocks(data.index, self._usable["train"], self.shards_at_once, self.seed, limits)
+        rank, ranks = (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
+        slots = max(1, self.workers)
+        if blocks.per_epoch < ranks * slots and rank == 0:
+            print(
+                f"{self.paths['train']}: {blocks.per_epoch} blocks of {self.shards_at_once} shards for {ranks * slots} "
+                "loader processes, so that epochs overlap; make smaller shards, or lower data.shards_at_once or "
+                "data.workers",
+                file=sys.stderr,
+            )
+        state = Schedule(blocks.length, ranks, slots, self._state).state_dict()
+        self._batches = _Progress(blocks, ranks, slots, state)
+        return DataLoader(
+            ShardBatches(data, blocks, state, rank, self.reduction_factor),
+            batch_size=None,  # they are batches already
+            num_workers=self.workers,
+            persistent_workers=self.workers > 0,
+            pin_memory=torch.cuda.is_available(),
+        )
+
+
+def _in_background(work: Callable[[], Any]) -> Future:
+    """What ``work`` gives, computed in a thread that does not keep the process from ending."""
+    future: Future = Future()
+
+    def run() -> None:
+        try:
+            future.set_result(work())
+        except BaseException as error:  # told to who waits for it
+            future.set_exception(error)
+
+    threading.Thread(target=run, daemon=True).start()
+    return future

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -16,6 +17,8 @@ from melle.errors import DataError, UserError
 
 # What soundfile raises for files that are broken, of absurd length, or named like raw samples.
 UNREADABLE = (soundfile.LibsndfileError, OSError, MemoryError, TypeError, ValueError)
+MOST_PEAK = 8.0  # of floating-point samples: more is another scale, such as that of integers
+MOST_RATIO = 2000  # of two rates in lowest terms: the memory of resampling grows with its square
 MOST_SAMPLES = 2**48  # more is a header's way of saying that it does not know
 
 
@@ -80,20 +83,35 @@ class LogMel(nn.Module):
         return mel.clamp(min=spec.floor).log10()
 
 
-def load_audio(path: str | Path, sample_rate: int) -> Tensor:
+def load_audio(path: str | Path, sample_rate: int, most_seconds: float | None = None) -> Tensor:
     """Read a sound file of any format and rate that libsndfile knows: mono float32 samples (N,) at ``sample_rate``.
 
-    Raises DataError where the file is missing, unreadable, empty or holds values that are not numbers.
+    Raises DataError where the file is missing, unreadable, empty, longer than ``most_seconds``, of a rate that cannot
+    be resampled, or holds values that are not numbers or far beyond full scale (1).
     """
     _check_file(path)
     try:
-        samples, rate = soundfile.read(str(path), dtype="float32", always_2d=True)
+        with soundfile.SoundFile(str(path)) as file:
+            rate = file.samplerate
+            if most_seconds is not None and file.frames > most_seconds * rate:
+                raise DataError(
+                    "wrong duration",
+                    f"{path}: {file.frames / rate:.2f} s where {most_seconds:.2f} s are planned at most; mend its "
+                    "duration in the manifest (python -m melle check does), or, if the recording was replaced, remove "
+                    "the folder that data.index names",
+                )
+            samples = file.read(dtype="float32", always_2d=True)
     except UNREADABLE as error:
         raise _unreadable(path, error) from None
     if not samples.size:
         raise DataError("no sound", f"{path}: holds no sound; remove it from the manifest or record it again")
     if not np.isfinite(samples).all():
         raise DataError("not finite", f"{path}: holds values that are not numbers; write the file anew")
+    peak = max(samples.max(), -samples.min())
+    if peak > MOST_PEAK:
+        raise DataError("too loud", f"{path}: samples up to {peak:.4g} where 1 is full scale; scale it down")
+    if max(rate, sample_rate) // math.gcd(rate, sample_rate) > MOST_RATIO:
+        raise DataError("odd rate", f"{path}: {rate} samples per second; convert it to {sample_rate}")
     waveform = torch.from_numpy(samples.mean(axis=1))
     if rate != sample_rate:
         waveform = torchaudio.functional.resample(waveform, rate, sample_rate)

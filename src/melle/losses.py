@@ -6,6 +6,7 @@ size, length or number of bands. Only true frames count: padding and whatever st
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 import torch
@@ -31,7 +32,7 @@ class LossTerms(NamedTuple):
 def masked_mean(values: Tensor, mask: Tensor) -> Tensor:
     """Mean of ``values`` (B, T, …) over the places where ``mask`` (B, T) is True; 0 where there are none."""
     weight = mask.view(mask.shape + (1,) * (values.ndim - 2)).to(values.dtype)
-    count = weight.sum() * (values[0, 0].numel() if values.ndim > 2 else 1)
+    count = weight.sum() * math.prod(values.shape[2:])
     return torch.where(weight > 0, values, 0).sum() / count.clamp(min=1)
 
 

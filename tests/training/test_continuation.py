@@ -87,17 +87,20 @@ def test_too_much_bad_data_is_an_error_that_says_what(tmp_path, tone_manifests):
         train(configure(tmp_path, tone_manifests, 4, *options))
 
 
-def test_a_batch_of_which_nothing_can_be_used_changes_nothing(tmp_path, tone_manifests, seen):
+@pytest.mark.parametrize("r", [1, 4])
+def test_a_batch_of_which_nothing_can_be_used_teaches_nothing(tmp_path, tone_manifests, seen, r):
     manifest = broken(tmp_path, tone_manifests, {"train-a-1": b"RIFF"})
     good = read_manifest(manifest)
     lines = manifest.read_text().splitlines()
     manifest.write_text(next(line for line in lines if "train-a-1" in line) + "\n" + lines[0] + "\n")
     options = (f"data.train={manifest}", f"data.val={manifest}", "data.max_join=1", "data.batch_frames=60")
-    options += ("data.max_left_out=0.5",)
+    options += ("data.max_left_out=0.5", f"model.reduction_factor={r}", "callbacks.checkpoint.every_n_train_steps=1")
     train(configure(tmp_path, tone_manifests, 4, *options, "optim.schedule.warmup_steps=1"))
     assert good and [[], [[good[0].id]]] in (seen[:2], seen[1::-1])
-    state = torch.load(tmp_path / "run/checkpoints/last.ckpt", weights_only=True)["state_dict"]
-    assert all(torch.isfinite(value).all() for value in state.values())
+    states = [torch.load(tmp_path / f"run/checkpoints/step_00000{n}.ckpt", weights_only=True) for n in range(1, 5)]
+    heard = [int(state["current_model_state"]["network.postnet.norms.0.num_batches_tracked"]) for state in states]
+    assert heard == [sum(map(bool, seen[: n + 1])) for n in range(4)] and heard[-1] == 2
+    assert all(torch.isfinite(value).all() for state in states for value in state["state_dict"].values())
 
 
 def test_what_is_longer_than_a_batch_or_than_the_positions_is_left_out(tmp_path, tone_manifests, seen):

@@ -138,7 +138,7 @@ def test_starting_anew_puts_the_earlier_run_aside(tmp_path):
     ("override", "says"),
     [
         ("model.heads=5", "heads=5"),
-        (["model/position=learned", "model.max_text=2"], r"train-.*tokens and .*model\.max_text=2"),
+        (["model/position=learned", "model.max_text=2"], r"tokens and .*model\.max_text=2.* \(utterance train-"),
         (["model/position=learned", "model.max_steps=5"], r"mel steps, but .*model\.max_steps=5"),
         ("model.reduction_factor=0", "reduction_factor=0"),
         ("model.activation=gelu", "activation='gelu'"),

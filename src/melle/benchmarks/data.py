@@ -107,7 +107,7 @@ def bench_loaders(recordings: int, workers: list[int], seconds: float, batch_fra
     fixed = _Fixed(len(index), rows)
     lines = [f"Loaders over {recordings} recordings of {index.column('frames').mean() / FRAME_RATE:.1f} s on average,"]
     lines[0] += f" {seconds:.0f} s each ({os.cpu_count()} cores):"
-    lines.append(f"  {'loader':<28}{'workers':>8}{'items/s':>10}{'frames/s':>12}{'padding':>9}")
+    lines.append(f"  {'loader':<28}{'workers':>8}{'items/s':>10}{'frames/s':>12}")
     best = {0: 0.0}
     for name, data, batches in (
         ("fixed batches, on the fly", fly, fixed),
@@ -118,15 +118,16 @@ def bench_loaders(recordings: int, workers: list[int], seconds: float, batch_fra
             loader = DataLoader(
                 data, batch_sampler=batches, collate_fn=partial(collate, reduction_factor=1), num_workers=count
             )
-            items, frames, padding = _measure(loader, seconds)
-            lines.append(f"  {name:<28}{count:>8}{items:>10,.0f}{frames:>12,.0f}{padding:>9.2%}")
+            items, frames = _measure(loader, seconds)
+            lines.append(f"  {name:<28}{count:>8}{items:>10,.0f}{frames:>12,.0f}")
             if data is cached:
                 best[count] = frames
     count = max(best)
     per_core = best[count] / max(1, count)
+    all_cores = 16 * per_core
     lines.append(
-        f"An H100 eats at most {H100_FRAMES:,} frames/s. From features, one worker gives {per_core:,.0f}: "
-        f"{16 * per_core:,.0f} on 16 cores if they scale, {16 * per_core / H100_FRAMES:.1f} times that."
+        f"An H100 eats at most {H100_FRAMES:,} frames/s. From features, each of {max(1, count)} workers gives "
+        f"{per_core:,.0f}: {all_cores:,.0f} on 16 cores if they scale, {all_cores / H100_FRAMES:.1f} times that."
     )
     return "\n".join(lines)
 
@@ -145,9 +146,9 @@ class _Fixed:
                 yield [(int(i),) for i in order[start : start + self.rows]]
 
 
-def _measure(loader: Iterable[Batch], seconds: float) -> tuple[float, float, float]:
-    """Items and true frames a second, and the share of padding, after the first two batches."""
-    items = frames = padded = 0
+def _measure(loader: Iterable[Batch], seconds: float) -> tuple[float, float]:
+    """Items and true frames a second, padding not counted, after the first two batches."""
+    items = frames = 0
     begun = None
     for number, batch in enumerate(loader):
         if number < 2:
@@ -155,11 +156,10 @@ def _measure(loader: Iterable[Batch], seconds: float) -> tuple[float, float, flo
             continue
         items += len(batch.ids)
         frames += int(batch.mel_lengths.sum())
-        padded += batch.mel.shape[0] * batch.mel.shape[1]
         if time.perf_counter() - begun > seconds:
             break
     took = time.perf_counter() - begun
-    return items / took, frames / took, 1 - frames / max(1, padded)
+    return items / took, frames / took
 
 
 def bench_memory(lines: int, workers: int, batches: int, folder: Path) -> str:

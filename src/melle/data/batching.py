@@ -4,7 +4,9 @@ so that an epoch of ten million utterances costs a few hundred megabytes and not
 
 from __future__ import annotations
 
+import math
 import sys
+import zlib
 from array import array
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -37,17 +39,32 @@ class Plan:
         rows = self.rows[self.bounds[b] : self.bounds[b + 1]]
         return [tuple(self.items[self.starts[k] : self.starts[k + 1]].tolist()) for k in rows]
 
+    def fingerprint(self) -> int:
+        """The same number for the same batches in the same order."""
+        value = 0
+        for part in (self.items, self.starts, self.rows, self.bounds, self.order):
+            value = zlib.crc32(np.ascontiguousarray(part), value)
+        return value
+
     def __len__(self) -> int:
         return len(self.order)
 
 
 def join_rows(
-    speakers: NDArray, frames: NDArray, tokens: NDArray, max_join: int, max_frames: int, max_tokens: int, rng
+    speakers: NDArray,
+    frames: NDArray,
+    tokens: NDArray,
+    max_join: int,
+    max_frames: int,
+    max_tokens: int,
+    max_positions: int,
+    rng: np.random.Generator,
 ) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
     """Put every utterance into exactly one row of 1 to ``max_join`` utterances of one speaker: items and row starts.
 
     Joined utterances teach the network to go on in the voice of what came before, which is what a prompt asks of it.
-    A row never grows past ``max_frames`` or ``max_tokens`` by joining. A negative speaker is nobody's: it joins none.
+    A row never grows past ``max_frames``, ``max_tokens`` or ``max_positions`` (of both together) by joining. A negative
+    speaker is nobody's: it joins none.
     """
     count = len(speakers)
     items = rng.permutation(count).astype(np.int32)
@@ -59,7 +76,7 @@ def join_rows(
     changes = np.flatnonzero((own[1:] != own[:-1]) | (own[1:] < 0)).astype(np.int32) + 1
     following = np.append(changes, np.int32(count))[np.searchsorted(changes, place, side="right")]  # the speaker's end
     np.minimum(following, place + rng.integers(1, max_join + 1, count, dtype=np.int32), out=following)
-    for sizes, most in ((frames, max_frames), (tokens, max_tokens)):
+    for sizes, most in ((frames, max_frames), (tokens, max_tokens), (frames + tokens, max_positions)):
         total = np.concatenate(([0], np.cumsum(sizes[items], dtype=np.int64)))
         room = np.searchsorted(total, total[:-1] + most, side="right").astype(np.int32) - 1
         np.minimum(following, room, out=following)
@@ -156,9 +173,9 @@ class FrameBudgetSampler(Sampler[list[RowIndex]]):
 
     def _make_plan(self, epoch: int) -> Plan:
         rng = np.random.default_rng([self.seed, epoch])
-        items, starts = join_rows(
-            self.speakers, self.frames, self.tokens, self.max_join, self.max_row_frames, self.max_row_tokens, rng
-        )
+        most = min(self.batch_frames, math.isqrt(self.max_attention)) - 1  # with the row's own, a batch by itself
+        limits = self.max_join, self.max_row_frames, self.max_row_tokens, most
+        items, starts = join_rows(self.speakers, self.frames, self.tokens, *limits, rng)
         positions = self.frames[items] + self.tokens[items]  # what does not fit a batch has been left out before
         sizes = np.add.reduceat(positions, starts[:-1]) + 1 if len(items) else positions
         noise = rng.random(len(sizes), np.float32) * NOISE if self.shuffle else np.float32(0)
@@ -185,18 +202,21 @@ class EndlessBatches(Sampler[list[RowIndex]]):
         self.sampler = sampler
         # Where each epoch began: the step, the epoch, and how many of its batches had been seen before.
         self._begun: list[tuple[int, int, int]] = [(0, 0, 0)]
-        self._lengths: dict[int, int] = {}  # batches of each epoch that was begun
-        self._expected: int | None = None  # batches that the epoch had which was interrupted
+        self._plans: dict[int, int] = {}  # what tells the plans apart of the epochs that were begun
+        self._expected: int | None = None  # that of the epoch which was interrupted
 
     def __iter__(self) -> Iterator[list[RowIndex]]:
         step, epoch, done = self._begun[-1]
+        empty = 0  # epochs in a row that gave no step
         while True:
-            self._lengths[epoch] = length = len(self.sampler.plan(epoch))
-            if self._expected not in (None, length):
+            plan = self.sampler.plan(epoch)
+            length, self._plans[epoch] = len(plan), plan.fingerprint()
+            if self._expected not in (None, self._plans[epoch]):
                 print(f"The data or its batches have changed: epoch {epoch} begins anew.", file=sys.stderr)
                 done, self._begun[-1] = 0, (step, epoch, 0)
             self._expected = None
-            if length < self.sampler.world_size:
+            empty = empty + 1 if length < self.sampler.world_size else 0
+            if empty == 3:
                 raise UserError(
                     f"{length} batches of data for {self.sampler.world_size} ranks; lower data.batch_frames or take "
                     "fewer devices"
@@ -208,16 +228,15 @@ class EndlessBatches(Sampler[list[RowIndex]]):
 
     def state_dict(self, steps: int) -> dict[str, int]:
         """Where training stands after ``steps`` steps in all, for any number of ranks to go on from."""
-        begun, epoch, done = next(place for place in reversed(self._begun) if place[0] <= steps)
+        # What is left of an epoch for too few ranks may be enough for those that go on.
+        begun, epoch, done = next((p for p in reversed(self._begun) if p[0] < steps), self._begun[0])
         done += (steps - begun) * self.sampler.world_size
-        if self._lengths.get(epoch, done + self.sampler.world_size) - done < self.sampler.world_size:
-            epoch, done = epoch + 1, 0
-        return {"steps": steps, "epoch": epoch, "batches": done, "of": self._lengths.get(epoch, 0)}
+        return {"steps": steps, "epoch": epoch, "batches": done, "plan": self._plans.get(epoch)}
 
     def load_state_dict(self, state: dict[str, int]) -> None:
         """Go on behind the batches already seen, by however many ranks."""
         self._begun = [(state["steps"], state["epoch"], state["batches"])]
-        self._expected = state["of"] or None
+        self._expected = state["plan"]
 
 
 def _to_front(order: Numbers, batch: int) -> Numbers:

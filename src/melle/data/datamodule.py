@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
@@ -22,10 +23,12 @@ from melle.data.batch import Batch, collate
 from melle.data.batching import EndlessBatches, FrameBudgetSampler
 from melle.data.dataset import UtteranceDataset
 from melle.data.features import FeatureStore
-from melle.data.index import Fault, open_index, open_tokenizer
+from melle.data.index import open_index, open_tokenizer
 from melle.data.ledger import Ledger
 from melle.errors import DataError, UserError
 from melle.text import Tokenizer
+
+LEAST_FRAMES = 5  # fewer say nothing, and batch norms need more than one
 
 
 @dataclass(frozen=True)
@@ -72,7 +75,7 @@ class MelleDataModule(lightning.LightningDataModule):
         batch_frames: int = 50000,
         max_attention: int | None = None,
         max_join: int = 3,
-        max_row_seconds: float = 20.0,
+        max_row_seconds: float = 30.0,
         silence: Callable[[Tensor, int], Tensor] | None = None,
         features: str | Path | None = None,
         cache: bool = False,
@@ -133,6 +136,9 @@ class MelleDataModule(lightning.LightningDataModule):
             ledger.add(fault, known_to_all=True)
         self.datasets[split], self.ledgers[split] = data, ledger
         self._usable[split] = np.arange(len(data.index), dtype=np.int32)
+        frames = data.index.column("frames")
+        short = f"frames, fewer than {LEAST_FRAMES}"
+        self._leave_out(split, "too short", frames < LEAST_FRAMES, lambda n: f"{frames[n]} {short}")
         self._leave_out_over_budget(split)
 
     def keep_within(self, most_tokens: int, most_steps: int) -> None:
@@ -145,6 +151,7 @@ class MelleDataModule(lightning.LightningDataModule):
             long = (tokens >= most_tokens) | (frames > most_frames)
             self._leave_out(
                 split,
+                "too long",
                 long,
                 lambda n, tokens=tokens, frames=frames: (
                     f"{tokens[n] + 1} tokens and {-(-int(frames[n]) // self.reduction_factor)} mel steps, but "
@@ -160,14 +167,14 @@ class MelleDataModule(lightning.LightningDataModule):
         if self.max_attention is not None:
             over |= size**2 > self.max_attention
             budgets += f" and data.max_attention={self.max_attention}"
-        self._leave_out(split, over, lambda n: f"{size[n]} positions, but {budgets}")
+        self._leave_out(split, "too long", over, lambda n: f"{size[n]} positions, but {budgets}")
 
-    def _leave_out(self, split: str, out: NDArray, why: Callable[[int], str]) -> None:
+    def _leave_out(self, split: str, kind: str, out: NDArray, why: Callable[[int], str]) -> None:
         data, usable = self.datasets[split], self._usable[split]
         for number in usable[out[usable]]:
-            name = data.index[number].id
-            fault = Fault(name, "too long", f"{self.paths[split]}, utterance {name}: {why(number)}")
-            self.ledgers[split].add(fault, known_to_all=True)
+            utterance = data.index[number]
+            error = DataError(kind, f"{self.paths[split]}: {why(number)}")
+            self.ledgers[split].add(data.fault(int(number), utterance, error), known_to_all=True)
         self._usable[split] = usable[~out[usable]]
         if not len(self._usable[split]):
             raise UserError(f"{self.paths[split]}: no usable utterance is left")
@@ -178,18 +185,25 @@ class MelleDataModule(lightning.LightningDataModule):
         data, usable = self.datasets["train"], self._usable["train"]
         frames = tokens = 0
         total, square, count = 0.0, 0.0, 0
-        for number in tqdm(usable[:: max(1, len(usable) // sample)], desc="mel statistics", leave=False):
+        chosen = usable[np.linspace(0, len(usable) - 1, min(sample, len(usable))).astype(int)]
+        for number in tqdm(chosen, desc="mel statistics", leave=False):
             try:
                 mel = data.mel(int(number)).double()
             except DataError as error:
-                fault = Fault(data.index[number].id, error.kind, str(error))
+                fault = data.fault(int(number), data.index[number], error)
                 self.ledgers["train"].add(fault, known_to_all=True)
                 continue
             total, square, count = total + mel.sum().item(), square + mel.square().sum().item(), count + mel.numel()
             frames += len(mel)
             tokens += int(data.index.column("tokens")[number])
         if not count:
-            raise UserError(f"{self.paths['train']}: none of {min(sample, len(usable))} recordings can be used")
+            raise UserError(f"{self.paths['train']}: none of {len(chosen)} recordings can be used")
+        if self.features is not None and data.stored < len(chosen):
+            print(
+                f"{self.features} has the features of {data.stored} of {len(chosen)} recordings tried; the rest is "
+                "computed on the fly. To add them: python -m melle prepare features",
+                file=sys.stderr,
+            )
         mean = total / count
         return CorpusStatistics(mean, max(square / count - mean**2, 1e-8) ** 0.5, frames / tokens)
 
@@ -249,9 +263,14 @@ class MelleDataModule(lightning.LightningDataModule):
 
 
 def _rank() -> int:
-    """Before there is a trainer the environment knows it, as set by Lightning, torchrun or SLURM."""
-    names = ("RANK", "LOCAL_RANK", "SLURM_PROCID")
-    return next((int(os.environ[name]) for name in names if name in os.environ), 0)
+    """Before there is a trainer the environment knows it, as set by torchrun, SLURM or Lightning.
+
+    Lightning's own launcher does not say how many processes a node has; 1000 a node keep the numbers apart.
+    """
+    for name in ("RANK", "SLURM_PROCID"):
+        if name in os.environ:
+            return int(os.environ[name])
+    return 1000 * int(os.environ.get("NODE_RANK", 0)) + int(os.environ.get("LOCAL_RANK", 0))
 
 
 def _describe(silence: Any) -> str:

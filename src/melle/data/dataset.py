@@ -43,6 +43,7 @@ class UtteranceDataset(Dataset[Row]):
         self.index, self.tokenizer = index, tokenizer
         self.log_mel = LogMel(spec)
         self.silence, self.features = silence, features
+        self.stored = 0  # how often ``features`` had what was asked for
         self._cache: dict[int, Tensor] | None = {} if cache else None
 
     def mel(self, number: int) -> Tensor:
@@ -52,14 +53,8 @@ class UtteranceDataset(Dataset[Row]):
     def _mel(self, number: int, utterance: Utterance) -> Tensor:
         if self._cache is not None and number in self._cache:
             return self._cache[number].float()
-        mel = self._compute(utterance)
         planned = int(self.index.column("frames")[number])
-        if len(mel) > planned * LONGER + SPARE:
-            raise DataError(
-                "wrong duration",
-                f"{utterance.audio_path}: {len(mel)} frames where its duration says {planned}; mend the manifest "
-                "(python -m melle check does), or remove the folder data.index if the recording was replaced",
-            )
+        mel = self._compute(utterance, round(planned * LONGER) + SPARE)
         if self._cache is not None:
             # Half precision resolves log10 magnitudes to 0.004 (0.08 dB), far below what can be heard.
             self._cache[number] = mel.to(torch.float16)
@@ -74,22 +69,33 @@ class UtteranceDataset(Dataset[Row]):
             try:
                 mel = self._mel(number, utterance)
             except DataError as error:
-                whole.faults.append(Fault(utterance.id, error.kind, f"{error} (utterance {utterance.id})"))
+                whole.faults.append(self.fault(number, utterance, error))
+                continue
+            except Exception as error:  # a broken file can make any of the libraries fail
+                reason = DataError("unreadable", f"{utterance.audio_path}: {type(error).__name__}: {error}")
+                whole.faults.append(self.fault(number, utterance, reason))
                 continue
             whole.tokens.append(self.tokenizer.encode(utterance.transcription))
             whole.mels.append(mel)
             whole.ids.append(utterance.id)
         return whole
 
+    def fault(self, number: int, utterance: Utterance, error: DataError) -> Fault:
+        """What is wrong with an utterance, for the ledger."""
+        line = int(self.index.column("line")[number])
+        return Fault(utterance.id, error.kind, f"{error} (utterance {utterance.id})", line)
+
     def __len__(self) -> int:
         return len(self.index)
 
-    def _compute(self, utterance: Utterance) -> Tensor:
+    def _compute(self, utterance: Utterance, most_frames: int) -> Tensor:
         if self.features is not None:
             mel = self.features(utterance.audio_path)
-            if mel is not None:
+            if mel is not None and len(mel) <= most_frames:
+                self.stored += 1
                 return mel
-        waveform = load_audio(utterance.audio_path, self.log_mel.spec.sample_rate)
+        most = most_frames / self.log_mel.spec.frame_rate
+        waveform = load_audio(utterance.audio_path, self.log_mel.spec.sample_rate, most)
         if self.silence is not None:
             waveform = self.silence(waveform, self.log_mel.spec.sample_rate)
         return self.log_mel(waveform)

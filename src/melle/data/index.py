@@ -1,6 +1,6 @@
 """A manifest as columns on disk: where each line stands, and how long and whose its utterance is.
 
-Sixteen bytes and a few in memory for each utterance, shared by all processes, instead of Python objects; the texts and
+24 bytes for each utterance, mapped from disk and shared by all processes, instead of Python objects; the texts and
 paths stay in the manifest and are read when they are needed. An index is made once for a manifest, a tokenizer and a
 frame rate, and kept in a folder.
 """
@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import shutil
 import tempfile
 from array import array
@@ -16,6 +17,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
+from itertools import count
 from pathlib import Path
 
 import numpy as np
@@ -36,11 +38,15 @@ HEADERS = 4096  # recordings whose headers are read at a time
 
 @dataclass(frozen=True)
 class Fault:
-    """An utterance that training leaves out: which one, what is wrong in a word or two, and in a sentence."""
+    """An utterance that training leaves out: which one, what is wrong in a word or two, and in a sentence.
+
+    Names may be given twice, so that its ``line`` in the manifest says which it is, where there is one.
+    """
 
     utterance: str
     kind: str
     message: str
+    line: int | None = None
 
 
 class ManifestIndex:
@@ -50,10 +56,17 @@ class ManifestIndex:
         self.manifest, self._folder = manifest, folder
         description = json.loads((folder / "index.json").read_text(encoding="utf-8"))
         self.faults = [Fault(**fault) for fault in description["faults"]]
+        self.unheard: list[str] = description["unheard"]  # recordings whose headers could not be read
+        self._state = tuple(description["state"])
         self._columns: dict[str, NDArray] = {}
 
     def __getstate__(self) -> dict:
-        return {**self.__dict__, "_columns": {}, "faults": []}  # a loader process maps the columns itself
+        return {
+            **self.__dict__,
+            "_columns": {},
+            "faults": [],
+            "unheard": [],
+        }  # a loader process maps the columns itself
 
     def column(self, name: str) -> NDArray:
         """One of "frames" and "tokens" (counts), "speaker" (a number, NOBODY where unknown), "place" and "line"."""
@@ -66,6 +79,8 @@ class ManifestIndex:
 
     def __getitem__(self, index: int) -> Utterance:
         with self.manifest.open("rb") as file:
+            if _state(os.fstat(file.fileno())) != self._state:
+                raise UserError(f"{self.manifest} was changed while it was in use; start again, the run goes on")
             file.seek(int(self.column("place")[index]))
             return parse_line(file.readline(), self.manifest, int(self.column("line")[index]))
 
@@ -79,20 +94,33 @@ def open_index(manifest: str | Path, tokenizer: Tokenizer, frame_rate: float, fo
     manifest = Path(manifest)
     key = [VERSION, _identity(manifest), json.dumps(tokenizer.as_dict(), sort_keys=True), frame_rate]
     place = Path(folder) / f"{manifest.stem}-{digest(key)}"
-    return ManifestIndex(manifest, make_once(place, partial(_build, manifest, tokenizer, frame_rate)))
+    for attempt in count(1):  # a new one where recordings can be read by now that could not before
+        where = place.with_name(f"{place.name}-{attempt}")
+        index = ManifestIndex(manifest, make_once(where, partial(_build, manifest, tokenizer, frame_rate)))
+        if not any(_can_be_read(path) for path in index.unheard):
+            return index
 
 
 def open_tokenizer(manifest: str | Path, fit: Callable[[Iterator[str]], Tokenizer], folder: str | Path) -> Tokenizer:
     """The tokenizer that ``fit`` makes of the manifest's texts: fitted once, and the same for every process."""
     manifest = Path(manifest)
-    name = f"{getattr(fit, 'func', fit).__qualname__} {sorted(getattr(fit, 'keywords', {}).items())}"
-    place = Path(folder) / f"tokenizer-{digest([VERSION, _identity(manifest), name])}"
+    place = Path(folder) / f"tokenizer-{digest([VERSION, _identity(manifest), describe_fit(fit)])}"
 
     def build(folder: Path) -> None:
         values = fit(_texts(manifest)).as_dict()
         (folder / "tokenizer.json").write_text(json.dumps(values), encoding="utf-8")
 
     return tokenizer_from_dict(json.loads((make_once(place, build) / "tokenizer.json").read_text(encoding="utf-8")))
+
+
+def describe_fit(fit: Callable[[Iterator[str]], Tokenizer]) -> list:
+    """What tells a way of making tokenizers from others; of a local folder of files also when they were changed."""
+    function, arguments = getattr(fit, "func", fit), list(getattr(fit, "args", ()))
+    keywords = sorted(getattr(fit, "keywords", {}).items())
+    folders = [Path(value) for _, value in keywords if isinstance(value, str) and Path(value).is_dir()]
+    files = [path for folder in folders for path in sorted(folder.glob("*.json"))]
+    name = f"{function.__module__}.{function.__qualname__} {arguments} {keywords}"
+    return [name, [[str(path), *_state(path.stat())] for path in files]]
 
 
 def _texts(manifest: Path) -> Iterator[str]:
@@ -112,14 +140,17 @@ def _build(manifest: Path, tokenizer: Tokenizer, frame_rate: float, folder: Path
     columns = {name: array("q" if kind == np.int64 else "i") for name, kind in COLUMNS.items()}
     speakers: dict[str, int] = {}
     faults: list[Fault] = []
+    unheard: list[str] = []
     pending: list[tuple[int, int, Utterance, list[int]]] = []
+    state = _state(manifest.stat())
 
     def flush() -> None:
         headers = pool.map(_seconds, [item[2] for item in pending if item[2].duration is None])
         for number, place, utterance, tokens in pending:
             seconds = next(headers) if utterance.duration is None else utterance.duration
             if isinstance(seconds, DataError):
-                faults.append(Fault(utterance.id, seconds.kind, str(seconds)))
+                faults.append(Fault(utterance.id, seconds.kind, str(seconds), number))
+                unheard.append(str(utterance.audio_path))
                 continue
             speaker = NOBODY if utterance.speaker is None else speakers.setdefault(utterance.speaker, len(speakers))
             frames = min(round(seconds * frame_rate) + 1, 2**31 - 1)
@@ -135,15 +166,16 @@ def _build(manifest: Path, tokenizer: Tokenizer, frame_rate: float, folder: Path
                 name = utterance.id
                 pending.append((number, place, utterance, tokenizer.encode(utterance.transcription)))
             except DataError as error:
-                faults.append(Fault(name, error.kind, str(error)))
+                faults.append(Fault(name, error.kind, str(error), number))
             except UserError as error:
-                faults.append(Fault(name, "unknown text", f"{manifest}, utterance {name}: {error}"))
+                faults.append(Fault(name, "unknown text", f"{manifest}, utterance {name}: {error}", number))
             if len(pending) == HEADERS:
                 flush()
         flush()
     for name, values in columns.items():
         np.save(folder / f"{name}.npy", np.frombuffer(values, COLUMNS[name]) if values else np.zeros(0, COLUMNS[name]))
-    description = {"manifest": str(manifest.resolve()), "faults": [vars(fault) for fault in faults]}
+    description = {"manifest": str(manifest.resolve()), "state": state, "unheard": unheard}
+    description["faults"] = [vars(fault) for fault in faults]
     (folder / "index.json").write_text(json.dumps(description, ensure_ascii=False), encoding="utf-8")
 
 
@@ -152,6 +184,17 @@ def _seconds(utterance: Utterance) -> float | DataError:
         return audio_duration(utterance.audio_path)
     except DataError as error:
         return DataError(error.kind, f"{error} (utterance {utterance.id})")
+
+
+def _can_be_read(path: str) -> bool:
+    try:
+        return audio_duration(path) > 0
+    except DataError:
+        return False
+
+
+def _state(status: os.stat_result) -> tuple[int, int]:
+    return status.st_size, status.st_mtime_ns
 
 
 def make_once(place: Path, build: Callable[[Path], None]) -> Path:
@@ -165,6 +208,7 @@ def make_once(place: Path, build: Callable[[Path], None]) -> Path:
                 partial = Path(tempfile.mkdtemp(prefix=".partial-", dir=place.parent))
                 try:
                     build(partial)
+                    partial.chmod(0o755)  # others may train with it, too
                     partial.rename(place)
                 finally:
                     shutil.rmtree(partial, ignore_errors=True)
@@ -176,8 +220,7 @@ def make_once(place: Path, build: Callable[[Path], None]) -> Path:
 def _identity(manifest: Path) -> list:
     if not manifest.is_file():
         raise UserError(f"{manifest}: no such manifest; give the path of a JSONL file")
-    status = manifest.stat()
-    return [str(manifest.resolve()), status.st_size, status.st_mtime_ns]
+    return [str(manifest.resolve()), *_state(manifest.stat())]
 
 
 def digest(key: list) -> str:

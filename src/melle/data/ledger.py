@@ -19,7 +19,8 @@ class Ledger:
     Args:
         manifest: what it is called in messages.
         most: share of the lines that may be left out.
-        path: a JSONL file for all of them, written anew, or None; ranks above 0 write to files of their own beside it.
+        path: a JSONL file to which all of them are added that it does not have, or None; ranks above 0 write to files
+            of their own beside it.
         rank: of this process among those that train together.
     """
 
@@ -28,18 +29,17 @@ class Ledger:
         self.path = path.with_name(f"{path.stem}.rank{rank}{path.suffix}") if path and rank else path
         self.counts: Counter[str] = Counter()
         self._examples: list[Fault] = []
-        self._seen: set[str] = set()
-        if self.path is not None:
-            self.path.unlink(missing_ok=True)
+        self._seen: set[int | str] = set()
+        self._listed = _read_list(self.path)  # of the run so far, where this one goes on with it
 
     def add(self, fault: Fault, known_to_all: bool = False) -> None:
         """Count a fault, once for each utterance; what all ranks know, the first one tells and lists.
 
         Raises UserError where more than the allowed share is left out.
         """
-        if fault.utterance in self._seen:
+        if _key(fault) in self._seen:
             return
-        self._seen.add(fault.utterance)
+        self._seen.add(_key(fault))
         self.counts[fault.kind] += 1
         if len(self._examples) < SHOWN:
             self._examples.append(fault)
@@ -56,7 +56,7 @@ class Ledger:
             print(f"left out: {fault.message}", file=sys.stderr)
         if len(self._seen) == SHOWN:
             print("left out: further ones are only counted here", file=sys.stderr)
-        if self.path is not None:
+        if self.path is not None and _key(fault) not in self._listed:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             with self.path.open("a", encoding="utf-8") as file:
                 file.write(json.dumps({"manifest": str(self.manifest), **vars(fault)}, ensure_ascii=False) + "\n")
@@ -66,3 +66,20 @@ class Ledger:
         kinds = ", ".join(f"{count} {kind}" for kind, count in self.counts.most_common())
         place = f"{self.manifest}, rank {self.rank}" if self.rank else self.manifest
         return f"{place}: {len(self._seen)} of {self.total} utterances left out" + (kinds and f" ({kinds})")
+
+
+def _key(fault: Fault) -> int | str:
+    return fault.utterance if fault.line is None else fault.line
+
+
+def _read_list(path: Path | None) -> set[int | str]:
+    if path is None or not path.is_file():
+        return set()
+    listed = set()
+    for line in path.read_text(encoding="utf-8").splitlines():
+        try:
+            item = json.loads(line)
+            listed.add(item["utterance"] if item["line"] is None else item["line"])
+        except (ValueError, KeyError):  # half a line of a run that was killed
+            continue
+    return listed

@@ -41,6 +41,17 @@ def read_manifest(path: str | Path) -> list[Utterance]:
     return utterances
 
 
+def read_usable(path: str | Path) -> list[Utterance]:
+    """The utterances of a manifest with their durations, without those that are broken or cannot be heard."""
+    utterances = []
+    for number, _, line in read_lines(path):
+        try:
+            utterances.append(with_duration(parse_line(line, Path(path), number)))
+        except DataError:
+            continue
+    return utterances
+
+
 def read_lines(path: str | Path) -> Iterator[tuple[int, int, bytes]]:
     """The lines of a manifest that are not blank: number from 1, place in the file in bytes, and what stands there."""
     path = Path(path)

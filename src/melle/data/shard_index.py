@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from melle.data.index import NOBODY, Fault, digest, make_once
+from melle.data.index import NOBODY, Fault, describe_fit, digest, make_once
 from melle.data.shard_reading import Shard, describe, read_cuts
 from melle.errors import DataError, UserError
 from melle.text import Tokenizer, tokenizer_from_dict
@@ -79,8 +79,7 @@ def open_shard_tokenizer(
     shards: Sequence[Shard], fit: Callable[[Iterator[str]], Tokenizer], folder: str | Path
 ) -> Tokenizer:
     """The tokenizer that ``fit`` makes of the texts in the shards: fitted once, and the same for every process."""
-    name = f"{getattr(fit, 'func', fit).__qualname__} {sorted(getattr(fit, 'keywords', {}).items())}"
-    place = Path(folder) / f"tokenizer-{digest([VERSION, _identity(shards), name])}"
+    place = Path(folder) / f"tokenizer-{digest([VERSION, _identity(shards), describe_fit(fit)])}"
 
     def build(folder: Path) -> None:
         (folder / "tokenizer.json").write_text(json.dumps(fit(_texts(shards)).as_dict()), encoding="utf-8")

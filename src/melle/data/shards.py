@@ -25,7 +25,7 @@ from melle.data.batching import RowIndex
 from melle.data.datamodule import CorpusStatistics, MelleDataModule
 from melle.data.dataset import LONGER, SPARE, UtteranceDataset
 from melle.data.index import Fault, open_index
-from melle.data.shard_index import ShardIndex, open_shard_index, open_shard_tokenizer
+from melle.data.shard_index import Named, ShardIndex, open_shard_index, open_shard_tokenizer
 from melle.data.shard_reading import Clip, describe, find_shards, read_clips, require_lhotse, waveform
 from melle.data.shard_schedule import Blocks, Schedule
 from melle.errors import DataError, UserError
@@ -76,7 +76,7 @@ class ShardUtterances:
                     raise DataError("changed", f"{name}: its shard has changed; remove the folder data.index names")
                 tokens = self.tokenizer.encode(described.text)
             except DataError as error:
-                row.faults.append(Fault(name, error.kind, str(error)))
+                row.faults.append(self.fault(number, self.index[number], error))
                 continue
             row.tokens.append(tokens)
             row.mels.append(mel)
@@ -89,6 +89,10 @@ class ShardUtterances:
             shard = int(self.index.shard_of(np.array([number]))[0])
             self._read = self.read(np.arange(*self.index.column("start")[shard : shard + 2]))
         return self._mel(number, self._read[number])
+
+    def fault(self, number: int, utterance: Named, error: DataError) -> Fault:
+        """What is wrong with an utterance, for the ledger."""
+        return Fault(utterance.id, error.kind, str(error))
 
     def forget(self) -> None:
         """Let go of what ``mel`` has read."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
-from functools import cache
+from functools import lru_cache
 from typing import Any
 
 from melle.errors import UserError
@@ -22,13 +22,13 @@ class PhonemeTokenizer:
     def __init__(self, language: str, symbols: Iterable[str]):
         self.language = language
         self._phonemes = SymbolTokenizer("characters", symbols)
-        self._speak = cache(_phonemizer(language))  # training encodes every text many times
+        self._speak = lru_cache(20_000)(_phonemizer(language))  # a small corpus is encoded many times
 
     @classmethod
     def fit(cls, texts: Iterable[str], language: str = "en-us") -> PhonemeTokenizer:
         """A tokenizer that knows every phoneme in ``texts``."""
         tokenizer = cls(language, ())
-        tokenizer._phonemes = SymbolTokenizer.fit([tokenizer._speak(text) for text in texts], "characters")
+        tokenizer._phonemes = SymbolTokenizer.fit((tokenizer._speak(text) for text in texts), "characters")
         return tokenizer
 
     def __reduce__(self):  # a loader process that is not forked starts an espeak of its own

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ import torch
 from torch import Tensor
 
 from melle.checkpoint import LoadedModel
-from melle.data.manifest import read_manifest
+from melle.data.manifest import read_usable
 from melle.data.pairs import cross_sentence_pairs
 from melle.errors import UserError
 from melle.synthesis.synthesizer import Prompt, Synthesizer
@@ -33,7 +34,7 @@ class SpeechSamples(lightning.Callback):
     """
 
     def __init__(self, manifest: str | Path, count: int = 4):
-        utterances = read_manifest(manifest)
+        utterances = read_usable(manifest)
         self.samples: list[tuple[str, Prompt | None]]
         try:
             pairs = cross_sentence_pairs(utterances, count)
@@ -56,8 +57,9 @@ class SpeechSamples(lightning.Callback):
         texts, prompts = zip(*self.samples)
         try:
             speeches = Synthesizer(model, device=module.device)(texts, prompts)
-        except UserError as error:
-            raise UserError(f"speech samples: {error}") from None
+        except UserError as error:  # training is worth more than its samples
+            print(f"no speech samples: {error}", file=sys.stderr)
+            return
         for number, (text, speech) in enumerate(zip(texts, speeches)):
             name = f"speech/{number}: {text}"
             peak = speech.waveform.abs().max().clamp(min=1e-4)

@@ -52,9 +52,9 @@ class MelleModule(lightning.LightningModule):
         )
 
     def training_step(self, batch: Batch, _index: int) -> Tensor:
-        terms = self(batch)
         if not batch.ids:  # nothing of it could be used; a gradient of zeros keeps all ranks in step
-            return 0 * terms.total
+            return 0 * sum(p.sum() for p in self.network.parameters() if p.requires_grad)
+        terms = self(batch)
         self._log(terms, "train", batch, prog_bar=True)
         return terms.total
 
@@ -64,13 +64,12 @@ class MelleModule(lightning.LightningModule):
             terms = self(batch)
         self._log(terms, "validation", batch, prog_bar=False)
         swapped = swap_words(batch)
+        gap, rows = torch.zeros((), device=self.device), 0
         if swapped is not None:
             with seeded(index, self.device):
-                other = self(swapped)
-            gap = other.regression - terms.regression
-            self.log(
-                "validation/text_gap", gap, batch_size=len(batch.ids), on_epoch=True, prog_bar=True, sync_dist=True
-            )
+                gap, rows = self(swapped).regression - terms.regression, len(batch.ids)
+        # Logged without rows, too: all ranks must log the same names, or they wait for each other for ever.
+        self.log("validation/text_gap", gap, batch_size=rows, on_epoch=True, prog_bar=True, sync_dist=True)
 
     def configure_optimizers(self) -> dict[str, Any]:
         optimizer = self._optimizer(self.network)

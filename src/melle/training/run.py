@@ -5,15 +5,17 @@ from __future__ import annotations
 import logging
 import sys
 import warnings
+from dataclasses import replace
 from pathlib import Path
 
 import lightning
 import torch
+from filelock import FileLock
 from omegaconf import DictConfig, OmegaConf
 
 from melle.checkpoint import ModelDescription, load_model
 from melle.config import build
-from melle.data.datamodule import MelleDataModule
+from melle.data.datamodule import CorpusStatistics, MelleDataModule
 from melle.errors import UserError
 from melle.network import Melle
 from melle.training.module import MelleModule
@@ -34,9 +36,10 @@ def train(cfg: DictConfig) -> dict[str, float]:
     data: MelleDataModule = build(cfg.data)
     data.prepare_data()
     data.setup()
-    module = build_module(cfg, data)
-    if checkpoint is not None:
-        check_same_model(checkpoint, module)
+    earlier = None if checkpoint is None else load_model(checkpoint).description
+    module = build_module(cfg, data, earlier)
+    if earlier is not None:
+        check_same_model(checkpoint, earlier, module)
     trainer: lightning.Trainer = build(
         cfg.trainer,
         default_root_dir=cfg.run_dir,
@@ -54,9 +57,19 @@ def train(cfg: DictConfig) -> dict[str, float]:
     return {name: float(value) for name, value in trainer.callback_metrics.items()}
 
 
-def build_module(cfg: DictConfig, data: MelleDataModule) -> MelleModule:
-    """The network of ``cfg.model`` for the data's vocabulary and statistics, with its losses and optimiser."""
+def build_module(cfg: DictConfig, data: MelleDataModule, earlier: ModelDescription | None = None) -> MelleModule:
+    """The network of ``cfg.model`` for the data's vocabulary and statistics, with its losses and optimiser.
+
+    A run that goes on keeps the statistics that the ``earlier`` part of it was trained with.
+    """
     statistics = data.statistics()
+    if earlier is not None:
+        known = earlier.network
+        pace = earlier.frames_per_token
+        if "mel_mean" in known:
+            statistics = CorpusStatistics(known["mel_mean"], known["mel_std"], pace)
+        else:
+            statistics = replace(statistics, frames_per_token=pace)
     arguments = OmegaConf.to_container(cfg.model, resolve=True)
     if arguments.pop("normalise_mel"):
         arguments |= {"mel_mean": statistics.mel_mean, "mel_std": statistics.mel_std}
@@ -84,10 +97,14 @@ def find_resume(resume: str | bool, run: Path) -> Path | None:
     if resume == "auto":
         return last if last.is_file() else None
     if resume is False:
-        if last.is_file():
+        if not last.is_file():
+            return None
+        with FileLock(run / ".lock"):  # torchrun starts all ranks at once
+            if not last.is_file():
+                return None
             number = next(n for n in range(1, 10**6) if not (run / f"previous-{n}").exists())
             (run / f"previous-{number}").mkdir()
-            for name in ("checkpoints", "tensorboard", "report", "evaluation", "results.json"):
+            for name in ("checkpoints", "tensorboard", "report", "evaluation", "results.json", "left_out"):
                 if (run / name).exists():
                     (run / name).rename(run / f"previous-{number}" / name)
         return None
@@ -96,9 +113,14 @@ def find_resume(resume: str | bool, run: Path) -> Path | None:
     return Path(resume)
 
 
-def check_same_model(checkpoint: Path, module: MelleModule) -> None:
-    """Raise UserError where the checkpoint holds another network than the one to be trained."""
-    ours, theirs = module.description.network, load_model(checkpoint).description.network
+def check_same_model(checkpoint: Path, earlier: ModelDescription, module: MelleModule) -> None:
+    """Raise UserError where the checkpoint holds another network or tokenizer than the one to be trained."""
+    if earlier.tokenizer.as_dict() != module.description.tokenizer.as_dict():
+        raise UserError(
+            f"{checkpoint} was trained with another tokenizer than the one of data.train and tokenizer; restore them, "
+            "choose another name=… for this run, or resume=false to put the earlier one aside and start anew"
+        )
+    ours, theirs = module.description.network, earlier.network
     differing = sorted(name for name in {*ours, *theirs} if ours.get(name) != theirs.get(name))
     if differing:
         raise UserError(

@@ -7,7 +7,7 @@ import torch
 from transformers import SpeechT5FeatureExtractor
 
 from melle.audio import LogMel, MelSpec, load_audio, save_audio
-from melle.errors import UserError
+from melle.errors import DataError, UserError
 
 
 def speech_like(samples: int) -> torch.Tensor:
@@ -90,3 +90,17 @@ def test_unknown_format_writes_nothing(tmp_path):
     with pytest.raises(UserError, match="end the name in"):
         save_audio(tmp_path / "x.xyz", torch.zeros(10), 16000)
     assert not list(tmp_path.iterdir())
+
+
+def test_sound_on_another_scale_and_of_odd_rates_is_refused(tmp_path):
+    wave = np.sin(np.arange(8000) / 10).astype(np.float32)
+    soundfile.write(tmp_path / "loud.wav", wave * 8000, 16000, subtype="FLOAT")
+    soundfile.write(tmp_path / "odd.wav", wave, 44101)
+    soundfile.write(tmp_path / "over.wav", wave * 2, 16000, subtype="FLOAT")
+    for name, kind in (("loud", "too loud"), ("odd", "odd rate")):
+        with pytest.raises(DataError) as caught:
+            load_audio(tmp_path / f"{name}.wav", 16000)
+        assert caught.value.kind == kind
+    assert load_audio(tmp_path / "over.wav", 16000).max() > 1.9
+    with pytest.raises(DataError, match=r"0\.50 s where 0\.40 s are planned"):
+        load_audio(tmp_path / "over.wav", 16000, 0.4)

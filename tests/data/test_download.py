@@ -7,12 +7,14 @@ import re
 import socket
 import tarfile
 import threading
+import time
 import zipfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
-from melle.data.corpora import download
+from melle.data.corpora import archives, download
 from melle.data.corpora.archives import Archive, Source, unpack
 from melle.data.corpora.download import fetch
 from melle.errors import UserError
@@ -28,6 +30,10 @@ class Server(http.server.ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), Handler)
         self.files, self.cut, self.errors, self.ranges, self.asked = {}, [], [], True, []
         self.lengths = True
+        # What it says of the version of its files, whether it heeds If-Range, what If-Range it was sent.
+        self.version, self.heeds, self.conditions = {}, True, []
+        self.gate = threading.Event()  # it answers when this is set
+        self.gate.set()
         self.url = f"http://127.0.0.1:{self.server_address[1]}"
 
 
@@ -35,18 +41,25 @@ class Handler(http.server.BaseHTTPRequestHandler):
     def do_GET(self):
         server, wanted = self.server, self.headers.get("Range")
         server.asked.append(wanted)
+        condition = self.headers.get("If-Range")
+        server.conditions.append(condition)
+        server.gate.wait(20)
         content = server.files.get(self.path.lstrip("/"))
         if server.errors:
             return self.send_error(server.errors.pop(0))
         if content is None:
             return self.send_error(404)
         start = int(re.fullmatch(r"bytes=(\d+)-", wanted)[1]) if wanted and server.ranges else 0
+        if condition and server.heeds and condition not in server.version.values():
+            start = 0
         if start and start >= len(content):
             self.send_response(416)
             self.send_header("Content-Range", f"bytes */{len(content)}")
             self.send_header("Content-Length", "0")
             return self.end_headers()
         self.send_response(206 if start else 200)
+        for name, value in server.version.items():
+            self.send_header(name, value)
         if start:
             self.send_header("Content-Range", f"bytes {start}-{len(content) - 1}/{len(content)}")
         if server.lengths:
@@ -160,6 +173,73 @@ def test_a_server_that_gives_up_leaves_what_arrived(server, tmp_path):
     assert (tmp_path / "a.bin.partial").stat().st_size == 100_000
 
 
+DATE = "Wed, 21 Oct 2015 07:28:00 GMT"
+
+
+@pytest.mark.parametrize(
+    "version, condition",
+    [
+        ({"ETag": '"one"', "Last-Modified": DATE}, '"one"'),
+        ({"ETag": 'W/"one"', "Last-Modified": DATE}, DATE),
+        ({"Last-Modified": DATE}, DATE),
+        ({"ETag": 'W/"one"'}, None),
+    ],
+)
+def test_the_version_goes_along_with_what_is_missing(server, tmp_path, version, condition):
+    server.version, server.cut = version, [150_000, 50_000]
+    fetch(f"{server.url}/a.bin", tmp_path / "a.bin", MD5)
+    assert server.asked == [None, "bytes=150000-", "bytes=200000-"]
+    assert server.conditions == [None, condition, condition]
+    assert list(tmp_path.iterdir()) == [tmp_path / "a.bin"]
+
+
+@pytest.mark.parametrize("heeds", [True, False])
+@pytest.mark.parametrize("name, values", [("ETag", ('"one"', '"two"')), ("Last-Modified", (DATE, DATE[:-6] + "1 GMT"))])
+def test_a_file_that_has_changed_meanwhile_is_fetched_anew(server, tmp_path, heeds, name, values):
+    server.heeds, server.version, server.cut = heeds, {name: values[0]}, [100_000] + [0] * 9
+    with pytest.raises(UserError, match="closed too early"):
+        fetch(f"{server.url}/a.bin", tmp_path / "a.bin")
+    server.files["a.bin"], server.version, server.cut = CONTENT[::-1], {name: values[1]}, [50_000]
+    if not heeds:
+        server.cut.insert(0, 0)
+    fetch(f"{server.url}/a.bin", tmp_path / "a.bin")
+    assert (tmp_path / "a.bin").read_bytes() == CONTENT[::-1]
+    assert server.conditions[-1] == values[1]  # it went on with the new version
+    assert list(tmp_path.iterdir()) == [tmp_path / "a.bin"]
+
+
+def test_another_server_is_not_asked_for_the_version_of_the_first(server, tmp_path):
+    server.version, server.cut = {"ETag": '"one"'}, [100_000] + [0] * 9
+    with pytest.raises(UserError, match="closed too early"):
+        fetch(f"{server.url}/a.bin", tmp_path / "a.bin", MD5)
+    server.version, server.cut, server.files["mirror/a.bin"] = {"ETag": '"other"'}, [50_000], CONTENT
+    fetch(f"{server.url}/mirror/a.bin", tmp_path / "a.bin", MD5)
+    assert server.asked[-2:] == ["bytes=100000-", "bytes=150000-"] and server.conditions[-2:] == [None, '"other"']
+
+
+def test_two_that_want_the_same_file_fetch_it_once(server, tmp_path, capsys):
+    server.gate.clear()
+    said = ""
+    with ThreadPoolExecutor() as pool:
+        both = [pool.submit(fetch, f"{server.url}/a.bin", tmp_path / "a.bin", MD5) for _ in range(2)]
+        until = time.monotonic() + 10
+        while "waiting" not in said and len(server.asked) < 2 and time.monotonic() < until:
+            said += capsys.readouterr().out
+            time.sleep(0.01)
+        server.gate.set()
+    assert [one.result() for one in both] == [tmp_path / "a.bin"] * 2
+    assert server.asked == [None] and (tmp_path / "a.bin").read_bytes() == CONTENT
+    assert said.count("another process is downloading it; waiting") == 1
+    assert list(tmp_path.iterdir()) == [tmp_path / "a.bin"]
+
+
+def test_a_place_that_cannot_be_locked_is_an_error(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(UserError, match="cannot be written to") as error, download.alone(tmp_path / "file/a", "there"):
+        pass
+    assert one_line(error)
+
+
 def test_a_full_disk_is_an_error_before_the_transfer(server, tmp_path, monkeypatch):
     monkeypatch.setattr(download.shutil, "disk_usage", lambda _: type("Usage", (), {"free": 1000}))
     with pytest.raises(UserError, match="are free"):
@@ -246,6 +326,30 @@ def test_what_an_interruption_left_is_replaced(tmp_path):
     (tmp_path / "Corpus-one.partial" / "stale").touch()
     unpack(make_tar(tmp_path / "a.tar.gz", {"Corpus/one/a": b"a"}), tmp_path, "Corpus/one")
     assert tree(tmp_path).keys() == {"a.tar.gz", "Corpus/one/a"}
+
+
+@pytest.mark.parametrize("mark", ["", "a"])
+def test_two_that_want_the_same_archive_unpack_it_once(tmp_path, monkeypatch, capsys, mark):
+    archive = make_tar(tmp_path / "c.tar.gz", {"Corpus/one/a": b"a"})
+    extract, asked, gate, said = archives._extract, [], threading.Event(), ""
+
+    def slowly(*arguments):
+        asked.append(arguments)
+        gate.wait(20)
+        extract(*arguments)
+
+    monkeypatch.setattr(archives, "_extract", slowly)
+    wanted, source = Archive("https://example.invalid/c.tar.gz", "Corpus/one", mark), Source(tmp_path)
+    with ThreadPoolExecutor() as pool:
+        both = [pool.submit(source.provide, wanted) for _ in range(2)]
+        until = time.monotonic() + 10
+        while "waiting" not in said and len(asked) < 2 and time.monotonic() < until:
+            said += capsys.readouterr().out
+            time.sleep(0.01)
+        gate.set()
+    assert [one.result() for one in both] == [tmp_path / "Corpus/one"] * 2
+    assert len(asked) == 1 and said.count("another process is unpacking it; waiting") == 1
+    assert tree(tmp_path) == {archive.name: archive.read_bytes(), "Corpus/one/a": b"a"}
 
 
 def test_what_is_there_is_used_before_archives_and_these_before_the_server(server, tmp_path):

@@ -146,3 +146,31 @@ def test_ranks_tell_what_they_alone_know(tmp_path, capsys):
     assert capsys.readouterr().err == "left out: b is bad\n"
     assert [path.name for path in tmp_path.iterdir()] == ["m.rank2.jsonl"]
     assert ledger.summary() == "m.jsonl, rank 2: 2 of 100 utterances left out (2 missing)"
+
+
+def test_a_recording_that_comes_later_is_found(tmp_path, tone_manifests):
+    lines = [{"transcription": "drei", "audio_path": f"{name}.wav"} for name in "ab"]
+    manifest, tokenizer = write(tmp_path / "m.jsonl", lines), SymbolTokenizer.fit(TEXTS, "characters")
+    sound = (tone_manifests / "audio/test-e-0.wav").read_bytes()
+    (tmp_path / "a.wav").write_bytes(sound)
+    for _ in range(2):
+        index = open_index(manifest, tokenizer, 62.5, tmp_path / "index")
+        assert [fault.kind for fault in index.faults] == ["missing"] and len(index) == 1
+    (tmp_path / "b.wav").write_bytes(sound)
+    index = open_index(manifest, tokenizer, 62.5, tmp_path / "index")
+    assert index.faults == [] and len(index) == 2
+
+
+def test_a_manifest_that_changes_while_in_use_is_told(tmp_path):
+    manifest = make(tmp_path)
+    index = open_index(manifest, SymbolTokenizer.fit(TEXTS, "characters"), 62.5, tmp_path / "index")
+    manifest.write_text("{}")
+    with pytest.raises(UserError, match="was changed while it was in use; start again"):
+        index[3]
+
+
+def test_ways_of_making_tokenizers_are_told_apart(tmp_path):
+    manifest, folder = make(tmp_path), tmp_path / "index"
+    words = open_tokenizer(manifest, partial(SymbolTokenizer.fit, unit="words"), folder)
+    assert words.as_dict() != open_tokenizer(manifest, fit, folder).as_dict()
+    assert words.as_dict() == open_tokenizer(manifest, partial(SymbolTokenizer.fit, unit="words"), folder).as_dict()

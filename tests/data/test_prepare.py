@@ -5,8 +5,11 @@ import hashlib
 import json
 import random
 import tarfile
+import threading
+import time
 import zipfile
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +19,8 @@ from hydra import compose, initialize_config_dir
 
 from melle.commands import prepare
 from melle.data.corpora import folder as own_folder
-from melle.data.corpora import fsdd, librispeech, libritts, ljspeech, recordings, vctk
+from melle.data.corpora import fsdd, librispeech, libritts, ljspeech, recordings, synthetic, vctk
+from melle.data.corpora.digits import DigitCorpus
 from melle.data.corpora.librispeech import evaluation_lists
 from melle.data.corpora.recordings import share
 from melle.data.manifest import Utterance, read_manifest
@@ -197,6 +201,17 @@ def test_librispeech_by_download(tmp_path, monkeypatch, capsys):
     assert "up to date" in capsys.readouterr().out
 
 
+def test_more_recordings_in_a_chapter_are_seen(tmp_path):
+    make_subset(tmp_path, "dev-clean", {"84": [0.1]})
+    run("librispeech", "--root", tmp_path, "-o", tmp_path / "out")
+    time.sleep(0.02)  # longer than the clock of a file system takes for a step
+    chapter = tmp_path / "LibriSpeech/dev-clean/84/77"
+    tone(chapter / "84-77-0001.flac")
+    (chapter / "84-77.trans.txt").write_text("84-77-0000 ONE\n84-77-0001 TWO\n")
+    run("librispeech", "--root", tmp_path, "-o", tmp_path / "out")
+    assert len(read_manifest(tmp_path / "out/librispeech_dev_clean.jsonl")) == 2
+
+
 def test_the_published_checksums_cover_every_subset():
     for table in (librispeech.MD5, libritts.MD5, libritts.RESTORED_MD5):
         assert tuple(table) == prepare.SUBSETS
@@ -259,6 +274,16 @@ def test_libritts(tmp_path, capsys, corpus, top, separator):
     capsys.readouterr()
     run(corpus, "--root", tmp_path / "root", "-o", tmp_path / "out")
     assert "up to date" in capsys.readouterr().out
+
+
+def test_more_recordings_in_a_chapter_of_libritts_are_seen(tmp_path):
+    for number in range(2):
+        stem = tmp_path / f"LibriTTS/dev-clean/84/121123/84_121123_{number:06}_000000"
+        tone(stem.with_suffix(".wav"))
+        text(stem.with_suffix(".normalized.txt"), "One.")
+        run("libritts", "--root", tmp_path, "-o", tmp_path / "out")
+        assert len(read_manifest(tmp_path / "out/libritts_dev_clean.jsonl")) == number + 1
+        time.sleep(0.02)
 
 
 @pytest.mark.parametrize("bare", [True, False])
@@ -343,6 +368,20 @@ def test_a_folder(tmp_path, capsys):
     assert names(tmp_path / "out") == ["train.jsonl"]  # now holds what was for validation
 
 
+def test_endings_in_capitals(tmp_path):
+    for number, (sound, words) in enumerate(
+        [("WAV", "txt"), ("FLAC", "TXT"), ("wav", "Lab"), ("Wav", "NORMALIZED.TXT")]
+    ):
+        soundfile.write(tmp_path / f"{number}.{sound}", np.zeros(800), 8000, format=sound.upper())
+        text(tmp_path / f"{number}.{words}", f"text {number}")
+    run("folder", "--root", tmp_path, "--validation-share", 0, "-o", tmp_path / "out")
+    found = read_manifest(tmp_path / "out/train.jsonl")
+    assert [(u.id, u.transcription) for u in found] == [(str(number), f"text {number}") for number in range(4)]
+    text(tmp_path / "table.csv", "audio,text\n0.WAV,with\n1,without\n")
+    run("folder", "--csv", tmp_path / "table.csv", "--validation-share", 0, "-o", tmp_path / "table")
+    assert [(u.id, u.duration) for u in read_manifest(tmp_path / "table/train.jsonl")] == [("0", 0.1), ("1", 0.1)]
+
+
 TABLES = {
     "header.csv": ('speaker,text,audio\nanna,"One, two",a.wav\nben,Three,b/c.wav\n', ["--speaker-column", "speaker"]),
     "tab.tsv": ("path\twords\na.wav\tOne, two\nb/c.wav\tThree\n", ["--audio-column", "path", "--text-column", "words"]),
@@ -364,6 +403,33 @@ def test_a_table(tmp_path, name):
     assert [u.speaker for u in found] == (["anna", "ben"] if "--speaker-column" in options else [None, None])
 
 
+@pytest.mark.parametrize(
+    "lines, number",
+    [
+        (["a.wav,One", 'b.wav,"Two', "c.wav,Three"], 3),  # it never ends
+        (["a.wav,One", 'b.wav,"Two" he said', "c.wav,Three"], 3),
+        (['a.wav,"One,', 'and more"', "", 'b.wav,"Two', 'c.wav,"Three"'], 5),
+        (["a.wav,One", "b.wav," + "x" * 200_000], 3),  # more than csv takes
+    ],
+)
+def test_a_quotation_mark_too_many_is_an_error_that_names_the_line(tmp_path, lines, number):
+    text(tmp_path / "table.csv", "\n".join(["audio,text", *lines]) + "\n")
+    with pytest.raises(UserError, match=rf"table\.csv, line {number}: ") as error:
+        run("folder", "--csv", tmp_path / "table.csv", "-o", tmp_path / "out")
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("columns", [[], ["--audio-column", 1, "--text-column", 2]])
+def test_the_lines_of_a_table_end_where_csv_ends_them(tmp_path, columns):
+    for name in "abcd":
+        tone(tmp_path / f"{name}.wav")
+    lines = ["a.wav|One\u2028more", 'b.wav|"Two', "c.wav|Three\x85more\x0cmore", 'd.wav|Four"']
+    text(tmp_path / "table.csv", "\r".join(lines if columns else ["audio|text", *lines]))
+    run("folder", "--csv", tmp_path / "table.csv", "--validation-share", 0, "-o", tmp_path / "out", *columns)
+    found = [u.transcription for u in read_manifest(tmp_path / "out/train.jsonl")]
+    assert found == ["One more", '"Two', "Three more more", 'Four"']
+
+
 def test_lines_of_a_table_that_are_of_no_use_are_left_out(tmp_path, capsys):
     root = tmp_path / "audio"
     tone(root / "a.wav")
@@ -377,6 +443,73 @@ def test_lines_of_a_table_that_are_of_no_use_are_left_out(tmp_path, capsys):
     tone(root / "b.wav")  # found now, though the table is the same
     run("folder", *options)
     assert len(read_manifest(tmp_path / "out/train.jsonl")) == 2
+
+
+# Two at once
+
+
+class Gate:
+    """Stands before a function: holds its calls back until it opens, and counts them."""
+
+    def __init__(self, function):
+        self.function, self.calls, self.open = function, 0, threading.Event()
+
+    def __call__(self, *arguments):
+        self.calls += 1
+        self.open.wait(20)
+        return self.function(*arguments)
+
+    def pass_by_two(self, call, capsys) -> str:
+        """What is said while two make this call, the one after the other or both at once."""
+        said, until = "", time.monotonic() + 10
+        with ThreadPoolExecutor() as pool:
+            both = [pool.submit(call) for _ in range(2)]
+            while "waiting" not in said and self.calls < 2 and time.monotonic() < until:
+                said += capsys.readouterr().out
+                time.sleep(0.01)
+            self.open.set()
+        for one in both:
+            one.result()
+        return said + capsys.readouterr().out
+
+
+def test_of_two_that_prepare_a_corpus_one_waits(tmp_path, monkeypatch, capsys):
+    make_subset(tmp_path, "dev-clean", {"84": [0.1]})
+    gate = Gate(librispeech._read)
+    monkeypatch.setattr(librispeech, "_read", gate)
+    said = gate.pass_by_two(lambda: run("librispeech", "--root", tmp_path, "-o", tmp_path / "out"), capsys)
+    assert gate.calls == 1 and said.count("waiting until it is done") == 1 and said.count("up to date") == 1
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {
+        "librispeech.prepared.json",
+        "librispeech_dev_clean.jsonl",
+    }
+
+
+@pytest.mark.parametrize("replaces", [False, True])
+def test_of_two_that_make_the_synthetic_corpus_one_waits(tmp_path, monkeypatch, capsys, replaces):
+    gate = Gate(lambda lines, *_: [(line.id, 1.0) for line in lines])
+    monkeypatch.setattr(synthetic, "_speak", gate)
+    few = dict(hours=1e-4, train_voices=3, validation_voices=2, test_voices=2, workers=1)
+    if replaces:
+        gate.open.set()
+        DigitCorpus(tmp_path / "demo", seed=1, **few).prepare()
+        gate.open.clear()
+        gate.calls = 0
+    said = gate.pass_by_two(lambda: DigitCorpus(tmp_path / "demo", **few).prepare(), capsys)
+    assert gate.calls == 1 and said.count("demo: another process is making this corpus; waiting") == 1
+    assert json.loads((tmp_path / "demo/corpus.json").read_text())["seed"] == 0
+    assert list(tmp_path.iterdir()) == [tmp_path / "demo"]
+
+
+def test_a_corpus_made_since_one_looked_is_left_alone(tmp_path, monkeypatch):
+    gate = Gate(lambda lines, *_: [(line.id, 1.0) for line in lines])
+    gate.open.set()
+    monkeypatch.setattr(synthetic, "_speak", gate)
+    corpus = DigitCorpus(tmp_path / "demo", hours=1e-4, train_voices=3, validation_voices=2, test_voices=2)
+    for _ in range(2):
+        monkeypatch.setattr(DigitCorpus, "_is_there", lambda *_: False)
+        corpus.prepare()
+    assert gate.calls == 1
 
 
 # Errors

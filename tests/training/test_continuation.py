@@ -112,3 +112,30 @@ def test_what_is_longer_than_a_batch_or_than_the_positions_is_left_out(tmp_path,
     learned = ("model/position=learned", "model.max_text=3", "model.max_steps=100", "callbacks.speech.count=0")
     train(configure(tmp_path / "b", tone_manifests, 3, *options, *learned))
     assert {words[name] for batch in seen for row in batch for name in row} == {1, 2}
+
+
+def test_a_run_goes_on_with_changed_data_but_not_with_another_tokenizer(tmp_path, tone_manifests, seen, capsys):
+    manifest = broken(tmp_path, tone_manifests, {})
+    options = (f"data.train={manifest}", "optim.schedule.warmup_steps=1", "data.batch_frames=300")
+    train(configure(tmp_path, tone_manifests, 2, *options))
+    seen.clear()
+    lines = manifest.read_text().splitlines()
+    manifest.write_text("\n".join(lines + [line.replace('"id": "', '"id": "again-') for line in lines]) + "\n")
+    train(configure(tmp_path, tone_manifests, 4, *options))
+    assert len(seen) == 2 and "epoch 0 begins anew" in capsys.readouterr().err
+    manifest.write_text("\n".join(lines).replace('"zero', '"hello') + "\n")
+    with pytest.raises(UserError, match=r"another tokenizer.*resume=false"):
+        train(configure(tmp_path, tone_manifests, 6, *options, "data.max_left_out=1"))
+    assert len(seen) == 2
+
+
+def test_broken_validation_data_does_not_end_training(tmp_path, tone_manifests, seen):
+    val = tmp_path / "val.jsonl"
+    good = [json.loads(line) for line in (tone_manifests / "val.jsonl").read_text().splitlines()]
+    for line in good:
+        line["audio_path"] = str(tone_manifests / line["audio_path"])
+    good[2]["audio_path"] = "gone.wav"
+    val.write_text("".join(json.dumps(line) + "\n" for line in good) + "{\n")
+    options = (f"data.val={val}", "data.max_left_out=0.5", "optim.schedule.warmup_steps=1")
+    assert "validation/text_gap" in train(configure(tmp_path, tone_manifests, 2, *options))
+    assert len(seen) == 2

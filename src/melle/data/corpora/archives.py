@@ -18,7 +18,7 @@ from pathlib import Path, PurePosixPath
 
 from tqdm import tqdm
 
-from melle.data.corpora.download import fetch
+from melle.data.corpora.download import alone, fetch
 from melle.errors import UserError
 
 DAMAGED = (tarfile.TarError, zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, OSError)
@@ -54,23 +54,32 @@ class Source:
 
     def provide(self, archive: Archive) -> Path | None:
         """The folder of what the archive holds; unpacks and downloads where that is needed. None: it is not there."""
+        if place := self._unpacked(archive):
+            return place
+        local = (folder / archive.file for folder in (self.archives, self.root) if folder is not None)
+        file = next((path for path in local if path.is_file()), None)
+        if file is None:
+            if not self.download:
+                return None
+            url = f"{self.mirror.rstrip('/')}/{archive.file}" if self.mirror else archive.url
+            file = fetch(url, (self.archives or self.root) / archive.file, archive.md5, archive.sha256)
+        with alone(self.root / archive.folder.replace("/", "-"), "unpacking it"):
+            return self._unpacked(archive) or unpack(file, self.root, archive.folder, archive.bare)
+
+    def _unpacked(self, archive: Archive) -> Path | None:
         own = Path(archive.folder)
         # The root may also be the corpus's folder itself, or the folder of its parts.
         for place in (self.root / own, self.root / own.name, *([self.root] if archive.mark else [])):
             if place.is_dir() and (place / archive.mark).exists():
                 return place
-        for folder in (self.archives, self.root):
-            if folder is not None and (folder / archive.file).is_file():
-                return unpack(folder / archive.file, self.root, archive.folder, archive.bare)
-        if not self.download:
-            return None
-        url = f"{self.mirror.rstrip('/')}/{archive.file}" if self.mirror else archive.url
-        file = fetch(url, (self.archives or self.root) / archive.file, archive.md5, archive.sha256)
-        return unpack(file, self.root, archive.folder, archive.bare)
+        return None
 
 
 def unpack(archive: Path, root: Path, folder: str, bare: bool = False) -> Path:
-    """Unpack a tar or zip archive so that ``root / folder`` appears whole or not at all. What is there stays."""
+    """Unpack a tar or zip archive so that ``root / folder`` appears whole or not at all. What is there stays.
+
+    Two processes may not unpack the same folder at once.
+    """
     target = root / folder
     scratch = root / (folder.replace("/", "-") + ".partial")
     made = scratch / folder

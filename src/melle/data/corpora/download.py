@@ -1,6 +1,7 @@
 """Downloads that survive interruptions: what arrived stays in ``NAME.partial`` and the next attempt goes on there.
 
-A file appears under its own name only when it is whole and its checksum is right.
+A file appears under its own name only when it is whole and its checksum is right. ``NAME.partial.version`` holds what
+the server calls this version of the file, so that a part of one version is never completed by a part of another.
 """
 
 from __future__ import annotations
@@ -15,8 +16,10 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from filelock import FileLock, Timeout
 from tqdm import tqdm
 
 from melle.errors import UserError
@@ -38,21 +41,51 @@ def fetch(url: str, path: str | Path, md5: str | None = None, sha256: str | None
         return path
     partial = path.with_name(path.name + ".partial")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        _download(url, partial)
-        for algorithm, expected in (("md5", md5), ("sha256", sha256)):
-            if expected and checksum(partial, algorithm) != expected.lower():
-                partial.unlink()
-                raise UserError(
-                    f"{url}: what arrived has another {algorithm} checksum than was published, and was removed; "
-                    "run the command again"
-                )
-        os.replace(partial, path)
+        with alone(path, "downloading it"):
+            if path.is_file():  # by now
+                return path
+            _download(url, partial)
+            for algorithm, expected in (("md5", md5), ("sha256", sha256)):
+                if expected and checksum(partial, algorithm) != expected.lower():
+                    _discard(partial)
+                    raise UserError(
+                        f"{url}: what arrived has another {algorithm} checksum than was published, and was removed; "
+                        "run the command again"
+                    )
+            os.replace(partial, path)
+            _discard(partial)
     except OSError as error:
         raise UserError(
             f"{path}: cannot be written ({error.strerror or error}); free some space or use --root"
         ) from None
     return path
+
+
+@contextmanager
+def alone(place: Path, doing: str) -> Iterator[None]:
+    """Keep out other processes that make the same ``place``. Where one is at it, say so and wait until it is done.
+
+    What to make may be there when the wait is over: look again.
+    """
+    path = place.with_name(place.name + ".lock")
+    lock = FileLock(path)
+    try:
+        place.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            tqdm.write(f"{place}: another process is {doing}; waiting until it is done")
+            lock.acquire()
+    except OSError as error:
+        raise UserError(
+            f"{place.parent}: cannot be written to ({error.strerror or error}); mend that or name another folder"
+        ) from None
+    try:
+        yield
+    finally:
+        with suppress(OSError):  # Windows removes it on release
+            path.unlink()
+        lock.release()
 
 
 def checksum(path: Path, algorithm: str) -> str:
@@ -87,20 +120,26 @@ def _download(url: str, partial: Path) -> None:
 def _transfer(url: str, partial: Path) -> None:
     """One request for what is missing of ``partial``. Raises _Interrupted where it ends too early."""
     start = _size(partial)
-    with _open(url, start) as response:
+    version = _known_version(url, partial) if start else None
+    with _open(url, start, version) as response:
+        if version and response.status in (206, 416) and _is_other(response, version):  # it does not heed If-Range
+            _discard(partial)
+            raise _Interrupted("the file has changed on the server")
         if response.status == 416:  # there is no such rest: the file is whole, or never was a part of this one
             if _total(response) != start:
-                partial.unlink()
+                _discard(partial)
                 raise _Interrupted("the file has changed on the server")
             return
         if response.status != 206:
-            start = 0  # the server knows no ranges and sends all
+            start = 0  # the server knows no ranges, or has another version of the file: it sends all
         elif _first(response) != start:
-            partial.unlink()
+            _discard(partial)
             raise _Interrupted("the server sent another part than was asked for")
         total = _total(response)
         _check_space(partial, start, total)
         with partial.open("ab" if start else "wb") as file, _bar(f"Downloading {partial.stem}", total, start) as bar:
+            if not (start and version):  # by now what belonged to another version is gone
+                _note_version(url, partial, response)
             for chunk in _chunks(response):
                 file.write(chunk)
                 bar.update(len(chunk))
@@ -108,12 +147,14 @@ def _transfer(url: str, partial: Path) -> None:
         raise _Interrupted("the connection was closed too early")
 
 
-def _open(url: str, start: int) -> http.client.HTTPResponse | urllib.error.HTTPError:
-    """The answer to a request for the bytes from ``start``."""
+def _open(url: str, start: int, version: str | None) -> http.client.HTTPResponse | urllib.error.HTTPError:
+    """The answer to a request for the bytes from ``start``, or for all if the file is not of this version any more."""
     # Compressed on the way, an archive would be another one, and its ranges other ranges.
     headers = {"User-Agent": "melle", "Accept-Encoding": "identity"}
     if start:
         headers["Range"] = f"bytes={start}-"
+        if version:
+            headers["If-Range"] = version
     try:
         return urllib.request.urlopen(urllib.request.Request(url, headers=headers), timeout=TIMEOUT)
     except urllib.error.HTTPError as error:
@@ -160,6 +201,39 @@ def _first(response: http.client.HTTPResponse) -> int | None:
     """Place in the file of the first byte that the server sends of it."""
     found = re.match(r"bytes (\d+)-", response.headers.get("Content-Range", "").strip())
     return int(found[1]) if found else None
+
+
+def _version_file(partial: Path) -> Path:
+    return partial.with_name(partial.name + ".version")
+
+
+def _note_version(url: str, partial: Path, response: http.client.HTTPResponse) -> None:
+    """Keep what identifies the version of the file that ``partial`` is a part of, where the server says it."""
+    tag, date = (response.headers.get(name, "").strip() for name in ("ETag", "Last-Modified"))
+    version = tag if re.fullmatch(r'"[^"\s]*"', tag) else date  # a weak tag, W/"…", cannot be asked for
+    if version and version.isprintable():
+        _version_file(partial).write_text(f"{url}\n{version}\n", encoding="utf-8")
+    else:
+        _version_file(partial).unlink(missing_ok=True)
+
+
+def _known_version(url: str, partial: Path) -> str | None:
+    """What was noted of the same address; another server may name the same version otherwise."""
+    try:
+        noted = _version_file(partial).read_text(encoding="utf-8").splitlines()
+    except (OSError, ValueError):
+        return None
+    return noted[1] if len(noted) == 2 and noted[0] == url else None
+
+
+def _is_other(response: http.client.HTTPResponse | urllib.error.HTTPError, version: str) -> bool:
+    found = response.headers.get("ETag" if version.startswith('"') else "Last-Modified", "").strip()
+    return bool(found) and found.removeprefix("W/") != version
+
+
+def _discard(partial: Path) -> None:
+    partial.unlink(missing_ok=True)
+    _version_file(partial).unlink(missing_ok=True)
 
 
 def _check_space(partial: Path, start: int, total: int | None) -> None:

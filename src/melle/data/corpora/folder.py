@@ -20,7 +20,7 @@ from melle.data.corpora.recordings import (
 from melle.data.manifest import Utterance
 from melle.errors import DataError, UserError
 
-TRANSCRIPTS = (".txt", ".lab", ".normalized.txt")  # beside the recording, of the same stem
+TRANSCRIPTS = (".txt", ".lab", ".normalized.txt")  # beside the recording, of the same stem; capitals count as well
 
 
 @dataclass(frozen=True)
@@ -83,15 +83,20 @@ def _split(utterances: list[Utterance], validation_share: float) -> Manifests:
 
 
 def _files(root: Path) -> list[Path]:
-    return [path for path in root.rglob("*") if path.name.endswith((*AUDIO, ".txt", ".lab")) and path.is_file()]
+    endings = (*AUDIO, *TRANSCRIPTS)
+    return [path for path in root.rglob("*") if path.name.lower().endswith(endings) and path.is_file()]
 
 
 def _read_folder(root: Path) -> tuple[list[Utterance], list[str]]:
     """Utterances by files, and what is wrong with the others."""
     recordings: dict[str, Path] = {}
+    transcripts: dict[Path, Path] = {}  # by their paths with the ending in small letters
     faults = []
     for path in sorted(_files(root)):
-        if path.suffix in AUDIO:
+        ending = next((ending for ending in reversed(TRANSCRIPTS) if path.name.lower().endswith(ending)), None)
+        if ending:
+            transcripts[path.with_name(path.name[: -len(ending)] + ending)] = path
+        else:
             id = path.relative_to(root).with_suffix("").as_posix()
             if recordings.setdefault(id, path) != path:
                 faults.append(f"{path}: {recordings[id].name} has the same stem; rename one")
@@ -100,7 +105,7 @@ def _read_folder(root: Path) -> tuple[list[Utterance], list[str]]:
         id, path = item
         beside = [path.with_suffix(ending) for ending in TRANSCRIPTS]
         try:
-            text = read_text(next((file for file in beside if file.is_file()), beside[0]))
+            text = read_text(next((transcripts[file] for file in beside if file in transcripts), beside[0]))
         except DataError as error:
             return str(error)
         return Utterance(text, path, id)
@@ -112,15 +117,7 @@ def _read_folder(root: Path) -> tuple[list[Utterance], list[str]]:
 
 def _read_table(table: Table, root: Path) -> tuple[list[Utterance], list[str]]:
     """Utterances by lines, and what is wrong with the others."""
-    try:
-        lines = table.path.read_text(encoding="utf-8-sig").splitlines()
-    except UnicodeDecodeError:
-        raise UserError(f"{table.path}: not UTF-8; save the table in that encoding") from None
-    first = next((line for line in lines if line.strip()), "")
-    delimiter = table.delimiter or max("\t|;,", key=first.count)
-    quoting = csv.QUOTE_MINIMAL if delimiter in ",;" else csv.QUOTE_NONE  # elsewhere quotes are part of the text
-    rows = [row for row in csv.reader(lines, delimiter=delimiter, quoting=quoting) if any(map(str.strip, row))]
-    columns, rows = _columns(table, rows)
+    columns, rows = _columns(table, _rows(table))
     utterances: dict[str, Utterance] = {}
     faults = []
     for number, row in enumerate(rows, start=1):
@@ -136,6 +133,30 @@ def _read_table(table: Table, root: Path) -> tuple[list[Utterance], list[str]]:
             continue
         utterances[id] = Utterance(text, path, id, cells.get("speaker") or None)
     return list(utterances.values()), faults
+
+
+def _rows(table: Table) -> list[list[str]]:
+    """The lines of the table that are not blank."""
+    rows, line = [], 1
+    try:
+        with table.path.open(encoding="utf-8-sig", newline="") as file:
+            first = next(filter(str.strip, file), "")
+            delimiter = table.delimiter or max("\t|;,", key=first.count)
+            quoting = csv.QUOTE_MINIMAL if delimiter in ",;" else csv.QUOTE_NONE  # elsewhere they are part of the text
+            file.seek(0)
+            reader = csv.reader(file, delimiter=delimiter, quoting=quoting, strict=True)
+            for row in reader:
+                if any(map(str.strip, row)):
+                    rows.append(row)
+                line = reader.line_num + 1  # where the next one begins; a quoted text may have several
+    except UnicodeDecodeError:
+        raise UserError(f"{table.path}: not UTF-8; save the table in that encoding") from None
+    except csv.Error as error:
+        raise UserError(
+            f"{table.path}, line {line}: not a line of a table ({error}); where a text begins with a quotation mark, "
+            'double those in it and put it into two more: """Yes"" he said"'
+        ) from None
+    return rows
 
 
 def _columns(table: Table, rows: list[list[str]]) -> tuple[dict[str, int], list[list[str]]]:
@@ -163,6 +184,7 @@ def _columns(table: Table, rows: list[list[str]]) -> tuple[dict[str, int], list[
 def _audio(root: Path, name: str) -> Path:
     """The file of this name; some tables leave out the ending."""
     path = root / name
-    if path.suffix not in AUDIO:
-        return next((file for ending in AUDIO if (file := path.with_name(path.name + ending)).is_file()), path)
+    if path.suffix.lower() not in AUDIO:
+        endings = (*AUDIO, *map(str.upper, AUDIO))
+        return next((file for ending in endings if (file := path.with_name(path.name + ending)).is_file()), path)
     return path

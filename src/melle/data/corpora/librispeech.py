@@ -28,6 +28,7 @@ MD5 = {  # of SUBSET.tar.gz, from md5sum.txt on the server
     "test-clean": "32fa31d27d2e1cad72775fee3f4849a9",
     "test-other": "fb5a50374b501bb3bac4815ee91d3135",
 }
+LEVELS = 2  # of folders in a subset: readers and their chapters, which hold the files
 LISTED = "test-clean"  # the subset that is spoken in evaluation
 MIN_SECONDS, MAX_SECONDS = 4.0, 10.0  # of prompts and of what is spoken, as the paper has them (§4.3)
 
@@ -41,7 +42,8 @@ def prepare(
     out what is in capitals, and as texts to be spoken are in lower case for the most part.
     """
     folders = subset_folders(source, "LibriSpeech", URL, MD5, subsets)
-    made_of = {"folders": {name: stamp(folders_in(folder)) for name, folder in folders.items()}, "case": keep_case}
+    stamps = {name: stamp(folders_in(folder, LEVELS)) for name, folder in folders.items()}
+    made_of = {"folders": stamps, "case": keep_case}
     prepare_manifests(output, "librispeech", made_of, lambda: _read(folders, keep_case), again)
 
 

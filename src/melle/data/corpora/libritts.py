@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from melle.data.corpora.archives import Source
-from melle.data.corpora.librispeech import subset_folders
+from melle.data.corpora.librispeech import LEVELS, subset_folders
 from melle.data.corpora.recordings import (
     Manifests,
     folders_in,
@@ -48,7 +48,7 @@ def prepare(
     corpus = "libritts_r" if restored else "libritts"
     top, url, md5 = ("LibriTTS_R", RESTORED_URL, RESTORED_MD5) if restored else ("LibriTTS", URL, MD5)
     folders = subset_folders(source, top, url, md5, subsets, underscores=restored)
-    made_of = {"folders": {name: stamp(folders_in(folder)) for name, folder in folders.items()}}
+    made_of = {"folders": {name: stamp(folders_in(folder, LEVELS)) for name, folder in folders.items()}}
     prepare_manifests(output, corpus, made_of, lambda: _read(corpus, folders), again)
 
 

@@ -14,10 +14,11 @@ from typing import TypeVar
 
 from tqdm import tqdm
 
+from melle.data.corpora.download import alone
 from melle.data.manifest import Utterance, with_duration, write_manifest
 from melle.errors import DataError, UserError
 
-VERSION = 1  # raise it when the same files come to make other manifests
+VERSION = 2  # raise it when the same files come to make other manifests
 CHUNK = 64  # items that a thread takes at a time
 AUDIO = (".wav", ".flac", ".ogg", ".opus", ".mp3")
 
@@ -34,11 +35,24 @@ def prepare_manifests(
     """
     note = output / f"{corpus}.prepared.json"
     made_of = json.loads(json.dumps({"version": VERSION, **made_of}))
-    known = _known(note)
-    names = known.get("manifests", [])
-    if not again and known.get("made_of") == made_of and all((output / name).is_file() for name in names):
-        print(f"{output}: up to date, {', '.join(names)}; --again makes them again")
+    if not again and _up_to_date(note, made_of):
         return
+    with alone(note, "preparing this corpus"):
+        if again or not _up_to_date(note, made_of):
+            _prepare(note, corpus, made_of, read)
+
+
+def _up_to_date(note: Path, made_of: Mapping) -> bool:
+    known, output = _known(note), note.parent
+    names = known.get("manifests", [])
+    if known.get("made_of") != made_of or not all((output / name).is_file() for name in names):
+        return False
+    print(f"{output}: up to date, {', '.join(names)}; --again makes them again")
+    return True
+
+
+def _prepare(note: Path, corpus: str, made_of: Mapping, read: Callable[[], Manifests]) -> None:
+    output, names = note.parent, _known(note).get("manifests", [])
     found = read()
     manifests = {name: members for name, members in found.items() if members}
     if not manifests:
@@ -91,7 +105,10 @@ def split(key: str, validation: float, test: float) -> str:
 
 
 def stamp(paths: Iterable[Path]) -> str:
-    """A checksum of names, sizes and times: another one when a file changes, or when a folder gains or loses one."""
+    """A checksum of names, sizes and times: another one when a file here changes, or a folder gains or loses one.
+
+    Of a folder it does not see changes deeper in it, nor those of the files it holds: name these too.
+    """
     digest = hashlib.sha256()
     for path in sorted(paths):
         about = path.stat()
@@ -101,9 +118,14 @@ def stamp(paths: Iterable[Path]) -> str:
     return digest.hexdigest()
 
 
-def folders_in(folder: Path) -> list[Path]:
-    """The folder itself and those in it."""
-    return [folder, *(Path(entry.path) for entry in os.scandir(folder) if entry.is_dir())]
+def folders_in(folder: Path, levels: int = 1) -> list[Path]:
+    """The folder itself and those in it, so many levels deep."""
+    found = [folder]
+    if levels:
+        with os.scandir(folder) as entries:
+            inner = [Path(entry.path) for entry in entries if entry.is_dir()]
+        found += chain.from_iterable(folders_in(one, levels - 1) for one in inner)
+    return found
 
 
 def read_text(path: Path) -> str:

@@ -24,6 +24,7 @@ import torch
 import torchaudio
 from tqdm import tqdm
 
+from melle.data.corpora.download import alone
 from melle.data.corpora.espeak import Espeak, Voice, copy_data
 from melle.data.manifest import Utterance, write_manifest
 from melle.data.processes import cores, share_out
@@ -58,33 +59,59 @@ def make_corpus(
 
     ``workers`` processes share the work (None: one per core) and do not change the result. Python starts them by
     importing the running script, which therefore needs ``if __name__ == "__main__":`` around its calls.
+
+    Where several processes call this at once, one makes the corpus and the others wait. ``description`` says all that
+    the corpus is made of: one that is there already with the same is left alone. Without it, it is made again.
     """
     target = Path(folder).resolve()  # where a link leads
     _check_lines(splits)
+    description = json.loads(json.dumps(dict(description or {})))
+    with alone(target, "making this corpus"):
+        if not description or _description(target) != description:
+            check_replaceable(target)
+            _make(target, splits, seed, workers, description)
+    return Path(folder)
+
+
+def _make(
+    target: Path, splits: Mapping[str, Sequence[Line]], seed: int, workers: int | None, description: Mapping
+) -> None:
     lines = list(chain.from_iterable(splits.values()))
-    check_replaceable(target)
-    partial = target.with_name(target.name + ".partial")
-    shutil.rmtree(partial, ignore_errors=True)
+    scratch = target.with_name(target.name + ".partial")
+    partial = scratch / "new"
+    shutil.rmtree(scratch, ignore_errors=True)
     try:
         for name in {line.voice.name for line in lines}:
             (partial / "audio" / name).mkdir(parents=True)
-        durations = dict(tqdm(_speak(lines, partial, seed, workers), total=len(lines), desc=f"Making {folder}"))
+        durations = dict(tqdm(_speak(lines, partial, seed, workers), total=len(lines), desc=f"Making {target.name}"))
         for split, members in splits.items():
             write_manifest(partial / f"{split}.jsonl", (_utterance(line, partial, durations) for line in members))
-        text = json.dumps(dict(description or {}), indent=2, ensure_ascii=False)
+        text = json.dumps(description, indent=2, ensure_ascii=False)
         (partial / DESCRIPTION).write_text(text + "\n", encoding="utf-8")
-        shutil.rmtree(target, ignore_errors=True)
+        if target.exists():  # others may look at it: it is there as a whole, or not at all
+            os.replace(target, scratch / "old")
         os.replace(partial, target)
-    except BaseException:  # an interruption too
-        shutil.rmtree(partial, ignore_errors=True)
-        raise
-    return Path(folder)
+    finally:  # after an interruption too
+        shutil.rmtree(scratch, ignore_errors=True)
 
 
 def check_replaceable(folder: Path) -> None:
     """Refuse to replace what is not a corpus made here."""
-    if folder.exists() and not (folder / DESCRIPTION).is_file() and (not folder.is_dir() or any(folder.iterdir())):
+    try:
+        names = os.listdir(folder)  # at once: another process may be replacing it
+    except FileNotFoundError:
+        return
+    except NotADirectoryError:
+        names = [folder.name]
+    if names and DESCRIPTION not in names:
         raise UserError(f"{folder} exists and is not a corpus made by this generator; name another folder or remove it")
+
+
+def _description(folder: Path) -> dict | None:
+    try:
+        return json.loads((folder / DESCRIPTION).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
 
 
 def level(voice: Voice, seed: int) -> float:

@@ -174,3 +174,13 @@ def test_ways_of_making_tokenizers_are_told_apart(tmp_path):
     words = open_tokenizer(manifest, partial(SymbolTokenizer.fit, unit="words"), folder)
     assert words.as_dict() != open_tokenizer(manifest, fit, folder).as_dict()
     assert words.as_dict() == open_tokenizer(manifest, partial(SymbolTokenizer.fit, unit="words"), folder).as_dict()
+
+
+def test_three_may_be_left_out_of_anything(tmp_path):
+    ledger = Ledger("m.jsonl", 4, 0.01)
+    for number in range(3):
+        ledger.add(Fault("the same name", "missing", "bad", line=number))
+    with pytest.raises(UserError, match="4 of 4"):
+        ledger.add(Fault("the same name", "missing", "bad", line=9))
+    with pytest.raises(UserError, match="1 of 1000"):
+        Ledger("m.jsonl", 1000, 0).add(Fault("a", "missing", "bad"))

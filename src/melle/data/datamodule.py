@@ -58,7 +58,7 @@ class MelleDataModule(lightning.LightningDataModule):
         features: folder of log-mels computed before (``python -m melle prepare features``), or None.
         cache: keep features in memory.
         index: folder for indexes of manifests.
-        max_left_out: share of a manifest that may be left out.
+        max_left_out: share of a manifest that may be left out; three utterances may be in any case, unless it is 0.
         left_out: folder in which what is left out is listed, or None.
         workers: loader processes.  seed: of joining, order and batches.
     """
@@ -177,7 +177,7 @@ class MelleDataModule(lightning.LightningDataModule):
             self.ledgers[split].add(data.fault(int(number), utterance, error), known_to_all=True)
         self._usable[split] = usable[~out[usable]]
         if not len(self._usable[split]):
-            raise UserError(f"{self.paths[split]}: no usable utterance is left")
+            raise UserError(f"{self.paths[split]}: no usable utterance is left; {self.ledgers[split].example}")
 
     def statistics(self, sample: int = 500) -> CorpusStatistics:
         """Mean and deviation of the training mels over up to ``sample`` utterances, and their pace."""

@@ -10,6 +10,7 @@ from pathlib import Path
 from melle.data.index import Fault
 from melle.errors import UserError
 
+FEW = 3  # utterances that may be left out of a manifest of any size
 SHOWN = 20  # faults told on the screen; all are in the file
 
 
@@ -18,7 +19,7 @@ class Ledger:
 
     Args:
         manifest: what it is called in messages.
-        most: share of the lines that may be left out.
+        most: share of the lines that may be left out; a few may be whatever their share, unless it is 0.
         path: a JSONL file to which all of them are added that it does not have, or None; ranks above 0 write to files
             of their own beside it.
         rank: of this process among those that train together.
@@ -26,6 +27,7 @@ class Ledger:
 
     def __init__(self, manifest: str | Path, total: int, most: float, path: Path | None = None, rank: int = 0):
         self.manifest, self.total, self.most, self.rank = manifest, total, most, rank
+        self.limit = max(most * total, FEW) if most > 0 else 0
         self.path = path.with_name(f"{path.stem}.rank{rank}{path.suffix}") if path and rank else path
         self.counts: Counter[str] = Counter()
         self._examples: list[Fault] = []
@@ -45,9 +47,9 @@ class Ledger:
             self._examples.append(fault)
         if self.rank == 0 or not known_to_all:
             self._tell(fault)
-        if len(self._seen) > self.most * self.total:
+        if len(self._seen) > self.limit:
             raise UserError(
-                f"{self.summary()}, more than data.max_left_out={self.most:g}; such as {self._examples[0].message}. "
+                f"{self.summary()}, more than data.max_left_out={self.most:g}; such as {self.example}. "
                 f"Look with: python -m melle check {self.manifest}"
             )
 
@@ -60,6 +62,11 @@ class Ledger:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             with self.path.open("a", encoding="utf-8") as file:
                 file.write(json.dumps({"manifest": str(self.manifest), **vars(fault)}, ensure_ascii=False) + "\n")
+
+    @property
+    def example(self) -> str:
+        """What was wrong first, in a sentence; empty where nothing was."""
+        return self._examples[0].message if self._examples else ""
 
     def summary(self) -> str:
         """ "train.jsonl: 3 of 100 utterances left out (2 missing, 1 not JSON)"."""

@@ -75,6 +75,7 @@ def join_rows(
     place = np.arange(count, dtype=np.int32)
     changes = np.flatnonzero((own[1:] != own[:-1]) | (own[1:] < 0)).astype(np.int32) + 1
     following = np.append(changes, np.int32(count))[np.searchsorted(changes, place, side="right")]  # the speaker's end
+    del own, changes
     np.minimum(following, place + rng.integers(1, max_join + 1, count, dtype=np.int32), out=following)
     for sizes, most in ((frames, max_frames), (tokens, max_tokens), (frames + tokens, max_positions)):
         total = np.concatenate(([0], np.cumsum(sizes[items], dtype=np.int64)))
@@ -179,7 +180,8 @@ class FrameBudgetSampler(Sampler[list[RowIndex]]):
         positions = self.frames[items] + self.tokens[items]  # what does not fit a batch has been left out before
         sizes = np.add.reduceat(positions, starts[:-1]) + 1 if len(items) else positions
         noise = rng.random(len(sizes), np.float32) * NOISE if self.shuffle else np.float32(0)
-        rows = np.argsort(sizes * (1 + noise), kind="stable").astype(np.int32)
+        rows = np.argsort(sizes.astype(np.float32) * (1 + noise), kind="stable").astype(np.int32)
+        del positions, noise
         widest = np.maximum.accumulate(sizes[rows]) if len(rows) else sizes
         bounds = cut_batches(widest, self.batch_frames, self.max_attention)
         order = rng.permutation(len(bounds) - 1) if self.shuffle else np.arange(len(bounds) - 1)

@@ -99,7 +99,7 @@ class MelleDataModule(lightning.LightningDataModule):
         self.tokenizer: Tokenizer | None = None
         self.datasets: dict[str, UtteranceDataset] = {}
         self.ledgers: dict[str, Ledger] = {}
-        self._usable: dict[str, NDArray] = {}  # numbers of the utterances that take part
+        self._usable: dict[str, NDArray] = {}  # (N,) bool: which utterances take part
         self._max_row_tokens = 2**31
         self._batches: EndlessBatches | None = None
         self._state: dict[str, int] | None = None
@@ -135,7 +135,7 @@ class MelleDataModule(lightning.LightningDataModule):
         for fault in faults:
             ledger.add(fault, known_to_all=True)
         self.datasets[split], self.ledgers[split] = data, ledger
-        self._usable[split] = np.arange(len(data.index), dtype=np.int32)
+        self._usable[split] = np.ones(len(data.index), dtype=bool)
         frames = data.index.column("frames")
         short = f"frames, fewer than {LEAST_FRAMES}"
         self._leave_out(split, "too short", frames < LEAST_FRAMES, lambda n: f"{frames[n]} {short}")
@@ -171,18 +171,18 @@ class MelleDataModule(lightning.LightningDataModule):
 
     def _leave_out(self, split: str, kind: str, out: NDArray, why: Callable[[int], str]) -> None:
         data, usable = self.datasets[split], self._usable[split]
-        for number in usable[out[usable]]:
+        for number in np.flatnonzero(usable & out):
             utterance = data.index[number]
             error = DataError(kind, f"{self.paths[split]}: {why(number)}")
             self.ledgers[split].add(data.fault(int(number), utterance, error), known_to_all=True)
-        self._usable[split] = usable[~out[usable]]
-        if not len(self._usable[split]):
+        usable &= ~out
+        if not usable.any():
             raise UserError(f"{self.paths[split]}: no usable utterance is left; {self.ledgers[split].example}")
 
     def statistics(self, sample: int = 500) -> CorpusStatistics:
         """Mean and deviation of the training mels over up to ``sample`` utterances, and their pace."""
         self.setup()
-        data, usable = self.datasets["train"], self._usable["train"]
+        data, usable = self.datasets["train"], np.flatnonzero(self._usable["train"])
         frames = tokens = 0
         total, square, count = 0.0, 0.0, 0
         chosen = usable[np.linspace(0, len(usable) - 1, min(sample, len(usable))).astype(int)]
@@ -234,12 +234,12 @@ class MelleDataModule(lightning.LightningDataModule):
         return batch
 
     def _make_sampler(self, split: str, shuffle: bool) -> FrameBudgetSampler:
-        index, trainer = self.datasets[split].index, self.trainer
+        index, usable, trainer = self.datasets[split].index, self._usable[split], self.trainer
         return FrameBudgetSampler(
             speakers=index.column("speaker"),
             frames=index.column("frames"),
             tokens=index.column("tokens"),
-            items=self._usable[split],
+            items=None if usable.all() else np.flatnonzero(usable).astype(np.int32),
             batch_frames=self.batch_frames,
             max_attention=self.max_attention,
             max_join=self.max_join,

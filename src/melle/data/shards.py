@@ -204,7 +204,9 @@ class ShardDataModule(MelleDataModule):
         """Mean and deviation of the training mels over the first ``sample`` utterances, and their pace."""
         self.setup()
         usable = self._usable["train"]
-        self._usable["train"] = usable[:sample]  # of the first shards, so that no others are read for it
+        first = np.zeros_like(usable)  # of the first shards, so that no others are read for it
+        first[np.flatnonzero(usable)[:sample]] = True
+        self._usable["train"] = first
         try:
             return super().statistics(sample)
         finally:
@@ -221,7 +223,8 @@ class ShardDataModule(MelleDataModule):
             "max_row_tokens": self._max_row_tokens,
         }
         data = self.datasets["train"]
-        blocks = Blocks(data.index, self._usable["train"], self.shards_at_once, self.seed, limits)
+        usable = np.flatnonzero(self._usable["train"])
+        blocks = Blocks(data.index, usable, self.shards_at_once, self.seed, limits)
         rank, ranks = (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
         slots = max(1, self.workers)
         if blocks.per_epoch < ranks * slots and rank == 0:

@@ -115,8 +115,8 @@ class FrameBudgetSampler(Sampler[list[RowIndex]]):
     Every epoch joins, sorts and shuffles anew from ``seed`` and the epoch. All ranks compute the same list of batches,
     which does not depend on their number, and each takes its share; ranks get the same number of batches. With
     ``shuffle`` up to ``world_size`` - 1 batches of an epoch sit out; without it (validation) as many come twice, so
-    that all are heard. The batch with the longest rows comes first and the one with the
-    most positions next, so that want of memory shows at once.
+    that all are heard. The batch with the longest rows comes first and the one with the most positions next, so that
+    want of memory shows at once.
 
     Args:
         speakers, frames, tokens: of each utterance; speaker as a number, negative where unknown.

@@ -69,7 +69,7 @@ class Ledger:
         return self._examples[0].message if self._examples else ""
 
     def summary(self) -> str:
-        """ "train.jsonl: 3 of 100 utterances left out (2 missing, 1 not JSON)"."""
+        """Such as "train.jsonl: 3 of 100 utterances left out (2 missing, 1 not JSON)"."""
         kinds = ", ".join(f"{count} {kind}" for kind, count in self.counts.most_common())
         place = f"{self.manifest}, rank {self.rank}" if self.rank else self.manifest
         return f"{place}: {len(self._seen)} of {self.total} utterances left out" + (kinds and f" ({kinds})")

@@ -16,6 +16,7 @@ from melle.data.corpora.synthetic import Line, make_corpus
 from melle.data.manifest import Utterance, read_manifest, with_duration, write_manifest
 from melle.network import Melle
 from melle.text.symbols import SymbolTokenizer
+from melle.training.module import MelleModule
 
 TINY = {
     "n_mels": 80,
@@ -35,6 +36,20 @@ DIGITS = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight"
 def _calm():
     torch.set_num_threads(1)
     torch.manual_seed(0)
+
+
+@pytest.fixture
+def seen(monkeypatch) -> list[list[list[str]]]:
+    """The ids of every batch that was trained on."""
+    batches = []
+    step = MelleModule.training_step
+
+    def training_step(self, batch, index):
+        batches.append(batch.ids)
+        return step(self, batch, index)
+
+    monkeypatch.setattr(MelleModule, "training_step", training_step)
+    return batches
 
 
 @pytest.fixture(scope="session")

@@ -135,9 +135,9 @@ def audio_duration(path: str | Path) -> float:
 def _check_file(path: str | Path) -> None:
     """Raise DataError for what is no file; opening a pipe, say, would wait for ever."""
     hint = "give a WAV, FLAC, Ogg or MP3 file"
-    if not os.path.exists(path):
-        raise DataError("missing", f"{path}: no such file; {hint}")
     if not os.path.isfile(path):
+        if not os.path.exists(path):
+            raise DataError("missing", f"{path}: no such file; {hint}")
         raise DataError("not a file", f"{path}: not a file; {hint}")
     if not os.access(path, os.R_OK):
         raise DataError("no permission", f"{path}: no permission to read it; mend its permissions")

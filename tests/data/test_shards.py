@@ -21,7 +21,6 @@ from melle.data.shard_schedule import Blocks, Schedule
 from melle.data.shards import ShardBatches, ShardDataModule
 from melle.errors import UserError
 from melle.text.symbols import SymbolTokenizer
-from melle.training.module import MelleModule
 from melle.training.run import train
 from tests.training.test_train import configure
 
@@ -306,16 +305,7 @@ def test_the_command_packs_what_can_be_used(corpus, tmp_path, capsys, monkeypatc
 
 
 @pytest.mark.parametrize("workers", [0, 1, 2])
-def test_training_resumes_exactly(corpus, shards, tone_manifests, tmp_path, monkeypatch, workers):
-    seen = []
-    step = MelleModule.training_step
-
-    def training_step(self, batch, index):
-        seen.append(batch.ids)
-        return step(self, batch, index)
-
-    monkeypatch.setattr(MelleModule, "training_step", training_step)
-
+def test_training_resumes_exactly(corpus, shards, tone_manifests, tmp_path, seen, workers):
     def run(steps: int, folder: str, *more: str) -> dict:
         options = (f"data.workers={workers}", "data.shards_at_once=1", "callbacks.checkpoint.every_n_train_steps=1")
         options += ("optim.schedule.warmup_steps=1", "callbacks.speech.count=0", f"data.val={corpus / 'train.jsonl'}")

@@ -8,23 +8,8 @@ import torch
 
 from melle.data.manifest import read_manifest
 from melle.errors import UserError
-from melle.training.module import MelleModule
 from melle.training.run import train
 from tests.training.test_train import configure
-
-
-@pytest.fixture
-def seen(monkeypatch) -> list[list[list[str]]]:
-    """The ids of every batch that was trained on."""
-    batches = []
-    step = MelleModule.training_step
-
-    def training_step(self, batch, index):
-        batches.append(batch.ids)
-        return step(self, batch, index)
-
-    monkeypatch.setattr(MelleModule, "training_step", training_step)
-    return batches
 
 
 @pytest.mark.parametrize("workers", [0, 2])

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import io
-import multiprocessing
 import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -19,6 +18,7 @@ from melle.audio import audio_duration, load_audio
 from melle.data.index import Fault
 from melle.data.ledger import Ledger
 from melle.data.manifest import Utterance, parse_line, read_lines
+from melle.data.processes import share_out
 from melle.data.shard_reading import require_lhotse
 from melle.errors import DataError, UserError
 
@@ -118,16 +118,13 @@ def _results(jobs: Sequence[Job], workers: int) -> Iterator[tuple[int, list[Faul
         for job in jobs:
             yield from _write(job)
         return
-    with ProcessPoolExecutor(min(workers, len(jobs)), multiprocessing.get_context("spawn")) as pool:
-        try:
-            for future in as_completed([pool.submit(_write_whole, job) for job in jobs]):
-                yield future.result()
-        finally:
-            pool.shutdown(cancel_futures=True)
+    with closing(share_out(_write_whole, jobs, min(workers, len(jobs)), 1, require_lhotse)) as results:
+        for _, result in results:
+            yield result
 
 
-def _write_whole(job: Job) -> tuple[int, list[Fault]]:
-    results = list(_write(job))
+def _write_whole(jobs: list[Job]) -> tuple[int, list[Fault]]:
+    results = [result for job in jobs for result in _write(job)]
     return sum(done for done, _ in results), [fault for _, faults in results for fault in faults]
 
 

@@ -7,6 +7,7 @@ import time
 from pathlib import Path
 
 import hydra
+from lightning.pytorch.utilities import rank_zero_only
 from omegaconf import DictConfig
 
 from melle.config import build
@@ -17,6 +18,7 @@ from melle.evaluation.run import or_left_out, score
 from melle.evaluation.scores import format_table
 from melle.evaluation.systems import read_checkpoints
 from melle.training.run import train
+from melle.training.signals import Stopped
 
 
 def report(cfg: DictConfig) -> None:
@@ -51,12 +53,19 @@ def main(cfg: DictConfig) -> float | None:
     begun = time.monotonic()
     try:
         metrics = train(cfg)
+        if rank_zero_only.rank:
+            return None  # one of several processes is enough to tell
         minutes = (time.monotonic() - begun) / 60
         print(f"\nTrained for {minutes:.1f} minutes: {cfg.run_dir}")
         report(cfg)
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)
+    except Stopped as stop:
+        if rank_zero_only.rank:
+            sys.exit(0)  # a launcher takes another status for a failure and kills the first process while it saves
+        print(f"Stopped by {stop}, saved in {cfg.run_dir}. The same command goes on from there.", file=sys.stderr)
+        sys.exit(128 + stop.number)
     except KeyboardInterrupt:
         print(f"\nStopped. The same command goes on from the last checkpoint in {cfg.run_dir}.", file=sys.stderr)
         sys.exit(130)

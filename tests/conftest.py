@@ -52,6 +52,20 @@ def seen(monkeypatch) -> list[list[list[str]]]:
     return batches
 
 
+@pytest.fixture
+def losses(monkeypatch) -> list[float]:
+    """The loss per frame of every optimiser step."""
+    values = []
+    clip = MelleModule.configure_gradient_clipping
+
+    def configure_gradient_clipping(self, *arguments, **options):
+        clip(self, *arguments, **options)
+        values.append(self.result.terms.total)
+
+    monkeypatch.setattr(MelleModule, "configure_gradient_clipping", configure_gradient_clipping)
+    return values
+
+
 @pytest.fixture(scope="session")
 def tone_manifests(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with train.jsonl, val.jsonl and test.jsonl: each word a tone, each voice an octave."""

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.distributions import Normal, kl_divergence
 
-from melle.losses import MelleLoss, guide_loss
+from melle.losses import LossTerms, MelleLoss, guide_loss
 from melle.network.melle import MelleOutput
 
 R, M = 2, 3
@@ -23,7 +23,7 @@ def output():
     return MelleOutput(*(torch.randn(shape) for _ in range(5)), torch.randn(3, steps), guide)
 
 
-def terms(output, step=100, **arguments):
+def terms(output, step=100, **arguments) -> LossTerms:
     loss = MelleLoss(**{"kl_warmup_steps": 0, "guide_weight": 0.3, **arguments})
     return loss(output, LENGTHS, SEGMENTS, STEPS, R, step)
 
@@ -39,7 +39,8 @@ def test_regression_equation_6(output):
             for guess in (output.frames, output.refined):
                 error = float(output.target[b, t, m] - guess[b, t, m])
                 total += abs(error) + error**2
-    assert terms(output).regression.item() == pytest.approx(total / (len(places()) * M), rel=1e-5)
+    assert terms(output).regression.item() == pytest.approx(total / M, rel=1e-5)
+    assert terms(output).mean().regression.item() == pytest.approx(total / (len(places()) * M), rel=1e-5)
 
 
 def test_kl_equation_7_against_torch_distributions(output):
@@ -47,36 +48,34 @@ def test_kl_equation_7_against_torch_distributions(output):
     for b, t in places():
         posterior = Normal(output.mean[b, t], (0.5 * output.log_variance[b, t]).exp())
         total += kl_divergence(posterior, Normal(output.target[b, t], 1.0)).sum().item()
-    assert terms(output).kl.item() == pytest.approx(total / (len(places()) * M), rel=1e-5)
+    assert terms(output).kl.item() == pytest.approx(total / M, rel=1e-5)
 
 
 def test_flux_equation_8_stays_within_an_utterance(output):
-    total, count = 0.0, 0
+    total = 0.0
     for b in range(3):
         begin = 0
         for steps in STEPS[b].tolist():
             end = min(begin + steps * R, int(LENGTHS[b]))
             for t in range(begin + 1, end):
                 total -= float((output.mean[b, t] - output.target[b, t - 1]).abs().sum())
-                count += 1
             begin += steps * R
-    assert terms(output).flux.item() == pytest.approx(total / (count * M), rel=1e-5)
+    assert terms(output).flux.item() == pytest.approx(total / M, rel=1e-5)
 
 
 @pytest.mark.parametrize("weight", [1.0, 10.0, 100.0])
 def test_stop_is_weighted_on_the_one_last_step(output, weight):
-    total, count = 0.0, 0
+    total = 0.0
     for b in range(3):
         steps = int(STEPS[b].sum())
         for k in range(steps):
             p = 1 / (1 + math.exp(-float(output.stop[b, k])))
             total -= weight * math.log(p) if k == steps - 1 else math.log(1 - p)
-            count += 1
-    assert terms(output, stop_positive_weight=weight).stop.item() == pytest.approx(total / count, rel=1e-4)
+    assert terms(output, stop_positive_weight=weight).stop.item() == pytest.approx(R * total, rel=1e-4)
 
 
 def test_guide_is_the_mass_near_each_utterances_diagonal(output):
-    width, total, count = 0.7, 0.0, 0
+    width, total = 0.7, 0.0
     weights = output.guide[0]
     for b in range(3):
         first_step = first_token = 0
@@ -89,9 +88,11 @@ def test_guide_is_the_mass_near_each_utterances_diagonal(output):
                     for j in range(first_token, first_token + tokens)
                 )
                 total -= math.log(mass)
-                count += 1
             first_step, first_token = first_step + steps, first_token + tokens
-    assert guide_loss(weights, SEGMENTS, STEPS, width).item() == pytest.approx(total / count, rel=1e-4)
+    assert guide_loss(weights, SEGMENTS, STEPS, width).item() == pytest.approx(total, rel=1e-4)
+    both = {**output._asdict(), "guide": [weights, weights]}
+    guide = terms(MelleOutput(**both), guide_width=width).guide
+    assert guide.item() == pytest.approx(R * total, rel=1e-4)
 
 
 def test_total_is_the_weighted_sum_with_warm_up_and_decay(output):

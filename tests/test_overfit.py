@@ -39,7 +39,8 @@ def test_preset_learns_a_recording_by_heart(preset, tone_manifests, real_speech)
         with torch.no_grad():
             output = network(**batch.inputs())
         network.train()
-        return regression_loss(output, lengths_to_mask(batch.mel_lengths, batch.mel.shape[1])).item()
+        valid = lengths_to_mask(batch.mel_lengths, batch.mel.shape[1])
+        return (regression_loss(output, valid) / valid.sum()).item()
 
     begin = regression()
     steps = 400
@@ -47,7 +48,7 @@ def test_preset_learns_a_recording_by_heart(preset, tone_manifests, real_speech)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: min(1, step / 20) * (1 - step / steps))
     for _ in range(steps):
         optimizer.zero_grad()
-        loss(network(**batch.inputs()), *places, 10**6).total.backward()
+        loss(network(**batch.inputs()), *places, 10**6).mean().total.backward()
         torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
         optimizer.step()
         schedule.step()

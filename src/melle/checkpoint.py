@@ -5,11 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from zipfile import is_zipfile
 
 import torch
 
 from melle.audio import MelSpec
 from melle.errors import UserError
+from melle.files import written_whole
 from melle.network import Melle
 from melle.text import Tokenizer, tokenizer_from_dict
 
@@ -60,7 +62,7 @@ def read_content(path: str | Path, missing: str, damaged: str) -> Any:
     if not path.is_file():
         raise UserError(f"{path}: {missing}")
     try:
-        return torch.load(path, map_location="cpu", weights_only=True)
+        return torch.load(path, map_location="cpu", weights_only=True, mmap=is_zipfile(path))
     except Exception:  # bytes of another kind make the unpickler raise whatever they happen to spell
         raise UserError(f"{path}: {damaged}") from None
 
@@ -72,17 +74,29 @@ def save_model(path: str | Path, model: LoadedModel) -> None:
         "global_step": model.step,
         KEY: model.description.as_dict(),
     }
-    partial = Path(f"{path}.partial")
-    partial.parent.mkdir(parents=True, exist_ok=True)
-    try:
+    with written_whole(path) as partial:
         torch.save(content, partial)
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
 
 
-def load_model(path: str | Path) -> LoadedModel:
-    """Read a checkpoint that training wrote (with EMA, the averaged weights). Raises UserError for anything else."""
+def load_description(path: str | Path) -> ModelDescription:
+    """What a checkpoint says about its model, without its weights. Raises UserError for anything else."""
+    return ModelDescription.from_dict(_read(path)[KEY])
+
+
+def load_model(path: str | Path, average: bool = True) -> LoadedModel:
+    """Read a checkpoint that training wrote. Raises UserError for anything else.
+
+    ``average``: of a run with EMA the averaged weights, else those that were being trained.
+    """
+    content = _read(path)
+    description = ModelDescription.from_dict(content[KEY])
+    network = Melle(**description.network)
+    saved = content["state_dict"] if average else content.get("current_model_state", content["state_dict"])
+    network.load_state_dict({name[len(PREFIX) :]: w for name, w in saved.items() if name.startswith(PREFIX)})
+    return LoadedModel(network.eval(), description, int(content.get("global_step", 0)))
+
+
+def _read(path: str | Path) -> dict[str, Any]:
     content = read_content(
         path,
         missing="no such checkpoint; train one with `python train.py` or give another path",
@@ -92,8 +106,4 @@ def load_model(path: str | Path) -> LoadedModel:
         raise UserError(f"{path}: a checkpoint of something else; give a .ckpt file that this project's train.py wrote")
     if content[KEY].get("format") != FORMAT:
         raise UserError(f"{path}: written by another version (format {content[KEY].get('format')}); train it again")
-    description = ModelDescription.from_dict(content[KEY])
-    network = Melle(**description.network)
-    weights = {name[len(PREFIX) :]: w for name, w in content["state_dict"].items() if name.startswith(PREFIX)}
-    network.load_state_dict(weights)
-    return LoadedModel(network.eval(), description, int(content.get("global_step", 0)))
+    return content

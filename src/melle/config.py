@@ -9,6 +9,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.errors import InstantiationException
 from hydra.types import RunMode
 from hydra.utils import instantiate
+from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from omegaconf import DictConfig, OmegaConf
 
 from melle.errors import UserError
@@ -35,6 +36,6 @@ def build(cfg: DictConfig, **arguments: Any) -> Any:
         cause = error.__cause__
         if isinstance(cause, UserError):
             raise cause from None
-        if isinstance(cause, ValueError):
+        if isinstance(cause, ValueError | MisconfigurationException):
             raise UserError(str(cause)) from error
         raise

@@ -1,12 +1,12 @@
 """The four losses of the paper (§3.3, equations 5 to 8), and guided attention, which is not in the paper.
 
-Every term is a mean over what it counts (frames × bands, or frames), so that its weight means the same at any batch
-size, length or number of bands. Only true frames count: padding and whatever stands in it never enters.
+Every term is a sum over frames, of means over bands; what counts by steps (stop, guide) counts r frames a step. Divided
+by the frames of all batches of an optimiser step, on all ranks (``LossTerms.mean``), they give the same loss and
+gradients however the step is cut into batches. Only true frames count: padding and whatever stands in it never enters.
 """
 
 from __future__ import annotations
 
-import math
 from typing import NamedTuple
 
 import torch
@@ -18,7 +18,7 @@ from melle.network.melle import MelleOutput
 
 
 class LossTerms(NamedTuple):
-    """Each a scalar; ``total`` is their weighted sum, equation 5."""
+    """Each a scalar, summed over ``frames``; ``total`` is their weighted sum, equation 5."""
 
     total: Tensor
     regression: Tensor
@@ -27,30 +27,35 @@ class LossTerms(NamedTuple):
     stop: Tensor
     guide: Tensor
     mean_distance: Tensor  # |μ - y|, only watched: the flux loss pushes it up
+    frames: Tensor  # how many
+
+    def mean(self) -> LossTerms:
+        """The terms per frame."""
+        return LossTerms(*(term / self.frames.clamp(min=1) for term in self[:-1]), self.frames)
 
 
-def masked_mean(values: Tensor, mask: Tensor) -> Tensor:
-    """Mean of ``values`` (B, T, …) over the places where ``mask`` (B, T) is True; 0 where there are none."""
-    weight = mask.view(mask.shape + (1,) * (values.ndim - 2)).to(values.dtype)
-    count = weight.sum() * math.prod(values.shape[2:])
-    return torch.where(weight > 0, values, 0).sum() / count.clamp(min=1)
+def masked_sum(values: Tensor, mask: Tensor) -> Tensor:
+    """Sum over the places where ``mask`` (B, T) is True of ``values`` (B, T), or of the means of (B, T, M) over M."""
+    if values.ndim == 3:
+        values = values.mean(dim=2)
+    return torch.where(mask, values, 0).sum()
 
 
 def regression_loss(output: MelleOutput, valid: Tensor) -> Tensor:
     """|y - y'|₁ + |y - y'|₂² + |y - y''|₁ + |y - y''|₂² (eq. 6)."""
     error, refined_error = output.frames - output.target, output.refined - output.target
-    return masked_mean(error.abs() + error.square() + refined_error.abs() + refined_error.square(), valid)
+    return masked_sum(error.abs() + error.square() + refined_error.abs() + refined_error.square(), valid)
 
 
 def kl_loss(output: MelleOutput, valid: Tensor) -> Tensor:
     """½ (σ² + (μ - y)² - 1 - log σ²): the prior is N(y, I) (eq. 7)."""
     terms = output.log_variance.exp() + (output.mean - output.target).square() - 1 - output.log_variance
-    return 0.5 * masked_mean(terms, valid)
+    return 0.5 * masked_sum(terms, valid)
 
 
 def flux_loss(output: MelleOutput, pairs: Tensor) -> Tensor:
     """-|μ_t - y_{t-1}|₁ (eq. 8). ``pairs`` (B, T - 1): True where frames t - 1 and t are of one utterance."""
-    return -masked_mean((output.mean[:, 1:] - output.target[:, :-1]).abs(), pairs)
+    return -masked_sum((output.mean[:, 1:] - output.target[:, :-1]).abs(), pairs)
 
 
 def stop_loss(logits: Tensor, steps: Tensor, positive_weight: float) -> Tensor:
@@ -59,7 +64,7 @@ def stop_loss(logits: Tensor, steps: Tensor, positive_weight: float) -> Tensor:
     is_last = (count == steps[:, None] - 1).to(logits.dtype)
     weight = torch.full((), positive_weight, device=logits.device, dtype=logits.dtype)
     terms = F.binary_cross_entropy_with_logits(logits, is_last, reduction="none", pos_weight=weight)
-    return masked_mean(terms, lengths_to_mask(steps, logits.shape[1]))
+    return masked_sum(terms, lengths_to_mask(steps, logits.shape[1]))
 
 
 def guide_loss(weights: Tensor, text_segments: Tensor, segment_steps: Tensor, width: float) -> Tensor:
@@ -82,7 +87,7 @@ def guide_loss(weights: Tensor, text_segments: Tensor, segment_steps: Tensor, wi
     near = torch.exp(-0.5 * ((token_index - due[:, :, None]) / width).square())
     near = near * (text_segments[:, None, :] == own[:, :, None])
     mass = (weights * near).sum(dim=2)
-    return masked_mean(-mass.clamp(min=1e-6).log(), valid)
+    return masked_sum(-mass.clamp(min=1e-6).log(), valid)
 
 
 class MelleLoss(nn.Module):
@@ -130,11 +135,11 @@ class MelleLoss(nn.Module):
         regression = regression_loss(output, valid)
         kl = kl_loss(output, valid)
         flux = flux_loss(output, valid[:, 1:] & ~opens[:, 1:frames])
-        stop = stop_loss(output.stop, segment_steps.sum(1), self.stop_positive_weight)
+        stop = reduction_factor * stop_loss(output.stop, segment_steps.sum(1), self.stop_positive_weight)
         guide = torch.zeros((), device=regression.device)
         if output.guide:
             guide = sum(guide_loss(w, text_segments, segment_steps, self.guide_width) for w in output.guide)
-            guide = guide / len(output.guide)
+            guide = reduction_factor * guide / len(output.guide)
         total = (
             regression
             + (self.kl_weight if step >= self.kl_warmup_steps else 0.0) * kl
@@ -142,8 +147,8 @@ class MelleLoss(nn.Module):
             + self.stop_weight * stop
             + self._guide_weight(step) * guide
         )
-        distance = masked_mean((output.mean - output.target).abs(), valid)
-        return LossTerms(total, regression, kl, flux, stop, guide, distance.detach())
+        distance = masked_sum((output.mean - output.target).abs(), valid)
+        return LossTerms(total, regression, kl, flux, stop, guide, distance.detach(), mel_lengths.sum().float())
 
     def _guide_weight(self, step: int) -> float:
         if self.guide_decay_steps <= 0:

@@ -12,22 +12,28 @@ from melle.training.run import train
 from tests.training.test_train import configure
 
 
-@pytest.mark.parametrize("workers", [0, 2])
-def test_resuming_anywhere_gives_the_batches_of_an_uninterrupted_run(tmp_path, tone_manifests, seen, workers):
-    every = ("callbacks.checkpoint.every_n_train_steps=1", "callbacks.speech.count=0", "data.batch_frames=300")
-    options = (*every, f"data.workers={workers}", "optim.schedule.warmup_steps=1", "trainer.val_check_interval=4")
-    steps = 11
+@pytest.mark.parametrize(("workers", "accumulate"), [(0, 1), (2, 1), (0, 3), (2, 3)])
+def test_resuming_anywhere_gives_an_uninterrupted_run(tmp_path, tone_manifests, seen, losses, workers, accumulate):
+    """The same batches and, bit for bit, the same losses."""
+    options = ("callbacks.checkpoint.every=1", "callbacks.checkpoint.keep=null", "callbacks.speech.count=0")
+    options += (f"data.workers={workers}", f"trainer.accumulate_grad_batches={accumulate}", "data.batch_frames=300")
+    options += ("optim.schedule.warmup_steps=1", "trainer.val_check_interval=4", "model.dropout=0.1")
+    steps = 11 if accumulate == 1 else 5
     train(configure(tmp_path, tone_manifests, steps, *options))
-    whole = list(seen)
-    assert len(whole) == steps
-    per_epoch = next(n for n in range(1, steps) if sum(len(r) for b in whole[:n] for r in b) == 18)
+    whole, values = list(seen), list(losses)
+    assert len(whole) == steps * accumulate and len(set(values)) == steps
+    per_epoch = next(n for n in range(1, len(whole)) if sum(len(r) for b in whole[:n] for r in b) == 18)
     assert 2 <= per_epoch <= 5  # so that resumptions fall into epochs and on their ends
     assert sorted(map(str, whole[:per_epoch])) != sorted(map(str, whole[per_epoch : 2 * per_epoch]))
-    for done in range(1, steps) if workers == 0 else (per_epoch, per_epoch + 1):
-        seen.clear()
+    last = torch.load(tmp_path / "run/checkpoints/last.ckpt", weights_only=True)
+    for done in range(1, steps) if workers == 0 else (1, steps - 2):
+        seen.clear(), losses.clear()
         checkpoint = tmp_path / f"run/checkpoints/step_{done:06d}.ckpt"
         train(configure(tmp_path / str(done), tone_manifests, steps, *options, f"resume={checkpoint}"))
-        assert seen == whole[done:], done
+        assert seen == whole[done * accumulate :] and losses == values[done:], done
+        again = torch.load(tmp_path / str(done) / "run/checkpoints/last.ckpt", weights_only=True)
+        for kind in ("state_dict", "current_model_state"):
+            assert all(torch.equal(value, again[kind][name]) for name, value in last[kind].items())
 
 
 def broken(tmp_path: Path, tones: Path, bad: dict[str, bytes | None]) -> Path:
@@ -79,7 +85,7 @@ def test_a_batch_of_which_nothing_can_be_used_teaches_nothing(tmp_path, tone_man
     lines = manifest.read_text().splitlines()
     manifest.write_text(next(line for line in lines if "train-a-1" in line) + "\n" + lines[0] + "\n")
     options = (f"data.train={manifest}", f"data.val={manifest}", "data.max_join=1", "data.batch_frames=60")
-    options += ("data.max_left_out=0.5", f"model.reduction_factor={r}", "callbacks.checkpoint.every_n_train_steps=1")
+    options += ("data.max_left_out=0.5", f"model.reduction_factor={r}", "callbacks.checkpoint.every=1")
     train(configure(tmp_path, tone_manifests, 4, *options, "optim.schedule.warmup_steps=1"))
     assert good and [[], [[good[0].id]]] in (seen[:2], seen[1::-1])
     states = [torch.load(tmp_path / f"run/checkpoints/step_00000{n}.ckpt", weights_only=True) for n in range(1, 5)]

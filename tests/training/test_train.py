@@ -15,7 +15,7 @@ from melle.data.manifest import read_manifest, write_manifest
 from melle.errors import UserError
 from melle.synthesis.synthesizer import Prompt, Synthesizer
 from melle.training import callbacks
-from melle.training.run import find_resume, train
+from melle.training.run import train
 
 ROOT = Path(__file__).parents[2]
 CONF = str(ROOT / "conf")
@@ -120,18 +120,6 @@ def test_another_model_does_not_touch_an_earlier_run(tmp_path, tone_manifests):
     with pytest.raises(UserError, match=r"other settings \(ff_width\); choose another name"):
         train(configure(tmp_path, tone_manifests, 4, "optim.schedule.warmup_steps=1", "model.ff_width=32"))
     assert load_model(tmp_path / "run/checkpoints/last.ckpt").step == 2
-
-
-def test_starting_anew_puts_the_earlier_run_aside(tmp_path):
-    run = tmp_path / "run"
-    (run / "checkpoints").mkdir(parents=True)
-    (run / "checkpoints/last.ckpt").write_text("precious")
-    assert find_resume("auto", run) == run / "checkpoints/last.ckpt"
-    assert find_resume(False, run) is None
-    assert (run / "previous-1/checkpoints/last.ckpt").read_text() == "precious"
-    assert find_resume("auto", run) is None
-    with pytest.raises(UserError, match="choose auto, false or the path"):
-        find_resume("nowhere.ckpt", run)
 
 
 @pytest.mark.parametrize(

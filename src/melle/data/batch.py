@@ -86,7 +86,7 @@ def collate(rows: list[Row], reduction_factor: int, n_mels: int = 80) -> Batch:
     rows = [row for row in rows if row.ids]
     ids = [row.ids for row in rows]
     if not rows:
-        rows = [Row([[EOS]], [torch.zeros(reduction_factor, n_mels)], [])]
+        rows = [Row([[EOS]], [torch.zeros(2 * reduction_factor, n_mels)], [])]
     text, text_lengths, text_segments = pad_texts([join_text(row.tokens) for row in rows])
     mels, steps = [], []
     for row in rows:

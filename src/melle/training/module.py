@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
+import json
+import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import lightning
 import torch
-from torch import Tensor, nn
+import torch.distributed as dist
+from torch import Tensor
 
 from melle.checkpoint import KEY, ModelDescription
 from melle.data.batch import Batch
+from melle.errors import UserError
 from melle.losses import LossTerms, MelleLoss
 from melle.network import Melle
 from melle.seeding import seeded
+from melle.training.step import GradientStep, StepResult, unchanged_buffers
+
+SHOWN = ("total", "regression", "kl", "flux", "stop")  # in the progress bar
 
 
 class MelleModule(lightning.LightningModule):
@@ -23,8 +31,11 @@ class MelleModule(lightning.LightningModule):
         network: the network that ``description`` describes.
         loss: weighs the terms.
         description: what a checkpoint must say to be usable alone.
-        optimizer: from the network to an optimiser.
+        optimizer: from the network, and whether a fused implementation may be taken, to an optimiser.
         schedule: factor of the learning rate by optimiser step.
+        seed: of the random numbers in training.
+        max_skipped: steps in a row without a finite loss or gradient after which training ends.
+        skipped: JSONL file that lists such steps, or None.
     """
 
     def __init__(
@@ -32,13 +43,28 @@ class MelleModule(lightning.LightningModule):
         network: Melle,
         loss: MelleLoss,
         description: ModelDescription,
-        optimizer: Callable[[nn.Module], torch.optim.Optimizer],
+        optimizer: Callable[..., torch.optim.Optimizer],
         schedule: Callable[[int], float],
+        seed: int = 0,
+        max_skipped: int = 20,
+        skipped: str | Path | None = None,
     ):
         super().__init__()
         self.network, self.loss = network, loss
         self.description = description
         self._optimizer, self._schedule = optimizer, schedule
+        self.seed, self.max_skipped = seed, max_skipped
+        self._skipped_file = None if skipped is None else Path(skipped)
+        self.skipped = 0  # steps so far
+        self._skipped_in_a_row = 0
+        self.step = GradientStep(network)
+        self.result: StepResult | None = None  # of the last optimiser step
+        self._validation: list[Tensor] = []
+
+    def configure_model(self) -> None:
+        shard = getattr(self.trainer.strategy, "shard", None)
+        if shard is not None:
+            shard(self.network)
 
     def forward(self, batch: Batch) -> LossTerms:
         output = self.network(**batch.inputs())
@@ -51,43 +77,117 @@ class MelleModule(lightning.LightningModule):
             self.global_step,
         )
 
+    def on_train_batch_start(self, batch: Batch, index: int) -> None:
+        # Random numbers belong to the batch, not to what ran before it: a run that is resumed draws the same ones, and
+        # so do four ranks and one that accumulates their four batches.
+        number = index * self.trainer.world_size + self.global_rank
+        torch.manual_seed((self.seed * 0x9E3779B1 + number) % 2**32)
+        self.step.begin()
+
     def training_step(self, batch: Batch, _index: int) -> Tensor:
-        if not batch.ids:  # nothing of it could be used; a gradient of zeros keeps all ranks in step
-            return 0 * sum(p.sum() for p in self.network.parameters() if p.requires_grad)
-        terms = self(batch)
-        self._log(terms, "train", batch, prog_bar=True)
-        return terms.total
+        if batch.ids:
+            terms = self(batch)
+        else:  # nothing of it could be used; its stand-in keeps ranks in step, and teaches nothing
+            with unchanged_buffers(self.network):
+                terms = LossTerms(*(0 * term for term in self(batch)))
+        return self.step.add(terms, batch.ids, self.trainer.accumulate_grad_batches)
+
+    def configure_gradient_clipping(
+        self,
+        optimizer: torch.optim.Optimizer,
+        gradient_clip_val: float | None = None,
+        gradient_clip_algorithm: str | None = None,
+    ) -> None:
+        """Lightning calls this once the gradients of an optimiser step are there, unscaled."""
+        result = self.result = self.step.finish(gradient_clip_val)
+        if not result.finite:
+            self._skip()
+        elif result.terms.frames:
+            self._skipped_in_a_row = 0
+            for name, value in result.terms._asdict().items():
+                if name != "frames":
+                    self.log(f"train/{name}", value, prog_bar=name in SHOWN)
+            self.log("train/gradient_norm", result.gradient_norm)
+        self.log("train/skipped_steps", float(self.skipped))
+        self.step.end()
 
     def validation_step(self, batch: Batch, index: int) -> None:
         # The pre-net's dropout and the latent are random here too: a fixed seed makes validations comparable.
         with seeded(index, self.device):
             terms = self(batch)
-        self._log(terms, "validation", batch, prog_bar=False)
         with seeded(index, self.device):
-            gap = self(swap_words(batch)).regression - terms.regression
-        # A stand-in, which has no rows, is logged with no weight: ranks that log other names wait for each other.
-        self.log("validation/text_gap", gap, batch_size=len(batch.ids), on_epoch=True, prog_bar=True, sync_dist=True)
+            swapped = self(swap_words(batch))
+        if batch.ids:  # else a stand-in
+            self._validation.append(torch.stack((*terms, swapped.regression - terms.regression)))
+
+    def on_validation_epoch_end(self) -> None:
+        empty = torch.zeros(len(LossTerms._fields) + 1, device=self.device)
+        sums = torch.stack([empty, *self._validation]).sum(dim=0)
+        self._validation = []
+        if dist.is_available() and dist.is_initialized():
+            dist.all_reduce(sums)
+        *sums, gap = sums.tolist()
+        frames = sums[-1]
+        if not frames:
+            return
+        for name, value in zip(LossTerms._fields[:-1], sums):
+            self.log(f"validation/{name}", value / frames)
+        self.log("validation/text_gap", gap / frames, prog_bar=True)
 
     def configure_optimizers(self) -> dict[str, Any]:
-        optimizer = self._optimizer(self.network)
+        # A fused optimiser would unscale half-precision gradients itself, after they were clipped.
+        fused = getattr(self.trainer.precision_plugin, "scaler", None) is None
+        optimizer = self._optimizer(self.network, fused=fused)
         schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, self._schedule)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step", "name": "lr"}}
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         checkpoint[KEY] = self.description.as_dict()
+        checkpoint["skipped_steps"] = [self.skipped, self._skipped_in_a_row]
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        self.skipped, self._skipped_in_a_row = checkpoint.get("skipped_steps", (0, 0))
+        if "current_model_state" in checkpoint:  # training goes on with the current weights, not with their average
+            checkpoint["average"] = checkpoint["state_dict"]
+            checkpoint["state_dict"] = checkpoint.pop("current_model_state")
 
     def transfer_batch_to_device(self, batch: Batch, device: torch.device, _dataloader_idx: int) -> Batch:
         return batch.to(device)
 
-    def _log(self, terms: LossTerms, stage: str, batch: Batch, prog_bar: bool) -> None:
-        shown = ("total", "regression", "kl", "flux", "stop")
-        for name, value in terms._asdict().items():
-            self.log(
-                f"{stage}/{name}",
-                value,
-                prog_bar=prog_bar and name in shown,
-                batch_size=len(batch.ids),
-                sync_dist=stage == "validation",
+    def whole_network(self) -> Melle | None:
+        """The network with all its weights, to speak with; None on other ranks than the first. Call it on all ranks."""
+        gather = getattr(self.trainer.strategy, "gather", None)
+        if gather is not None:
+            return gather(self.network, lambda: Melle(**self.description.network))
+        return self.network if self.trainer.is_global_zero else None
+
+    def _skip(self) -> None:
+        self.skipped += 1
+        self._skipped_in_a_row += 1
+        suspects = self.step.suspects()
+        fault = {
+            "step": self.global_step,
+            "rank": self.global_rank,
+            "loss": self.result.terms.total,
+            "gradient_norm": self.result.gradient_norm,
+            "utterances": suspects,
+        }
+        if self._skipped_file is not None:
+            self._skipped_file.parent.mkdir(parents=True, exist_ok=True)
+            with self._skipped_file.open("a", encoding="utf-8") as file:
+                file.write(json.dumps(fault, ensure_ascii=False) + "\n")
+        if self.trainer.is_global_zero:
+            print(
+                f"step {self.global_step} is skipped: loss {fault['loss']:g}, gradient {fault['gradient_norm']:g}; its "
+                f"utterances are in {self._skipped_file}",
+                file=sys.stderr,
+            )
+        if self._skipped_in_a_row >= self.max_skipped:
+            raise UserError(
+                f"{self._skipped_in_a_row} optimiser steps in a row had no finite loss or gradient, the last one with "
+                f"{', '.join(suspects[:5])}; lower optim.optimizer.lr, set trainer.precision=32-true, or look at the "
+                f"recordings that {self._skipped_file} lists. The last checkpoint is sound: the same command goes on "
+                "from it"
             )
 
 

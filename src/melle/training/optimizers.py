@@ -17,6 +17,7 @@ def build_muon_adamw(
     betas: tuple[float, float],
     weight_decay: float,
     iterations: int,
+    fused: bool = False,
 ) -> MuonAdamW:
     """Muon on the matrices of ``network.blocks``, AdamW on everything else (biases and norms without decay)."""
     matrices = [p for p in network.blocks.parameters() if p.ndim == 2]
@@ -24,13 +25,15 @@ def build_muon_adamw(
     others = [p for p in network.parameters() if id(p) not in taken]
     return MuonAdamW(
         Muon(matrices, lr=muon_lr, weight_decay=weight_decay, iterations=iterations),
-        torch.optim.AdamW(decay_groups(others, weight_decay), lr=lr, betas=tuple(betas)),
+        _adamw(others, lr, betas, weight_decay, fused),
     )
 
 
-def build_adamw(network: nn.Module, lr: float, betas: tuple[float, float], weight_decay: float) -> torch.optim.AdamW:
-    """AdamW on all parameters (paper A.3), weight decay on matrices only."""
-    return torch.optim.AdamW(decay_groups(network.parameters(), weight_decay), lr=lr, betas=tuple(betas))
+def build_adamw(
+    network: nn.Module, lr: float, betas: tuple[float, float], weight_decay: float, fused: bool = False
+) -> torch.optim.AdamW:
+    """AdamW on all parameters (paper A.3), weight decay on matrices only; ``fused`` where the device has it."""
+    return _adamw(network.parameters(), lr, betas, weight_decay, fused)
 
 
 def decay_groups(parameters: Iterable[nn.Parameter], weight_decay: float) -> list[dict]:
@@ -39,3 +42,10 @@ def decay_groups(parameters: Iterable[nn.Parameter], weight_decay: float) -> lis
         {"params": [p for p in parameters if p.ndim >= 2], "weight_decay": weight_decay},
         {"params": [p for p in parameters if p.ndim < 2], "weight_decay": 0.0},
     ]
+
+
+def _adamw(
+    parameters: Iterable[nn.Parameter], lr: float, betas: tuple[float, float], weight_decay: float, fused: bool
+) -> torch.optim.AdamW:
+    groups = decay_groups(parameters, weight_decay)
+    return torch.optim.AdamW(groups, lr=lr, betas=tuple(betas), fused=fused)

@@ -10,21 +10,24 @@ from pathlib import Path
 
 import lightning
 import torch
-from filelock import FileLock
+from lightning.pytorch.plugins.environments import SLURMEnvironment
 from omegaconf import DictConfig, OmegaConf
 
-from melle.checkpoint import ModelDescription, load_model
+from melle.checkpoint import ModelDescription, load_description
 from melle.config import build
 from melle.data.datamodule import CorpusStatistics, MelleDataModule
 from melle.errors import UserError
 from melle.network import Melle
+from melle.training.checkpoints import WholeFiles
 from melle.training.module import MelleModule
+from melle.training.resume import check_same_model, find_resume, take_weights
 
 
 def train(cfg: DictConfig) -> dict[str, float]:
     """Train by a composed configuration (``conf/train.yaml``). Returns the last logged value of every metric.
 
-    Raises UserError where the configuration or the data cannot be used.
+    Raises UserError where the configuration or the data cannot be used, and ``melle.training.signals.Stopped`` where a
+    signal ended it early.
     """
     _quieten()
     if cfg.trainer.get("max_epochs") not in (None, -1):
@@ -36,40 +39,53 @@ def train(cfg: DictConfig) -> dict[str, float]:
     data: MelleDataModule = build(cfg.data)
     data.prepare_data()
     data.setup()
-    earlier = None if checkpoint is None else load_model(checkpoint).description
-    module = build_module(cfg, data, earlier)
-    if earlier is not None:
-        check_same_model(checkpoint, earlier, module)
+    module = build_module(cfg, data, checkpoint)
+    trainer = build_trainer(cfg)
+    try:
+        trainer.fit(module, data, ckpt_path=checkpoint, weights_only=True)
+    except SystemExit:  # Lightning's answer to Ctrl-C
+        if trainer.interrupted:
+            raise KeyboardInterrupt from None
+        raise
+    finally:
+        for ledger in data.ledgers.values():
+            if ledger.counts:
+                print(ledger.summary(), file=sys.stderr)
+    return {name: float(value) for name, value in trainer.callback_metrics.items()}
+
+
+def build_trainer(cfg: DictConfig) -> lightning.Trainer:
+    """Lightning's Trainer, with every length in optimiser steps however many batches make one."""
+    plugins: list = [WholeFiles()]
+    if SLURMEnvironment.detect():
+        plugins.append(SLURMEnvironment(auto_requeue=False))  # ``StopSignals`` does that
     trainer: lightning.Trainer = build(
         cfg.trainer,
         default_root_dir=cfg.run_dir,
         callbacks=list(build(cfg.callbacks).values()),
         logger=build(cfg.logger),
+        plugins=plugins,
+        precision=_precision(cfg.trainer),
     )
-    try:
-        trainer.fit(module, data, ckpt_path=checkpoint)
-    finally:
-        for ledger in data.ledgers.values():
-            if ledger.counts:
-                print(ledger.summary(), file=sys.stderr)
-    if trainer.interrupted:
-        raise KeyboardInterrupt
-    return {name: float(value) for name, value in trainer.callback_metrics.items()}
+    if cfg.step_frames is not None:
+        if cfg.trainer.get("accumulate_grad_batches", 1) != 1:
+            raise UserError("step_frames and trainer.accumulate_grad_batches say the same; give one of them")
+        trainer.accumulate_grad_batches = max(1, round(cfg.step_frames / (cfg.data.batch_frames * trainer.world_size)))
+    trainer.val_check_interval *= trainer.accumulate_grad_batches
+    return trainer
 
 
-def build_module(cfg: DictConfig, data: MelleDataModule, earlier: ModelDescription | None = None) -> MelleModule:
+def build_module(cfg: DictConfig, data: MelleDataModule, checkpoint: Path | None = None) -> MelleModule:
     """The network of ``cfg.model`` for the data's vocabulary and statistics, with its losses and optimiser.
 
-    A run that goes on keeps the statistics that the ``earlier`` part of it was trained with.
+    A run that goes on from ``checkpoint`` keeps the statistics of its beginning; one that begins with the weights of
+    ``cfg.init_from`` keeps the scale of its mels.
     """
-    statistics = data.statistics()
+    earlier = None if checkpoint is None else load_description(checkpoint)
+    first = load_description(cfg.init_from) if cfg.init_from and earlier is None else None
+    statistics = _statistics(data, earlier or first)
     if earlier is not None:
-        known = earlier.network
-        pace = earlier.frames_per_token
-        if "mel_mean" in known:
-            statistics = CorpusStatistics(known["mel_mean"], known["mel_std"], pace)
-        else:
-            statistics = replace(statistics, frames_per_token=pace)
+        statistics = replace(statistics, frames_per_token=earlier.frames_per_token)
     arguments = OmegaConf.to_container(cfg.model, resolve=True)
     if arguments.pop("normalise_mel"):
         arguments |= {"mel_mean": statistics.mel_mean, "mel_std": statistics.mel_std}
@@ -80,57 +96,50 @@ def build_module(cfg: DictConfig, data: MelleDataModule, earlier: ModelDescripti
         network = Melle(**arguments, gradient_checkpointing=checkpointing)
     except ValueError as error:
         raise UserError(f"model: {error}") from None
+    description = ModelDescription(arguments, data.mel, data.tokenizer, statistics.frames_per_token)
+    if earlier is not None:
+        check_same_model(checkpoint, earlier, description)
+    if first is not None:
+        left_out = take_weights(network, description, Path(cfg.init_from))
+        print(f"Begins with the weights of {cfg.init_from}.", *left_out, sep="\n  not taken: ", file=sys.stderr)
     if network.longest is not None:
         data.keep_within(*network.longest)
     return MelleModule(
         network=network,
         loss=build(cfg.loss),
-        description=ModelDescription(arguments, data.mel, data.tokenizer, statistics.frames_per_token),
+        description=description,
         optimizer=build(cfg.optim.optimizer, _partial_=True),
         schedule=build(cfg.optim.schedule),
+        seed=cfg.seed,
+        max_skipped=cfg.max_skipped,
+        skipped=Path(cfg.run_dir) / "skipped.jsonl",
     )
 
 
-def find_resume(resume: str | bool, run: Path) -> Path | None:
-    """The checkpoint to go on from. ``false`` puts an earlier run of the same name aside, so that nothing is lost."""
-    last = run / "checkpoints" / "last.ckpt"
-    if resume == "auto":
-        return last if last.is_file() else None
-    if resume is False:
-        if not last.is_file():
-            return None
-        with FileLock(run / ".lock"):  # torchrun starts all ranks at once
-            if not last.is_file():
-                return None
-            number = next(n for n in range(1, 10**6) if not (run / f"previous-{n}").exists())
-            (run / f"previous-{number}").mkdir()
-            for name in ("checkpoints", "tensorboard", "report", "evaluation", "results.json", "left_out"):
-                if (run / name).exists():
-                    (run / name).rename(run / f"previous-{number}" / name)
-        return None
-    if not isinstance(resume, str) or not Path(resume).is_file():
-        raise UserError(f"resume={resume}: choose auto, false or the path of a checkpoint")
-    return Path(resume)
+def _statistics(data: MelleDataModule, earlier: ModelDescription | None) -> CorpusStatistics:
+    """The data's, with the mean and deviation that a network was trained with earlier."""
+    statistics = data.statistics()
+    known = {} if earlier is None else earlier.network
+    if "mel_mean" not in known:
+        return statistics
+    return replace(statistics, mel_mean=known["mel_mean"], mel_std=known["mel_std"])
 
 
-def check_same_model(checkpoint: Path, earlier: ModelDescription, module: MelleModule) -> None:
-    """Raise UserError where the checkpoint holds another network or tokenizer than the one to be trained."""
-    if earlier.tokenizer.as_dict() != module.description.tokenizer.as_dict():
-        raise UserError(
-            f"{checkpoint} was trained with another tokenizer than the one of data.train and tokenizer; restore them, "
-            "choose another name=… for this run, or resume=false to put the earlier one aside and start anew"
-        )
-    ours, theirs = module.description.network, earlier.network
-    differing = sorted(name for name in {*ours, *theirs} if ours.get(name) != theirs.get(name))
-    if differing:
-        raise UserError(
-            f"{checkpoint} holds a model with other settings ({', '.join(differing)}); choose another name=… for this "
-            "run, or resume=false to put the earlier one aside and start anew"
-        )
+def _precision(trainer: DictConfig) -> str:
+    """What was asked for; "auto" is bf16-mixed on GPUs that compute in it."""
+    if trainer.precision != "auto":
+        return trainer.precision
+    on_gpu = trainer.accelerator in ("auto", "gpu", "cuda") and torch.cuda.is_available()
+    return "bf16-mixed" if on_gpu and torch.cuda.is_bf16_supported(including_emulation=False) else "32-true"
 
 
 def _quieten() -> None:
     """Keep what matters on the screen: advice about loaders and pytrees is not for the person who trains."""
     logging.getLogger("lightning.pytorch.utilities.rank_zero").setLevel(logging.WARNING)
-    for message in (".*does not have many workers.*", ".*LeafSpec.*", ".*transfer_batch_to_device.*"):
+    for message in (
+        ".*does not have many workers.*",
+        ".*LeafSpec.*",
+        ".*transfer_batch_to_device.*",
+        ".*sync_dist=True.*",  # what is logged is the same on all ranks
+    ):
         warnings.filterwarnings("ignore", message=message)

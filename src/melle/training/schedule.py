@@ -18,6 +18,18 @@ class WarmupLinear:
         return self.floor + (1 - self.floor) * max(0.0, left)
 
 
+class WarmupConstant:
+    """Linear warm-up to 1 over ``warmup_steps``, then 1."""
+
+    def __init__(self, warmup_steps: int):
+        if warmup_steps < 0:
+            raise ValueError(f"optim.schedule.warmup_steps={warmup_steps} must be 0 or more")
+        self.warmup_steps = warmup_steps
+
+    def __call__(self, step: int) -> float:
+        return min(1.0, (step + 1) / max(1, self.warmup_steps))
+
+
 class WarmupInverseSqrt:
     """Linear warm-up to 1 over ``warmup_steps``, then falling as 1 / √step (the reference implementation's)."""
 

@@ -1,0 +1,119 @@
+"""Where a run begins: anew, where it stopped, at a given checkpoint, or with the weights of another model."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import torch
+from filelock import FileLock
+from torch import nn
+
+from melle.checkpoint import ModelDescription, load_description, load_model
+from melle.errors import UserError
+from melle.network import Melle
+
+OWN_FILES = (
+    "checkpoints",
+    "tensorboard",
+    "csv",
+    "samples",
+    "report",
+    "evaluation",
+    "results.json",
+    "metrics.json",
+    "record.json",
+    "config.yaml",
+    "skipped.jsonl",
+    "left_out",
+)
+
+
+def find_resume(resume: str | bool, run: Path) -> Path | None:
+    """The checkpoint to go on from. ``false`` puts an earlier run of the same name aside, so that nothing is lost."""
+    if resume == "auto":
+        return newest(run / "checkpoints")
+    if resume is False:
+        _put_aside(run)
+        return None
+    if not isinstance(resume, str) or not Path(resume).is_file():
+        raise UserError(f"resume={resume}: choose auto, false or the path of a checkpoint")
+    return Path(resume)
+
+
+def newest(folder: Path) -> Path | None:
+    """The newest checkpoint of a run that can be read; None where there is none."""
+    numbered = sorted(folder.glob("step_*.ckpt"), key=lambda path: path.stem, reverse=True)
+    paths = [path for path in (folder / "last.ckpt", *numbered) if path.is_file()]
+    for path in paths:
+        try:
+            load_description(path)
+            return path
+        except UserError as error:
+            print(f"{error}; trying the one before", file=sys.stderr)
+    if paths:
+        raise UserError(f"{folder}: none of its checkpoints can be read; resume=false puts them aside and starts anew")
+    return None
+
+
+def check_same_model(checkpoint: Path, earlier: ModelDescription, ours: ModelDescription) -> None:
+    """Raise UserError where the checkpoint holds another network or tokenizer than the one to be trained."""
+    if earlier.tokenizer.as_dict() != ours.tokenizer.as_dict():
+        raise UserError(
+            f"{checkpoint} was trained with another tokenizer than the one of data.train and tokenizer; restore them, "
+            "choose another name=… for this run (with init_from= to begin with its weights), or resume=false to put "
+            "the earlier one aside and start anew"
+        )
+    names = sorted(name for name in {*ours.network, *earlier.network} if _differ(ours, earlier, name))
+    if names:
+        raise UserError(
+            f"{checkpoint} holds a model with other settings ({', '.join(names)}); choose another name=… for this "
+            "run (with init_from= to begin with its weights), or resume=false to put the earlier one aside and start "
+            "anew"
+        )
+
+
+@torch.no_grad()
+def take_weights(network: Melle, ours: ModelDescription, checkpoint: Path) -> list[str]:
+    """Begin with the (averaged) weights of a checkpoint where names and shapes agree. Returns what could not be taken.
+
+    The text embedding is taken only where both tokenizers are the same: equal sizes do not make equal symbols.
+    """
+    model = load_model(checkpoint)
+    theirs = model.network.state_dict()
+    same_text = model.description.tokenizer.as_dict() == ours.tokenizer.as_dict()
+    left_out = []
+    for name, weight in network.state_dict().items():
+        if name not in theirs:
+            left_out.append(f"{name} (not in it)")
+        elif theirs[name].shape != weight.shape:
+            left_out.append(f"{name} ({_shape(theirs[name])}, here {_shape(weight)})")
+        elif name == "text_embedding.weight" and not same_text:
+            left_out.append(f"{name} (another tokenizer)")
+        else:
+            weight.copy_(theirs[name])
+    left_out += [f"{name} (not here)" for name in theirs.keys() - network.state_dict().keys()]
+    if len(left_out) == len(theirs):
+        raise UserError(f"init_from={checkpoint}: none of its weights fits this model")
+    return left_out
+
+
+def _shape(weight: nn.Parameter | torch.Tensor) -> str:
+    return "×".join(map(str, weight.shape)) or "scalar"
+
+
+def _differ(ours: ModelDescription, earlier: ModelDescription, name: str) -> bool:
+    return ours.network.get(name) != earlier.network.get(name)
+
+
+def _put_aside(run: Path) -> None:
+    if not (run / "checkpoints").exists():
+        return
+    with FileLock(run / ".lock"):  # torchrun starts all ranks at once
+        if not (run / "checkpoints").exists():
+            return
+        number = next(n for n in range(1, 10**6) if not (run / f"previous-{n}").exists())
+        (run / f"previous-{number}").mkdir()
+        for name in OWN_FILES:
+            if (run / name).exists():
+                (run / name).rename(run / f"previous-{number}" / name)

@@ -1,33 +1,101 @@
-"""Two processes train together (DDP over gloo), and one goes on where they stopped."""
+"""Two processes train together (over gloo), and one goes on where they stopped."""
 
+import json
 import math
+import os
 import subprocess
 import sys
+from pathlib import Path
 
+import pytest
 import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-from test_train import ROOT, SMALL
+
+from melle.training.run import train
+from tests.training.test_train import ROOT, SMALL, configure
+
+SAME = ["data.batch_frames=60", "data.max_join=1", "optim.schedule.warmup_steps=1", "model.dropout=0.1"]
 
 
-def run(folder, tones, *overrides: str) -> None:
-    splits = [f"data.{split}={tones / f'{split}.jsonl'}" for split in ("train", "val")]
-    settings = ["data.test=null", "data.batch_frames=100", f"run_dir={folder}", "optim.schedule.warmup_steps=1"]
-    command = [sys.executable, str(ROOT / "train.py"), *SMALL, *splits, *settings, "trainer.val_check_interval=2"]
-    done = subprocess.run([*command, *overrides], cwd=folder.parent, capture_output=True, text=True, timeout=300)
-    assert done.returncode == 0, done.stderr[-3000:]
+@pytest.fixture(scope="module")
+def two(tmp_path_factory, tone_manifests) -> tuple[Path, list[dict]]:
+    """The folder of trainings by two processes of torchrun (two_ranks.py), and what each process noted."""
+    folder = tmp_path_factory.mktemp("two")
+    script = Path(__file__).with_name("two_ranks.py")
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+    done = subprocess.run(
+        [*command, str(script), str(folder), str(tone_manifests)],
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stderr[-5000:]
+    return folder, [json.loads((folder / f"rank{rank}.json").read_text()) for rank in (0, 1)]
 
 
-def test_two_ranks_and_then_one(tmp_path, tone_manifests):
+def test_two_ranks_train_as_one_that_accumulates_their_batches(two, tmp_path, tone_manifests, losses, seen):
+    _, (first, second) = two
+    assert first["ddp"] == second["ddp"]
+    options = ("trainer.accumulate_grad_batches=2", "trainer.val_check_interval=2")
+    train(configure(tmp_path, tone_manifests, 5, *SAME, *options))
+    assert len({str(batch) for batch in seen}) == 10  # within the first epoch, of which two ranks leave nothing out
+    assert first["ddp"] == pytest.approx(losses, rel=1e-5)
+
+
+def test_sharded_training_equals_unsharded(two):
+    _, (first, second) = two
+    assert first["fsdp"] == second["fsdp"]
+    assert first["fsdp"] == pytest.approx(first["ddp"], rel=1e-5)
+
+
+@pytest.mark.parametrize("strategy", ["ddp", "fsdp"])
+def test_two_ranks_resume_exactly(two, strategy):
+    _, notes = two
+    assert all(len(note[strategy]) == 5 and note[f"{strategy} resumed"] == note[strategy][2:] for note in notes)
+
+
+@pytest.mark.parametrize("strategy", ["ddp", "fsdp"])
+def test_one_goes_on_where_two_stopped(two, tmp_path, tone_manifests, losses, strategy):
+    folder, (first, _) = two
+    paths = [folder / name / "checkpoints/step_000002.ckpt" for name in ("ddp", "fsdp")]
+    a, b = (torch.load(path, weights_only=True) for path in paths)
+    for kind in ("state_dict", "current_model_state"):
+        assert a[kind].keys() == b[kind].keys()
+        for name, value in a[kind].items():
+            torch.testing.assert_close(b[kind][name], value, rtol=1e-4, atol=1e-5)
+    chosen = paths[strategy == "fsdp"]
+    options = (*SAME, "trainer.accumulate_grad_batches=2", f"resume={chosen}")
+    train(configure(tmp_path, tone_manifests, 5, *options))
+    assert losses == pytest.approx(first["ddp"][2:], rel=1e-4)
+
+
+def test_a_loss_that_is_not_finite_on_one_rank_skips_the_step_on_all(two):
+    folder, notes = two
+    for note in notes:
+        assert note["nan skipped"] == [1] and note["nan weights equal"] == [True, True]
+        assert len(note["nan"]) == 4
+    fault = json.loads((folder / "nan/skipped.jsonl").read_text().splitlines()[0])
+    assert fault["step"] == 1 and fault["utterances"]
+
+
+def test_a_signal_to_one_rank_saves_and_ends_all(two):
+    folder, notes = two
+    for note in notes:
+        assert note["signal stopped"] == [15, 2] and len(note["signal"]) == 2
+    last = torch.load(folder / "signal/checkpoints/last.ckpt", weights_only=True)
+    assert last["global_step"] == 2
+
+
+def test_the_command_starts_its_processes_itself(tmp_path, tone_manifests):
     folder = tmp_path / "run"
-    run(folder, tone_manifests, "trainer.devices=2", "trainer.strategy=ddp", "trainer.max_steps=4")
-    first = torch.load(folder / "checkpoints/last.ckpt", weights_only=True)
-    state = first["MelleDataModule"]
-    assert state["steps"] == 4 and state["epoch"] * 8 + state["batches"] >= 8
-    run(folder, tone_manifests, "trainer.devices=1", "trainer.max_steps=6")
-    last = torch.load(folder / "checkpoints/last.ckpt", weights_only=True)
-    assert last["global_step"] == 6
-    after = last["MelleDataModule"]
-    assert after["epoch"] > state["epoch"] or after["batches"] == state["batches"] + 2
+    splits = [f"data.{split}={tone_manifests / f'{split}.jsonl'}" for split in ("train", "val", "test")]
+    settings = ["data.batch_frames=100", f"run_dir={folder}", "optim.schedule.warmup_steps=1", "report.utterances=2"]
+    settings += ["trainer.devices=2", "trainer.max_steps=4", "trainer.val_check_interval=2", "asr=none", "speaker=none"]
+    command = [sys.executable, str(ROOT / "train.py"), *SMALL, *splits, *settings]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert done.stdout.count("Trained for") == 1 and done.stdout.count("To hear more") == 1
     events = EventAccumulator(str(folder / "tensorboard")).Reload()
-    gaps = [event.value for event in events.Scalars("validation/text_gap")]  # of batches of one row, on every rank
-    assert len(gaps) == 3 and all(map(math.isfinite, gaps))
+    gaps = [event.value for event in events.Scalars("validation/text_gap")]
+    assert len(gaps) == 2 and all(map(math.isfinite, gaps))

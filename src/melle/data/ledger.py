@@ -7,6 +7,8 @@ import sys
 from collections import Counter
 from pathlib import Path
 
+from tqdm import tqdm
+
 from melle.data.index import Fault
 from melle.errors import UserError
 
@@ -55,9 +57,9 @@ class Ledger:
 
     def _tell(self, fault: Fault) -> None:
         if len(self._seen) <= SHOWN:
-            print(f"left out: {fault.message}", file=sys.stderr)
+            tqdm.write(f"left out: {fault.message}", file=sys.stderr)
         if len(self._seen) == SHOWN:
-            print("left out: further ones are only counted here", file=sys.stderr)
+            tqdm.write("left out: further ones are only counted here", file=sys.stderr)
         if self.path is not None and _key(fault) not in self._listed:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             with self.path.open("a", encoding="utf-8") as file:

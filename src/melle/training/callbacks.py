@@ -45,6 +45,7 @@ class SpeechSamples(lightning.Callback):
             self.samples = [(utterance.transcription, None) for utterance in utterances[:count]]
 
     def on_validation_epoch_end(self, trainer: lightning.Trainer, module: MelleModule) -> None:
+        network = module.whole_network()
         writer: Any = getattr(trainer.logger, "experiment", None)
         if (
             not trainer.is_global_zero
@@ -53,7 +54,7 @@ class SpeechSamples(lightning.Callback):
             or not hasattr(writer, "add_audio")
         ):
             return
-        model = LoadedModel(module.network, module.description, trainer.global_step)  # in eval mode while it validates
+        model = LoadedModel(network, module.description, trainer.global_step)  # in eval mode while it validates
         texts, prompts = zip(*self.samples)
         try:
             speeches = Synthesizer(model, device=module.device)(texts, prompts)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ import lightning
 import torch
 import torch.distributed as dist
 from torch import Tensor
+from tqdm import tqdm
 
 from melle.checkpoint import KEY, ModelDescription
 from melle.data.batch import Batch
@@ -78,11 +80,11 @@ class MelleModule(lightning.LightningModule):
         )
 
     def on_train_batch_start(self, batch: Batch, index: int) -> None:
-        # Random numbers belong to the batch, not to what ran before it: a run that is resumed draws the same ones, and
-        # so do four ranks and one that accumulates their four batches.
-        number = index * self.trainer.world_size + self.global_rank
-        torch.manual_seed((self.seed * 0x9E3779B1 + number) % 2**32)
+        # Random numbers belong to the step and the batch's place in it, not to what ran before: a run that is resumed
+        # draws the same ones, and so do four ranks and one that accumulates their four batches.
         self.step.begin()
+        place = self.step.batches * self.trainer.world_size + self.global_rank
+        torch.manual_seed(zlib.crc32(f"{self.seed} {self.global_step} {place}".encode()))
 
     def training_step(self, batch: Batch, _index: int) -> Tensor:
         if batch.ids:
@@ -177,7 +179,7 @@ class MelleModule(lightning.LightningModule):
             with self._skipped_file.open("a", encoding="utf-8") as file:
                 file.write(json.dumps(fault, ensure_ascii=False) + "\n")
         if self.trainer.is_global_zero:
-            print(
+            tqdm.write(
                 f"step {self.global_step} is skipped: loss {fault['loss']:g}, gradient {fault['gradient_norm']:g}; its "
                 f"utterances are in {self._skipped_file}",
                 file=sys.stderr,

@@ -82,7 +82,7 @@ def take_weights(network: Melle, ours: ModelDescription, checkpoint: Path) -> li
     model = load_model(checkpoint)
     theirs = model.network.state_dict()
     same_text = model.description.tokenizer.as_dict() == ours.tokenizer.as_dict()
-    left_out = []
+    left_out, taken = [], 0
     for name, weight in network.state_dict().items():
         if name not in theirs:
             left_out.append(f"{name} (not in it)")
@@ -92,9 +92,10 @@ def take_weights(network: Melle, ours: ModelDescription, checkpoint: Path) -> li
             left_out.append(f"{name} (another tokenizer)")
         else:
             weight.copy_(theirs[name])
-    left_out += [f"{name} (not here)" for name in theirs.keys() - network.state_dict().keys()]
-    if len(left_out) == len(theirs):
-        raise UserError(f"init_from={checkpoint}: none of its weights fits this model")
+            taken += weight.ndim >= 2
+    left_out += [f"{name} (not here)" for name in sorted(theirs.keys() - network.state_dict().keys())]
+    if not taken:
+        raise UserError(f"init_from={checkpoint}: none of its matrices fits this model")
     return left_out
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import lightning
 import torch
+from lightning.pytorch.callbacks import ProgressBar
 from lightning.pytorch.plugins.environments import SLURMEnvironment
 from omegaconf import DictConfig, OmegaConf
 
@@ -59,10 +60,13 @@ def build_trainer(cfg: DictConfig) -> lightning.Trainer:
     plugins: list = [WholeFiles()]
     if SLURMEnvironment.detect():
         plugins.append(SLURMEnvironment(auto_requeue=False))  # ``StopSignals`` does that
+    callbacks = list(build(cfg.callbacks).values())
+    if not cfg.trainer.get("enable_progress_bar", True):  # Lightning refuses a bar then
+        callbacks = [callback for callback in callbacks if not isinstance(callback, ProgressBar)]
     trainer: lightning.Trainer = build(
         cfg.trainer,
         default_root_dir=cfg.run_dir,
-        callbacks=list(build(cfg.callbacks).values()),
+        callbacks=callbacks,
         logger=build(cfg.logger),
         plugins=plugins,
         precision=_precision(cfg.trainer),

@@ -66,7 +66,15 @@ class StopSignals(lightning.Callback):
             requeue()
         raise Stopped(number, trainer.global_step)
 
-    def teardown(self, trainer: lightning.Trainer, module: lightning.LightningModule, stage: str) -> None:
+    def on_train_end(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> None:
+        self._restore()
+
+    def on_exception(
+        self, trainer: lightning.Trainer, module: lightning.LightningModule, exception: BaseException
+    ) -> None:
+        self._restore()
+
+    def _restore(self) -> None:
         for number, handler in self._earlier.items():
             signal.signal(number, handler)
         self._earlier = {}

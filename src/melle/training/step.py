@@ -54,6 +54,11 @@ class GradientStep:
         self._ids: list[list[str]] = []
         self._before: list[Tensor] = []
 
+    @property
+    def batches(self) -> int:
+        """How many it has so far."""
+        return len(self._terms)
+
     def begin(self) -> None:
         """Before the first batch of a step: remember the running statistics, which a skipped step must not change."""
         if not self._terms:

@@ -1,0 +1,93 @@
+"""The averaged weights: their formula, who sees them, and that they survive a resume."""
+
+from types import SimpleNamespace
+
+import pytest
+import torch
+from torch import nn
+
+from melle.checkpoint import load_model
+from melle.training.ema import Ema
+from melle.training.run import train
+from tests.training.test_train import configure
+
+
+class Part(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.weight = nn.Parameter(torch.zeros(3))
+        self.register_buffer("statistic", torch.zeros(2))
+        self.register_buffer("count", torch.tensor(0))
+
+
+def advance(ema: Ema, part: Part, steps: int) -> SimpleNamespace:
+    trainer = SimpleNamespace(global_step=0)
+    ema.on_train_start(trainer, part)
+    for n in range(1, steps + 1):
+        with torch.no_grad():
+            part.weight.fill_(n), part.statistic.fill_(10 * n), part.count.fill_(n)
+        trainer.global_step = n
+        ema.on_train_batch_end(trainer, part, None, None, n)
+        ema.on_train_batch_end(trainer, part, None, None, n)  # a batch that is only accumulated
+    return trainer
+
+
+def test_forgets_its_first_values_quickly_then_slowly():
+    ema, part, expected = Ema(decay=0.9), Part(), 0.0
+    advance(ema, part, 200)
+    for n in range(200):
+        decay = min(0.9, (1 + n) / (10 + n))
+        expected = decay * expected + (1 - decay) * (n + 1)
+    checkpoint = {"state_dict": part.state_dict()}
+    ema.on_save_checkpoint(None, part, checkpoint)
+    average, current = checkpoint["state_dict"], checkpoint["current_model_state"]
+    assert average["weight"].tolist() == pytest.approx([expected] * 3, rel=1e-5)
+    assert average["statistic"].tolist() == pytest.approx([10 * expected] * 2, rel=1e-5)
+    assert average["count"] == 200 and current["weight"].tolist() == [200.0] * 3
+    with pytest.raises(ValueError, match=r"decay=1"):
+        Ema(1)
+
+
+def test_validation_sees_the_average_and_a_checkpoint_in_between_is_right():
+    ema, part = Ema(), Part()
+    trainer = advance(ema, part, 5)
+    outside = {"state_dict": {k: v.clone() for k, v in part.state_dict().items()}}
+    ema.on_save_checkpoint(None, part, outside)
+    outside = {kind: {k: v.clone() for k, v in outside[kind].items()} for kind in ("state_dict", "current_model_state")}
+    ema.on_validation_epoch_start(trainer, part)
+    assert torch.equal(part.weight, outside["state_dict"]["weight"])
+    inside = {"state_dict": part.state_dict()}
+    ema.on_save_checkpoint(None, part, inside)
+    for kind in ("state_dict", "current_model_state"):
+        assert all(torch.equal(value, inside[kind][name]) for name, value in outside[kind].items())
+    ema.on_validation_epoch_end(trainer, part)
+    assert part.weight.tolist() == [5.0] * 3
+
+
+def test_survives_a_resume(tmp_path, tone_manifests):
+    options = ("callbacks.checkpoint.every=1", "optim.schedule.warmup_steps=1")
+    train(configure(tmp_path, tone_manifests, 6, *options))
+    part = tmp_path / "run/checkpoints/step_000003.ckpt"
+    train(configure(tmp_path / "b", tone_manifests, 6, *options, f"resume={part}"))
+    paths = [folder / "run/checkpoints/last.ckpt" for folder in (tmp_path, tmp_path / "b")]
+    whole, resumed = (torch.load(path, weights_only=True) for path in paths)
+    assert whole["ema_updates"] == resumed["ema_updates"] == 6
+    assert all(torch.equal(value, resumed["state_dict"][name]) for name, value in whole["state_dict"].items())
+    # Both sets of weights can be had.
+    average, raw = (load_model(paths[0], average=average).network.stop.weight for average in (True, False))
+    assert not torch.equal(average, raw)
+    assert torch.equal(raw, whole["current_model_state"]["network.stop.weight"])
+
+
+def test_a_run_without_it_goes_on_from_one_with_it_and_back(tmp_path, tone_manifests, losses):
+    options = ("callbacks.checkpoint.every=2", "optim.schedule.warmup_steps=1")
+    train(configure(tmp_path, tone_manifests, 6, *options))
+    whole, part = list(losses), tmp_path / "run/checkpoints/step_000002.ckpt"
+    losses.clear()
+    train(configure(tmp_path / "b", tone_manifests, 6, *options, f"resume={part}", "~callbacks.ema"))
+    assert losses == whole[2:]
+    losses.clear()
+    part = tmp_path / "b/run/checkpoints/step_000004.ckpt"
+    assert torch.equal(*(load_model(part, average=a).network.stop.weight for a in (True, False)))
+    train(configure(tmp_path / "c", tone_manifests, 6, *options, f"resume={part}"))
+    assert losses == whole[4:]

@@ -30,17 +30,18 @@ def commands() -> list[list[str]]:
 def test_command_parses(command):
     if command[:3] == ["python", "-m", "melle"]:
         _parser().parse_args(command[3:])
-    elif command[0] == "python" and command[1] in ("train.py", "evaluate.py"):
+    elif script := next((word for word in command if word in ("train.py", "evaluate.py")), None):
         # Of a sweep's choices the first.
-        overrides = [re.sub(r"(=\w+)(,\w+)+$", r"\1", word) for word in command[2:] if not word.startswith("-")]
+        arguments = command[command.index(script) + 1 :]
+        overrides = [re.sub(r"(=\w+)(,\w+)+$", r"\1", word) for word in arguments if not word.startswith("-")]
         with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
-            compose(command[1].removesuffix(".py"), overrides, return_hydra_config=True)
+            compose(script.removesuffix(".py"), overrides, return_hydra_config=True)
     elif "install" in command:
         known = metadata("melle-lightning").get_all("Provides-Extra")
         for extras in re.findall(r"\.\[([\w,]+)\]", " ".join(command)):
             assert set(extras.split(",")) <= set(known)
     else:
-        assert command[0] in ("git", "cd", "tensorboard", "uv", "python", "ruff")
+        assert command[0] in ("git", "cd", "tensorboard", "uv", "python", "ruff", "torchrun", "srun")
 
 
 def test_the_readme_shows_the_commands_that_matter():

@@ -120,9 +120,8 @@ def test_checkpoints_are_found_and_ordered(tmp_path, pairs):
     found = find_checkpoints(str(tmp_path / "runs/*/checkpoints/*.ckpt"))
     assert sorted(found) == sorted(paths)
     assert [c.step for c in read_checkpoints(found, pairs)] == [30, 200, 1000]
-    again = [
-        write_checkpoint(paths[0].with_name(name), step) for name, step in (("last.ckpt", 200), ("other.ckpt", 200))
-    ]
+    names = {"last.ckpt": 200, "best.ckpt": 30, "other.ckpt": 200}
+    again = [write_checkpoint(paths[0].with_name(name), step) for name, step in names.items()]
     assert {c.path.name for c in read_checkpoints([*paths, *again], pairs)} == {*(p.name for p in paths), "other.ckpt"}
     assert [c.path.name for c in read_checkpoints(again[:1], pairs)] == ["last.ckpt"]
     assert read_checkpoints(paths[:1], pairs)[0].run == tmp_path / "runs" / "a"

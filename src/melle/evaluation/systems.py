@@ -20,6 +20,7 @@ from melle.synthesis.synthesizer import Prompt, Synthesizer
 from melle.text import Tokenizer
 
 RECORDINGS = "recordings"
+ALSO = ("last.ckpt", "best.ckpt")  # further names of a run's checkpoints
 VOCODED = "recordings through mel and vocoder"
 
 
@@ -80,11 +81,11 @@ def read_checkpoints(paths: Sequence[Path], pairs: Sequence[Pair]) -> list[Check
             except UserError as error:
                 raise UserError(f"{path} cannot speak utterance {utterance.id}: {error}") from None
         checkpoints.append(checkpoint)
-    # A pattern also finds last.ckpt, which is the newest of its siblings again.
-    siblings = {(c.path.parent.resolve(), c.step) for c in checkpoints if c.path.name != "last.ckpt"}
-    checkpoints = [
-        c for c in checkpoints if c.path.name != "last.ckpt" or (c.path.parent.resolve(), c.step) not in siblings
-    ]
+    # A pattern also finds last.ckpt and best.ckpt, which are some of their siblings again.
+    others = [c for c in checkpoints if c.path.name not in ALSO]
+    siblings = {(c.path.parent.resolve(), c.step) for c in others}
+    alone = [c for c in checkpoints if c.path.name in ALSO and (c.path.parent.resolve(), c.step) not in siblings]
+    checkpoints = others + alone
     return sorted(checkpoints, key=lambda checkpoint: (str(checkpoint.run), checkpoint.step, checkpoint.path.name))
 
 

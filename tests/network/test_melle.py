@@ -56,6 +56,18 @@ def make_rows(lengths=((3, 14, 2, 9), (5, 21, 1, 4), (1, 6, 4, 30))) -> list[Row
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
+def test_the_longest_row_leaves_out_padding_only(variant):
+    network, batch = make(**VARIANTS[variant], guided_layers=[1]), collate(make_rows(((9, 8, 1, 4), (1, 20, 2, 22))), 2)
+    assert batch.longest == max(9 + 1 + 1 + 4 + 2, 1 + 2 + 1 + 10 + 11) < batch.text.shape[1] + batch.mel.shape[1] // 2
+    whole, cut = network(**batch.inputs()), network(**batch.inputs(), longest=batch.longest)
+    for row, frames in enumerate(batch.mel_lengths.tolist()):
+        for name in ("mean", "log_variance", "frames", "refined"):
+            expected, actual = getattr(whole, name)[row, :frames], getattr(cut, name)[row, :frames]
+            torch.testing.assert_close(actual, expected, rtol=1e-4, atol=1e-4)
+        torch.testing.assert_close(cut.stop[row, : -(-frames // 2)], whole.stop[row, : -(-frames // 2)])
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
 @pytest.mark.parametrize("r", [1, 2, 3, 4, 5])
 def test_ragged_batch_equals_batches_of_one(variant, r):
     network = make(r, **VARIANTS[variant])

@@ -18,6 +18,15 @@ def add(commands: argparse._SubParsersAction) -> None:
     data.add_argument("--batches", type=int, default=300, help="to draw from that manifest")
     data.add_argument("--folder", type=Path, help="where to make the files (deleted at the end); default: a new one")
     data.set_defaults(run=bench_data)
+    train = bench.add_parser("train", help="training steps of a preset, beside a plain implementation of it")
+    train.add_argument("--model", default="melle", help="preset, as in train.py")
+    train.add_argument("--device", default="auto", help="auto, cpu, cuda or mps")
+    train.add_argument("--precision", choices=("32", "bf16", "16"), default="32", help="of the arithmetic")
+    train.add_argument("--batch-frames", type=int, help="positions per batch, padding counted; CPU: 3000, GPU: 50000")
+    train.add_argument("--steps", type=int, help="to time, after two to warm up; CPU: 3, GPU: 20")
+    train.add_argument("--threads", type=int, help="CPU threads; default: all")
+    train.add_argument("overrides", nargs="*", help="more of train.py's, such as model.layers=2")
+    train.set_defaults(run=bench_train)
 
 
 def bench_data(options: argparse.Namespace) -> None:
@@ -36,3 +45,11 @@ def bench_data(options: argparse.Namespace) -> None:
             print(text, flush=True)
         if options.lines:
             print(data.bench_memory(options.lines, max(options.workers), options.batches, folder))
+
+
+def bench_train(options: argparse.Namespace) -> None:
+    """Print what a training step does with time and memory, beside a plain implementation."""
+    from melle.benchmarks import train
+
+    sizes = options.batch_frames, options.steps, options.threads
+    print(train.bench_train(options.model, tuple(options.overrides), options.device, options.precision, *sizes))

@@ -40,12 +40,13 @@ class Batch:
     mel: Tensor  # (B, T, M) log10 mel, T a multiple of r
     mel_lengths: Tensor  # (B,) frames
     segment_steps: Tensor  # (B, U) mel steps per utterance
+    longest: int  # positions of the longest row, tokens and mel steps together
     ids: list[list[str]]
     faults: list[Fault] = field(default_factory=list)
 
     def inputs(self) -> dict[str, Tensor]:
-        """The keyword arguments of ``Melle.forward``."""
-        return {f.name: getattr(self, f.name) for f in fields(self) if f.name not in ("ids", "faults")}
+        """The tensors, as keyword arguments of ``Melle.forward``."""
+        return {f.name: getattr(self, f.name) for f in fields(self) if f.name not in ("longest", "ids", "faults")}
 
     def to(self, device: torch.device) -> Batch:
         return self.map(lambda tensor: tensor.to(device, non_blocking=True))
@@ -95,13 +96,15 @@ def collate(rows: list[Row], reduction_factor: int, n_mels: int = 80) -> Batch:
         steps.append(torch.tensor([-(-len(part) // reduction_factor) for part in parts]))
     mel = pad_sequence(mels, batch_first=True)
     mel = F.pad(mel, (0, 0, 0, -mel.shape[1] % reduction_factor))
+    segment_steps = pad_sequence(steps, batch_first=True)
     return Batch(
         text=text,
         text_lengths=text_lengths,
         text_segments=text_segments,
         mel=mel,
         mel_lengths=torch.tensor([len(m) for m in mels]),
-        segment_steps=pad_sequence(steps, batch_first=True),
+        segment_steps=segment_steps,
+        longest=int((text_lengths + segment_steps.sum(1)).max()),
         ids=ids,
         faults=faults,
     )

@@ -14,6 +14,7 @@ from torch.utils.checkpoint import checkpoint
 from melle.network import layout
 from melle.network.attention import KVCache, Rotation, rotation
 from melle.network.block import Block
+from melle.network.compiled import require_compiler
 from melle.network.latent import LatentOutput, LatentSampler
 from melle.network.layers import choose, make_norm
 from melle.network.postnet import PostNet
@@ -162,6 +163,16 @@ class Melle(nn.Module):
             return None
         return self.text_position.num_embeddings, self.mel_position.num_embeddings
 
+    def compile_blocks(self, backend: str = "inductor") -> None:
+        """Compile every block in place, for ``forward`` only; all share their graphs, whatever a batch's shape.
+
+        The names of the weights stay. RuntimeError where there is no C++ compiler, which the backend "inductor" needs.
+        """
+        if backend == "inductor":
+            require_compiler()
+        for block in self.blocks:
+            block.compile(dynamic=True, backend=backend)
+
     def normalise(self, mel: Tensor) -> Tensor:
         """log10 mel to the network's scale."""
         return (mel - self.mel_mean) / self.mel_std
@@ -178,6 +189,7 @@ class Melle(nn.Module):
         mel: Tensor,
         mel_lengths: Tensor,
         segment_steps: Tensor,
+        longest: int | None = None,
     ) -> MelleOutput:
         """The teacher-forced pass: every step is predicted from the true frames before it.
 
@@ -186,6 +198,8 @@ class Melle(nn.Module):
             text_segments (B, S): which utterance of the row each token belongs to, -1 in the padding.
             mel (B, T, M), mel_lengths (B,): log10 mel; T a multiple of r, lengths in frames.
             segment_steps (B, U): mel steps of each utterance of the row, 0 where a row has fewer.
+            longest: positions of the longest row. The row with the longest text is seldom the one with the most steps:
+                without this number, which a GPU would have to be asked for, more padding is computed.
         """
         rows, frames, _ = mel.shape
         steps = frames // self.reduction_factor
@@ -194,8 +208,8 @@ class Melle(nn.Module):
         if self.training and self.hidden_step is not None:
             hide = torch.rand(rows, steps - 1, 1, device=mel.device) < self.frame_dropout
             read = torch.where(hide, self.hidden_step.to(read.dtype), read)
-        x, rotary, mask = self._join(text, text_lengths, text_segments, read, segment_steps)
-        slots = layout.step_slots(text_lengths, steps)
+        x, rotary, mask = self._join(text, text_lengths, text_segments, read, segment_steps, longest)
+        slots = layout.step_slots(text_lengths, steps).clamp(max=x.shape[1] - 1)
         guide = []
         for number, block in enumerate(self.blocks):
             guided = self.training and number in self.guided_layers
@@ -238,18 +252,15 @@ class Melle(nn.Module):
         steps = prompt_lengths // self.reduction_factor
         read = self.prenet(self.normalise(prompt).reshape(rows, frames // self.reduction_factor, self.group))
         segment_steps = torch.stack((steps, torch.zeros_like(steps)), dim=1)
-        x, rotary, mask = self._join(text, text_lengths, text_segments, read, segment_steps)
         prefix = text_lengths + 1 + steps
         size = int(prefix.max())
-        x = x[:, :size]
-        rotary = None if rotary is None else (rotary[0][:, :, :size], rotary[1][:, :, :size])
-        mask = None if mask is None else mask[:, :, :size, :size]
+        x, rotary, mask = self._join(text, text_lengths, text_segments, read, segment_steps, size)
         caches = [
             KVCache(rows, block.attention.heads, size + max_new_steps, self.head_width, x.device, x.dtype)
             for block in self.blocks
         ]
         for block, cache in zip(self.blocks, caches):
-            x, _ = block(x, rotary, mask, cache)
+            x, _ = block.forward(x, rotary, mask, cache)  # never compiled: the cache grows with every step
         last = x.gather(1, (prefix - 1)[:, None, None].expand(-1, 1, x.shape[2]))
         state = DecodingState(caches, prefix, size, steps)
         return state, *self._predict(last, temperature)
@@ -269,7 +280,7 @@ class Melle(nn.Module):
         slots = torch.arange(state.prefix_size + done + 1, device=frames.device)
         mask = (slots < state.prefix[:, None]) | (slots >= state.prefix_size)
         for block, cache in zip(self.blocks, state.caches):
-            x, _ = block(x, rotary, mask[:, None, None], cache)
+            x, _ = block.forward(x, rotary, mask[:, None, None], cache)
         return self._predict(x, temperature)
 
     def _predict(self, x: Tensor, temperature: float) -> tuple[Tensor, Tensor]:
@@ -278,7 +289,13 @@ class Melle(nn.Module):
         return frames, self.stop(hidden)[:, 0, 0].float()
 
     def _join(
-        self, text: Tensor, text_lengths: Tensor, text_segments: Tensor, read: Tensor, segment_steps: Tensor
+        self,
+        text: Tensor,
+        text_lengths: Tensor,
+        text_segments: Tensor,
+        read: Tensor,
+        segment_steps: Tensor,
+        longest: int | None,
     ) -> tuple[Tensor, Rotation | None, Tensor | None]:
         """Embed and join text, <BOS> and the steps read so far (B, K, D): the blocks' input, rotation and mask."""
         rows, steps = read.shape[0], read.shape[1] + 1
@@ -290,7 +307,7 @@ class Melle(nn.Module):
                     raise ValueError(f"{size} {name} positions, but the model has learned {table.num_embeddings}")
             words = words + self.text_position.weight[: text.shape[1]]
             read = read + self.mel_position.weight[:steps]
-        index = layout.join_index(text_lengths, text.shape[1], steps)
+        index = layout.join_index(text_lengths, text.shape[1], steps)[:, :longest]
         both = torch.cat((words, read.to(words.dtype)), dim=1)
         x = both.gather(1, index[:, :, None].expand(-1, -1, both.shape[2]))
         if self.position == "paced":

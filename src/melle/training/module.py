@@ -6,6 +6,7 @@ import json
 import sys
 import zlib
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -69,7 +70,7 @@ class MelleModule(lightning.LightningModule):
             shard(self.network)
 
     def forward(self, batch: Batch) -> LossTerms:
-        output = self.network(**batch.inputs())
+        output = self.network(**batch.inputs(), longest=batch.longest)
         return self.loss(
             output,
             batch.mel_lengths,
@@ -207,4 +208,4 @@ def swap_words(batch: Batch) -> Batch:
             words = words.flip(0)
         repeated = words.repeat(-(-(length - 1) // len(words)))[: length - 1]
         text[row, : length - 1] = repeated
-    return Batch(ids=batch.ids, **{**batch.inputs(), "text": text})
+    return replace(batch, text=text)

@@ -106,6 +106,11 @@ def build_module(cfg: DictConfig, data: MelleDataModule, checkpoint: Path | None
     if first is not None:
         left_out = take_weights(network, description, Path(cfg.init_from))
         print(f"Begins with the weights of {cfg.init_from}.", *left_out, sep="\n  not taken: ", file=sys.stderr)
+    if cfg.compile:
+        try:
+            network.compile_blocks()
+        except RuntimeError as error:
+            raise UserError(f"compile=true: {error}") from None
     if network.longest is not None:
         data.keep_within(*network.longest)
     return MelleModule(

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from melle.benchmarks.peak import matmul_peak
 from melle.data.batch import Batch
+from melle.network.compiled import compiled_graphs
 from melle.network.flops import training_flops
 from melle.seeding import seeded
 from melle.training.module import MelleModule
@@ -132,6 +133,9 @@ class SpeedMonitor(lightning.Callback):
         if not steps or trainer.global_step % self._every:
             return
         metrics = self._speed(trainer, module, steps) | memory(module.device)
+        graphs, again = compiled_graphs()
+        if graphs:  # a number that keeps growing says that compile=true costs more than it gives
+            metrics |= {"speed/compiled_graphs": graphs, "speed/recompilations": again}
         for logger in trainer.loggers:
             logger.log_metrics(metrics, step=trainer.global_step)
         self.throughput.clear()

@@ -7,6 +7,8 @@ import time
 from pathlib import Path
 
 import hydra
+from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
 from lightning.pytorch.utilities import rank_zero_only
 from omegaconf import DictConfig
 
@@ -59,6 +61,8 @@ def main(cfg: DictConfig) -> float | None:
         print(f"\nTrained for {minutes:.1f} minutes: {cfg.run_dir}")
         report(cfg)
     except UserError as error:
+        if HydraConfig.get().mode == RunMode.MULTIRUN:
+            raise  # a row of the sweep's table; the other jobs go on
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)
     except Stopped as stop:

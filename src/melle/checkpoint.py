@@ -83,6 +83,11 @@ def load_description(path: str | Path) -> ModelDescription:
     return ModelDescription.from_dict(_read(path)[KEY])
 
 
+def load_step(path: str | Path) -> int:
+    """After how many optimiser steps a checkpoint was written."""
+    return int(_read(path).get("global_step", 0))
+
+
 def load_model(path: str | Path, average: bool = True) -> LoadedModel:
     """Read a checkpoint that training wrote. Raises UserError for anything else.
 

@@ -16,13 +16,18 @@ from melle.errors import UserError
 
 
 def sweep_suffix() -> str:
-    """What tells the jobs of a sweep (``-m``) apart, such as "-model.norm=rms,seed=1"; empty outside of a sweep."""
+    """What tells the jobs of a sweep (``-m``) apart, such as "-model.norm=rms,seed=1"; empty outside of a sweep.
+
+    Overrides that all jobs share are a number at its end, which also keeps it short enough for a file system.
+    """
     if not HydraConfig.initialized() or HydraConfig.get().mode != RunMode.MULTIRUN:
         return ""
-    overrides = HydraConfig.get().job.override_dirname.replace("/", ".")
-    if len(overrides) > 120:  # a file system's names are not endless
-        overrides = f"{overrides[:100]}-{zlib.crc32(overrides.encode()):08x}"
-    return "-" + overrides
+    hydra = HydraConfig.get()
+    named = hydra.job.override_dirname  # what varies: ``melle.sweeps`` excludes the rest
+    everything = ",".join(sorted(text for text in hydra.overrides.task if not text.startswith(("name=", "run_dir="))))
+    if named != everything or len(named) > 120:
+        named = f"{named[:100]}-{zlib.crc32(everything.encode()):08x}"
+    return "-" + named.replace("/", ".")
 
 
 OmegaConf.register_new_resolver("sweep_suffix", sweep_suffix, replace=True)

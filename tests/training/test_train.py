@@ -1,7 +1,5 @@
 """Training as a user runs it, at tiny size: it learns, it resumes, its checkpoints speak."""
 
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -101,18 +99,6 @@ def test_speech_samples_need_no_speakers(tmp_path, tone_manifests):
     samples = callbacks.SpeechSamples(plain, 2).samples
     assert len(samples) == 2 and all(prompt is None for _, prompt in samples)
     assert all(prompt is not None for _, prompt in callbacks.SpeechSamples(tone_manifests / "test.jsonl", 2).samples)
-
-
-def test_jobs_of_a_sweep_have_runs_of_their_own(tmp_path, tone_manifests):
-    splits = [f"data.{split}={tone_manifests / f'{split}.jsonl'}" for split in ("train", "val", "test")]
-    small = [*SMALL, *splits, "trainer.max_steps=2", "optim.schedule.warmup_steps=1", "trainer.val_check_interval=1"]
-    command = [sys.executable, str(ROOT / "train.py"), "-m", "model/norm=layer,rms", "report.utterances=0", *small]
-    subprocess.run(command, cwd=tmp_path, check=True, capture_output=True, timeout=300)
-    runs = [path for path in (tmp_path / "runs").iterdir() if path.is_dir()]
-    assert len(runs) == 2 and all((run / "hydra").is_dir() for run in runs)
-    assert [path.name for path in tmp_path.iterdir()] == ["runs"]
-    norms = {load_model(run / "checkpoints/last.ckpt").description.network["norm"] for run in runs}
-    assert norms == {"layer", "rms"}
 
 
 def test_another_model_does_not_touch_an_earlier_run(tmp_path, tone_manifests):

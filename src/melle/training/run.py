@@ -14,13 +14,14 @@ from lightning.pytorch.callbacks import ProgressBar
 from lightning.pytorch.plugins.environments import SLURMEnvironment
 from omegaconf import DictConfig, OmegaConf
 
-from melle.checkpoint import ModelDescription, load_description
+from melle.checkpoint import ModelDescription, load_description, load_step
 from melle.config import build
 from melle.data.datamodule import CorpusStatistics, MelleDataModule
 from melle.errors import UserError
 from melle.network import Melle
 from melle.training.checkpoints import WholeFiles
 from melle.training.module import MelleModule
+from melle.training.record import read_metrics, write_metrics, write_record
 from melle.training.resume import check_same_model, find_resume, take_weights
 
 
@@ -41,7 +42,9 @@ def train(cfg: DictConfig) -> dict[str, float]:
     data.prepare_data()
     data.setup()
     module = build_module(cfg, data, checkpoint)
-    trainer = build_trainer(cfg)
+    trainer = build_trainer(cfg, checkpoint)
+    if trainer.is_global_zero:
+        write_record(cfg.run_dir, cfg, trainer.world_size)
     try:
         trainer.fit(module, data, ckpt_path=checkpoint, weights_only=True)
     except SystemExit:  # Lightning's answer to Ctrl-C
@@ -52,11 +55,21 @@ def train(cfg: DictConfig) -> dict[str, float]:
         for ledger in data.ledgers.values():
             if ledger.counts:
                 print(ledger.summary(), file=sys.stderr)
-    return {name: float(value) for name, value in trainer.callback_metrics.items()}
+    metrics = {name: float(value) for name, value in trainer.callback_metrics.items()}
+    if not metrics:
+        return read_metrics(cfg.run_dir)  # nothing was left to do
+    metrics = {**read_metrics(cfg.run_dir), **metrics, "step": float(trainer.global_step)}
+    if trainer.is_global_zero:
+        write_metrics(cfg.run_dir, metrics)
+    return metrics
 
 
-def build_trainer(cfg: DictConfig) -> lightning.Trainer:
-    """Lightning's Trainer, with every length in optimiser steps however many batches make one."""
+def build_trainer(cfg: DictConfig, checkpoint: Path | None = None) -> lightning.Trainer:
+    """Lightning's Trainer, with every length in optimiser steps however many batches make one.
+
+    What a logger has of steps after ``checkpoint``, from which the run goes on, is replaced by what comes.
+    """
+    again = {"purge_step": load_step(checkpoint) + 1} if checkpoint is not None and "purge_step" in cfg.logger else {}
     plugins: list = [WholeFiles()]
     if SLURMEnvironment.detect():
         plugins.append(SLURMEnvironment(auto_requeue=False))  # ``StopSignals`` does that
@@ -67,7 +80,7 @@ def build_trainer(cfg: DictConfig) -> lightning.Trainer:
         cfg.trainer,
         default_root_dir=cfg.run_dir,
         callbacks=callbacks,
-        logger=build(cfg.logger),
+        logger=build(cfg.logger, **again),
         plugins=plugins,
         precision=_precision(cfg.trainer),
     )

@@ -79,6 +79,15 @@ def test_a_loss_that_is_not_finite_on_one_rank_skips_the_step_on_all(two):
     assert fault["step"] == 1 and fault["utterances"]
 
 
+def test_ranks_judge_together_what_is_left_out(two):
+    """One of them reads nothing any more: both end with the same error, after the same step."""
+    _, (first, second) = two
+    assert first["broken"] == second["broken"] and 2 <= len(first["broken"]) < 20
+    message = first["broken failed"][0]
+    assert second["broken failed"][0].replace(", rank 1", "") == message
+    assert "utterances left out" in message and "unreadable" in message and "cannot be read" in message
+
+
 def test_a_signal_to_one_rank_saves_and_ends_all(two):
     folder, notes = two
     for note in notes:

@@ -1,6 +1,5 @@
 """Training as a user runs it, at tiny size: it learns, it resumes, its checkpoints speak."""
 
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -9,10 +8,8 @@ from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig
 
 from melle.checkpoint import load_model
-from melle.data.manifest import read_manifest, write_manifest
 from melle.errors import UserError
 from melle.synthesis.synthesizer import Prompt, Synthesizer
-from melle.training import callbacks
 from melle.training.run import train
 
 ROOT = Path(__file__).parents[2]
@@ -75,30 +72,6 @@ def test_resume_goes_on_where_it_stopped(tmp_path, tone_manifests):
     # A finished run is left as it is.
     train(configure(tmp_path, tone_manifests, 12))
     assert torch.load(path, weights_only=True)["global_step"] == 12
-
-
-def test_averaged_weights_speak_in_tensorboard(tmp_path, tone_manifests, monkeypatch):
-    spoke = []
-
-    class Listener(Synthesizer):
-        def __init__(self, model, *arguments, **options):
-            spoke.append(model.network.stop.weight.clone())
-            super().__init__(model, *arguments, **options)
-
-    monkeypatch.setattr(callbacks, "Synthesizer", Listener)
-    train(configure(tmp_path, tone_manifests, 6))
-    kept = torch.load(tmp_path / "run/checkpoints/step_000003.ckpt", weights_only=True)
-    assert torch.equal(spoke[0], kept["state_dict"]["network.stop.weight"])
-    assert not torch.equal(spoke[0], kept["current_model_state"]["network.stop.weight"])
-    assert len(spoke) == 2
-
-
-def test_speech_samples_need_no_speakers(tmp_path, tone_manifests):
-    plain = tone_manifests / "without_speakers.jsonl"
-    write_manifest(plain, [replace(u, speaker=None) for u in read_manifest(tone_manifests / "val.jsonl")])
-    samples = callbacks.SpeechSamples(plain, 2).samples
-    assert len(samples) == 2 and all(prompt is None for _, prompt in samples)
-    assert all(prompt is not None for _, prompt in callbacks.SpeechSamples(tone_manifests / "test.jsonl", 2).samples)
 
 
 def test_another_model_does_not_touch_an_earlier_run(tmp_path, tone_manifests):

@@ -11,6 +11,8 @@ import torch.distributed as dist
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
+from melle.data.dataset import UtteranceDataset
+from melle.errors import DataError, UserError
 from melle.training.module import MelleModule
 from melle.training.run import train
 from melle.training.signals import Stopped
@@ -22,6 +24,7 @@ results: dict[str, list] = {}
 losses: list[float] = []
 modules: list[MelleModule] = []
 clip, step = MelleModule.configure_gradient_clipping, MelleModule.training_step
+read = UtteranceDataset._mel
 trouble: dict = {}  # what happens at which batch
 
 
@@ -40,6 +43,13 @@ def training_step(self, batch, index):
     return loss
 
 
+def _mel(self, number, utterance):
+    if "broken" in trouble and RANK == 1 and len(losses) >= trouble["broken"]:
+        raise DataError("unreadable", f"{utterance.id} cannot be read")
+    return read(self, number, utterance)
+
+
+UtteranceDataset._mel = _mel
 MelleModule.configure_gradient_clipping = configure_gradient_clipping
 MelleModule.training_step = training_step
 
@@ -53,6 +63,8 @@ def run(name: str, steps: int, *overrides: str, **problem) -> None:
         train(cfg)
     except Stopped as stop:
         results[f"{name} stopped"] = [stop.number, stop.step]
+    except UserError as error:
+        results[f"{name} failed"] = [str(error)]
     results[name] = list(losses)
 
 
@@ -78,4 +90,5 @@ others = [torch.empty_like(weights) for _ in range(2)]
 dist.all_gather(others, weights)
 results["nan weights equal"] = [bool(torch.equal(*others)), bool(torch.isfinite(weights).all())]
 run("signal", 5, "strategy=ddp", signal=1)
+run("broken", 20, "strategy=ddp", "trainer.val_check_interval=50", broken=1)
 (folder / f"rank{RANK}.json").write_text(json.dumps(results))

@@ -13,6 +13,7 @@ from typing import Any
 import lightning
 import numpy as np
 import torch
+import torch.distributed as dist
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader
@@ -23,7 +24,7 @@ from melle.data.batch import Batch, collate
 from melle.data.batching import EndlessBatches, FrameBudgetSampler
 from melle.data.dataset import UtteranceDataset
 from melle.data.features import FeatureStore
-from melle.data.index import open_index, open_tokenizer
+from melle.data.index import Fault, open_index, open_tokenizer
 from melle.data.ledger import Ledger
 from melle.errors import DataError, UserError
 from melle.text import Tokenizer
@@ -103,6 +104,7 @@ class MelleDataModule(lightning.LightningDataModule):
         self._max_row_tokens = 2**31
         self._batches: EndlessBatches | None = None
         self._state: dict[str, int] | None = None
+        self._found: list[tuple[str, Fault]] = []  # faults that other ranks do not know yet
 
     def prepare_data(self) -> None:
         if self.corpus is not None:
@@ -229,9 +231,24 @@ class MelleDataModule(lightning.LightningDataModule):
 
     def on_before_batch_transfer(self, batch: Batch, _dataloader_idx: int) -> Batch:
         split = "train" if self.trainer is None or self.trainer.training else "val"
+        alone = self.trainer is None or self.trainer.world_size == 1
         for fault in batch.faults:
-            self.ledgers[split].add(fault)
+            if alone:
+                self.ledgers[split].add(fault)
+            else:  # a rank that ended alone would leave the others waiting: they judge together
+                self.ledgers[split].note(fault, tell=True)
+                self._found.append((split, fault))
         return batch
+
+    def share_faults(self) -> None:
+        """Tell all ranks what each has found since the last time, so that all count and judge alike; by all ranks."""
+        found: list = [None] * dist.get_world_size()
+        dist.all_gather_object(found, self._found)
+        self._found = []
+        for split, fault in (item for items in found for item in items):
+            self.ledgers[split].note(fault, tell=False)
+        for ledger in self.ledgers.values():
+            ledger.judge()
 
     def _make_sampler(self, split: str, shuffle: bool) -> FrameBudgetSampler:
         index, usable, trainer = self.datasets[split].index, self._usable[split], self.trainer

@@ -41,14 +41,22 @@ class Ledger:
 
         Raises UserError where more than the allowed share is left out.
         """
+        self.note(fault, tell=self.rank == 0 or not known_to_all)
+        self.judge()
+
+    def note(self, fault: Fault, tell: bool) -> None:
+        """Count a fault, without a judgement."""
         if _key(fault) in self._seen:
             return
         self._seen.add(_key(fault))
         self.counts[fault.kind] += 1
         if len(self._examples) < SHOWN:
             self._examples.append(fault)
-        if self.rank == 0 or not known_to_all:
+        if tell:
             self._tell(fault)
+
+    def judge(self) -> None:
+        """Raise UserError where more than the allowed share is left out."""
         if len(self._seen) > self.limit:
             raise UserError(
                 f"{self.summary()}, more than data.max_left_out={self.most:g}; such as {self.example}. "

@@ -88,6 +88,7 @@ class MelleModule(lightning.LightningModule):
         torch.manual_seed(zlib.crc32(f"{self.seed} {self.global_step} {place}".encode()))
 
     def training_step(self, batch: Batch, _index: int) -> Tensor:
+        self.step.faults += len(batch.faults)
         if batch.ids:
             terms = self(batch)
         else:  # nothing of it could be used; its stand-in keeps ranks in step, and teaches nothing
@@ -113,6 +114,8 @@ class MelleModule(lightning.LightningModule):
             self.log("train/gradient_norm", result.gradient_norm)
         self.log("train/skipped_steps", float(self.skipped))
         self.step.end()
+        if result.faults and self.trainer.world_size > 1:
+            self.trainer.datamodule.share_faults()
 
     def validation_step(self, batch: Batch, index: int) -> None:
         # The pre-net's dropout and the latent are random here too: a fixed seed makes validations comparable.
@@ -120,17 +123,22 @@ class MelleModule(lightning.LightningModule):
             terms = self(batch)
         with seeded(index, self.device):
             swapped = self(swap_words(batch))
-        if batch.ids:  # else a stand-in
-            self._validation.append(torch.stack((*terms, swapped.regression - terms.regression)))
+        values = torch.stack((*terms, swapped.regression - terms.regression, torch.zeros_like(terms.total)))
+        if not batch.ids:  # a stand-in
+            values = torch.zeros_like(values)
+        values[-1] = len(batch.faults)
+        self._validation.append(values)
 
     def on_validation_epoch_end(self) -> None:
-        empty = torch.zeros(len(LossTerms._fields) + 1, device=self.device)
+        empty = torch.zeros(len(LossTerms._fields) + 2, device=self.device)
         sums = torch.stack([empty, *self._validation]).sum(dim=0)
         self._validation = []
         if dist.is_available() and dist.is_initialized():
             dist.all_reduce(sums)
-        *sums, gap = sums.tolist()
+        *sums, gap, faults = sums.tolist()
         frames = sums[-1]
+        if faults and self.trainer.world_size > 1:
+            self.trainer.datamodule.share_faults()
         if not frames:
             return
         for name, value in zip(LossTerms._fields[:-1], sums):

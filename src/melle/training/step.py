@@ -35,6 +35,7 @@ class StepResult(NamedTuple):
     gradient_norm: float  # before clipping
     finite: bool  # else the step is skipped
     stop: bool  # a rank asks for training to end
+    faults: bool  # a rank has found utterances that cannot be used
 
 
 class GradientStep:
@@ -50,6 +51,7 @@ class GradientStep:
     def __init__(self, network: nn.Module):
         self.network = network
         self.stop = False  # set to ask all ranks for an end after this step
+        self.faults = 0  # utterances of this step's batches that cannot be used
         self._terms: list[LossTerms] = []
         self._ids: list[list[str]] = []
         self._before: list[Tensor] = []
@@ -79,8 +81,8 @@ class GradientStep:
         gradients = [p.grad for p in parameters]
         norm = whole(torch.nn.utils.get_total_norm(gradients))
         sums = torch.stack([torch.stack(terms) for terms in self._terms]).sum(dim=0)
-        sums, ranks = self._over_ranks(torch.cat((sums, sums.new_tensor([float(self.stop)]))))
-        *sums, stop, norm = torch.cat((sums, norm.reshape(1).to(sums))).tolist()  # the one wait for the device
+        sums, ranks = self._over_ranks(torch.cat((sums, sums.new_tensor([float(self.stop), float(self.faults)]))))
+        *sums, stop, faults, norm = torch.cat((sums, norm.reshape(1).to(sums))).tolist()  # the one wait for the device
         frames = sums[-1]
         factor = SCALE * ranks / frames if frames else 0.0
         norm *= factor
@@ -95,7 +97,7 @@ class GradientStep:
             for buffer, before in zip(self.network.buffers(), self._before):
                 buffer.copy_(before)
         terms = LossTerms(*(term / max(frames, 1.0) for term in sums[:-1]), frames)
-        return StepResult(terms, norm, finite, stop > 0)
+        return StepResult(terms, norm, finite, stop > 0, faults > 0)
 
     def suspects(self) -> list[str]:
         """The utterances in this rank's batches whose loss is not finite; all of the step's where every loss is."""
@@ -104,7 +106,7 @@ class GradientStep:
 
     def end(self) -> None:
         """Forget the batches."""
-        self._terms, self._ids = [], []
+        self._terms, self._ids, self.faults = [], [], 0
 
     def _over_ranks(self, sums: Tensor) -> tuple[Tensor, int]:
         """The sums over all ranks, and how many there are. Running statistics become their mean on the way."""

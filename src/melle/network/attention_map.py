@@ -1,0 +1,55 @@
+"""Where the steps look in the text: attention weights of every head, which the fused kernel does not give away."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from melle.network.attention import Rotation, SelfAttention, _head_weights, rotate
+from melle.network.melle import Melle
+
+
+def attention_weights(attention: SelfAttention, x: Tensor, rotation: Rotation | None, mask: Tensor | None) -> Tensor:
+    """The weights (B, heads, L, L), queries before keys, by which ``attention`` mixes its input x (B, L, D)."""
+    rows, length, _ = x.shape
+    q, k, _ = attention.qkv(x).view(rows, length, 3, attention.heads, -1).permute(2, 0, 3, 1, 4)
+    if rotation is not None:
+        q, k = rotate(q, rotation), rotate(k, rotation)
+    return torch.stack([_head_weights(q[:, head], k[:, head], mask) for head in range(attention.heads)], dim=1)
+
+
+# A compiled network knows no hooks that came after it was compiled.
+@torch.compiler.set_stance("force_eager")
+@torch.no_grad()
+def attention_map(network: Melle, **inputs: Tensor) -> Tensor:
+    """How each mel step of a teacher-forced pass spreads over the text: (layers, heads, K, S) for one row.
+
+    ``inputs`` are the arguments of ``Melle.forward``. What is missing to a sum of 1 over S went to mel steps.
+    """
+    (tokens,) = inputs["text_lengths"].tolist()
+    maps = []
+
+    def look(attention: SelfAttention, arguments: tuple) -> None:
+        x, rotation, mask = arguments[:3]
+        maps.append(attention_weights(attention, x, rotation, mask)[0, :, tokens:, :tokens])
+
+    hooks = [block.attention.register_forward_pre_hook(look) for block in network.blocks]
+    try:
+        network(**inputs)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return torch.stack(maps)
+
+
+def diagonality(weights: Tensor, width: float = 0.1) -> Tensor:
+    """Mean over steps of the attention near the diagonal, (…, K, S) → (…) from 0 to 1.
+
+    A token counts by a Gaussian around the one that is due if tokens take equal time; ``width`` is its deviation as a
+    share of the text (as in guided attention, arXiv 1710.08969, which takes 0.2).
+    """
+    steps, tokens = weights.shape[-2:]
+    step = (torch.arange(steps, device=weights.device) + 0.5) / steps
+    token = (torch.arange(tokens, device=weights.device) + 0.5) / tokens
+    near = torch.exp(-0.5 * ((token - step[:, None]) / width).square())
+    return (weights * near).sum(dim=-1).mean(dim=-1)

@@ -1,0 +1,290 @@
+"""What training shows of itself besides curves: a few held-out utterances, spoken and pictured at each validation."""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import lightning
+import numpy as np
+import torch
+from matplotlib.image import imsave
+from numpy.typing import NDArray
+from torch import Tensor
+from tqdm import tqdm
+
+from melle.audio import LogMel, load_audio, save_audio
+from melle.checkpoint import LoadedModel, ModelDescription
+from melle.data.batch import Batch, Row, collate
+from melle.data.manifest import Utterance, read_usable
+from melle.data.pairs import cross_sentence_pairs
+from melle.errors import UserError
+from melle.evaluation.wer import corpus_rate, count_errors, normalise
+from melle.files import written_whole
+from melle.network import Melle
+from melle.network.attention_map import attention_map
+from melle.seeding import seeded
+from melle.synthesis.decoding import DecodingOptions
+from melle.synthesis.synthesizer import Prompt, Speech, Synthesizer
+from melle.text.base import EOS
+from melle.training.figures import Spectra, draw, pixels
+
+if TYPE_CHECKING:
+    from lightning.pytorch.loggers import Logger
+
+    from melle.evaluation.asr import Asr
+    from melle.training.module import MelleModule
+
+
+@dataclass(frozen=True)
+class Sample:
+    """A held-out utterance, ready to be spoken."""
+
+    name: str  # also a file's
+    target: Utterance
+    voice: Utterance | None  # the prompt
+    prompt: Prompt | None
+    waveform: Tensor  # (N,), recorded
+    batch: Batch  # one row: the prompt's text and mel, if any, and the target's
+
+    @property
+    def first_step(self) -> int:
+        """Where in the row the target's mel begins."""
+        return int(self.batch.segment_steps[0, :-1].sum())
+
+
+class SpeechSamples(lightning.Callback):
+    """At every validation, speaks a few held-out texts: pictures, sound and scores to all loggers, and to files.
+
+    An utterance is predicted from its own true frames (teacher-forced) and spoken freely, both after the same prompt
+    and with the same random numbers every time. Scores: ``samples/duration_error``, mean of |spoken - recorded| /
+    recorded seconds; ``samples/natural_stops``, share that the model ended by itself; ``samples/wer``, word error rate.
+
+    Args:
+        manifest: whose texts to speak, each prompted by another utterance of its speaker; where no speaker has two
+            utterances, without a prompt.
+        count: how many, from as many speakers as there are.
+        folder: gets a folder for every validation, with sound, pictures and ``samples.jsonl``; None for no files.
+        asr: a recogniser for the word error rate, or None.
+
+    With ``Ema`` this callback must come first: then the averaged weights speak, those that are kept.
+    """
+
+    def __init__(self, manifest: str | Path, count: int = 4, folder: str | Path | None = None, asr: Asr | None = None):
+        self.folder = None if folder is None else Path(folder)
+        self.asr = asr
+        utterances = read_usable(manifest)
+        self.chosen: list[tuple[Utterance, Utterance | None]]
+        try:
+            self.chosen = [(pair.target, pair.prompt) for pair in cross_sentence_pairs(utterances, count)]
+        except UserError:
+            self.chosen = [(utterance, None) for utterance in utterances[:count]]
+        self._samples: list[Sample] | None = None  # read at the first validation
+        self._heard = False  # whether the recordings were given to the loggers
+        self._told: set[str] = set()
+
+    def on_validation_epoch_end(self, trainer: lightning.Trainer, module: MelleModule) -> None:
+        if trainer.sanity_checking:
+            return
+        network = module.whole_network()  # by all ranks, which gather it together
+        if network is None or not self.chosen:
+            return
+        try:
+            self._show(trainer, module, network)
+        except UserError as error:
+            self._tell(f"no speech samples: {error}")
+        except Exception as error:  # training is worth more than its samples, and other ranks would wait for this one
+            self._tell(f"no speech samples: {type(error).__name__}: {error}")
+
+    def _show(self, trainer: lightning.Trainer, module: MelleModule, network: Melle) -> None:
+        if self._samples is None:
+            self._samples = self._read(module.description, network)
+        samples, device, step = self._samples, module.device, trainer.global_step
+        if not samples:
+            return
+        options = DecodingOptions()
+        # These shapes come once in a validation: compiling for them would take longer than they do.
+        with torch.compiler.set_stance("force_eager"):
+            synthesizer = Synthesizer(LoadedModel(network, module.description, step), device=device)
+            texts = [sample.target.transcription for sample in samples]
+            speeches = synthesizer(texts, [sample.prompt for sample in samples], options)
+            spectra = [
+                _spectra(network, module.description, sample, speech, options.stop_threshold, device)
+                for sample, speech in zip(samples, speeches)
+            ]
+        images = [pixels(draw(item)) for item in spectra]
+        transcripts = self._listen(speeches)
+        for name, value in _scores(samples, speeches, transcripts).items():
+            module.log(f"samples/{name}", value, rank_zero_only=True)
+        for logger in trainer.loggers:
+            for sample, speech, image in zip(samples, speeches, images):
+                tag, text, rate = f"samples/{sample.name}", sample.target.transcription, speech.sample_rate
+                log_image(logger, tag, image, text, step)
+                log_audio(logger, tag, within_scale(speech.waveform), rate, text, step)
+                if not self._heard:
+                    log_audio(logger, f"{tag} recording", within_scale(sample.waveform), rate, text, step)
+        if self.folder is not None:
+            if not self._heard:
+                for sample in samples:
+                    save_audio(self.folder / "recordings" / f"{sample.name}.wav", sample.waveform, rate)
+            _write(self.folder / f"step_{step:06d}", samples, speeches, images, transcripts)
+        self._heard = True
+
+    def _read(self, description: ModelDescription, network: Melle) -> list[Sample]:
+        """The samples that can be used; what is wrong with others is told."""
+        samples = []
+        for number, (target, voice) in enumerate(self.chosen):
+            try:
+                samples.append(_read_sample(number, target, voice, description, network))
+            except UserError as error:
+                self._tell(f"no speech sample of utterance {target.id}: {error}")
+        return samples
+
+    def _listen(self, speeches: Sequence[Speech]) -> list[str] | None:
+        """What the recogniser understands, normalised."""
+        if self.asr is None:
+            return None
+        try:
+            count_errors("", "")  # needs a package: better to say so before listening
+            heard = self.asr.transcribe([speech.waveform for speech in speeches], speeches[0].sample_rate)
+            return [normalise(transcript.text) for transcript in heard]
+        except UserError as error:
+            self._tell(f"no word error rate of the speech samples: {error}")
+            return None
+
+    def _tell(self, message: str) -> None:
+        if message not in self._told:
+            self._told.add(message)
+            tqdm.write(message, file=sys.stderr)
+
+
+def log_image(logger: Logger, tag: str, image: NDArray[np.uint8], caption: str, step: int) -> None:
+    """Give (height, width, RGB) to TensorBoard or to a logger with ``log_image``, such as W&B's; others take none."""
+    if hasattr(logger, "log_image"):
+        logger.log_image(tag, [image], step=step, caption=[caption])
+    elif hasattr(logger.experiment, "add_image"):
+        logger.experiment.add_image(tag, image, step, dataformats="HWC")
+
+
+def log_audio(logger: Logger, tag: str, waveform: Tensor, rate: int, caption: str, step: int) -> None:
+    """Give samples (N,) to TensorBoard or to a logger with ``log_audio``, such as W&B's; others take none."""
+    if hasattr(logger, "log_audio"):
+        logger.log_audio(tag, [waveform.numpy()], step=step, sample_rate=[rate], caption=[caption])
+    elif hasattr(logger.experiment, "add_audio"):
+        logger.experiment.add_audio(tag, waveform[None], step, sample_rate=rate)
+
+
+def within_scale(waveform: Tensor) -> Tensor:
+    """The samples (N,), made quieter where they would be clipped."""
+    return waveform / waveform.abs().max().clamp(min=1)
+
+
+def _read_sample(
+    number: int, target: Utterance, voice: Utterance | None, description: ModelDescription, network: Melle
+) -> Sample:
+    log_mel, rate = LogMel(description.mel), description.mel.sample_rate
+    spoken = [target] if voice is None else [voice, target]
+    waveforms = [load_audio(utterance.audio_path, rate) for utterance in spoken]
+    row = Row(
+        tokens=[description.tokenizer.encode(utterance.transcription) for utterance in spoken],
+        mels=[log_mel(waveform) for waveform in waveforms],
+        ids=[utterance.id for utterance in spoken],
+    )
+    batch = collate([row], network.reduction_factor, description.mel.n_mels)
+    if network.longest is not None:
+        sizes = (batch.text.shape[1], batch.mel.shape[1] // network.reduction_factor)
+        if any(size > most for size, most in zip(sizes, network.longest)):
+            raise UserError(
+                f"with its prompt it has {sizes[0]} tokens and {sizes[1]} mel steps, the model takes "
+                f"{network.longest[0]} and {network.longest[1]}"
+            )
+    return Sample(
+        name=f"{number}-{re.sub(r'[^A-Za-z0-9._-]+', '_', target.id)[:80]}",
+        target=target,
+        voice=voice,
+        prompt=None if voice is None else Prompt(waveforms[0], voice.transcription),
+        waveform=waveforms[-1],
+        batch=batch,
+    )
+
+
+@torch.no_grad()
+def _spectra(
+    network: Melle,
+    description: ModelDescription,
+    sample: Sample,
+    speech: Speech,
+    threshold: float,
+    device: torch.device,
+) -> Spectra:
+    inputs = sample.batch.to(device).inputs()
+    with seeded(0, device):
+        output = network(**inputs)
+    with seeded(0, device):  # the same pass again
+        attention = attention_map(network, **inputs)
+    own_frames = slice(sample.first_step * network.reduction_factor, int(sample.batch.mel_lengths[0]))
+    segments = sample.batch.text_segments[0]
+    own_tokens = segments == segments[-1]
+    return Spectra(
+        title=sample.target.transcription,
+        recording=sample.batch.mel[0, own_frames],
+        forced=network.denormalise(output.refined)[0, own_frames].float().cpu(),
+        speech=speech.mel,
+        stop=speech.stop,
+        threshold=threshold,
+        attention=attention[:, :, sample.first_step :].cpu()[..., own_tokens],
+        tokens=[
+            "<EOS>" if token == EOS else description.tokenizer.decode([token]) or "␣"
+            for token in sample.batch.text[0, own_tokens].tolist()
+        ],
+        frame_rate=description.mel.frame_rate,
+    )
+
+
+def _scores(
+    samples: Sequence[Sample], speeches: Sequence[Speech], transcripts: Sequence[str] | None
+) -> dict[str, float]:
+    recorded = [len(sample.waveform) / speech.sample_rate for sample, speech in zip(samples, speeches)]
+    errors = [abs(speech.seconds - seconds) / seconds for speech, seconds in zip(speeches, recorded)]
+    scores = {
+        "duration_error": sum(errors) / len(errors),
+        "natural_stops": sum(speech.finish_reason == "stop" for speech in speeches) / len(speeches),
+    }
+    if transcripts is not None:
+        texts = [normalise(sample.target.transcription) for sample in samples]
+        scores["wer"] = corpus_rate([count_errors(*pair) for pair in zip(texts, transcripts)]).rate
+    return scores
+
+
+def _write(
+    folder: Path,
+    samples: Sequence[Sample],
+    speeches: Sequence[Speech],
+    images: Sequence[NDArray[np.uint8]],
+    transcripts: Sequence[str] | None,
+) -> None:
+    """NAME.wav and NAME.png of every sample, and a line about each in ``samples.jsonl``."""
+    folder.mkdir(parents=True, exist_ok=True)
+    lines = []
+    for number, (sample, speech, image) in enumerate(zip(samples, speeches, images)):
+        save_audio(folder / f"{sample.name}.wav", within_scale(speech.waveform), speech.sample_rate)
+        imsave(folder / f"{sample.name}.png", image)
+        line = {
+            "name": sample.name,
+            "id": sample.target.id,
+            "text": sample.target.transcription,
+            "prompt": None if sample.voice is None else str(sample.voice.audio_path),
+            "prompt_text": None if sample.voice is None else sample.voice.transcription,
+            "finish_reason": speech.finish_reason,
+            "seconds": round(speech.seconds, 3),
+            "recording_seconds": round(len(sample.waveform) / speech.sample_rate, 3),
+            "transcript": None if transcripts is None else transcripts[number],
+        }
+        lines.append(json.dumps(line, ensure_ascii=False) + "\n")
+    with written_whole(folder / "samples.jsonl") as partial:
+        partial.write_text("".join(lines), encoding="utf-8")

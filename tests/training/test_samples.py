@@ -64,6 +64,13 @@ def test_tensorboard_and_scores(run):
     assert events.Scalars("samples/duration_error")[-1].value == pytest.approx(metrics["samples/duration_error"])
 
 
+def test_files_need_no_logger(tmp_path, tone_manifests):
+    cfg = configure(tmp_path, tone_manifests, 2, ONE)
+    cfg.logger = None
+    train(cfg)
+    assert len(list((tmp_path / "run/samples/step_000002").iterdir())) == 3
+
+
 class Listener:
     """A recogniser that always understands the same."""
 

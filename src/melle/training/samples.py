@@ -121,9 +121,10 @@ class SpeechSamples(lightning.Callback):
         transcripts = self._listen(speeches)
         for name, value in _scores(samples, speeches, transcripts).items():
             module.log(f"samples/{name}", value, rank_zero_only=True)
+        rate = module.description.mel.sample_rate
         for logger in trainer.loggers:
             for sample, speech, image in zip(samples, speeches, images):
-                tag, text, rate = f"samples/{sample.name}", sample.target.transcription, speech.sample_rate
+                tag, text = f"samples/{sample.name}", sample.target.transcription
                 log_image(logger, tag, image, text, step)
                 log_audio(logger, tag, within_scale(speech.waveform), rate, text, step)
                 if not self._heard:

@@ -63,6 +63,8 @@ def main(cfg: DictConfig) -> float | None:
     except UserError as error:
         if HydraConfig.get().mode == RunMode.MULTIRUN:
             raise  # a row of the sweep's table; the other jobs go on
+        if rank_zero_only.rank:
+            time.sleep(5)  # a launcher that sees one process fail kills the others, even before they have told why
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)
     except Stopped as stop:

@@ -9,7 +9,6 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.errors import InstantiationException
 from hydra.types import RunMode
 from hydra.utils import instantiate
-from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from omegaconf import DictConfig, OmegaConf
 
 from melle.errors import UserError
@@ -23,7 +22,7 @@ def sweep_suffix() -> str:
     if not HydraConfig.initialized() or HydraConfig.get().mode != RunMode.MULTIRUN:
         return ""
     hydra = HydraConfig.get()
-    named = hydra.job.override_dirname  # what varies: ``melle.sweeps`` excludes the rest
+    named = hydra.job.override_dirname  # what varies: ``melle.training.sweeps`` excludes the rest
     everything = ",".join(sorted(text for text in hydra.overrides.task if not text.startswith(("name=", "run_dir="))))
     if named != everything or len(named) > 120:
         named = f"{named[:100]}-{zlib.crc32(everything.encode()):08x}"
@@ -41,6 +40,6 @@ def build(cfg: DictConfig, **arguments: Any) -> Any:
         cause = error.__cause__
         if isinstance(cause, UserError):
             raise cause from None
-        if isinstance(cause, ValueError | MisconfigurationException):
+        if isinstance(cause, ValueError):
             raise UserError(str(cause)) from error
         raise

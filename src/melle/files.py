@@ -20,7 +20,7 @@ def written_whole(path: str | Path, partial: str | Path | None = None) -> Iterat
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
         yield partial
-        with partial.open("rb") as file:
+        with partial.open("r+b") as file:
             os.fsync(file.fileno())  # a machine that loses its power must not keep the name without the content
         partial.replace(path)
     finally:

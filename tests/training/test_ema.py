@@ -21,7 +21,7 @@ class Part(nn.Module):
 
 
 def advance(ema: Ema, part: Part, steps: int) -> SimpleNamespace:
-    trainer = SimpleNamespace(global_step=0)
+    trainer = SimpleNamespace(global_step=0, is_global_zero=True)
     ema.on_train_start(trainer, part)
     for n in range(1, steps + 1):
         with torch.no_grad():
@@ -34,12 +34,12 @@ def advance(ema: Ema, part: Part, steps: int) -> SimpleNamespace:
 
 def test_forgets_its_first_values_quickly_then_slowly():
     ema, part, expected = Ema(decay=0.9), Part(), 0.0
-    advance(ema, part, 200)
+    trainer = advance(ema, part, 200)
     for n in range(200):
         decay = min(0.9, (1 + n) / (10 + n))
         expected = decay * expected + (1 - decay) * (n + 1)
     checkpoint = {"state_dict": part.state_dict()}
-    ema.on_save_checkpoint(None, part, checkpoint)
+    ema.on_save_checkpoint(trainer, part, checkpoint)
     average, current = checkpoint["state_dict"], checkpoint["current_model_state"]
     assert average["weight"].tolist() == pytest.approx([expected] * 3, rel=1e-5)
     assert average["statistic"].tolist() == pytest.approx([10 * expected] * 2, rel=1e-5)
@@ -52,12 +52,12 @@ def test_validation_sees_the_average_and_a_checkpoint_in_between_is_right():
     ema, part = Ema(), Part()
     trainer = advance(ema, part, 5)
     outside = {"state_dict": {k: v.clone() for k, v in part.state_dict().items()}}
-    ema.on_save_checkpoint(None, part, outside)
+    ema.on_save_checkpoint(trainer, part, outside)
     outside = {kind: {k: v.clone() for k, v in outside[kind].items()} for kind in ("state_dict", "current_model_state")}
     ema.on_validation_epoch_start(trainer, part)
     assert torch.equal(part.weight, outside["state_dict"]["weight"])
     inside = {"state_dict": part.state_dict()}
-    ema.on_save_checkpoint(None, part, inside)
+    ema.on_save_checkpoint(trainer, part, inside)
     for kind in ("state_dict", "current_model_state"):
         assert all(torch.equal(value, inside[kind][name]) for name, value in outside[kind].items())
     ema.on_validation_epoch_end(trainer, part)

@@ -49,6 +49,17 @@ def test_sharded_training_equals_unsharded(two):
     assert first["fsdp"] == pytest.approx(first["ddp"], rel=1e-5)
 
 
+def test_mixed_precision_rounds_alike_in_shards(two):
+    _, (first, _) = two
+    assert first["bf16 fsdp"] == pytest.approx(first["bf16 ddp"], rel=1e-3)
+    assert first["bf16 ddp"] == pytest.approx(first["ddp"][:2], rel=0.05) and first["bf16 ddp"] != first["ddp"][:2]
+
+
+def test_two_ranks_with_loader_processes_and_accumulation_resume_exactly(two):
+    _, notes = two
+    assert all(len(note["workers"]) == 3 and note["workers resumed"] == note["workers"][1:] for note in notes)
+
+
 @pytest.mark.parametrize("strategy", ["ddp", "fsdp"])
 def test_two_ranks_resume_exactly(two, strategy):
     _, notes = two

@@ -27,6 +27,27 @@ def test_starting_anew_puts_the_earlier_run_aside(tmp_path, tiny_checkpoint):
         find_resume("nowhere.ckpt", run)
 
 
+def test_a_job_that_is_started_again_goes_on(tmp_path, tone_manifests, pretrained, monkeypatch):
+    run = pretrained.parents[1]
+    monkeypatch.setenv("SLURM_RESTART_COUNT", "1")
+    for resume in (False, str(pretrained.with_name("step_000002.ckpt"))):
+        assert find_resume(resume, run) == pretrained.with_name("step_000004.ckpt")
+    assert find_resume(False, tmp_path / "new") is None
+
+
+def test_other_frames_are_refused_or_told(tmp_path, tone_manifests, pretrained, capsys):
+    with pytest.raises(UserError, match=r"other mel frames.*hop_length=256.*restore data\.mel"):
+        train(configure(tmp_path / "first", tone_manifests, 6, ONE, "data.mel.hop_length=200"))
+    begin(tmp_path, tone_manifests, pretrained, "data.mel.hop_length=200")
+    assert "not taken: its mel frames" in capsys.readouterr().err
+
+
+def test_weights_that_would_be_put_aside_are_refused(tmp_path, tone_manifests, pretrained):
+    with pytest.raises(UserError, match="resume=false puts aside"):
+        train(configure(tmp_path / "first", tone_manifests, 6, ONE, "resume=false", f"init_from={pretrained}"))
+    assert pretrained.is_file()
+
+
 @pytest.fixture
 def pretrained(tmp_path, tone_manifests):
     train(configure(tmp_path / "first", tone_manifests, 4, ONE))

@@ -9,16 +9,17 @@ import time
 import pytest
 import torch
 
+from melle.training.module import MelleModule
 from melle.training.run import train
-from melle.training.signals import requeue
+from melle.training.signals import Stopped, requeue
 from tests.training.test_train import ROOT, SMALL, configure
 
 LENGTHS = ["trainer.max_steps=100000", "trainer.val_check_interval=50000", "optim.schedule.warmup_steps=1"]
 
 
-def start(tmp_path, tones, **environment) -> subprocess.Popen:
+def start(tmp_path, tones, *overrides, **environment) -> subprocess.Popen:
     splits = [f"data.{split}={tones / f'{split}.jsonl'}" for split in ("train", "val", "test")]
-    settings = [*splits, *LENGTHS, f"run_dir={tmp_path / 'run'}", "callbacks.speech.count=0"]
+    settings = [*splits, *LENGTHS, f"run_dir={tmp_path / 'run'}", "callbacks.speech.count=0", *overrides]
     process = subprocess.Popen(
         [sys.executable, str(ROOT / "train.py"), *SMALL, *settings],
         cwd=tmp_path,
@@ -26,6 +27,7 @@ def start(tmp_path, tones, **environment) -> subprocess.Popen:
         stderr=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
+        start_new_session=True,
     )
     events = tmp_path / "run/tensorboard"
     deadline = time.monotonic() + 100
@@ -50,6 +52,34 @@ def test_a_signal_saves_first(tmp_path, tone_manifests, losses, name):
     again = configure(tmp_path, tone_manifests, state["global_step"] + 2, "callbacks.speech.count=0", *LENGTHS[2:])
     train(again)
     assert len(losses) == 2
+
+
+def test_loader_processes_outlive_the_signal(tmp_path, tone_manifests):
+    """Ctrl-C and launchers signal a whole group of processes."""
+    process = start(tmp_path, tone_manifests, "data.workers=2", "trainer.accumulate_grad_batches=8")
+    os.killpg(process.pid, signal.SIGINT)
+    os.killpg(process.pid, signal.SIGTERM)
+    _, told = process.communicate(timeout=60)
+    assert process.returncode in (128 + signal.SIGINT, 128 + signal.SIGTERM), told[-2000:]
+    assert "Traceback" not in told and "The same command goes on from there" in told
+    assert torch.load(tmp_path / "run/checkpoints/last.ckpt", weights_only=True)["global_step"] > 0
+
+
+def test_a_signal_in_a_validation_does_not_wait_for_its_end(tmp_path, tone_manifests, monkeypatch):
+    validate, batches = MelleModule.validation_step, []
+
+    def validation_step(self, batch, index):
+        os.kill(os.getpid(), signal.SIGTERM)
+        batches.append(index)
+        return validate(self, batch, index)
+
+    monkeypatch.setattr(MelleModule, "validation_step", validation_step)
+    options = ("optim.schedule.warmup_steps=1", "callbacks.checkpoint.every=100", "data.batch_frames=60")
+    with pytest.raises(Stopped, match="SIGTERM after step 3"):
+        train(configure(tmp_path, tone_manifests, 6, *options))
+    assert batches == [0]
+    assert getattr(signal.getsignal(signal.SIGTERM), "__name__", "") != "receive"  # none of ours stays behind
+    assert torch.load(tmp_path / "run/checkpoints/last.ckpt", weights_only=True)["global_step"] == 3
 
 
 def test_slurm_gets_its_job_back(tmp_path, tone_manifests):

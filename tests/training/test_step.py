@@ -102,7 +102,7 @@ def test_a_step_that_is_not_finite_leaves_no_trace(where):
     result = taken.finish(1.0)
     assert not result.finite and all(p.grad is None for p in network.parameters())
     assert all(torch.equal(value, before[name]) for name, value in network.state_dict().items())
-    assert taken.suspects() == ["good"]
+    assert taken.suspects(result) == ["good"]
 
 
 def test_suspects_are_of_the_batch_that_is_not_finite():
@@ -110,7 +110,13 @@ def test_suspects_are_of_the_batch_that_is_not_finite():
     for value, name in ((1.0, "good"), (float("inf"), "bad")):
         taken._terms.append(SimpleNamespace(total=torch.tensor(value)))
         taken._ids.append([name])
-    assert taken.suspects() == ["bad"]
+    result = SimpleNamespace(terms=SimpleNamespace(total=float("inf")))
+    assert taken.suspects(result) == ["bad"]
+    result.terms.total = 1.0  # a gradient overflowed: any of them may be why
+    assert taken.suspects(result) == ["good", "bad"]
+    taken._terms.pop(), taken._ids.pop()
+    result.terms.total = float("nan")  # on another rank
+    assert taken.suspects(result) == []
 
 
 @pytest.fixture

@@ -69,9 +69,23 @@ def test_resume_goes_on_where_it_stopped(tmp_path, tone_manifests):
     # The averaged weights are what a checkpoint offers; the current ones are kept beside them for going on.
     name = "network.stop.weight"
     assert not torch.equal(after["state_dict"][name], after["current_model_state"][name])
+    # The longer schedule holds, not the one that had come to its end.
+    assert not torch.equal(before["current_model_state"][name], after["current_model_state"][name])
+    assert all(group["lr"] == 0 for group in after["optimizer_states"][0]["adamw"]["param_groups"])
     # A finished run is left as it is.
     train(configure(tmp_path, tone_manifests, 12))
     assert torch.load(path, weights_only=True)["global_step"] == 12
+
+
+def test_a_changed_learning_rate_holds_for_a_run_that_goes_on(tmp_path, tone_manifests):
+    train(configure(tmp_path, tone_manifests, 4, "optim=adamw", "optim/schedule=constant"))
+    changed = ("optim.optimizer.lr=1e-5", "optim.optimizer.weight_decay=0.5", "optim.schedule.warmup_steps=12")
+    train(configure(tmp_path, tone_manifests, 6, "optim=adamw", "optim/schedule=constant", *changed))
+    groups = torch.load(tmp_path / "run/checkpoints/last.ckpt", weights_only=True)["optimizer_states"][0][
+        "param_groups"
+    ]
+    assert [group["lr"] for group in groups] == pytest.approx([1e-5 * 7 / 12] * 2)
+    assert [group["weight_decay"] for group in groups] == [0.5, 0.0]
 
 
 def test_another_model_does_not_touch_an_earlier_run(tmp_path, tone_manifests):

@@ -83,6 +83,11 @@ run("ddp", 5, "strategy=ddp")
 run("ddp resumed", 5, "strategy=ddp", f"resume={folder / 'ddp/checkpoints/step_000002.ckpt'}")
 run("fsdp", 5, "strategy=fsdp")
 run("fsdp resumed", 5, "strategy=fsdp", f"resume={folder / 'fsdp/checkpoints/step_000002.ckpt'}")
+accumulated = ("strategy=ddp", "data.workers=2", "trainer.accumulate_grad_batches=3")
+run("workers", 3, *accumulated)
+run("workers resumed", 3, *accumulated, f"resume={folder / 'workers/checkpoints/step_000001.ckpt'}")
+for strategy in ("ddp", "fsdp"):
+    run(f"bf16 {strategy}", 2, f"strategy={strategy}", "trainer.precision=bf16-mixed")
 run("nan", 4, "strategy=ddp", nan=1)
 results["nan skipped"] = [modules[0].skipped]
 weights = torch.cat([p.detach().flatten() for p in modules[0].parameters()])

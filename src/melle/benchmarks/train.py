@@ -26,7 +26,6 @@ from hydra.errors import HydraException
 from omegaconf import OmegaConf
 
 from melle.benchmarks.data import FRAME_RATE, librispeech_like
-from melle.benchmarks.peak import matmul_peak, synchronise
 from melle.benchmarks.plain import PlainMelle, random_batches
 from melle.config import build
 from melle.data.batch import Batch, Row, collate
@@ -36,6 +35,7 @@ from melle.losses import MelleLoss
 from melle.network import Melle
 from melle.network.compiled import compiled_graphs
 from melle.network.flops import training_flops
+from melle.peak import matmul_peak, synchronise
 
 PRECISIONS = {"32": torch.float32, "bf16": torch.bfloat16, "16": torch.float16}
 VARIANTS = ("eager", "eager, checkpointing", "compiled", "compiled, checkpointing", "plain")

@@ -26,6 +26,7 @@ from melle.data.dataset import UtteranceDataset
 from melle.data.features import FeatureStore
 from melle.data.index import Fault, open_index, open_tokenizer
 from melle.data.ledger import Ledger
+from melle.data.processes import live_on_for_a_while
 from melle.errors import DataError, UserError
 from melle.text import Tokenizer
 
@@ -274,6 +275,7 @@ class MelleDataModule(lightning.LightningDataModule):
             batch_sampler=sampler,
             collate_fn=partial(collate, reduction_factor=self.reduction_factor, n_mels=self.mel.n_mels),
             num_workers=self.workers,
+            worker_init_fn=live_on_for_a_while,
             persistent_workers=self.workers > 0,
             pin_memory=torch.cuda.is_available(),
         )

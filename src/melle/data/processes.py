@@ -79,3 +79,14 @@ def _stop(pool: ProcessPoolExecutor) -> None:
         pool.shutdown(cancel_futures=True)
     finally:
         signal.signal(signal.SIGINT, heed)
+
+
+def live_on_for_a_while(_worker: int) -> None:
+    """For loader processes, which Ctrl-C and launchers signal together with training, and which it still needs to save.
+
+    They end with the process that they load for, and at SIGTERM after 20 seconds at the latest.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if hasattr(signal, "SIGUSR1"):
+        signal.signal(signal.SIGUSR1, signal.SIG_IGN)
+        signal.signal(signal.SIGTERM, lambda *_: signal.alarm(20))

@@ -25,6 +25,7 @@ from melle.data.batching import RowIndex
 from melle.data.datamodule import CorpusStatistics, MelleDataModule
 from melle.data.dataset import LONGER, SPARE, UtteranceDataset
 from melle.data.index import Fault, open_index
+from melle.data.processes import live_on_for_a_while
 from melle.data.shard_index import Named, ShardIndex, open_shard_index, open_shard_tokenizer
 from melle.data.shard_reading import Clip, describe, find_shards, read_clips, require_lhotse, waveform
 from melle.data.shard_schedule import Blocks, Schedule
@@ -240,6 +241,7 @@ class ShardDataModule(MelleDataModule):
             ShardBatches(data, blocks, state, rank, self.reduction_factor),
             batch_size=None,  # they are batches already
             num_workers=self.workers,
+            worker_init_fn=live_on_for_a_while,
             persistent_workers=self.workers > 0,
             pin_memory=torch.cuda.is_available(),
         )

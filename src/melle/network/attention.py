@@ -82,7 +82,7 @@ class SelfAttention(nn.Module):
             mixed = causal_in_pieces(q, k, v, dropout)
         else:
             mixed = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, dropout_p=dropout, is_causal=mask is None)
-        weights = _head_weights(q[:, 0], k[:, 0], mask) if guide else None
+        weights = head_weights(q[:, 0], k[:, 0], mask) if guide else None
         return self.out(self.norm(mixed.transpose(1, 2).reshape(rows, length, width))), weights
 
 
@@ -100,7 +100,7 @@ def causal_in_pieces(q: Tensor, k: Tensor, v: Tensor, dropout: float, pieces: in
     return torch.cat(mixed, dim=2)
 
 
-def _head_weights(q: Tensor, k: Tensor, mask: Tensor | None) -> Tensor:
+def head_weights(q: Tensor, k: Tensor, mask: Tensor | None) -> Tensor:
     """Attention weights (B, queries, keys) of one head, which the fused kernel does not give away."""
     scores = q.float() @ k.float().transpose(1, 2) * q.shape[-1] ** -0.5
     if mask is None:

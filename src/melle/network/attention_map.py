@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from melle.network.attention import Rotation, SelfAttention, _head_weights, rotate
+from melle.network.attention import Rotation, SelfAttention, head_weights, rotate
 from melle.network.melle import Melle
 
 
@@ -15,7 +15,7 @@ def attention_weights(attention: SelfAttention, x: Tensor, rotation: Rotation | 
     q, k, _ = attention.qkv(x).view(rows, length, 3, attention.heads, -1).permute(2, 0, 3, 1, 4)
     if rotation is not None:
         q, k = rotate(q, rotation), rotate(k, rotation)
-    return torch.stack([_head_weights(q[:, head], k[:, head], mask) for head in range(attention.heads)], dim=1)
+    return torch.stack([head_weights(q[:, head], k[:, head], mask) for head in range(attention.heads)], dim=1)
 
 
 # A compiled network knows no hooks that came after it was compiled.

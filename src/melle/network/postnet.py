@@ -35,11 +35,12 @@ class PostNet(nn.Module):
 
     def forward(self, frames: Tensor, valid: Tensor) -> Tensor:
         x = frames * valid[..., None]
+        places = valid.flatten().nonzero()[:, 0]  # once: a GPU has to be asked how many they are
         last = len(self.norms) - 1
         for index, (convolution, norm) in enumerate(zip(self.convolutions, self.norms)):
             y = convolution(x.transpose(1, 2)).transpose(1, 2)
-            x = y.new_zeros(y.shape)
-            x[valid] = norm(y[valid])
+            normed = norm(y.flatten(0, 1)[places])
+            x = normed.new_zeros(valid.numel(), y.shape[2]).index_copy(0, places, normed).unflatten(0, valid.shape)
             if index < last:
                 x = self.activation(x)
             x = self.dropout(x)

@@ -8,7 +8,7 @@ import lightning
 import torch
 from torch import Tensor
 
-from melle.training.sharding import assign, own_part, whole
+from melle.training.sharding import assign, own_part, whole_on_first
 
 
 class Ema(lightning.Callback):
@@ -65,7 +65,7 @@ class Ema(lightning.Callback):
     ) -> None:
         if not self._average:
             return
-        average = {name: whole(value) for name, value in self._average.items()}
+        average = {name: whole_on_first(value, trainer.is_global_zero) for name, value in self._average.items()}
         current = checkpoint["state_dict"]
         if self._swapped:
             average, current = current, average

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import sys
 import zlib
 from collections.abc import Callable
@@ -69,6 +70,22 @@ class MelleModule(lightning.LightningModule):
         if shard is not None:
             shard(self.network)
 
+    def on_train_start(self) -> None:
+        """A run that goes on takes its learning rate, schedule and decay from the configuration, which may be new."""
+        for config in self.trainer.lr_scheduler_configs:
+            scheduler = config.scheduler
+            for group, own, base, factor in zip(
+                scheduler.optimizer.param_groups, self._groups, scheduler.base_lrs, scheduler.lr_lambdas
+            ):
+                group.update(own, lr=base * factor(scheduler.last_epoch))
+        step = torch.tensor([self.global_step, -self.global_step], device=self.device)
+        if self.trainer.world_size > 1:
+            dist.all_reduce(step, dist.ReduceOp.MAX)
+        if step.sum().item():
+            raise UserError(
+                "processes go on from different checkpoints: runs/ must lie where all of them see the same files"
+            )
+
     def forward(self, batch: Batch) -> LossTerms:
         output = self.network(**batch.inputs(), longest=batch.longest)
         return self.loss(
@@ -105,7 +122,7 @@ class MelleModule(lightning.LightningModule):
         """Lightning calls this once the gradients of an optimiser step are there, unscaled."""
         result = self.result = self.step.finish(gradient_clip_val)
         if not result.finite:
-            self._skip()
+            self._skip(result)
         elif result.terms.frames:
             self._skipped_in_a_row = 0
             for name, value in result.terms._asdict().items():
@@ -147,8 +164,9 @@ class MelleModule(lightning.LightningModule):
 
     def configure_optimizers(self) -> dict[str, Any]:
         # A fused optimiser would unscale half-precision gradients itself, after they were clipped.
-        fused = getattr(self.trainer.precision_plugin, "scaler", None) is None
+        fused = self._scaler is None
         optimizer = self._optimizer(self.network, fused=fused)
+        self._groups = [{k: v for k, v in group.items() if k != "params"} for group in optimizer.param_groups]
         schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, self._schedule)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step", "name": "lr"}}
 
@@ -158,6 +176,11 @@ class MelleModule(lightning.LightningModule):
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         self.skipped, self._skipped_in_a_row = checkpoint.get("skipped_steps", (0, 0))
+        # Only where the schedule stands: what it is, the configuration says.
+        for state in checkpoint["lr_schedulers"]:
+            for name in state.keys() - {"last_epoch", "_step_count", "lr_lambdas"}:
+                del state[name]
+            state["lr_lambdas"] = [None] * len(state["lr_lambdas"])
         if "current_model_state" in checkpoint:  # training goes on with the current weights, not with their average
             checkpoint["average"] = checkpoint["state_dict"]
             checkpoint["state_dict"] = checkpoint.pop("current_model_state")
@@ -172,34 +195,48 @@ class MelleModule(lightning.LightningModule):
             return gather(self.network, lambda: Melle(**self.description.network))
         return self.network if self.trainer.is_global_zero else None
 
-    def _skip(self) -> None:
-        self.skipped += 1
+    @property
+    def _scaler(self) -> torch.amp.GradScaler | None:
+        """That of half precision, where it is trained in."""
+        return getattr(self.trainer.precision_plugin, "scaler", None)
+
+    def _skip(self, result: StepResult) -> None:
         self._skipped_in_a_row += 1
-        suspects = self.step.suspects()
+        suspects = self.step.suspects(result)
+        # In half precision gradients overflow now and then, until the scale is lowered: nothing is wrong with that.
+        if self._scaler is None or not math.isfinite(result.terms.total):
+            self.skipped += 1
+            self._tell_skipped(result, suspects)
+        if self._skipped_in_a_row >= self.max_skipped:
+            last = ", ".join(suspects[:5]) or "utterances of another process"
+            raise UserError(
+                f"{self._skipped_in_a_row} optimiser steps in a row had no finite loss or gradient, the last one with "
+                f"{last}; lower optim.optimizer.lr, set trainer.precision=32-true, or look at the recordings that "
+                f"{self._skipped_file} lists. The last checkpoint is sound: the same command goes on from it"
+            )
+
+    def _tell_skipped(self, result: StepResult, suspects: list[str]) -> None:
+        if self.trainer.is_global_zero:
+            tqdm.write(
+                f"step {self.global_step} is skipped: loss {result.terms.total:g}, gradient {result.gradient_norm:g}; "
+                f"its utterances are in {self._skipped_file}",
+                file=sys.stderr,
+            )
+        if self._skipped_file is None or not suspects:
+            return
         fault = {
             "step": self.global_step,
             "rank": self.global_rank,
-            "loss": self.result.terms.total,
-            "gradient_norm": self.result.gradient_norm,
+            "loss": result.terms.total,
+            "gradient_norm": result.gradient_norm,
             "utterances": suspects,
         }
-        if self._skipped_file is not None:
+        try:
             self._skipped_file.parent.mkdir(parents=True, exist_ok=True)
             with self._skipped_file.open("a", encoding="utf-8") as file:
                 file.write(json.dumps(fault, ensure_ascii=False) + "\n")
-        if self.trainer.is_global_zero:
-            tqdm.write(
-                f"step {self.global_step} is skipped: loss {fault['loss']:g}, gradient {fault['gradient_norm']:g}; its "
-                f"utterances are in {self._skipped_file}",
-                file=sys.stderr,
-            )
-        if self._skipped_in_a_row >= self.max_skipped:
-            raise UserError(
-                f"{self._skipped_in_a_row} optimiser steps in a row had no finite loss or gradient, the last one with "
-                f"{', '.join(suspects[:5])}; lower optim.optimizer.lr, set trainer.precision=32-true, or look at the "
-                f"recordings that {self._skipped_file} lists. The last checkpoint is sound: the same command goes on "
-                "from it"
-            )
+        except OSError as error:  # of one rank: the others would wait for it
+            tqdm.write(f"{self._skipped_file} could not be written: {error}", file=sys.stderr)
 
 
 def swap_words(batch: Batch) -> Batch:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from torch import nn
 from melle.checkpoint import ModelDescription, load_description, load_model
 from melle.errors import UserError
 from melle.network import Melle
+from melle.training.checkpoints import step_files
 
 OWN_FILES = (
     "checkpoints",
@@ -31,7 +33,9 @@ OWN_FILES = (
 
 def find_resume(resume: str | bool, run: Path) -> Path | None:
     """The checkpoint to go on from. ``false`` puts an earlier run of the same name aside, so that nothing is lost."""
-    if resume == "auto":
+    # A launcher or SLURM that starts the same command again means it to go on.
+    again = any(int(os.environ.get(name, 0)) for name in ("SLURM_RESTART_COUNT", "TORCHELASTIC_RESTART_COUNT"))
+    if resume == "auto" or (again and newest(run / "checkpoints")):
         return newest(run / "checkpoints")
     if resume is False:
         _put_aside(run)
@@ -43,8 +47,7 @@ def find_resume(resume: str | bool, run: Path) -> Path | None:
 
 def newest(folder: Path) -> Path | None:
     """The newest checkpoint of a run that can be read; None where there is none."""
-    numbered = sorted(folder.glob("step_*.ckpt"), key=lambda path: path.stem, reverse=True)
-    paths = [path for path in (folder / "last.ckpt", *numbered) if path.is_file()]
+    paths = [path for path in (*reversed(step_files(folder)), folder / "last.ckpt") if path.is_file()]
     for path in paths:
         try:
             load_description(path)
@@ -63,6 +66,11 @@ def check_same_model(checkpoint: Path, earlier: ModelDescription, ours: ModelDes
             f"{checkpoint} was trained with another tokenizer than the one of data.train and tokenizer; restore them, "
             "choose another name=… for this run (with init_from= to begin with its weights), or resume=false to put "
             "the earlier one aside and start anew"
+        )
+    if earlier.mel != ours.mel:
+        raise UserError(
+            f"{checkpoint} was trained on other mel frames ({earlier.mel}, now {ours.mel}); restore data.mel, or "
+            "choose another name=… for this run"
         )
     names = sorted(name for name in {*ours.network, *earlier.network} if _differ(ours, earlier, name))
     if names:
@@ -83,6 +91,8 @@ def take_weights(network: Melle, ours: ModelDescription, checkpoint: Path) -> li
     theirs = model.network.state_dict()
     same_text = model.description.tokenizer.as_dict() == ours.tokenizer.as_dict()
     left_out, taken = [], 0
+    if model.description.mel != ours.mel:
+        left_out.append(f"its mel frames ({model.description.mel}, here {ours.mel})")
     for name, weight in network.state_dict().items():
         if name not in theirs:
             left_out.append(f"{name} (not in it)")

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import errno
 import logging
+import os
 import sys
 import warnings
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import lightning
 import torch
+from hydra.errors import InstantiationException
 from lightning.pytorch.callbacks import ProgressBar
-from lightning.pytorch.plugins.environments import SLURMEnvironment
+from lightning.pytorch.plugins.environments import SLURMEnvironment, TorchElasticEnvironment
+from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from omegaconf import DictConfig, OmegaConf
 
 from melle.checkpoint import ModelDescription, load_description, load_step
@@ -37,6 +42,11 @@ def train(cfg: DictConfig) -> dict[str, float]:
     lightning.seed_everything(cfg.seed, workers=True, verbose=False)
     if cfg.threads:
         torch.set_num_threads(cfg.threads)
+        os.environ["OMP_NUM_THREADS"] = str(cfg.threads)  # for the processes that Lightning starts
+    if cfg.init_from and cfg.resume is False and Path(cfg.run_dir).resolve() in Path(cfg.init_from).resolve().parents:
+        raise UserError(
+            f"init_from={cfg.init_from} lies in the run that resume=false puts aside; choose another name=…"
+        )
     checkpoint = find_resume(cfg.resume, Path(cfg.run_dir))
     data: MelleDataModule = build(cfg.data)
     data.prepare_data()
@@ -47,6 +57,10 @@ def train(cfg: DictConfig) -> dict[str, float]:
         write_record(cfg.run_dir, cfg, trainer.world_size)
     try:
         trainer.fit(module, data, ckpt_path=checkpoint, weights_only=True)
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
+            raise
+        raise UserError(f"{cfg.run_dir}: the disk is full ({error}); checkpoints written before are whole") from None
     except SystemExit:  # Lightning's answer to Ctrl-C
         if trainer.interrupted:
             raise KeyboardInterrupt from None
@@ -69,14 +83,18 @@ def build_trainer(cfg: DictConfig, checkpoint: Path | None = None) -> lightning.
 
     What a logger has of steps after ``checkpoint``, from which the run goes on, is replaced by what comes.
     """
-    again = {"purge_step": load_step(checkpoint) + 1} if checkpoint is not None and "purge_step" in cfg.logger else {}
+    again = {}
+    if cfg.logger is not None and "purge_step" in cfg.logger:
+        again["purge_step"] = 0 if checkpoint is None else load_step(checkpoint) + 1
+    if cfg.trainer.get("gradient_clip_algorithm") not in (None, "norm"):
+        raise UserError("trainer.gradient_clip_algorithm: gradients are clipped by norm; leave it out")
     plugins: list = [WholeFiles()]
-    if SLURMEnvironment.detect():
+    if SLURMEnvironment.detect() and not TorchElasticEnvironment.detect():
         plugins.append(SLURMEnvironment(auto_requeue=False))  # ``StopSignals`` does that
     callbacks = list(build(cfg.callbacks).values())
     if not cfg.trainer.get("enable_progress_bar", True):  # Lightning refuses a bar then
         callbacks = [callback for callback in callbacks if not isinstance(callback, ProgressBar)]
-    trainer: lightning.Trainer = build(
+    trainer: lightning.Trainer = _build_trainer(
         cfg.trainer,
         default_root_dir=cfg.run_dir,
         callbacks=callbacks,
@@ -89,7 +107,19 @@ def build_trainer(cfg: DictConfig, checkpoint: Path | None = None) -> lightning.
             raise UserError("step_frames and trainer.accumulate_grad_batches say the same; give one of them")
         trainer.accumulate_grad_batches = max(1, round(cfg.step_frames / (cfg.data.batch_frames * trainer.world_size)))
     trainer.val_check_interval *= trainer.accumulate_grad_batches
+    # Lightning asks all processes before every batch whether one got SIGTERM, and so waits for the device each time;
+    # ``StopSignals`` asks along with the loss.
+    trainer.fit_loop.epoch_loop._broadcast_sigterm_tensor = lambda: None
     return trainer
+
+
+def _build_trainer(cfg: DictConfig, **arguments: Any) -> lightning.Trainer:
+    try:
+        return build(cfg, **arguments)
+    except InstantiationException as error:
+        if isinstance(error.__cause__, MisconfigurationException):
+            raise UserError(f"trainer: {error.__cause__}") from None
+        raise
 
 
 def build_module(cfg: DictConfig, data: MelleDataModule, checkpoint: Path | None = None) -> MelleModule:

@@ -12,6 +12,14 @@ def whole(tensor: Tensor) -> Tensor:
     return tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
 
 
+def whole_on_first(tensor: Tensor, first: bool) -> Tensor:
+    """As ``whole``; what was sharded is put together in the memory of the ``first`` rank's host only."""
+    if not isinstance(tensor, DTensor):
+        return tensor
+    tensor = tensor.full_tensor()
+    return tensor.cpu() if first else tensor.new_empty(0)
+
+
 def own_part(tensor: Tensor) -> Tensor:
     """This rank's part of a tensor, without a copy."""
     return tensor.to_local() if isinstance(tensor, DTensor) else tensor

@@ -12,10 +12,13 @@ from types import FrameType
 from typing import Any
 
 import lightning
+import torch
+import torch.distributed as dist
 
 from melle.training.checkpoints import Checkpoints
 
-SIGNALS = [signal.SIGINT, signal.SIGTERM] + ([signal.SIGUSR1] if hasattr(signal, "SIGUSR1") else [])
+QUEUED_AGAIN = getattr(signal, "SIGUSR1", None)  # Windows has none
+SIGNALS = [number for number in (signal.SIGINT, signal.SIGTERM, QUEUED_AGAIN) if number is not None]
 
 
 class Stopped(Exception):
@@ -29,8 +32,8 @@ class Stopped(Exception):
 class StopSignals(lightning.Callback):
     """At SIGINT (Ctrl-C), SIGTERM or SIGUSR1 to any rank, all ranks finish the step, save and end with ``Stopped``.
 
-    A second Ctrl-C ends at once, without saving. At SIGUSR1 a job of SLURM is put back into the queue
-    (``#SBATCH --signal=SIGUSR1@120 --requeue``).
+    In a validation they end after its batch; ``Checkpoints`` has saved before it. A second Ctrl-C ends at once, without
+    saving. At SIGUSR1 a job of SLURM is put back into the queue (``#SBATCH --signal=SIGUSR1@120 --requeue``).
     """
 
     def __init__(self) -> None:
@@ -46,9 +49,11 @@ class StopSignals(lightning.Callback):
                 raise KeyboardInterrupt
             self.received = number
             module.step.stop = True
+            module.step.requeue = number == QUEUED_AGAIN
             if trainer.is_global_zero:
                 again = "; Ctrl-C once more ends at once" if number == signal.SIGINT else ""
-                print(f"\n{signal.Signals(number).name}: saving after this step{again}", file=sys.stderr)
+                # Not by print, whose buffer the signal may have found half written.
+                os.write(2, f"\n{signal.Signals(number).name}: saving after this step{again}\n".encode())
 
         # Lightning's own handlers, set before, would end a step halfway, and wait for other ranks inside a handler.
         self._earlier = {number: signal.signal(number, receive) for number in SIGNALS}
@@ -61,18 +66,33 @@ class StopSignals(lightning.Callback):
         for callback in trainer.checkpoint_callbacks:
             if isinstance(callback, Checkpoints):
                 callback.save(trainer)
-        number = self.received or signal.SIGTERM
-        if number == getattr(signal, "SIGUSR1", None) and trainer.is_global_zero:
-            requeue()
-        raise Stopped(number, trainer.global_step)
+        self._stop(trainer, module.result.requeue)
 
-    def on_train_end(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> None:
-        self._restore()
+    def on_validation_batch_end(self, trainer: lightning.Trainer, module: lightning.LightningModule, *_: Any) -> None:
+        if trainer.sanity_checking:
+            return
+        asked = torch.tensor([float(module.step.stop), float(module.step.requeue)], device=module.device)
+        if trainer.world_size > 1:
+            dist.all_reduce(asked)
+        stop, requeue = asked.tolist()
+        if stop:
+            self._stop(trainer, requeue > 0)
 
     def on_exception(
         self, trainer: lightning.Trainer, module: lightning.LightningModule, exception: BaseException
     ) -> None:
         self._restore()
+
+    def teardown(self, trainer: lightning.Trainer, module: lightning.LightningModule, stage: str) -> None:
+        self._restore()
+
+    def _stop(self, trainer: lightning.Trainer, queue_again: bool) -> None:
+        if queue_again and trainer.is_global_zero:
+            for logger in trainer.loggers:
+                logger.save()  # SLURM may end the job at once
+            requeue()
+        number = QUEUED_AGAIN if queue_again else self.received or signal.SIGTERM
+        raise Stopped(number, trainer.global_step)
 
     def _restore(self) -> None:
         for number, handler in self._earlier.items():

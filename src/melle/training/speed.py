@@ -13,10 +13,10 @@ import lightning
 import torch
 from torch import Tensor
 
-from melle.benchmarks.peak import matmul_peak
 from melle.data.batch import Batch
 from melle.network.compiled import compiled_graphs
 from melle.network.flops import training_flops
+from melle.peak import matmul_peak
 from melle.seeding import seeded
 from melle.training.module import MelleModule
 

@@ -35,6 +35,7 @@ class StepResult(NamedTuple):
     gradient_norm: float  # before clipping
     finite: bool  # else the step is skipped
     stop: bool  # a rank asks for training to end
+    requeue: bool  # and for the job to be queued again
     faults: bool  # a rank has found utterances that cannot be used
 
 
@@ -50,7 +51,7 @@ class GradientStep:
 
     def __init__(self, network: nn.Module):
         self.network = network
-        self.stop = False  # set to ask all ranks for an end after this step
+        self.stop = self.requeue = False  # set to ask all ranks for an end after this step
         self.faults = 0  # utterances of this step's batches that cannot be used
         self._terms: list[LossTerms] = []
         self._ids: list[list[str]] = []
@@ -81,8 +82,11 @@ class GradientStep:
         gradients = [p.grad for p in parameters]
         norm = whole(torch.nn.utils.get_total_norm(gradients))
         sums = torch.stack([torch.stack(terms) for terms in self._terms]).sum(dim=0)
-        sums, ranks = self._over_ranks(torch.cat((sums, sums.new_tensor([float(self.stop), float(self.faults)]))))
-        *sums, stop, faults, norm = torch.cat((sums, norm.reshape(1).to(sums))).tolist()  # the one wait for the device
+        asked = [sums.new_full((1,), float(value)) for value in (self.stop, self.requeue, self.faults)]
+        sums, ranks = self._over_ranks(torch.cat((sums, *asked)))
+        *sums, stop, requeue, faults, norm = torch.cat(
+            (sums, norm.reshape(1).to(sums))
+        ).tolist()  # the one wait for the device
         frames = sums[-1]
         factor = SCALE * ranks / frames if frames else 0.0
         norm *= factor
@@ -97,12 +101,12 @@ class GradientStep:
             for buffer, before in zip(self.network.buffers(), self._before):
                 buffer.copy_(before)
         terms = LossTerms(*(term / max(frames, 1.0) for term in sums[:-1]), frames)
-        return StepResult(terms, norm, finite, stop > 0, faults > 0)
+        return StepResult(terms, norm, finite, stop > 0, requeue > 0, faults > 0)
 
-    def suspects(self) -> list[str]:
-        """The utterances in this rank's batches whose loss is not finite; all of the step's where every loss is."""
+    def suspects(self, result: StepResult) -> list[str]:
+        """The utterances in this rank's batches whose loss is not finite; all of them where every rank's loss is."""
         bad = [ids for ids, terms in zip(self._ids, self._terms) if not torch.isfinite(terms.total)]
-        return [name for ids in bad or self._ids for name in ids]
+        return [name for ids in (self._ids if math.isfinite(result.terms.total) else bad) for name in ids]
 
     def end(self) -> None:
         """Forget the batches."""

@@ -9,11 +9,11 @@ import torch
 from lightning.pytorch.strategies import DDPStrategy, ModelParallelStrategy, Strategy
 from torch import Tensor, nn
 from torch.distributed.algorithms.ddp_comm_hooks import default_hooks
-from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard
+from torch.distributed.fsdp import fully_shard
 from torch.utils._pytree import tree_map_only
 
 from melle.errors import UserError
-from melle.training.sharding import assign, sharded_like, whole
+from melle.training.sharding import assign, sharded_like, whole, whole_on_first
 
 COMPRESSIONS = {"bf16": default_hooks.bf16_compress_hook, "fp16": default_hooks.fp16_compress_hook}
 
@@ -54,16 +54,15 @@ class ShardedStrategy(ModelParallelStrategy):
         super().setup_environment()
 
     def shard(self, network: nn.Module) -> None:
-        """Cut the weights of every block, and of what is around the blocks."""
-        half = torch.bfloat16 if self.precision_plugin.precision == "bf16-mixed" else None
-        # Frames and statistics stay as they are: only weights travel in half precision.
-        policy = MixedPrecisionPolicy(param_dtype=half, reduce_dtype=torch.float32, cast_forward_inputs=False)
-        network.to(self.root_device)
+        """Cut the weights of every block, and of what is around the blocks.
+
+        They travel in float32: in mixed precision autocast rounds them where it does with DDP, and nowhere else.
+        """
         mesh = self.device_mesh["data_parallel"]
         for block in network.blocks:
-            fully_shard(block, mesh=mesh, mp_policy=policy)
+            fully_shard(block, mesh=mesh)  # which also moves it to the device
         # Cut again after every forward pass, or the one after a validation would see weights of before.
-        fully_shard(network, mesh=mesh, mp_policy=policy, reshard_after_forward=True)
+        fully_shard(network, mesh=mesh, reshard_after_forward=True)
 
     def gather(self, network: nn.Module, make: Callable[[], nn.Module]) -> nn.Module | None:
         """A network of ``make`` with the whole weights, in eval mode, on the first rank; None elsewhere."""
@@ -92,22 +91,25 @@ class ShardedStrategy(ModelParallelStrategy):
 
     def load_optimizer_state_dict(self, checkpoint: Mapping[str, Any]) -> None:
         for optimizer, state in zip(self.optimizers, checkpoint["optimizer_states"]):
+            for part, its_state in _parts(optimizer, state):
+                _cut(part, its_state)
             optimizer.load_state_dict(state)
-            for parameter, values in _states(optimizer):
-                for name, value in values.items():
-                    if isinstance(value, Tensor) and value.shape == parameter.shape:
-                        values[name] = sharded_like(value, parameter)
 
     def _whole(self, values: Any) -> Any:
-        """Sharded tensors put together, in the first rank's memory only."""
-
-        def put_together(tensor: Tensor) -> Tensor:
-            tensor = whole(tensor)  # all ranks take part
-            return tensor.cpu() if self.is_global_zero else tensor.new_empty(0)
-
-        return tree_map_only(Tensor, put_together, values)
+        """Sharded tensors put together; all ranks take part."""
+        return tree_map_only(Tensor, lambda tensor: whole_on_first(tensor, self.is_global_zero), values)
 
 
-def _states(optimizer: torch.optim.Optimizer) -> list[tuple[Tensor, dict[str, Any]]]:
-    parts = getattr(optimizer, "parts", {"": optimizer})
-    return [item for part in parts.values() for item in part.state.items()]
+def _parts(optimizer: torch.optim.Optimizer, state: dict[str, Any]) -> list[tuple[torch.optim.Optimizer, dict]]:
+    """The optimisers that one is made of, with their states."""
+    parts = getattr(optimizer, "parts", None)
+    return [(optimizer, state)] if parts is None else [(part, state[name]) for name, part in parts.items()]
+
+
+def _cut(optimizer: torch.optim.Optimizer, state: dict[str, Any]) -> None:
+    """Cut what belongs to each weight as the weight is, before all of it comes to the device."""
+    parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+    for number, values in state["state"].items():
+        for name, value in values.items():
+            if isinstance(value, Tensor) and value.shape == parameters[number].shape:
+                values[name] = sharded_like(value, parameters[number])

@@ -26,7 +26,14 @@ from melle.training.record import read_metrics
 
 SORTED_BY = "validation/regression"
 SHOWN = ("validation/", "samples/")  # the metrics of the table, besides the step
-LAUNCHED = {"MASTER_ADDR", "MASTER_PORT", "NODE_RANK", "LOCAL_RANK", "WORLD_SIZE"}  # set by Lightning
+LAUNCHED = {
+    "MASTER_ADDR",
+    "MASTER_PORT",
+    "NODE_RANK",
+    "LOCAL_RANK",
+    "WORLD_SIZE",
+    "OMP_NUM_THREADS",
+}  # set by Lightning
 WIDEST = 80  # characters of a reason in table.md
 
 
@@ -136,6 +143,8 @@ class OwnCommand(Callback):
             os.environ.pop(name, None)
         if "LOCAL_RANK" not in environment and dist.is_available() and dist.is_initialized():
             dist.destroy_process_group()
+        if "torch._dynamo" in sys.modules:
+            sys.modules["torch._dynamo"].reset()  # or it takes the next job's blocks for ever new shapes of this one's
         if "wandb" in sys.modules:
             sys.modules["wandb"].finish()  # or the next job would log to this one's run
 

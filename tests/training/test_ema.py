@@ -7,6 +7,8 @@ import torch
 from torch import nn
 
 from melle.checkpoint import load_model
+from melle.cli import main
+from melle.synthesis.synthesizer import Synthesizer
 from melle.training.ema import Ema
 from melle.training.run import train
 from tests.training.test_train import configure
@@ -77,6 +79,14 @@ def test_survives_a_resume(tmp_path, tone_manifests):
     average, raw = (load_model(paths[0], average=average).network.stop.weight for average in (True, False))
     assert not torch.equal(average, raw)
     assert torch.equal(raw, whole["current_model_state"]["network.stop.weight"])
+    speakers = [Synthesizer.from_checkpoint(paths[0], average=average) for average in (True, False)]
+    assert [torch.equal(s.network.stop.weight, average) for s in speakers] == [True, False]
+    words = ["--text", "four two", "-o", str(tmp_path / "out.wav"), "--checkpoint", str(paths[0])]
+    sounds = []
+    for options in ([], ["--raw-weights"]):
+        assert main(["synthesize", *words, *options]) == 0
+        sounds.append((tmp_path / "out.wav").read_bytes())
+    assert sounds[0] != sounds[1]
 
 
 def test_a_run_without_it_goes_on_from_one_with_it_and_back(tmp_path, tone_manifests, losses):

@@ -21,6 +21,9 @@ def add(commands: argparse._SubParsersAction) -> None:
         "--temperature", type=float, default=1.0, help="scale of the latent's deviation; 0 takes the mean"
     )
     speak.add_argument("--seed", type=int, default=0, help="another seed speaks the same text differently")
+    speak.add_argument(
+        "--raw-weights", action="store_true", help="not the average of the weights (EMA) but the last ones"
+    )
     speak.add_argument("--device", default="cpu", help="cpu, cuda, mps …")
     speak.set_defaults(run=synthesize)
 
@@ -38,7 +41,7 @@ def synthesize(options: argparse.Namespace) -> None:
     if options.temperature < 0:
         raise UserError(f"--temperature {options.temperature}: give 0 or more")
     device = find_device(options.device)
-    model = load_model(options.checkpoint)
+    model = load_model(options.checkpoint, average=not options.raw_weights)
     settings = {"model": options.vocoder_model} if options.vocoder_model else {}
     vocoder = make_vocoder(options.vocoder, model.description.mel, **settings)
     prompt = Prompt(options.prompt, options.prompt_text) if options.prompt else None

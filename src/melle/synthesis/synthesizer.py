@@ -60,9 +60,14 @@ class Synthesizer:
 
     @classmethod
     def from_checkpoint(
-        cls, path: str | Path, vocoder: nn.Module | None = None, device: str | torch.device = "cpu"
+        cls,
+        path: str | Path,
+        vocoder: nn.Module | None = None,
+        device: str | torch.device = "cpu",
+        average: bool = True,
     ) -> Synthesizer:
-        return cls(load_model(path), vocoder, device)
+        """``average``: of a run with EMA take the averaged weights, else the last ones."""
+        return cls(load_model(path, average), vocoder, device)
 
     def __call__(
         self,

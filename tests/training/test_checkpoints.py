@@ -70,12 +70,16 @@ def test_a_score_that_is_not_a_number_is_not_the_best(tmp_path):
     assert step(tmp_path / "best.ckpt") == 20
 
 
-def test_validations_between_checkpoints_get_one(tmp_path, tone_manifests):
+def test_validations_between_checkpoints_get_one(tmp_path, tone_manifests, losses):
     options = ("optim.schedule.warmup_steps=1", "callbacks.checkpoint.every=4", "trainer.val_check_interval=3")
     train(configure(tmp_path, tone_manifests, 9, *options))
     folder = tmp_path / "run/checkpoints"
     assert sorted(path.name for path in folder.glob("step_*")) == [f"step_00000{n}.ckpt" for n in (3, 4, 6, 8, 9)]
     assert set(json.loads((folder / "scores.json").read_text())) == {f"step_00000{n}.ckpt" for n in (3, 6, 9)}
+    whole = list(losses)
+    losses.clear()
+    train(configure(tmp_path / "again", tone_manifests, 9, *options, f"resume={folder / 'step_000003.ckpt'}"))
+    assert losses == whole[3:]
 
 
 def test_going_on_from_an_earlier_step_puts_the_later_ones_aside(tmp_path, tone_manifests):

@@ -47,6 +47,7 @@ def test_sharded_training_equals_unsharded(two):
     _, (first, second) = two
     assert first["fsdp"] == second["fsdp"]
     assert first["fsdp"] == pytest.approx(first["ddp"], rel=1e-5)
+    assert first["adamw fsdp"] == pytest.approx(first["adamw ddp"], rel=1e-5) and len(first["adamw fsdp"]) == 3
 
 
 def test_mixed_precision_rounds_alike_in_shards(two):

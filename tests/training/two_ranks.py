@@ -88,6 +88,7 @@ run("workers", 3, *accumulated)
 run("workers resumed", 3, *accumulated, f"resume={folder / 'workers/checkpoints/step_000001.ckpt'}")
 for strategy in ("ddp", "fsdp"):
     run(f"bf16 {strategy}", 2, f"strategy={strategy}", "trainer.precision=bf16-mixed")
+    run(f"adamw {strategy}", 3, f"strategy={strategy}", "optim=adamw")
 run("nan", 4, "strategy=ddp", nan=1)
 results["nan skipped"] = [modules[0].skipped]
 weights = torch.cat([p.detach().flatten() for p in modules[0].parameters()])

@@ -307,7 +307,12 @@ def test_the_command_packs_what_can_be_used(corpus, tmp_path, capsys, monkeypatc
 @pytest.mark.parametrize("workers", [0, 1, 2])
 def test_training_resumes_exactly(corpus, shards, tone_manifests, tmp_path, seen, workers):
     def run(steps: int, folder: str, *more: str) -> dict:
-        options = (f"data.workers={workers}", "data.shards_at_once=1", "callbacks.checkpoint.every_n_train_steps=1")
+        options = (
+            f"data.workers={workers}",
+            "data.shards_at_once=1",
+            "callbacks.checkpoint.every=1",
+            "callbacks.checkpoint.keep=null",
+        )
         options += ("optim.schedule.warmup_steps=1", "callbacks.speech.count=0", f"data.val={corpus / 'train.jsonl'}")
         fixed = ("data=shar", f"data.train={shards}", "data.test=null", "data.index=${run_dir}/../index")
         return train(configure(tmp_path / folder, tone_manifests, steps, *fixed, *options, *more))

@@ -198,7 +198,7 @@ class MelleModule(lightning.LightningModule):
     @property
     def _scaler(self) -> torch.amp.GradScaler | None:
         """That of half precision, where it is trained in."""
-        return getattr(self.trainer.precision_plugin, "scaler", None)
+        return None if self._trainer is None else getattr(self._trainer.precision_plugin, "scaler", None)
 
     def _skip(self, result: StepResult) -> None:
         self._skipped_in_a_row += 1

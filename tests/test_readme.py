@@ -49,4 +49,4 @@ def test_the_readme_shows_the_commands_that_matter():
     assert "python -m pip install -e .[demo]" in shown
     assert "python train.py" in shown
     assert any(line.startswith("python evaluate.py") for line in shown)
-    assert "python -m pytest" in shown
+    assert "python -m pytest -n 2" in shown

@@ -127,6 +127,18 @@ def fit(monkeypatch):
     )
 
 
+def test_graphs_compiled_before_the_run_are_not_its_own(fit, monkeypatch):
+    """A sweep trains several in one process."""
+    monkeypatch.setattr(speed, "compiled_graphs", lambda: (13, 4))
+    fit.monitor.on_train_start(fit.trainer, fit.module)
+    fit.step(batch((3, 10)), 1.0, 1.0, steps=2)
+    assert "speed/compiled_graphs" not in fit.entries[0][1]
+    monkeypatch.setattr(speed, "compiled_graphs", lambda: (15, 5))
+    fit.step(batch((3, 10)), 1.0, 1.0, steps=2)
+    metrics = fit.entries[1][1]
+    assert (metrics["speed/compiled_graphs"], metrics["speed/recompilations"]) == (2, 1)
+
+
 def test_the_monitor_logs_closed_forms(fit):
     fit.monitor.on_train_start(fit.trainer, fit.module)
     fit.step(batch((3, 10), (5, 8)), 9.0, 2.0)

@@ -104,10 +104,12 @@ class SpeedMonitor(lightning.Callback):
         self.throughput = Throughput()
         self._every = self._step = 0
         self._peak = 1.0  # FLOP/s
+        self._graphs = (0, 0)  # compiled before this run: one process may train several
 
     def on_train_start(self, trainer: lightning.Trainer, module: MelleModule) -> None:
         self._every = trainer.log_every_n_steps if self.every_n_steps is None else self.every_n_steps
         self._step = trainer.global_step
+        self._graphs = compiled_graphs()
         self.throughput.clear()
         self.throughput.pause()
         if not self._entries(trainer):
@@ -133,7 +135,7 @@ class SpeedMonitor(lightning.Callback):
         if not steps or trainer.global_step % self._every:
             return
         metrics = self._speed(trainer, module, steps) | memory(module.device)
-        graphs, again = compiled_graphs()
+        graphs, again = (now - before for now, before in zip(compiled_graphs(), self._graphs))
         if graphs:  # a number that keeps growing says that compile=true costs more than it gives
             metrics |= {"speed/compiled_graphs": graphs, "speed/recompilations": again}
         for logger in trainer.loggers:

@@ -6,6 +6,7 @@ import ctypes
 import os
 import shutil
 import sys
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -45,7 +46,8 @@ class Espeak:
     """Synthesizes text in memory. What it says depends on the text and the voice alone.
 
     espeak-ng carries phases, flutter and echo from one utterance into the next in static variables that nothing in its
-    interface resets. So the library is loaded afresh for every utterance, which costs about 1 ms.
+    interface resets. So the library is loaded afresh for every utterance, which costs about 1 ms, and from a copy of
+    its own: whoever else in the process holds the original, as phonemizer does, would keep it from being unloaded.
 
     ``data`` is a copy of espeak's data folder (``copy_data``) into which voices with a ``timbre`` of their own are
     written; several processes may share it. Without it there are only espeak's variants.
@@ -58,7 +60,8 @@ class Espeak:
             raise UserError(
                 'espeak-ng is missing, which makes the demo corpus; run: python -m pip install -e ".[demo]"'
             ) from None
-        self._library = espeakng_loader.get_library_path()
+        self._folder = tempfile.TemporaryDirectory(prefix="melle-espeak-", ignore_cleanup_errors=True)
+        self._library = shutil.copy(espeakng_loader.get_library_path(), self._folder.name)
         self._own = None if data is None else Path(data) / "voices" / "!v" / f"{_OWN}{os.getpid()}"
         self._data = espeakng_loader.get_data_path() if data is None else str(data)
         library = self._open()

@@ -23,7 +23,7 @@ def evaluate(cfg: DictConfig) -> dict[str, float]:
     from melle.evaluation.run import or_left_out, score
     from melle.evaluation.scores import format_table
     from melle.evaluation.systems import find_checkpoints, read_checkpoints
-    from melle.synthesis.decoding import DecodingOptions
+    from melle.synthesis.guards import DecodingOptions
 
     where = OmegaConf.to_container(cfg.checkpoint) if OmegaConf.is_list(cfg.checkpoint) else cfg.checkpoint
     paths = find_checkpoints(where)

@@ -13,8 +13,9 @@ from melle.checkpoint import LoadedModel
 from melle.config import build
 from melle.data.batch import Row, collate
 from melle.network import prenet
-from melle.synthesis.decoding import DecodingOptions
-from melle.synthesis.synthesizer import Prompt, Synthesizer
+from melle.synthesis.guards import DecodingOptions
+from melle.synthesis.prompt import Prompt
+from melle.synthesis.synthesizer import Synthesizer
 from melle.training.run import build_module
 
 CONF = Path(__file__).parents[1] / "conf"
@@ -74,7 +75,7 @@ def step_and_speak(cfg, tones: Path) -> None:
     tts = Synthesizer(LoadedModel(module.network.eval(), module.description, 1))
     voice = Prompt(tones / "audio/test-e-0.wav", "zero")
     for prompt in (voice, None):
-        speech = tts(["two three"], [prompt], DecodingOptions(max_length=0.5))[0]
+        speech = tts(["two three"], [prompt], options=DecodingOptions(max_length=0.5))[0]
         assert len(speech.waveform) > 0 and torch.isfinite(speech.waveform).all()
 
 

@@ -14,7 +14,7 @@ from melle.cli import main
 from melle.data.batch import Row, collate
 from melle.errors import UserError
 from melle.reference import import_reference
-from melle.synthesis.decoding import DecodingOptions
+from melle.synthesis.guards import DecodingOptions
 from melle.synthesis.synthesizer import Synthesizer
 from melle.text.symbols import SymbolTokenizer
 

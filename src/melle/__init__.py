@@ -1,17 +1,21 @@
 """MELLE in PyTorch Lightning: ``from melle import Synthesizer, Prompt``."""
 
+from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from melle.synthesis.synthesizer import Prompt, Speech, Synthesizer
+    from melle.synthesis.guards import DecodingOptions
+    from melle.synthesis.prompt import Prompt
+    from melle.synthesis.speech import Speech
+    from melle.synthesis.synthesizer import Synthesizer
 
-__all__ = ["Prompt", "Speech", "Synthesizer"]
+__all__ = ["DecodingOptions", "Prompt", "Speech", "Synthesizer"]
+
+_HOMES = {"DecodingOptions": "guards", "Prompt": "prompt", "Speech": "speech", "Synthesizer": "synthesizer"}
 
 
 def __getattr__(name: str):
     """Load the public classes when they are first asked for, so that ``python -m melle --help`` need not."""
-    if name in __all__:
-        from melle.synthesis import synthesizer
-
-        return getattr(synthesizer, name)
+    if name in _HOMES:
+        return getattr(import_module(f"melle.synthesis.{_HOMES[name]}"), name)
     raise AttributeError(f"module 'melle' has no attribute {name!r}")

@@ -83,6 +83,16 @@ class LogMel(nn.Module):
         return mel.clamp(min=spec.floor).log10()
 
 
+def loudness(mel: Tensor) -> Tensor:
+    """(…, T, M) log10 mel: every frame's loudest band, (…, T)."""
+    return mel.amax(dim=-1)
+
+
+def speech_level(mel: Tensor) -> float:
+    """How loud the loud frames of an utterance (T, M) are, in log10: nineteen of twenty frames are softer."""
+    return float(loudness(mel).quantile(0.95))
+
+
 def load_audio(path: str | Path, sample_rate: int, most_seconds: float | None = None) -> Tensor:
     """Read a sound file of any format and rate that libsndfile knows: mono float32 samples (N,) at ``sample_rate``.
 

@@ -27,7 +27,11 @@ class ModelDescription:
     network: dict  # the keyword arguments of Melle
     mel: MelSpec
     tokenizer: Tokenizer
-    frames_per_token: float  # mean of the training data
+    # Of the training data; only the guards of synthesis go by them.
+    frames_per_token: float  # mean
+    length_range: tuple[float, float] = (0.7, 1.5)  # of 98 in 100 utterances: frames, as multiples of tokens × the mean
+    speech_level: float = 0.0  # log10: the loudest band of a loud frame (``audio.speech_level``), median
+    most_tokens: int | None = None  # of the longest text; None: not known
 
     def as_dict(self) -> dict:
         """Plain Python values, safe to load with ``weights_only=True``."""
@@ -37,15 +41,22 @@ class ModelDescription:
             "mel": self.mel.as_dict(),
             "tokenizer": self.tokenizer.as_dict(),
             "frames_per_token": self.frames_per_token,
+            "length_range": list(self.length_range),
+            "speech_level": self.speech_level,
+            "most_tokens": self.most_tokens,
         }
 
     @classmethod
     def from_dict(cls, values: dict) -> ModelDescription:
+        known = {name: values[name] for name in ("speech_level", "most_tokens") if name in values}
+        if "length_range" in values:
+            known["length_range"] = tuple(values["length_range"])
         return cls(
             network=values["network"],
             mel=MelSpec(**values["mel"]),
             tokenizer=tokenizer_from_dict(values["tokenizer"]),
             frames_per_token=values["frames_per_token"],
+            **known,
         )
 
 

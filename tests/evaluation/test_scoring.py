@@ -13,7 +13,7 @@ from melle.errors import UserError
 from melle.evaluation.run import Scorer, or_left_out, score
 from melle.evaluation.scores import format_table
 from melle.evaluation.systems import Spoken, find_checkpoints, read_checkpoints, record
-from melle.synthesis.decoding import DecodingOptions
+from melle.synthesis.guards import DecodingOptions
 
 
 @pytest.fixture

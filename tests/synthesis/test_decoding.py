@@ -1,5 +1,7 @@
 """Stopping, guards and the public interface."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -7,8 +9,9 @@ from melle.audio import MelSpec, load_audio, save_audio
 from melle.checkpoint import LoadedModel, load_model
 from melle.errors import UserError
 from melle.network import Melle
-from melle.synthesis.decoding import DecodingOptions
-from melle.synthesis.synthesizer import Prompt, Synthesizer
+from melle.synthesis.guards import DecodingOptions
+from melle.synthesis.prompt import Prompt
+from melle.synthesis.synthesizer import Synthesizer
 from melle.synthesis.vocoder import GriffinLim, make_vocoder
 
 PROMPT = Prompt(0.1 * torch.sin(torch.arange(16000) / 10), "one two")
@@ -37,9 +40,14 @@ def test_an_eager_stop_waits_for_the_minimum_and_a_missing_one_is_cut(tts):
 
 def test_length_is_judged_by_the_prompts_pace(tts):
     bias_stop(tts, -50.0)
+    tts.description = replace(tts.description, length_range=(0.5, 3.0))
     # 1 s is 63 frames, 15 whole steps for 2 words; 4 words are due after 30 steps.
-    speech = tts(["one two three four"], [PROMPT], DecodingOptions(max_length=1.5))[0]
+    speech = tts(["one two three four"], [PROMPT], options=DecodingOptions(max_length=1.5))[0]
     assert len(speech.mel) == 45 * 4
+    # Nobody speaks so: the training data's slowest, 12 frames × 2 a word.
+    tts.description = replace(tts.description, length_range=(0.5, 2.0))
+    speech = tts("one two three four", PROMPT, options=DecodingOptions(max_length=1.5))
+    assert len(speech.mel) == 4 * 12 * 2 * 1.5
 
 
 def test_learned_positions_bound_text_prompt_and_speech(tiny_checkpoint):
@@ -47,14 +55,14 @@ def test_learned_positions_bound_text_prompt_and_speech(tiny_checkpoint):
     arguments = {**model.description.network, "position": "learned", "max_text": 8, "max_steps": 20}
     tts = Synthesizer(LoadedModel(Melle(**arguments).eval(), model.description, 1))
     bias_stop(tts, -50.0)
-    speech = tts(["one two three four", "one"], [PROMPT, None], DecodingOptions(max_length=9.0))
+    speech = tts(["one two three four", "one"], [PROMPT, None], options=DecodingOptions(max_length=9.0))
     # 15 of the 20 steps are the prompt's; without a prompt 1 word is cut at 9 × 3 steps, which is more than 20.
     assert [len(s.mel) for s in speech] == [5 * 4, 20 * 4]
     assert all(s.finish_reason == "length" for s in speech)
     with pytest.raises(UserError, match="9 tokens, the model takes 8; shorten the text"):
         tts(["one two three four five six"], [PROMPT])
     with pytest.raises(UserError, match="prompt has 25 mel steps, the model takes 19"):
-        tts(["one"], [Prompt(torch.zeros(25 * 4 * 256), "one")])
+        tts(["one"], [Prompt(PROMPT.audio.repeat(2)[: 25 * 4 * 256], "one")])
 
 
 def test_rows_of_a_batch_end_apart_and_seeds_repeat(tts):
@@ -63,7 +71,7 @@ def test_rows_of_a_batch_end_apart_and_seeds_repeat(tts):
     a, b = tts(texts, prompts, seed=3), tts(texts, prompts, seed=3)
     assert len(a[0].mel) < len(a[1].mel)
     for one, two in zip(a, b):
-        assert torch.equal(one.waveform, two.waveform)
+        assert torch.equal(one.waveform, two.waveform) and one.seed == 3
     assert not torch.equal(tts(texts, prompts, seed=4)[1].mel, a[1].mel)
     anew = [tts(texts, prompts, seed=None)[1].mel for _ in range(2)]
     assert not torch.equal(*anew)
@@ -74,11 +82,11 @@ def test_bad_requests_say_what_to_do(tts):
         tts(["hello"])
     with pytest.raises(UserError, match="needs its transcript"):
         tts(["one"], [Prompt("x.wav", " ")])
-    with pytest.raises(UserError, match="shorter than one step"):
+    with pytest.raises(UserError, match="too short for a prompt"):
         tts(["one"], [Prompt(torch.zeros(300), "one")])
     with pytest.raises(UserError, match="no such file"):
         tts(["one"], [Prompt("nowhere.wav", "one")])
-    with pytest.raises(ValueError, match="2 texts, but 1 prompts"):
+    with pytest.raises(ValueError, match="2 texts, but 1 values of prompt"):
         tts(["one", "two"], [None])
 
 

@@ -9,7 +9,8 @@ from omegaconf import DictConfig
 
 from melle.checkpoint import load_model
 from melle.errors import UserError
-from melle.synthesis.synthesizer import Prompt, Synthesizer
+from melle.synthesis.prompt import Prompt
+from melle.synthesis.synthesizer import Synthesizer
 from melle.training.run import train
 
 ROOT = Path(__file__).parents[2]

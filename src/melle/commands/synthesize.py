@@ -32,8 +32,9 @@ def synthesize(options: argparse.Namespace) -> None:
     """Speak one text to a file."""
     from melle.audio import save_audio
     from melle.checkpoint import load_model
-    from melle.synthesis.decoding import DecodingOptions
-    from melle.synthesis.synthesizer import Prompt, Synthesizer
+    from melle.synthesis.guards import DecodingOptions
+    from melle.synthesis.prompt import Prompt
+    from melle.synthesis.synthesizer import Synthesizer
     from melle.synthesis.vocoder import make_vocoder
 
     if (options.prompt is None) != (options.prompt_text is None):
@@ -46,7 +47,9 @@ def synthesize(options: argparse.Namespace) -> None:
     vocoder = make_vocoder(options.vocoder, model.description.mel, **settings)
     prompt = Prompt(options.prompt, options.prompt_text) if options.prompt else None
     synthesizer = Synthesizer(model, vocoder, device)
-    speech = synthesizer([options.text], [prompt], DecodingOptions(temperature=options.temperature), options.seed)[0]
+    speech = synthesizer(
+        options.text, prompt, options=DecodingOptions(temperature=options.temperature), seed=options.seed
+    )
     save_audio(options.output, speech.waveform, speech.sample_rate)
     ending = "" if speech.finish_reason == "stop" else "; cut off at the length guard, try another --seed"
     print(f"{options.output}: {speech.seconds:.2f} s{ending}")

@@ -19,7 +19,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 from tqdm import tqdm
 
-from melle.audio import MelSpec
+from melle.audio import MelSpec, speech_level
 from melle.data.batch import Batch, collate
 from melle.data.batching import EndlessBatches, FrameBudgetSampler
 from melle.data.dataset import UtteranceDataset
@@ -35,11 +35,14 @@ LEAST_FRAMES = 5  # fewer say nothing, and batch norms need more than one
 
 @dataclass(frozen=True)
 class CorpusStatistics:
-    """What the network is told about its training data."""
+    """What the network and its checkpoints are told about the training data."""
 
     mel_mean: float  # log10
     mel_std: float  # log10
     frames_per_token: float
+    length_range: tuple[float, float]  # of 98 in 100 utterances: frames, as multiples of tokens × frames_per_token
+    speech_level: float  # log10: the loudest band of a loud frame (``audio.speech_level``), median of the utterances
+    most_tokens: int | None  # of the longest text
 
 
 class MelleDataModule(lightning.LightningDataModule):
@@ -183,10 +186,10 @@ class MelleDataModule(lightning.LightningDataModule):
             raise UserError(f"{self.paths[split]}: no usable utterance is left; {self.ledgers[split].example}")
 
     def statistics(self, sample: int = 500) -> CorpusStatistics:
-        """Mean and deviation of the training mels over up to ``sample`` utterances, and their pace."""
+        """Mean and deviation of the training mels over up to ``sample`` utterances, their pace and loudness."""
         self.setup()
         data, usable = self.datasets["train"], np.flatnonzero(self._usable["train"])
-        frames = tokens = 0
+        frames, tokens, levels = [], [], []
         total, square, count = 0.0, 0.0, 0
         chosen = usable[np.linspace(0, len(usable) - 1, min(sample, len(usable))).astype(int)]
         for number in tqdm(chosen, desc="mel statistics", leave=False):
@@ -197,8 +200,9 @@ class MelleDataModule(lightning.LightningDataModule):
                 self.ledgers["train"].add(fault, known_to_all=True)
                 continue
             total, square, count = total + mel.sum().item(), square + mel.square().sum().item(), count + mel.numel()
-            frames += len(mel)
-            tokens += int(data.index.column("tokens")[number])
+            frames.append(len(mel))
+            tokens.append(int(data.index.column("tokens")[number]))
+            levels.append(speech_level(mel))
         if not count:
             raise UserError(f"{self.paths['train']}: none of {len(chosen)} recordings can be used")
         if self.features is not None and data.stored < len(chosen):
@@ -207,8 +211,16 @@ class MelleDataModule(lightning.LightningDataModule):
                 "computed on the fly. To add them: python -m melle prepare features",
                 file=sys.stderr,
             )
-        mean = total / count
-        return CorpusStatistics(mean, max(square / count - mean**2, 1e-8) ** 0.5, frames / tokens)
+        mean, pace = total / count, sum(frames) / sum(tokens)
+        shortest, longest = np.quantile(np.array(frames) / (np.array(tokens) * pace), (0.01, 0.99))
+        return CorpusStatistics(
+            mel_mean=mean,
+            mel_std=max(square / count - mean**2, 1e-8) ** 0.5,
+            frames_per_token=pace,
+            length_range=(float(shortest), float(longest)),
+            speech_level=float(np.median(levels)),
+            most_tokens=int(data.index.column("tokens")[usable].max()),
+        )
 
     def train_dataloader(self) -> DataLoader[Batch]:
         """Batches without end: training is counted in steps."""

@@ -202,7 +202,7 @@ class ShardDataModule(MelleDataModule):
         self._admit("val", UtteranceDataset(val, self.tokenizer, self.mel, silence=self.silence))
 
     def statistics(self, sample: int = 500) -> CorpusStatistics:
-        """Mean and deviation of the training mels over the first ``sample`` utterances, and their pace."""
+        """Mean and deviation of the training mels over the first ``sample`` utterances, their pace and loudness."""
         self.setup()
         usable = self._usable["train"]
         first = np.zeros_like(usable)  # of the first shards, so that no others are read for it

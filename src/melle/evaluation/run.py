@@ -19,7 +19,7 @@ from melle.evaluation.scores import SystemScore, UtteranceScore, write_results
 from melle.evaluation.speaker import SpeakerEncoder, similarities
 from melle.evaluation.systems import Checkpoint, Spoken, record, speak, vocode
 from melle.evaluation.wer import ErrorCounts, WordErrorRate, corpus_rate, count_errors, normalise
-from melle.synthesis.decoding import DecodingOptions
+from melle.synthesis.guards import DecodingOptions
 from melle.synthesis.vocoder import make_vocoder
 
 T = TypeVar("T")

@@ -15,8 +15,9 @@ from melle.audio import LogMel, MelSpec, load_audio
 from melle.checkpoint import load_model
 from melle.data.pairs import Pair
 from melle.errors import UserError
-from melle.synthesis.decoding import DecodingOptions
-from melle.synthesis.synthesizer import Prompt, Synthesizer
+from melle.synthesis.guards import DecodingOptions
+from melle.synthesis.prompt import Prompt
+from melle.synthesis.synthesizer import Synthesizer
 from melle.text import Tokenizer
 
 RECORDINGS = "recordings"
@@ -122,7 +123,8 @@ def speak(
             texts = [pair.target.transcription for pair in batch]
             prompts = [Prompt(pair.prompt.audio_path, pair.prompt.transcription) for pair in batch]
             begun = time.perf_counter()
-            speeches += synthesizer(texts, prompts, options, seed=seed + start)
+            seeds = list(range(seed + start, seed + start + len(batch)))
+            speeches += synthesizer(texts, prompts, options=options, seed=seeds)
             seconds += time.perf_counter() - begun
             progress.update(len(batch))
     return Spoken(

@@ -34,8 +34,9 @@ class KVCache:
     """
 
     def __init__(self, rows: int, heads: int, capacity: int, head_width: int, device, dtype):
-        self.keys = torch.zeros(rows, heads, capacity, head_width, device=device, dtype=dtype)
-        self.values = torch.zeros_like(self.keys)
+        # Not set to zero: memory that no step reaches is then never taken.
+        self.keys = torch.empty(rows, heads, capacity, head_width, device=device, dtype=dtype)
+        self.values = torch.empty_like(self.keys)
         self.length = 0
 
     def append(self, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
@@ -46,12 +47,21 @@ class KVCache:
         self.length = end
         return self.keys[:, :, :end], self.values[:, :, :end]
 
+    def select(self, rows: Tensor) -> None:
+        """Go on with these rows only."""
+        for name in ("keys", "values"):
+            old = getattr(self, name)
+            new = old.new_empty(len(rows), *old.shape[1:])
+            torch.index_select(old[:, :, : self.length], 0, rows, out=new[:, :, : self.length])
+            setattr(self, name, new)
+
 
 class SelfAttention(nn.Module):
     """Multi-head attention, (B, L, D) → (B, L, D).
 
     ``mask`` (B, 1, queries, keys) is True where a query may look; None means causal. ``cache`` makes the call a step
-    of decoding: x holds the new positions only, and a mask must be given unless the cache was empty. With ``guide``,
+    of decoding: x holds the new positions only, and unless the cache was empty a mask must be given or x hold just one,
+    which then looks at everything. With ``guide``,
     head 0's weights, (B, queries, keys), come back too. ``norm`` names the norm before the last matrix, None for none
     (see ``Block``).
     """
@@ -81,7 +91,8 @@ class SelfAttention(nn.Module):
         if mask is None and dropout > 0 and x.device.type == "cpu" and not torch.compiler.is_compiling():
             mixed = causal_in_pieces(q, k, v, dropout)
         else:
-            mixed = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, dropout_p=dropout, is_causal=mask is None)
+            causal = mask is None and length > 1
+            mixed = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, dropout_p=dropout, is_causal=causal)
         weights = head_weights(q[:, 0], k[:, 0], mask) if guide else None
         return self.out(self.norm(mixed.transpose(1, 2).reshape(rows, length, width))), weights
 

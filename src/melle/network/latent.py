@@ -54,11 +54,12 @@ class LatentSampler(nn.Module):
             parts.append(nn.Dropout(dropout))
         self.perceptron = nn.Sequential(*parts)
 
-    def forward(self, hidden: Tensor, temperature: float = 1.0) -> LatentOutput:
-        """``temperature`` scales σ; 0 takes the mean."""
+    def forward(self, hidden: Tensor, temperature: float = 1.0, noise: Tensor | None = None) -> LatentOutput:
+        """``temperature`` scales σ; 0 takes the mean. ``noise`` is ε (B, K, r·M), else drawn by torch's generator."""
         mean, log_variance = self.project(hidden).float().chunk(2, dim=-1)
         log_variance = log_variance.clamp(*LOG_VARIANCE_RANGE)
         latent = mean
         if self.sampling and temperature > 0:
-            latent = mean + temperature * torch.exp(0.5 * log_variance) * torch.randn_like(mean)
+            noise = torch.randn_like(mean) if noise is None else noise
+            latent = mean + temperature * torch.exp(0.5 * log_variance) * noise
         return LatentOutput(mean, log_variance, latent + self.perceptron(latent.to(hidden.dtype)).float())

@@ -17,6 +17,7 @@ from melle.network.block import Block
 from melle.network.compiled import require_compiler
 from melle.network.latent import LatentOutput, LatentSampler
 from melle.network.layers import choose, make_norm
+from melle.network.noise import StepNoise
 from melle.network.postnet import PostNet
 from melle.network.prenet import PreNet
 
@@ -40,6 +41,13 @@ class DecodingState(NamedTuple):
     prefix: Tensor  # (B,) filled slots of each row before the first new step
     prefix_size: int  # slots that the longest row fills; new steps follow there
     steps: Tensor  # (B,) number of mel steps in the prompt
+    even: bool  # whether all rows fill those slots, so that there is nothing to mask
+
+    def select(self, rows: Tensor) -> DecodingState:
+        """Of these rows only, (N,) indices; what the others took up is free again."""
+        for cache in self.caches:
+            cache.select(rows)
+        return self._replace(prefix=self.prefix[rows], steps=self.steps[rows])
 
 
 class Melle(nn.Module):
@@ -222,14 +230,14 @@ class Melle(nn.Module):
                 guide.append(weights.gather(1, own)[:, :, : text.shape[1]])
         hidden = self.norm(x.gather(1, slots[:, :, None].expand(-1, -1, x.shape[2])))
         latent = LatentOutput(*(part.reshape(rows, frames, self.n_mels) for part in self.latent(hidden)))
-        refined = self.refine(latent.frames, mel_lengths)
+        refined = self.refine(latent.frames, layout.lengths_to_mask(mel_lengths, frames))
         return MelleOutput(target, *latent, refined, self.stop(hidden)[..., 0].float(), guide)
 
-    def refine(self, frames: Tensor, lengths: Tensor) -> Tensor:
-        """y' to y'' (B, T, M), by the post-net where there is one."""
+    def refine(self, frames: Tensor, valid: Tensor) -> Tensor:
+        """y' to y'' (B, T, M), by the post-net where there is one; ``valid`` (B, T) as there."""
         if self.postnet is None:
             return frames
-        return self.postnet(frames, layout.lengths_to_mask(lengths, frames.shape[1])).float()
+        return self.postnet(frames, valid).float()
 
     def start(
         self,
@@ -240,17 +248,22 @@ class Melle(nn.Module):
         prompt_lengths: Tensor,
         max_new_steps: int,
         temperature: float = 1.0,
+        noise: StepNoise | None = None,
     ) -> tuple[DecodingState, Tensor, Tensor]:
         """Read text and prompt; returns the state, the first new frames y' (B, r, M) and their stop logits (B,).
 
         ``prompt`` (B, T, M) log10 mel and ``prompt_lengths`` (B,), multiples of r, may be ragged; T may be 0. Rows with
-        a prompt have text segments 0 (prompt) and 1, rows without one segment 0 only.
+        a prompt have text segments 0 (prompt) and 1, rows without one segment 0 only. Without ``noise`` torch's own
+        generator decides.
         """
         rows, frames, _ = prompt.shape
         if frames % self.reduction_factor or (prompt_lengths % self.reduction_factor).any():
             raise ValueError(f"prompt lengths must be multiples of reduction_factor={self.reduction_factor}")
         steps = prompt_lengths // self.reduction_factor
-        read = self.prenet(self.normalise(prompt).reshape(rows, frames // self.reduction_factor, self.group))
+        read = self.prenet(
+            self.normalise(prompt).reshape(rows, frames // self.reduction_factor, self.group),
+            None if noise is None else noise.keep,
+        )
         segment_steps = torch.stack((steps, torch.zeros_like(steps)), dim=1)
         prefix = text_lengths + 1 + steps
         size = int(prefix.max())
@@ -262,30 +275,35 @@ class Melle(nn.Module):
         for block, cache in zip(self.blocks, caches):
             x, _ = block.forward(x, rotary, mask, cache)  # never compiled: the cache grows with every step
         last = x.gather(1, (prefix - 1)[:, None, None].expand(-1, 1, x.shape[2]))
-        state = DecodingState(caches, prefix, size, steps)
-        return state, *self._predict(last, temperature)
+        state = DecodingState(caches, prefix, size, steps, even=bool((prefix == size).all()))
+        return state, *self._predict(last, temperature, noise)
 
-    def step(self, state: DecodingState, frames: Tensor, temperature: float = 1.0) -> tuple[Tensor, Tensor]:
+    def step(
+        self, state: DecodingState, frames: Tensor, temperature: float = 1.0, noise: StepNoise | None = None
+    ) -> tuple[Tensor, Tensor]:
         """Read the last frames (B, r, M) in the network's scale; returns the next ones and their stop logits (B,)."""
         rows = len(frames)
         done = state.caches[0].length - state.prefix_size
         number = state.steps + 1 + done  # this step's index in the row, <BOS> being 0
-        x = self.prenet(frames.view(rows, 1, -1))
+        x = self.prenet(frames.view(rows, 1, -1), None if noise is None else noise.keep)
         if self.mel_position is not None:
             # A row that has ended stays in the batch, beyond the last position too; what it says is not heard.
             x = x + self.mel_position(number.clamp(max=self.mel_position.num_embeddings - 1)[:, None])
         text_lengths = state.prefix - 1 - state.steps
         at = number if self.position == "paced" else text_lengths + number
         rotary = self._rotation(at[:, None])
-        slots = torch.arange(state.prefix_size + done + 1, device=frames.device)
-        mask = (slots < state.prefix[:, None]) | (slots >= state.prefix_size)
+        mask = None
+        if not state.even:
+            slots = torch.arange(state.prefix_size + done + 1, device=frames.device)
+            mask = ((slots < state.prefix[:, None]) | (slots >= state.prefix_size))[:, None, None]
         for block, cache in zip(self.blocks, state.caches):
-            x, _ = block.forward(x, rotary, mask[:, None, None], cache)
-        return self._predict(x, temperature)
+            x, _ = block.forward(x, rotary, mask, cache)
+        return self._predict(x, temperature, noise)
 
-    def _predict(self, x: Tensor, temperature: float) -> tuple[Tensor, Tensor]:
+    def _predict(self, x: Tensor, temperature: float, noise: StepNoise | None) -> tuple[Tensor, Tensor]:
         hidden = self.norm(x)
-        frames = self.latent(hidden, temperature).frames.reshape(len(x), self.reduction_factor, self.n_mels)
+        latent = self.latent(hidden, temperature, None if noise is None else noise.latent)
+        frames = latent.frames.reshape(len(x), self.reduction_factor, self.n_mels)
         return frames, self.stop(hidden)[:, 0, 0].float()
 
     def _join(

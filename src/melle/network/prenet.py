@@ -26,7 +26,19 @@ class PreNet(nn.Module):
         self.activation = make_activation(activation, "prenet_activation")
         self.dropout = dropout
 
-    def forward(self, x: Tensor) -> Tensor:
+    @property
+    def units(self) -> int:
+        """Units per step that dropout may drop, of all hidden layers."""
+        return sum(layer.out_features for layer in self.layers[:-1])
+
+    def forward(self, x: Tensor, keep: Tensor | None = None) -> Tensor:
+        """``keep`` (B, K, units) decides what is dropped: uniform numbers in [0, 1), instead of torch's generator."""
+        used = 0
         for layer in self.layers[:-1]:
-            x = F.dropout(self.activation(layer(x)), self.dropout, training=True)
+            x = self.activation(layer(x))
+            if keep is None:
+                x = F.dropout(x, self.dropout, training=True)
+            else:
+                x = x * (keep[..., used : used + layer.out_features] >= self.dropout) / (1 - self.dropout)
+                used += layer.out_features
         return self.layers[-1](x)

@@ -1,87 +1,125 @@
-"""The decoding loop: from text and prompt to frames, one step at a time, until the network says stop."""
+"""The decoding loop: from text and prompt to frames, one step at a time, until each row says stop."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
 
+from melle.data.batch import join_text, pad_texts
 from melle.network import Melle
+from melle.network.noise import RowNoise, StepNoise
+from melle.synthesis.guards import REASONS, DecodingOptions, Guards
+from melle.synthesis.refining import BLOCK, Refiner
 
 
 @dataclass(frozen=True)
-class DecodingOptions:
-    """How to decode. Lengths count in what the text should take at the prompt's pace, or the corpus's without one."""
+class Row:
+    """What is to be spoken, and within which bounds."""
 
-    temperature: float = 1.0  # scales σ of the latent; 0 takes the mean
-    stop_threshold: float = 0.5  # stop at this probability
-    # In the demo corpus, whose voices keep their pace, 99 of 100 recordings last 0.7 to 1.5 times what is expected.
-    min_length: float = 0.7  # before this share of the expected length a stop is not heeded
-    max_length: float = 2.0  # at this multiple of it speech is cut off (finish reason "length")
+    segments: list[list[int]]  # tokens of the prompt, where there is one, and of the text
+    prompt: Tensor  # (T, M) log10 mel, T a multiple of r, perhaps 0
+    earliest: float  # steps before which a stop is not heeded
+    latest: float  # steps at which speech is cut off
+    level: float  # log10, how loud speech should be (``audio.speech_level``)
+    seed: int
 
 
 @dataclass(frozen=True)
-class DecodedRow:
-    """One row's new frames: ``mel`` (T, M) log10, the stop probability of each step, and why it ended."""
+class Ending:
+    """How a row ended: ``reason`` is "stop", "length", "stuck" or "empty"; ``stop`` (K,) each step's probability."""
 
-    mel: Tensor
+    reason: str
     stop: Tensor
-    finish_reason: str  # "stop" or "length"
+
+
+@dataclass(frozen=True)
+class Piece:
+    """The next frames of row number ``row``, (n, M) log10 on the CPU; the last one of a row has its ``ending``."""
+
+    row: int
+    mel: Tensor
+    ending: Ending | None = None
 
 
 @torch.inference_mode()
-def decode(
-    network: Melle,
-    text: Tensor,
-    text_lengths: Tensor,
-    text_segments: Tensor,
-    prompt: Tensor,
-    prompt_lengths: Tensor,
-    expected_steps: Tensor,
-    options: DecodingOptions,
-) -> list[DecodedRow]:
-    """Decode B rows together. Arguments as in ``Melle.start``; ``expected_steps`` (B,) float, what the guards go by."""
-    rows = len(text)
-    # At least one step; an upper bound of a few steps more keeps very short texts from being cut.
-    earliest = (expected_steps * options.min_length).floor().clamp(min=1)
-    latest = (expected_steps * options.max_length).ceil().clamp(min=4)
-    if network.longest is not None:
-        latest = torch.minimum(latest, network.longest[1] - prompt_lengths / network.reduction_factor).clamp(min=1)
-    limit = int(latest.max())
-    state, frames, logits = network.start(
-        text, text_lengths, text_segments, prompt, prompt_lengths, limit, options.temperature
+def decode(network: Melle, rows: Sequence[Row], options: DecodingOptions, frame_rate: float) -> Iterator[Piece]:
+    """Decode rows together, and give their refined frames as soon as they are final.
+
+    Rows of unequal texts and prompts may be mixed. Each row's random numbers are its own. A row that has ended leaves:
+    its memory and its share of the work go to none once half of the rows have.
+    """
+    r, device = network.reduction_factor, network.begin.device
+    text, text_lengths, text_segments = (
+        part.to(device) for part in pad_texts([join_text(row.segments) for row in rows])
     )
-    outputs, stops = [frames], [logits.sigmoid()]
-    stopped = torch.zeros(rows, dtype=torch.bool, device=text.device)
-    steps = torch.zeros(rows, dtype=torch.long, device=text.device)
+    prompt = pad_sequence([row.prompt for row in rows], batch_first=True).to(device)
+    frames = [len(row.prompt) for row in rows]
+    prompt_lengths = torch.tensor(frames, device=device)
+    earliest, latest = _bounds(network, rows)
+    limit = int(latest.max())
+
+    noise = RowNoise([row.seed for row in rows], network.prenet.units, network.group, device)
+    refiner = Refiner(network, prompt, prompt_lengths, limit * r)
+    level = torch.tensor([row.level for row in rows], device=device)
+    guards = Guards(options, earliest.to(device), latest.to(device), level, frame_rate, r)
+    stops = torch.empty(len(rows), limit, device=device)
+
+    first = StepNoise(noise.prompt([count // r for count in frames]), noise.next().latent)
+    state, made, logits = network.start(
+        text, text_lengths, text_segments, prompt, prompt_lengths, limit, options.temperature, first
+    )
+    places = list(range(len(rows)))  # the number of the row in each place of the batch
+    going = set(places)
+    done = 0  # frames given away of every row that goes on
+    look = _look(device)
     for count in range(1, limit + 1):
-        wants = (stops[-1] >= options.stop_threshold) & (count >= earliest)
-        ends = (steps == 0) & (wants | (count >= latest))
-        stopped |= ends & wants
-        steps = torch.where(ends, count, steps)
-        if bool((steps > 0).all()):
-            break
-        frames, logits = network.step(state, frames, options.temperature)
-        outputs.append(frames)
-        stops.append(logits.sigmoid())
-    made = torch.cat(outputs, dim=1)
-    mels = _refine(network, prompt, prompt_lengths, made, steps * network.reduction_factor)
-    stop = torch.stack(stops, dim=1)
-    return [
-        DecodedRow(mel, stop[row, : int(steps[row])].cpu(), "stop" if stopped[row] else "length")
-        for row, mel in enumerate(mels)
-    ]
+        if count > 1:
+            made, logits = network.step(state, made, options.temperature, noise.next())
+        refiner.append(made)
+        stops[:, count - 1] = logits.sigmoid()
+        guards.watch(count, stops[:, count - 1], refiner.raw(guards.window))
+        if count % look and count < limit:
+            continue
+        steps = guards.steps.tolist()
+        for place, row in enumerate(places):
+            if row in going and steps[place]:
+                going.discard(row)
+                at = torch.tensor([place], device=device)
+                mel = [refiner.refine(at, start, steps[place] * r)[0] for start in range(done, steps[place] * r, BLOCK)]
+                ending = Ending(REASONS[int(guards.reason[place])], stops[place, : steps[place]].cpu())
+                yield Piece(row, torch.cat(mel), ending)
+        if not going:
+            return
+        if len(going) <= len(places) // 2:
+            kept = torch.tensor([place for place, row in enumerate(places) if row in going], device=device)
+            places = [row for row in places if row in going]
+            for part in (noise, refiner, guards):
+                part.select(kept)
+            state, made, stops = state.select(kept), made[kept], stops[kept]
+        while refiner.ready(done):
+            at = torch.tensor([place for place, row in enumerate(places) if row in going], device=device)
+            for row, mel in zip((row for row in places if row in going), refiner.refine(at, done)):
+                yield Piece(row, mel)
+            done += BLOCK
 
 
-def _refine(network: Melle, prompt: Tensor, prompt_lengths: Tensor, made: Tensor, lengths: Tensor) -> list[Tensor]:
-    """The post-net over each row's new frames, with as much of its prompt before them as the post-net can see."""
-    context = network.postnet.context if network.postnet is not None else 0
-    mels = []
-    for row in range(len(made)):
-        end = int(prompt_lengths[row])
-        before = network.normalise(prompt[row, max(0, end - context) : end])
-        frames = torch.cat((before, made[row, : int(lengths[row])]))[None]
-        refined = network.refine(frames, torch.tensor([frames.shape[1]], device=frames.device))[0]
-        mels.append(network.denormalise(refined[len(before) :]).cpu())
-    return mels
+def _look(device: torch.device) -> int:
+    """Steps to make before asking which rows have ended: a GPU would wait for each answer."""
+    return 8 if device.type == "cuda" else 1
+
+
+def _bounds(network: Melle, rows: Sequence[Row]) -> tuple[Tensor, Tensor]:
+    """Steps (B,) before which a row may not stop, and at which it is cut off.
+
+    At least one step; an upper bound of a few steps more keeps very short texts from being cut.
+    """
+    earliest = torch.tensor([row.earliest for row in rows]).floor().clamp(min=1)
+    latest = torch.tensor([row.latest for row in rows]).ceil().clamp(min=4)
+    if network.longest is not None:
+        left = [network.longest[1] - len(row.prompt) // network.reduction_factor for row in rows]
+        latest = torch.minimum(latest, torch.tensor(left)).clamp(min=1)
+    return earliest.long(), latest.long()

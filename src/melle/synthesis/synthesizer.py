@@ -2,59 +2,45 @@
 
 from __future__ import annotations
 
+import secrets
+import time
+import unicodedata
+import zlib
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, overload
 
 import torch
 from torch import Tensor, nn
-from torch.nn.utils.rnn import pad_sequence
 
-from melle.audio import LogMel, load_audio
+from melle.audio import LogMel, speech_level
 from melle.checkpoint import LoadedModel, load_model
-from melle.data.batch import join_text, pad_texts, whole_steps
 from melle.errors import UserError
-from melle.seeding import seeded
-from melle.synthesis.decoding import DecodingOptions, decode
+from melle.synthesis.decoding import Piece, Row, decode
+from melle.synthesis.guards import DecodingOptions
+from melle.synthesis.prompt import Prompt, ReadPrompt, read_prompt
+from melle.synthesis.speech import Speech, Timings
 from melle.synthesis.vocoder import GriffinLim
 
+# Beyond what 98 of 100 utterances of the training data have, speech may be shorter or longer by these factors.
+SHORTER, LONGER = 0.8, 1.25
 
-@dataclass(frozen=True)
-class Prompt:
-    """A voice to continue in: a recording, as a file or as samples (N,) at the model's rate, and what is said in it."""
-
-    audio: str | Path | Tensor
-    text: str
-
-
-@dataclass(frozen=True)
-class Speech:
-    """One utterance: samples (N,), log10 mel (T, M), stop probability of each step, and why it ended."""
-
-    waveform: Tensor
-    sample_rate: int
-    mel: Tensor
-    stop: Tensor
-    finish_reason: str  # "stop": the model ended it; "length": the guard did
-
-    @property
-    def seconds(self) -> float:
-        return len(self.waveform) / self.sample_rate
+Voice = Prompt | str | Path | Tensor | None  # a prompt, or its recording
 
 
 class Synthesizer:
     """Speaks with a trained model.
 
     >>> tts = Synthesizer.from_checkpoint("runs/quickstart/checkpoints/last.ckpt")   # doctest: +SKIP
-    >>> speech = tts(["four two"], [Prompt("voice.wav", "one nine")])[0]   # doctest: +SKIP
+    >>> speech = tts("four two", prompt="voice.wav", prompt_text="one nine")   # doctest: +SKIP
     """
 
     def __init__(self, model: LoadedModel, vocoder: nn.Module | None = None, device: str | torch.device = "cpu"):
         self.device = torch.device(device)
         self.network = model.network.to(self.device)
+        self.description = model.description
         self.tokenizer = model.description.tokenizer
         self.spec = model.description.mel
-        self.frames_per_token = model.description.frames_per_token
         self.log_mel = LogMel(self.spec)
         self.vocoder = (vocoder or GriffinLim(self.spec)).to(self.device)
 
@@ -69,52 +55,97 @@ class Synthesizer:
         """``average``: of a run with EMA take the averaged weights, else the last ones."""
         return cls(load_model(path, average), vocoder, device)
 
+    @overload
+    def __call__(self, text: str, *arguments: Any, **options: Any) -> Speech: ...
+
+    @overload
+    def __call__(self, text: Sequence[str], *arguments: Any, **options: Any) -> list[Speech]: ...
+
     def __call__(
         self,
-        texts: Sequence[str],
-        prompts: Sequence[Prompt | None] | None = None,
+        text: str | Sequence[str],
+        prompt: Voice | Sequence[Voice] = None,
+        prompt_text: str | Sequence[str | None] | None = None,
         options: DecodingOptions | None = None,
-        seed: int | None = 0,
-    ) -> list[Speech]:
-        """Speak all texts as one batch. Raises UserError for a text or prompt that cannot be used.
+        seed: int | Sequence[int] | None = 0,
+        retries: int = 0,
+    ) -> Speech | list[Speech]:
+        """Speak a text, or several as one batch.
 
-        ``seed`` makes the result reproducible for the same batch; None draws anew each time.
+        Args:
+            text: one, or a list, for which the other arguments may be lists too.
+            prompt: the voice: a recording (any format and sample rate), samples (N,) at the model's rate, or a
+                ``Prompt``, which has its text; None: a voice of the model's choosing, which the seed decides.
+            prompt_text: what is said in the recording.
+            options: of decoding.
+            seed: the same one says the same text the same way, whatever else is in the batch; None draws one.
+            retries: how often an utterance that did not end by itself is tried again with another seed. If none of them
+                does, the first is returned.
+
+        Raises UserError for a text or a prompt that cannot be used.
         """
-        prompts = prompts if prompts is not None else [None] * len(texts)
-        if len(prompts) != len(texts):
-            raise ValueError(f"{len(texts)} texts, but {len(prompts)} prompts")
+        begun = time.perf_counter()
+        texts = [text] if isinstance(text, str) else list(text)
+        seeds = _each("seed", seed, len(texts))
+        seeds = [secrets.randbits(32) if seed is None else seed for seed in seeds]
+        prompts = self._read_prompts(prompt, prompt_text, len(texts))
         options = options or DecodingOptions()
-        r = self.network.reduction_factor
-        mels, rows, expected = [], [], []
-        for text, prompt in zip(texts, prompts):
-            tokens = self.tokenizer.encode(text)
-            pace = self.frames_per_token / r
-            segments, mel = [tokens], torch.zeros(0, self.spec.n_mels)
-            if prompt is not None:
-                segments, mel = self._read_prompt(prompt, tokens)
-                pace = len(mel) / r / len(segments[0])
-            mels.append(mel)
-            rows.append(join_text(segments))
-            self._check_length(len(rows[-1][0]), len(mel) // r)
-            expected.append(len(tokens) * pace)
-        text, text_lengths, text_segments = pad_texts(rows)
-        with seeded(seed, self.device):
-            decoded = decode(
-                self.network,
-                text.to(self.device),
-                text_lengths.to(self.device),
-                text_segments.to(self.device),
-                pad_sequence(mels, batch_first=True).to(self.device),
-                torch.tensor([len(mel) for mel in mels], device=self.device),
-                torch.tensor(expected, device=self.device),
-                options,
+        rows = [self._row(*what, options) for what in zip(texts, prompts, seeds)]
+        speeches = self._speak(rows, options, begun)
+        for attempt in range(1, retries + 1):
+            again = [number for number, speech in enumerate(speeches) if speech.finish_reason != "stop"]
+            if not again:
+                break
+            other = [self._row(texts[n], prompts[n], another_seed(seeds[n], attempt), options) for n in again]
+            for number, speech in zip(again, self._speak(other, options, begun)):
+                if speech.finish_reason == "stop":
+                    speeches[number] = speech
+        return speeches[0] if isinstance(text, str) else speeches
+
+    def _speak(self, rows: Sequence[Row], options: DecodingOptions, begun: float) -> list[Speech]:
+        pieces: list[list[Piece]] = [[] for _ in rows]
+        speeches: list[Speech | None] = [None] * len(rows)
+        first: dict[int, float] = {}
+        for piece in decode(self.network, rows, options, self.spec.frame_rate):
+            pieces[piece.row].append(piece)
+            first.setdefault(piece.row, time.perf_counter() - begun)
+            if piece.ending is None:
+                continue
+            mel = torch.cat([part.mel for part in pieces[piece.row]])
+            done = time.perf_counter()
+            waveform = self.vocoder(mel.to(self.device)).cpu()
+            timings = Timings(first[piece.row], done - begun, time.perf_counter() - done)
+            speeches[piece.row] = Speech(
+                waveform,
+                self.spec.sample_rate,
+                mel,
+                piece.ending.stop,
+                piece.ending.reason,
+                rows[piece.row].seed,
+                timings,
             )
-        return [
-            Speech(
-                self.vocoder(row.mel.to(self.device)).cpu(), self.spec.sample_rate, row.mel, row.stop, row.finish_reason
-            )
-            for row in decoded
-        ]
+        return [speech for speech in speeches if speech is not None]
+
+    def _row(self, text: str, prompt: ReadPrompt | None, seed: int, options: DecodingOptions) -> Row:
+        tokens = self._encode(text)
+        shortest, longest = self.description.length_range
+        pace, level = self.description.frames_per_token, self.description.speech_level
+        segments, mel = [tokens], torch.zeros(0, self.spec.n_mels)
+        if prompt is not None:
+            segments, mel = [prompt.tokens, tokens], prompt.mel
+            # A prompt with long silences, or with a wrong text, has a pace that nobody speaks at.
+            pace = min(max(len(mel) / len(prompt.tokens), pace * shortest), pace * longest)
+            level = speech_level(mel)
+        self._check_length(sum(map(len, segments)) + 1, len(mel) // self.network.reduction_factor)
+        expected = len(tokens) * pace / self.network.reduction_factor
+        least = shortest * SHORTER if options.min_length is None else options.min_length
+        most = longest * LONGER if options.max_length is None else options.max_length
+        return Row(segments, mel, expected * least, expected * most, level, seed)
+
+    def _encode(self, text: str) -> list[int]:
+        if text.strip() and not any(unicodedata.category(character)[0] in "LN" for character in text):
+            raise UserError(f"the text {text[:40]!r} holds nothing to say; give at least one word")
+        return self.tokenizer.encode(text)
 
     def _check_length(self, tokens: int, prompt_steps: int) -> None:
         if self.network.longest is None:
@@ -127,13 +158,36 @@ class Synthesizer:
         if prompt_steps >= most_steps:
             raise UserError(f"the prompt has {prompt_steps} mel steps, the model takes {most_steps - 1}; shorten it")
 
-    def _read_prompt(self, prompt: Prompt, tokens: list[int]) -> tuple[list[list[int]], Tensor]:
-        if not prompt.text or not prompt.text.strip():
-            raise UserError("a prompt needs its transcript: say with --prompt-text what is spoken in the recording")
-        audio = prompt.audio
-        if not isinstance(audio, Tensor):
-            audio = load_audio(audio, self.spec.sample_rate)
-        mel = whole_steps(self.log_mel(audio), self.network.reduction_factor)
-        if not len(mel):
-            raise UserError("the prompt is shorter than one step of the model; give a second or more of speech")
-        return [self.tokenizer.encode(prompt.text), tokens], mel
+    def _read_prompts(
+        self, prompt: Voice | Sequence[Voice], prompt_text: str | Sequence[str | None] | None, count: int
+    ) -> list[ReadPrompt | None]:
+        """Each once, though many texts may be spoken in one voice."""
+        known: dict[tuple[Any, ...], ReadPrompt] = {}
+        prompts: list[ReadPrompt | None] = []
+        for voice, text in zip(_each("prompt", prompt, count), _each("prompt_text", prompt_text, count)):
+            if voice is None:
+                if text is not None:
+                    raise UserError("prompt and prompt_text belong together: give the recording, too")
+                prompts.append(None)
+                continue
+            if not isinstance(voice, Prompt):
+                voice = Prompt(voice, text or "")
+            key = (id(voice.audio) if isinstance(voice.audio, Tensor) else str(voice.audio), voice.text)
+            if key not in known:
+                known[key] = read_prompt(voice, self.tokenizer, self.log_mel, self.network.reduction_factor)
+            prompts.append(known[key])
+        return prompts
+
+
+def another_seed(seed: int, number: int) -> int:
+    """The seed of attempt or candidate ``number``; of number 0 it is ``seed`` itself."""
+    return seed if number == 0 else zlib.crc32(f"{seed} {number}".encode())
+
+
+def _each(name: str, value: Any, count: int) -> list[Any]:
+    """One value for every text, or as many values as texts."""
+    if not isinstance(value, list | tuple):
+        return [value] * count
+    if len(value) != count:
+        raise ValueError(f"{count} texts, but {len(value)} values of {name}")
+    return list(value)

@@ -29,6 +29,9 @@ from melle.training.module import MelleModule
 from melle.training.record import read_metrics, write_metrics, write_record
 from melle.training.resume import check_same_model, find_resume, take_weights
 
+# What checkpoints say of the training data.
+TOLD = ("frames_per_token", "length_range", "speech_level", "most_tokens")
+
 
 def train(cfg: DictConfig) -> dict[str, float]:
     """Train by a composed configuration (``conf/train.yaml``). Returns the last logged value of every metric.
@@ -132,7 +135,7 @@ def build_module(cfg: DictConfig, data: MelleDataModule, checkpoint: Path | None
     first = load_description(cfg.init_from) if cfg.init_from and earlier is None else None
     statistics = _statistics(data, earlier or first)
     if earlier is not None:
-        statistics = replace(statistics, frames_per_token=earlier.frames_per_token)
+        statistics = replace(statistics, **{name: getattr(earlier, name) for name in TOLD})
     arguments = OmegaConf.to_container(cfg.model, resolve=True)
     if arguments.pop("normalise_mel"):
         arguments |= {"mel_mean": statistics.mel_mean, "mel_std": statistics.mel_std}
@@ -143,7 +146,8 @@ def build_module(cfg: DictConfig, data: MelleDataModule, checkpoint: Path | None
         network = Melle(**arguments, gradient_checkpointing=checkpointing)
     except ValueError as error:
         raise UserError(f"model: {error}") from None
-    description = ModelDescription(arguments, data.mel, data.tokenizer, statistics.frames_per_token)
+    told = {name: getattr(statistics, name) for name in TOLD}
+    description = ModelDescription(arguments, data.mel, data.tokenizer, **told)
     if earlier is not None:
         check_same_model(checkpoint, earlier, description)
     if first is not None:

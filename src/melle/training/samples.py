@@ -29,8 +29,10 @@ from melle.files import written_whole
 from melle.network import Melle
 from melle.network.attention_map import attention_map
 from melle.seeding import seeded
-from melle.synthesis.decoding import DecodingOptions
-from melle.synthesis.synthesizer import Prompt, Speech, Synthesizer
+from melle.synthesis.guards import DecodingOptions
+from melle.synthesis.prompt import Prompt
+from melle.synthesis.speech import Speech
+from melle.synthesis.synthesizer import Synthesizer
 from melle.text.base import EOS
 from melle.training.figures import Spectra, draw, pixels
 
@@ -112,7 +114,7 @@ class SpeechSamples(lightning.Callback):
         with torch.compiler.set_stance("force_eager"):
             synthesizer = Synthesizer(LoadedModel(network, module.description, step), device=device)
             texts = [sample.target.transcription for sample in samples]
-            speeches = synthesizer(texts, [sample.prompt for sample in samples], options)
+            speeches = synthesizer(texts, [sample.prompt for sample in samples], options=options)
             spectra = [
                 _spectra(network, module.description, sample, speech, options.stop_threshold, device)
                 for sample, speech in zip(samples, speeches)

@@ -1,0 +1,42 @@
+"""What synthesis returns."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Timings:
+    """Seconds since the call, or since the batch began that an utterance was part of."""
+
+    first: float  # until its first frames were final
+    mel: float  # until all were
+    vocoder: float  # that the vocoder took, by itself
+
+
+@dataclass(frozen=True)
+class Speech:
+    """One utterance.
+
+    ``finish_reason`` is "stop" (the model ended it), or what a guard found: "length" (longer than any such text),
+    "stuck" (it fell silent, or held one sound, for long), or "empty" (it ended without any audible sound).
+    """
+
+    waveform: Tensor  # (N,) samples
+    sample_rate: int  # samples per second
+    mel: Tensor  # (T, M) log10
+    stop: Tensor  # (K,) each step's probability to be the last
+    finish_reason: str
+    seed: int  # says it again
+    timings: Timings
+
+    @property
+    def seconds(self) -> float:
+        return len(self.waveform) / self.sample_rate
+
+    @property
+    def real_time_factor(self) -> float:
+        """Seconds of computing per second of speech; of a batch, as if it had been all for this one."""
+        return (self.timings.mel + self.timings.vocoder) / max(self.seconds, 1e-9)

@@ -1,0 +1,190 @@
+"""A row says the same in any company, its frames come as a stream, and those that have ended leave."""
+
+import pytest
+import torch
+
+from melle.network import Melle
+from melle.network.noise import BLOCK as DRAWN
+from melle.network.noise import RowNoise
+from melle.synthesis import decoding
+from melle.synthesis.decoding import Row, decode
+from melle.synthesis.guards import DecodingOptions
+from melle.synthesis.refining import BLOCK, Refiner
+from tests.conftest import TINY
+
+FREE = DecodingOptions(stop_threshold=1.0, max_silence=1e9, max_still=1e9)
+KINDS = {
+    "r = 1, learned": {"reduction_factor": 1, "position": "learned", "max_text": 20, "max_steps": 200},
+    "r = 2, rope": {"reduction_factor": 2, "position": "rope"},
+    "r = 3, no post-net": {"reduction_factor": 3, "position": "rope", "postnet": "none"},
+    "r = 4, paced, both ways": {"position": "paced", "pace": 3.0, "text_attention": "both_ways"},
+}
+
+
+def make(**arguments) -> Melle:
+    torch.manual_seed(1)
+    network = Melle(**{**TINY, "vocab_size": 12, **arguments}).eval()
+    with torch.no_grad():  # a network whose frames depend on all that came before, and stay within bounds
+        for parameter in network.parameters():
+            parameter.mul_(1.5)
+        for norm in network.postnet.norms if network.postnet is not None else ():
+            norm.running_mean.normal_(std=0.1)
+            norm.running_var.uniform_(0.5, 2.0)
+    return network
+
+
+def make_rows(network: Melle, prompts=(0, 12, 24, 36), steps=(9, 5, 13, 31)) -> list[Row]:
+    generator = torch.Generator().manual_seed(5)
+    rows = []
+    for number, (frames, count) in enumerate(zip(prompts, steps)):
+        text = torch.randint(2, 12, (3 + number,), generator=generator).tolist()
+        mel = torch.randn(frames, network.n_mels, generator=generator)
+        rows.append(Row([[5, 6], text] if frames else [text], mel, 1, count, -9.0, seed=7 + number))
+    return rows
+
+
+def speak(network: Melle, rows: list[Row], options: DecodingOptions = FREE) -> list[torch.Tensor]:
+    mels = [[] for _ in rows]
+    for piece in decode(network, rows, options, frame_rate=62.5):
+        mels[piece.row].append(piece.mel)
+    return [torch.cat(parts) for parts in mels]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_row_says_the_same_alone_and_in_a_batch_that_others_leave(kind):
+    network = make(**KINDS[kind])
+    rows = make_rows(network)
+    together = speak(network, rows)
+    assert [len(mel) for mel in together] == [row.latest * network.reduction_factor for row in rows]
+    for row, mel in zip(rows, together):
+        (alone,) = speak(network, [row])
+        torch.testing.assert_close(alone, mel, rtol=0, atol=2e-4)
+        assert alone.std() > 0.1
+    (other,) = speak(network, [Row(**{**rows[0].__dict__, "seed": 99})])
+    assert (other - together[0]).abs().max() > 0.1
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_cached_decoding_is_the_forward_pass_over_what_was_said(kind):
+    """Without chance: all that was said so far, read anew at every step, and the post-net over the whole."""
+    network = make(**KINDS[kind], prenet_dropout=0.0, latent_sampling=False)
+    for row in make_rows(network, prompts=(0, 24), steps=(9, 11)):
+        (mel,) = speak(network, [row])
+        r, made = network.reduction_factor, torch.zeros(0, network.n_mels)
+        text = torch.tensor([[token for segment in row.segments for token in segment] + [1]])
+        member = torch.tensor([[n for n, s in enumerate(row.segments) for _ in s] + [len(row.segments) - 1]])
+        before = len(row.prompt)
+        for _ in range(int(row.latest)):
+            frames = torch.cat((row.prompt, made, torch.zeros(r, network.n_mels)))
+            steps = torch.tensor([[before // r, (len(frames) - before) // r] if before else [len(frames) // r]])
+            length = torch.tensor([len(frames)])
+            with torch.inference_mode():
+                output = network(text, torch.tensor([text.shape[1]]), member, frames[None], length, steps)
+            made = torch.cat((made, output.frames[0, -r:]))
+        context = torch.cat((row.prompt, made))[None]
+        with torch.inference_mode():
+            refined = network.refine(context, torch.ones(context.shape[:2], dtype=torch.bool))[0, before:]
+        torch.testing.assert_close(mel, refined, rtol=0, atol=1e-4)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_frames_come_in_blocks_as_soon_as_they_are_final(kind):
+    network = make(**KINDS[kind])
+    (row,) = make_rows(network, prompts=(12,), steps=(40,))
+    stepped = []
+    step = network.step
+    network.step = lambda *arguments: (stepped.append(1), step(*arguments))[1]
+    context = 0 if network.postnet is None else network.postnet.context
+    got = 0
+    for piece in decode(network, [row], FREE, 62.5):
+        r = network.reduction_factor
+        if piece.ending is None:
+            assert len(piece.mel) == BLOCK
+            needed = -(-(got + BLOCK + context) // r)
+            assert len(stepped) + 1 == needed  # not a step later than they can be
+        else:
+            assert piece.ending.reason == "length" and piece.ending.stop.shape == (40,)
+        got += len(piece.mel)
+    assert got == 40 * network.reduction_factor
+
+
+def test_looking_less_often_for_ends_changes_nothing(monkeypatch):
+    network = make(**KINDS["r = 2, rope"])
+    rows = make_rows(network)
+    often = speak(network, rows)
+    seen = []
+    monkeypatch.setattr(decoding, "_look", lambda device: 8)
+    monkeypatch.setattr(decoding, "REASONS", Seen(decoding.REASONS, seen))
+    for a, b in zip(often, speak(network, rows)):
+        torch.testing.assert_close(a, b, rtol=0, atol=2e-4)
+    assert seen == [1] * len(rows)  # "length", each once
+
+
+class Seen(tuple):
+    def __new__(cls, values, seen):
+        made = super().__new__(cls, values)
+        made.seen = seen
+        return made
+
+    def __getitem__(self, index):
+        self.seen.append(index)
+        return super().__getitem__(index)
+
+
+def test_rows_that_ended_take_no_work(monkeypatch):
+    network = make(**KINDS["r = 4, paced, both ways"])
+    sizes = []
+    step = network.step
+    network.step = lambda state, *arguments: (sizes.append(len(state.prefix)), step(state, *arguments))[1]
+    list(decode(network, make_rows(network, steps=(9, 5, 13, 31)), FREE, 62.5))
+    # The second of four has ended at step 5, the first at step 9: then two are left, and one after step 13.
+    assert sizes == [4] * 8 + [2] * 4 + [1] * 18
+
+
+def test_a_rows_chance_is_its_own_and_is_what_it_says():
+    noise = RowNoise([3, 4], 400, 50, torch.device("cpu"))
+    keep = noise.prompt([2, 3])
+    steps = [noise.next() for _ in range(DRAWN + 2)]
+    alone = RowNoise([4], 400, 50, torch.device("cpu"))
+    assert torch.equal(alone.prompt([3])[0], keep[1]) and (keep[0, 2:] == 1).all()
+    for step in steps:
+        again = alone.next()
+        assert torch.equal(again.keep[0], step.keep[1]) and torch.equal(again.latent[0], step.latent[1])
+    every = torch.cat([step.keep for step in steps], dim=1).flatten()
+    assert every.min() >= 0 and every.max() < 1
+    counts = torch.histc(every, 10, 0, 1) / len(every)
+    assert (counts - 0.1).abs().max() < 0.01
+    latent = torch.cat([step.latent for step in steps], dim=1)
+    assert abs(float(latent.mean())) < 0.05 and float(latent.std()) == pytest.approx(1, abs=0.05)
+    flat = latent.flatten(1)
+    assert torch.corrcoef(flat)[0, 1].abs() < 0.08  # seeds side by side have nothing in common
+
+
+def test_selected_rows_go_on_with_their_chance():
+    both, one = (RowNoise(seeds, 4, 4, torch.device("cpu")) for seeds in ([3, 4], [4]))
+    both.prompt([1, 2]), one.prompt([2])
+    for number in range(2 * DRAWN + 3):
+        if number == DRAWN // 2:
+            both.select(torch.tensor([1]))
+        assert torch.equal(both.next().latent[-1], one.next().latent[-1])
+
+
+def test_refined_blocks_are_the_post_net_over_the_whole():
+    network = make(reduction_factor=1, position="rope")
+    prompt, lengths = torch.randn(3, 30, network.n_mels), torch.tensor([0, 4, 30])
+    made = torch.randn(3, 53, network.n_mels)
+    refiner = Refiner(network, prompt, lengths, 60)
+    blocks, done = [], 0
+    with torch.inference_mode():
+        for start in range(0, 53, 2):
+            refiner.append(made[:, start : min(start + 2, 53)])
+            while refiner.ready(done):
+                blocks.append(refiner.refine(torch.arange(3), done))
+                done += BLOCK
+        for row, (length, end) in enumerate(zip(lengths.tolist(), (53, 44, 51))):
+            last = [refiner.refine(torch.tensor([row]), at, end)[0] for at in range(done, end, BLOCK)]
+            got = torch.cat([block[row] for block in blocks] + last)
+            whole = torch.cat((prompt[row, :length], made[row, :end]))[None]
+            expected = network.refine(whole, torch.ones(whole.shape[:2], dtype=torch.bool))[0, length:]
+            torch.testing.assert_close(got, expected, rtol=0, atol=1e-5)
+    assert done == 2 * BLOCK

@@ -1,5 +1,7 @@
 """The commands as a user types them: what they write, and one line instead of a traceback."""
 
+import io
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -9,6 +11,7 @@ import torch
 
 from melle.audio import load_audio, save_audio
 from melle.cli import main
+from melle.synthesis.synthesizer import Synthesizer
 
 ROOT = Path(__file__).parents[1]
 
@@ -60,6 +63,82 @@ def test_bad_input_is_one_line_and_leaves_nothing(tiny_checkpoint, prompt, tmp_p
     assert says in error
     assert error.count("\n") == 1 and error.startswith("error: ")
     assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_a_text_of_any_length_is_read_from_a_file_or_standard_input(tiny_checkpoint, tmp_path, capsys, monkeypatch):
+    text = "\ufeff" + "one two three.\n\nfour five six seven eight nine!\n" * 3
+    (tmp_path / "page.txt").write_text(text.replace(".", "").replace("!", ""), encoding="utf-8")
+    content = torch.load(tiny_checkpoint, weights_only=True)
+    content["melle"]["most_tokens"] = 5
+    torch.save(content, tiny_checkpoint)
+    arguments = ["synthesize", "--checkpoint", str(tiny_checkpoint), "-o", str(tmp_path / "page.flac")]
+    assert main([*arguments, "--text-file", str(tmp_path / "page.txt")]) == 0
+    said = load_audio(tmp_path / "page.flac", 16000)
+    assert f"page.flac: {len(said) / 16000:.2f} s" in capsys.readouterr().out
+    expected = Synthesizer.from_checkpoint(tiny_checkpoint)((tmp_path / "page.txt").read_text("utf-8-sig"))
+    assert len(said) == len(expected.waveform)
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper((tmp_path / "page.txt").open("rb")))
+    assert main([*arguments[:-1], str(tmp_path / "again.flac"), "--text-file", "-"]) == 0
+    assert torch.equal(load_audio(tmp_path / "again.flac", 16000), said)
+    (tmp_path / "page.txt").write_bytes("café".encode("latin-1"))
+    assert main([*arguments, "--text-file", str(tmp_path / "page.txt")]) == 2
+    assert "not a text in UTF-8" in capsys.readouterr().err
+
+
+def test_jobs_are_spoken_to_a_folder_and_what_fails_is_told(tiny_checkpoint, prompt, tmp_path, capsys):
+    jobs = [
+        {"text": "one two"},
+        {"text": "three", "id": "mine", "prompt": "voice.wav", "prompt_text": "four", "seed": 3},
+        {"text": "hello"},
+        {"text": "nine", "prompt": "nowhere.wav", "prompt_text": "four"},
+        {"text": "six seven eight nine", "id": "last"},
+    ]
+    path, out = tmp_path / "jobs.jsonl", tmp_path / "out"
+    path.write_text("\n".join(json.dumps(job) for job in jobs) + "\n\n")
+    command = [
+        "synthesize",
+        "--checkpoint",
+        str(tiny_checkpoint),
+        "--jobs",
+        str(path),
+        "-o",
+        str(out),
+        "--batch-size",
+        "3",
+    ]
+    assert main(command) == 2
+    assert "2 of 5 jobs failed" in capsys.readouterr().err
+    assert {file.name for file in out.glob("*.wav")} == {"00001.wav", "mine.wav", "last.wav"}
+    results = {line["id"]: line for line in map(json.loads, (out / "results.jsonl").read_text().splitlines())}
+    assert "never learned: 'hello'" in results["00003"]["error"] and "no such file" in results["00004"]["error"]
+    tts = Synthesizer.from_checkpoint(tiny_checkpoint)
+    alone = tts("three", prompt, "four", seed=3)
+    assert results["mine"]["seconds"] == round(alone.seconds, 3) and results["mine"]["seed"] == 3
+    # What is there is left as it is, what failed is tried again.
+    times = {file.name: file.stat().st_mtime_ns for file in out.glob("*.wav")}
+    path.write_text("\n".join(json.dumps({**job, "text": job["text"].replace("hello", "five")}) for job in jobs[:3]))
+    assert main(command) == 0
+    assert {name: (out / name).stat().st_mtime_ns for name in times} == times and (out / "00003.wav").exists()
+
+
+@pytest.mark.parametrize(
+    ("line", "says"),
+    [
+        ("hello", "not JSON"),
+        ('{"txt": "one"}', 'has no "text"'),
+        ('{"text": 3}', '"text" is 3; give str'),
+        ('{"text": "one", "speed": 2}', 'unknown field "speed"'),
+        ('{"text": "one", "prompt": "a.wav"}', "belong together"),
+        ('{"text": "one", "id": "../x"}', "cannot name a file"),
+        ('{"text": "one", "id": "a"}\n{"text": "two", "id": "a"}', "was there before"),
+        ("", "holds no job"),
+    ],
+)
+def test_jobs_that_are_none_are_told_by_line(tiny_checkpoint, tmp_path, capsys, line, says):
+    (tmp_path / "jobs.jsonl").write_text(line)
+    command = ["synthesize", "--checkpoint", str(tiny_checkpoint), "-o", str(tmp_path / "out")]
+    assert main([*command, "--jobs", str(tmp_path / "jobs.jsonl")]) == 2
+    assert says in capsys.readouterr().err and not (tmp_path / "out").exists()
 
 
 def test_an_unknown_key_is_told_without_a_traceback():

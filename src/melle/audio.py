@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import math
 import os
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import soundfile
@@ -14,6 +16,7 @@ import torchaudio
 from torch import Tensor, nn
 
 from melle.errors import DataError, UserError
+from melle.files import written_whole
 
 # What soundfile raises for files that are broken, of absurd length, or named like raw samples.
 UNREADABLE = (soundfile.LibsndfileError, OSError, MemoryError, TypeError, ValueError)
@@ -159,19 +162,44 @@ def _unreadable(path: str | Path, reason: object) -> DataError:
 
 def save_audio(path: str | Path, waveform: Tensor, sample_rate: int) -> None:
     """Write mono samples (N,) as 16-bit audio, the format taken from the path's ending, whole or not at all."""
-    path = Path(path)
-    kind = path.suffix.lstrip(".").upper()
-    if kind not in soundfile.available_formats():
-        raise UserError(f"{path}: unknown sound format {path.suffix!r}; end the name in .wav or .flac")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(path.name + ".partial")
-    subtype = "PCM_16" if "PCM_16" in soundfile.available_subtypes(kind) else None
-    samples = waveform.detach().cpu().float().clamp(-1, 1).numpy()
-    try:
-        soundfile.write(str(partial), samples, sample_rate, subtype=subtype, format=kind)
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
+    with AudioWriter(path, sample_rate) as file:
+        file.write(waveform)
+
+
+class AudioWriter:
+    """Writes mono samples as they come, as 16-bit audio in the format of the path's ending.
+
+    The file gets its name at the end of the ``with`` block; an exception leaves no file behind.
+    """
+
+    def __init__(self, path: str | Path, sample_rate: int):
+        self.path, self._rate = Path(path), sample_rate
+        self._kind = self.path.suffix.lstrip(".").upper()
+        if self._kind not in soundfile.available_formats():
+            raise UserError(f"{path}: unknown sound format {self.path.suffix!r}; end the name in .wav or .flac")
+        self._samples = 0
+
+    @property
+    def seconds(self) -> float:
+        """Written so far."""
+        return self._samples / self._rate
+
+    def __enter__(self) -> AudioWriter:
+        self._stack = ExitStack()
+        partial = self._stack.enter_context(written_whole(self.path, sync=False))
+        subtype = "PCM_16" if "PCM_16" in soundfile.available_subtypes(self._kind) else None
+        self._file = self._stack.enter_context(
+            soundfile.SoundFile(str(partial), "w", self._rate, 1, subtype=subtype, format=self._kind)
+        )
+        return self
+
+    def write(self, waveform: Tensor) -> None:
+        """The next samples (N,), clipped at full scale."""
+        self._file.write(waveform.detach().cpu().float().clamp(-1, 1).numpy())
+        self._samples += len(waveform)
+
+    def __exit__(self, *error: Any) -> None:
+        self._stack.__exit__(*error)
 
 
 def _reflect(waveform: Tensor, pad: int) -> Tensor:

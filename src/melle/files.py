@@ -9,19 +9,22 @@ from pathlib import Path
 
 
 @contextmanager
-def written_whole(path: str | Path, partial: str | Path | None = None) -> Iterator[Path]:
+def written_whole(path: str | Path, partial: str | Path | None = None, sync: bool = True) -> Iterator[Path]:
     """A path to write to, which becomes ``path`` at the end; an error, a kill or a full disk leaves ``path`` as it was.
 
     Args:
         partial: where to write until then, on the same file system; ``path`` with ".partial" where not given.
+        sync: wait for the disk. A machine that loses its power must not keep the name without the content; for what is
+            easily made again the wait is not worth it.
     """
     path = Path(path)
     partial = Path(partial or f"{path}.partial")
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
         yield partial
-        with partial.open("r+b") as file:
-            os.fsync(file.fileno())  # a machine that loses its power must not keep the name without the content
+        if sync:
+            with partial.open("r+b") as file:
+                os.fsync(file.fileno())
         partial.replace(path)
     finally:
         partial.unlink(missing_ok=True)

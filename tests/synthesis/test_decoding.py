@@ -5,14 +5,13 @@ from dataclasses import replace
 import pytest
 import torch
 
-from melle.audio import MelSpec, load_audio, save_audio
+from melle.audio import load_audio, save_audio
 from melle.checkpoint import LoadedModel, load_model
 from melle.errors import UserError
 from melle.network import Melle
 from melle.synthesis.guards import DecodingOptions
 from melle.synthesis.prompt import Prompt
 from melle.synthesis.synthesizer import Synthesizer
-from melle.synthesis.vocoder import GriffinLim, make_vocoder
 
 PROMPT = Prompt(0.1 * torch.sin(torch.arange(16000) / 10), "one two")
 
@@ -59,8 +58,9 @@ def test_learned_positions_bound_text_prompt_and_speech(tiny_checkpoint):
     # 15 of the 20 steps are the prompt's; without a prompt 1 word is cut at 9 × 3 steps, which is more than 20.
     assert [len(s.mel) for s in speech] == [5 * 4, 20 * 4]
     assert all(s.finish_reason == "length" for s in speech)
-    with pytest.raises(UserError, match="9 tokens, the model takes 8; shorten the text"):
-        tts(["one two three four five six"], [PROMPT])
+    with pytest.raises(UserError, match="9 tokens, the model takes 8; shorten the prompt"):
+        tts("one", PROMPT.audio, "one two three four five six seven")
+    assert tts("one two three four five six", PROMPT).finish_reason == "length"  # in two parts
     with pytest.raises(UserError, match="prompt has 25 mel steps, the model takes 19"):
         tts(["one"], [Prompt(PROMPT.audio.repeat(2)[: 25 * 4 * 256], "one")])
 
@@ -88,33 +88,6 @@ def test_bad_requests_say_what_to_do(tts):
         tts(["one"], [Prompt("nowhere.wav", "one")])
     with pytest.raises(ValueError, match="2 texts, but 1 values of prompt"):
         tts(["one", "two"], [None])
-
-
-def test_griffin_lim_gives_back_a_sound_with_the_same_mel(tts):
-    time = torch.arange(16000) / 16000
-    waveform = 0.2 * torch.sin(2 * torch.pi * (300 + 200 * time) * time)
-    mel = tts.log_mel(waveform)
-    again = tts.log_mel(GriffinLim(MelSpec())(mel))
-    loud = mel > -1.5
-    assert (again[: len(mel)] - mel)[loud].abs().mean() < 0.15
-    assert torch.equal(GriffinLim(MelSpec())(mel), GriffinLim(MelSpec())(mel))
-
-
-def test_hifigan_is_the_papers_vocoder_by_folder(tmp_path):
-    from transformers import SpeechT5HifiGan, SpeechT5HifiGanConfig
-
-    config = SpeechT5HifiGanConfig(
-        upsample_initial_channel=32, resblock_kernel_sizes=[3], resblock_dilation_sizes=[[1]]
-    )
-    SpeechT5HifiGan(config).save_pretrained(tmp_path / "gan")
-    vocoder = make_vocoder("hifigan", MelSpec(), model=str(tmp_path / "gan"))
-    assert vocoder(torch.randn(10, 80)).shape == (10 * 256,)
-    with pytest.raises(UserError, match="paper's mel only"):
-        make_vocoder("hifigan", MelSpec(hop_length=200), model=str(tmp_path / "gan"))
-    with pytest.raises(UserError, match="give a local folder"):
-        make_vocoder("hifigan", MelSpec(), model=str(tmp_path / "none"))
-    with pytest.raises(UserError, match="choose one of griffin_lim, hifigan"):
-        make_vocoder("world", MelSpec())
 
 
 def test_samples_match_a_file(tts, tmp_path):

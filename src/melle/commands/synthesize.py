@@ -1,26 +1,48 @@
-"""``python -m melle synthesize``: speak one text to a file."""
+"""``python -m melle synthesize``: speak one text, a whole file, or a list of jobs."""
 
 from __future__ import annotations
 
 import argparse
+import sys
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from melle.errors import UserError
+
+if TYPE_CHECKING:
+    from melle.synthesis.synthesizer import Synthesizer
 
 
 def add(commands: argparse._SubParsersAction) -> None:
     speak = commands.add_parser("synthesize", help="speak a text with a trained model")
-    speak.add_argument("--checkpoint", required=True, type=Path, help="a .ckpt file that train.py wrote")
-    speak.add_argument("--text", required=True, help="what to say")
+    speak.add_argument("--checkpoint", required=True, help="a .ckpt file that train.py wrote")
+    what = speak.add_mutually_exclusive_group(required=True)
+    what.add_argument("--text", help="what to say")
+    what.add_argument("--text-file", type=Path, help="a text of any length, read aloud piece by piece; - for stdin")
+    what.add_argument(
+        "--jobs",
+        type=Path,
+        help='JSON lines {"text": …, "id": …, "prompt": …, "prompt_text": …, "seed": …}, text alone needed, spoken in '
+        "batches to ID.wav in the folder -o; what is there already is left as it is",
+    )
     speak.add_argument("--prompt", type=Path, help="a recording of the voice to speak in (any format and sample rate)")
     speak.add_argument("--prompt-text", help="what is said in the prompt")
-    speak.add_argument("-o", "--output", type=Path, default=Path("speech.wav"), help="the file to write (.wav, .flac)")
+    speak.add_argument("-o", "--output", type=Path, help="file to write (default speech.wav), or folder for --jobs")
     speak.add_argument("--vocoder", default="griffin_lim", help="griffin_lim (default, offline) or hifigan")
     speak.add_argument("--vocoder-model", help="hub name or local folder of the HiFi-GAN")
     speak.add_argument(
         "--temperature", type=float, default=1.0, help="scale of the latent's deviation; 0 takes the mean"
     )
+    speak.add_argument("--stop-threshold", type=float, default=0.5, help="probability at which speech ends")
     speak.add_argument("--seed", type=int, default=0, help="another seed speaks the same text differently")
+    speak.add_argument(
+        "--retries",
+        type=int,
+        default=0,
+        help="other seeds to try where speech does not end by itself",
+    )
+    speak.add_argument("--language", default="en", help="code by which long texts are split into sentences")
+    speak.add_argument("--batch-size", type=int, default=16, help="jobs spoken at a time")
     speak.add_argument(
         "--raw-weights", action="store_true", help="not the average of the weights (EMA) but the last ones"
     )
@@ -29,30 +51,95 @@ def add(commands: argparse._SubParsersAction) -> None:
 
 
 def synthesize(options: argparse.Namespace) -> None:
-    """Speak one text to a file."""
-    from melle.audio import save_audio
-    from melle.checkpoint import load_model
-    from melle.synthesis.guards import DecodingOptions
-    from melle.synthesis.prompt import Prompt
-    from melle.synthesis.synthesizer import Synthesizer
-    from melle.synthesis.vocoder import make_vocoder
+    """Speak as asked."""
+    from melle.audio import AudioWriter, save_audio
+    from melle.synthesis.jobs import read_jobs, run_jobs
 
     if (options.prompt is None) != (options.prompt_text is None):
         raise UserError("--prompt and --prompt-text belong together: give the recording and what is said in it")
-    if options.temperature < 0:
-        raise UserError(f"--temperature {options.temperature}: give 0 or more")
+    if options.retries < 0 or options.batch_size < 1:
+        raise UserError("--retries must be 0 or more, and --batch-size 1 or more")
+    voice = {"prompt": options.prompt, "prompt_text": options.prompt_text}
+    if options.jobs is not None:
+        if options.output is None:
+            raise UserError("--jobs needs a folder to write to: give it by -o")
+        jobs = read_jobs(options.jobs, voice, options.seed)
+        tts, how = make_synthesizer(options)
+        failed = run_jobs(tts, jobs, options.output, options.batch_size, retries=options.retries, **how)
+        if failed:
+            raise UserError(f"{failed} of {len(jobs)} jobs failed; {options.output / 'results.jsonl'} says why")
+        return
+    output = options.output or Path("speech.wav")
+    AudioWriter(output, 1)  # an ending that cannot be written is told before anything is spoken
+    if options.text_file is not None:
+        if options.retries:
+            raise UserError("--retries is not for --text-file, which is written as it is spoken; use --text or --jobs")
+        text = read_text(options.text_file)
+        tts, how = make_synthesizer(options)
+        read_aloud(tts, text, output, seed=options.seed, **voice, **how)
+        return
+    tts, how = make_synthesizer(options)
+    speech = tts(options.text, seed=options.seed, retries=options.retries, **voice, **how)
+    save_audio(output, speech.waveform, speech.sample_rate)
+    report(output, speech.seconds, speech.finish_reason, f", {speech.real_time_factor:.2f} × real time")
+
+
+def make_synthesizer(options: argparse.Namespace) -> tuple[Synthesizer, dict[str, Any]]:
+    """And how to speak, as arguments of a call."""
+    from melle.checkpoint import load_model
+    from melle.synthesis.guards import DecodingOptions
+    from melle.synthesis.synthesizer import Synthesizer
+    from melle.vocoders import make_vocoder
+
+    decoding = DecodingOptions(temperature=options.temperature, stop_threshold=options.stop_threshold)
     device = find_device(options.device)
     model = load_model(options.checkpoint, average=not options.raw_weights)
     settings = {"model": options.vocoder_model} if options.vocoder_model else {}
     vocoder = make_vocoder(options.vocoder, model.description.mel, **settings)
-    prompt = Prompt(options.prompt, options.prompt_text) if options.prompt else None
-    synthesizer = Synthesizer(model, vocoder, device)
-    speech = synthesizer(
-        options.text, prompt, options=DecodingOptions(temperature=options.temperature), seed=options.seed
-    )
-    save_audio(options.output, speech.waveform, speech.sample_rate)
-    ending = "" if speech.finish_reason == "stop" else "; cut off at the length guard, try another --seed"
-    print(f"{options.output}: {speech.seconds:.2f} s{ending}")
+    return Synthesizer(model, vocoder, device), {"options": decoding, "language": options.language}
+
+
+def read_text(path: Path) -> str:
+    """What a file, or standard input for "-", holds. Raises UserError for anything but UTF-8."""
+    try:
+        if str(path) == "-":
+            return sys.stdin.buffer.read().decode("utf-8-sig")
+        return path.read_text(encoding="utf-8-sig")
+    except OSError as error:
+        raise UserError(f"{path}: {error.strerror}; give a text file, or - for standard input") from None
+    except UnicodeDecodeError:
+        raise UserError(f"{path}: not a text in UTF-8; convert it, for instance with iconv") from None
+
+
+def read_aloud(tts: Synthesizer, text: str, output: Path, **how: Any) -> None:
+    """Speak a text of any length to a file, which is written as it comes and is whole or not there at all."""
+    from tqdm import tqdm
+
+    from melle.audio import AudioWriter
+
+    chunk = None
+    with (
+        AudioWriter(output, tts.spec.sample_rate) as file,
+        tqdm(
+            desc=output.name, unit="s", bar_format="{desc}: {n:.1f} s of speech in {elapsed}", leave=False
+        ) as progress,
+    ):
+        for chunk in tts.stream(text, **how):
+            file.write(chunk.waveform)
+            progress.update(len(chunk.waveform) / chunk.sample_rate)
+    if chunk is not None and chunk.finish_reason is not None:
+        report(output, file.seconds, chunk.finish_reason)
+
+
+def report(output: Path, seconds: float, finish_reason: str, more: str = "") -> None:
+    """A line about what was written, with what a guard found."""
+    endings = {
+        "stop": "",
+        "length": "; cut off at the length guard, try another --seed or --retries 3",
+        "stuck": "; cut off where it fell silent or held one sound, try another --seed or --retries 3",
+        "empty": "; nothing in it can be heard, try another --seed or --retries 3",
+    }
+    print(f"{output}: {seconds:.2f} s{more}{endings[finish_reason]}")
 
 
 def find_device(name: str):

@@ -20,7 +20,7 @@ from melle.evaluation.speaker import SpeakerEncoder, similarities
 from melle.evaluation.systems import Checkpoint, Spoken, record, speak, vocode
 from melle.evaluation.wer import ErrorCounts, WordErrorRate, corpus_rate, count_errors, normalise
 from melle.synthesis.guards import DecodingOptions
-from melle.synthesis.vocoder import make_vocoder
+from melle.vocoders import make_vocoder
 
 T = TypeVar("T")
 PROMPT_RATE = 16000  # samples per second, at which the speaker encoder hears the prompts

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from glob import glob
 from pathlib import Path
 
-from torch import Tensor, nn
+from torch import Tensor
 from tqdm import tqdm
 
 from melle.audio import LogMel, MelSpec, load_audio
@@ -19,6 +19,7 @@ from melle.synthesis.guards import DecodingOptions
 from melle.synthesis.prompt import Prompt
 from melle.synthesis.synthesizer import Synthesizer
 from melle.text import Tokenizer
+from melle.vocoders import Vocoder
 
 RECORDINGS = "recordings"
 ALSO = ("last.ckpt", "best.ckpt")  # further names of a run's checkpoints
@@ -95,7 +96,7 @@ def record(pairs: Sequence[Pair], sample_rate: int) -> Spoken:
     return Spoken(RECORDINGS, sample_rate, [load_audio(pair.target.audio_path, sample_rate) for pair in pairs])
 
 
-def vocode(recordings: Spoken, spec: MelSpec, vocoder: nn.Module, device: str = "cpu") -> Spoken:
+def vocode(recordings: Spoken, spec: MelSpec, vocoder: Vocoder, device: str = "cpu") -> Spoken:
     """The second ceiling: what is left of it in mel frames. No model on this mel and vocoder sounds better."""
     log_mel, vocoder = LogMel(spec).to(device), vocoder.to(device)
     waveforms = [
@@ -108,7 +109,7 @@ def vocode(recordings: Spoken, spec: MelSpec, vocoder: nn.Module, device: str = 
 def speak(
     checkpoint: Checkpoint,
     pairs: Sequence[Pair],
-    vocoder: nn.Module,
+    vocoder: Vocoder,
     options: DecodingOptions | None = None,
     batch_size: int = 30,
     seed: int = 0,

@@ -17,6 +17,17 @@ class Timings:
 
 
 @dataclass(frozen=True)
+class Chunk:
+    """The next part of an utterance that is streamed."""
+
+    waveform: Tensor  # (N,) samples
+    sample_rate: int  # samples per second
+    mel: Tensor  # (T, M) log10: the frames that have come since the last chunk, ahead of the samples
+    elapsed: float  # seconds since the call
+    finish_reason: str | None  # of the last chunk, as in ``Speech``
+
+
+@dataclass(frozen=True)
 class Speech:
     """One utterance.
 

@@ -6,26 +6,39 @@ import secrets
 import time
 import unicodedata
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, overload
+from typing import Any, NamedTuple, overload
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from melle.audio import LogMel, speech_level
 from melle.checkpoint import LoadedModel, load_model
 from melle.errors import UserError
 from melle.synthesis.decoding import Piece, Row, decode
 from melle.synthesis.guards import DecodingOptions
+from melle.synthesis.joining import Joints, join, worst
+from melle.synthesis.parts import split_text
 from melle.synthesis.prompt import Prompt, ReadPrompt, read_prompt
-from melle.synthesis.speech import Speech, Timings
-from melle.synthesis.vocoder import GriffinLim
+from melle.synthesis.speech import Chunk, Speech, Timings
+from melle.vocoders import Vocoder
+from melle.vocoders.griffin_lim import GriffinLim
 
 # Beyond what 98 of 100 utterances of the training data have, speech may be shorter or longer by these factors.
 SHORTER, LONGER = 0.8, 1.25
+MOST_TOKENS = 300  # of a text spoken at once, where the training data's longest is not known
+ROWS = 16  # parts of long texts that are spoken at a time
 
 Voice = Prompt | str | Path | Tensor | None  # a prompt, or its recording
+
+
+class Part(NamedTuple):
+    """A text that fits, and how to say it."""
+
+    text: str
+    prompt: ReadPrompt | None
+    seed: int
 
 
 class Synthesizer:
@@ -35,7 +48,7 @@ class Synthesizer:
     >>> speech = tts("four two", prompt="voice.wav", prompt_text="one nine")   # doctest: +SKIP
     """
 
-    def __init__(self, model: LoadedModel, vocoder: nn.Module | None = None, device: str | torch.device = "cpu"):
+    def __init__(self, model: LoadedModel, vocoder: Vocoder | None = None, device: str | torch.device = "cpu"):
         self.device = torch.device(device)
         self.network = model.network.to(self.device)
         self.description = model.description
@@ -48,7 +61,7 @@ class Synthesizer:
     def from_checkpoint(
         cls,
         path: str | Path,
-        vocoder: nn.Module | None = None,
+        vocoder: Vocoder | None = None,
         device: str | torch.device = "cpu",
         average: bool = True,
     ) -> Synthesizer:
@@ -69,8 +82,12 @@ class Synthesizer:
         options: DecodingOptions | None = None,
         seed: int | Sequence[int] | None = 0,
         retries: int = 0,
+        language: str = "en",
     ) -> Speech | list[Speech]:
         """Speak a text, or several as one batch.
+
+        A text longer than any of the training data is spoken in parts, sentence by sentence, in one voice: the
+        prompt's, or that of its first part.
 
         Args:
             text: one, or a list, for which the other arguments may be lists too.
@@ -81,53 +98,120 @@ class Synthesizer:
             seed: the same one says the same text the same way, whatever else is in the batch; None draws one.
             retries: how often an utterance that did not end by itself is tried again with another seed. If none of them
                 does, the first is returned.
+            language: code, such as "en", by which long texts are split into sentences.
 
         Raises UserError for a text or a prompt that cannot be used.
         """
         begun = time.perf_counter()
         texts = [text] if isinstance(text, str) else list(text)
-        seeds = _each("seed", seed, len(texts))
-        seeds = [secrets.randbits(32) if seed is None else seed for seed in seeds]
+        seeds = _seeds(seed, len(texts))
         prompts = self._read_prompts(prompt, prompt_text, len(texts))
         options = options or DecodingOptions()
-        rows = [self._row(*what, options) for what in zip(texts, prompts, seeds)]
-        speeches = self._speak(rows, options, begun)
+        parts = [self._split(text, prompt, language) for text, prompt in zip(texts, prompts)]
+        jobs = [
+            Part(part, prompt, another_seed(seed, "part", number))
+            for of_text, prompt, seed in zip(parts, prompts, seeds)
+            for number, part in enumerate(of_text)
+        ]
+        firsts = {sum(map(len, parts[:number])) for number in range(len(parts))}
+        # Without a prompt the first part decides the voice, so the others wait for it.
+        waiting = [number for number, job in enumerate(jobs) if number not in firsts and job.prompt is None]
+        now = [number for number in range(len(jobs)) if number not in waiting]
+        spoken: dict[int, Speech] = {}
+        for numbers in (now, waiting):
+            size = max(len(texts), ROWS)
+            for chosen in (numbers[start : start + size] for start in range(0, len(numbers), size)):
+                batch = []
+                for number in chosen:
+                    job = jobs[number]
+                    if number in waiting:
+                        first = max(n for n in firsts if n < number)
+                        job = job._replace(prompt=self._carry(jobs[first], spoken[first]))
+                    batch.append(job)
+                spoken.update(zip(chosen, self._speak_surely(batch, options, retries, begun)))
+        every = iter(spoken[number] for number in range(len(jobs)))
+        speeches = [join([next(every) for _ in of_text], self.spec) for of_text in parts]
+        return speeches[0] if isinstance(text, str) else speeches
+
+    def stream(
+        self,
+        text: str,
+        prompt: Voice = None,
+        prompt_text: str | None = None,
+        options: DecodingOptions | None = None,
+        seed: int | None = 0,
+        language: str = "en",
+    ) -> Iterator[Chunk]:
+        """Speak a text of any length, and give its sound as it comes, in bounded memory.
+
+        The frames are those of a call with the same arguments. So are the samples, but for Griffin-Lim, which knows
+        other phases, and for a voice so loud that a call would have to make it softer, which is clipped here.
+        """
+        begun = time.perf_counter()
+        (seed,) = _seeds(seed, 1)
+        (voice,) = self._read_prompts(prompt, prompt_text, 1)
+        parts = self._split(text, voice, language)
+        return self._stream(parts, voice, options or DecodingOptions(), seed, begun)
+
+    def _stream(
+        self, parts: list[str], voice: ReadPrompt | None, options: DecodingOptions, seed: int, begun: float
+    ) -> Iterator[Chunk]:
+        joints, reasons = Joints(self.spec, len(parts)), []
+        for number, part in enumerate(parts):
+            job = Part(part, voice, another_seed(seed, "part", number))
+            vocode, mels = self.vocoder.stream(), []
+            for piece in decode(self.network, [self._row(job, options)], options, self.spec.frame_rate):
+                last = piece.ending is not None
+                waveform = joints(vocode(piece.mel.to(self.device), last).cpu().clamp(-1, 1), last)
+                mel = joints.frames(piece.mel, last)
+                if voice is None and len(parts) > 1:
+                    mels.append(piece.mel)
+                reasons += [piece.ending.reason] if piece.ending is not None else []
+                reason = worst(reasons) if last and number == len(parts) - 1 else None
+                yield Chunk(waveform, self.spec.sample_rate, mel, time.perf_counter() - begun, reason)
+            if mels:
+                voice = ReadPrompt(self._encode(part), torch.cat(mels))
+
+    def _speak_surely(self, jobs: Sequence[Part], options: DecodingOptions, retries: int, begun: float) -> list[Speech]:
+        speeches = self._speak(jobs, options, begun)
         for attempt in range(1, retries + 1):
             again = [number for number, speech in enumerate(speeches) if speech.finish_reason != "stop"]
             if not again:
                 break
-            other = [self._row(texts[n], prompts[n], another_seed(seeds[n], attempt), options) for n in again]
+            other = [
+                jobs[number]._replace(seed=another_seed(jobs[number].seed, "attempt", attempt)) for number in again
+            ]
             for number, speech in zip(again, self._speak(other, options, begun)):
                 if speech.finish_reason == "stop":
                     speeches[number] = speech
-        return speeches[0] if isinstance(text, str) else speeches
+        return speeches
 
-    def _speak(self, rows: Sequence[Row], options: DecodingOptions, begun: float) -> list[Speech]:
+    def _speak(self, jobs: Sequence[Part], options: DecodingOptions, begun: float) -> list[Speech]:
+        rows = [self._row(job, options) for job in jobs]
         pieces: list[list[Piece]] = [[] for _ in rows]
-        speeches: list[Speech | None] = [None] * len(rows)
         first: dict[int, float] = {}
+        speeches: dict[int, Speech] = {}
         for piece in decode(self.network, rows, options, self.spec.frame_rate):
-            pieces[piece.row].append(piece)
-            first.setdefault(piece.row, time.perf_counter() - begun)
+            row = piece.row
+            pieces[row].append(piece)
+            first.setdefault(row, time.perf_counter() - begun)
             if piece.ending is None:
                 continue
-            mel = torch.cat([part.mel for part in pieces[piece.row]])
-            done = time.perf_counter()
+            mel, done = torch.cat([part.mel for part in pieces[row]]), time.perf_counter()
             waveform = self.vocoder(mel.to(self.device)).cpu()
-            timings = Timings(first[piece.row], done - begun, time.perf_counter() - done)
-            speeches[piece.row] = Speech(
-                waveform,
-                self.spec.sample_rate,
-                mel,
-                piece.ending.stop,
-                piece.ending.reason,
-                rows[piece.row].seed,
-                timings,
+            speeches[row] = Speech(
+                waveform=waveform / waveform.abs().max().clamp(min=1),
+                sample_rate=self.spec.sample_rate,
+                mel=mel,
+                stop=piece.ending.stop,
+                finish_reason=piece.ending.reason,
+                seed=jobs[row].seed,
+                timings=Timings(first[row], done - begun, time.perf_counter() - done),
             )
-        return [speech for speech in speeches if speech is not None]
+        return [speeches[row] for row in range(len(rows))]
 
-    def _row(self, text: str, prompt: ReadPrompt | None, seed: int, options: DecodingOptions) -> Row:
-        tokens = self._encode(text)
+    def _row(self, job: Part, options: DecodingOptions) -> Row:
+        tokens, prompt = self._encode(job.text), job.prompt
         shortest, longest = self.description.length_range
         pace, level = self.description.frames_per_token, self.description.speech_level
         segments, mel = [tokens], torch.zeros(0, self.spec.n_mels)
@@ -140,12 +224,26 @@ class Synthesizer:
         expected = len(tokens) * pace / self.network.reduction_factor
         least = shortest * SHORTER if options.min_length is None else options.min_length
         most = longest * LONGER if options.max_length is None else options.max_length
-        return Row(segments, mel, expected * least, expected * most, level, seed)
+        return Row(segments, mel, expected * least, expected * most, level, job.seed)
 
     def _encode(self, text: str) -> list[int]:
-        if text.strip() and not any(unicodedata.category(character)[0] in "LN" for character in text):
+        if text.strip() and not _speakable(text):
             raise UserError(f"the text {text[:40]!r} holds nothing to say; give at least one word")
         return self.tokenizer.encode(text)
+
+    def _split(self, text: str, prompt: ReadPrompt | None, language: str) -> list[str]:
+        tokens = self._encode(text)
+        most = self.description.most_tokens or MOST_TOKENS
+        if self.network.longest is not None:
+            before = 1 if prompt is None else 1 + len(prompt.tokens)  # <EOS> counted
+            most = max(1, min(most, self.network.longest[0] - before))
+        if len(tokens) <= most:
+            return [text]
+        return split_text(text, lambda part: not _speakable(part) or len(self._encode(part)) <= most, language)
+
+    def _carry(self, job: Part, speech: Speech) -> ReadPrompt:
+        """What was just said, as the prompt of what follows."""
+        return ReadPrompt(self._encode(job.text), speech.mel)
 
     def _check_length(self, tokens: int, prompt_steps: int) -> None:
         if self.network.longest is None:
@@ -153,7 +251,7 @@ class Synthesizer:
         most_tokens, most_steps = self.network.longest
         if tokens > most_tokens:
             raise UserError(
-                f"text and prompt text have {tokens} tokens, the model takes {most_tokens}; shorten the text"
+                f"text and prompt text have {tokens} tokens, the model takes {most_tokens}; shorten the prompt"
             )
         if prompt_steps >= most_steps:
             raise UserError(f"the prompt has {prompt_steps} mel steps, the model takes {most_steps - 1}; shorten it")
@@ -179,9 +277,17 @@ class Synthesizer:
         return prompts
 
 
-def another_seed(seed: int, number: int) -> int:
-    """The seed of attempt or candidate ``number``; of number 0 it is ``seed`` itself."""
-    return seed if number == 0 else zlib.crc32(f"{seed} {number}".encode())
+def another_seed(seed: int, what: str, number: int) -> int:
+    """The seed of part, attempt or candidate ``number``; of number 0 it is ``seed`` itself."""
+    return seed if number == 0 else zlib.crc32(f"{seed} {what} {number}".encode())
+
+
+def _speakable(text: str) -> bool:
+    return any(unicodedata.category(character)[0] in "LN" for character in text)
+
+
+def _seeds(seed: int | Sequence[int] | None, count: int) -> list[int]:
+    return [secrets.randbits(32) if seed is None else seed for seed in _each("seed", seed, count)]
 
 
 def _each(name: str, value: Any, count: int) -> list[Any]:

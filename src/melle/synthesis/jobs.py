@@ -1,0 +1,128 @@
+"""Many texts from a file to a folder, in batches; what cannot be spoken is told and does not stop the rest."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+from melle.audio import save_audio
+from melle.errors import UserError
+from melle.synthesis.speech import Speech
+from melle.synthesis.synthesizer import Synthesizer
+
+FIELDS = {"text": str, "id": str, "prompt": str, "prompt_text": str, "seed": int}
+
+
+@dataclass(frozen=True)
+class Job:
+    """One text to speak; ``id`` names its file."""
+
+    id: str
+    text: str
+    prompt: Path | None
+    prompt_text: str | None
+    seed: int
+
+
+def read_jobs(path: Path, voice: dict[str, Any], seed: int) -> list[Job]:
+    """The jobs of a JSONL file. Raises UserError for a line that is none.
+
+    Paths count from the file's folder. ``voice`` (prompt, prompt_text) and ``seed`` are for jobs without their own;
+    jobs without an id are named after their line.
+    """
+    try:
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: cannot be read ({error}); give a JSONL file in UTF-8") from None
+    jobs: dict[str, Job] = {}
+    for number, line in enumerate(lines, 1):
+        if not line.strip():
+            continue
+        job = _read_job(line, f"{path}:{number}", path.parent, f"{number:05d}", voice, seed)
+        if job.id in jobs:
+            raise UserError(f'{path}:{number}: the id "{job.id}" was there before; give every job its own')
+        jobs[job.id] = job
+    if not jobs:
+        raise UserError(f'{path}: holds no job; write lines such as {{"text": "four two"}}')
+    return list(jobs.values())
+
+
+def run_jobs(
+    tts: Synthesizer, jobs: Sequence[Job], folder: Path, batch_size: int = 16, retries: int = 0, **how: Any
+) -> int:
+    """Speak jobs to ``folder``/ID.wav, and write ``folder``/results.jsonl; returns how many failed.
+
+    Files that are there are left as they are, so that the same command goes on where it was interrupted. Jobs of like
+    length share a batch. Where a batch cannot be spoken its jobs are tried one by one.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    left = [job for job in jobs if not (folder / f"{job.id}.wav").exists()]
+    left.sort(key=lambda job: len(job.text))
+    failed = 0
+    with (
+        tqdm(total=len(jobs), initial=len(jobs) - len(left), desc=str(folder), unit="text") as progress,
+        (folder / "results.jsonl").open("a", encoding="utf-8") as results,
+    ):
+        for start in range(0, len(left), batch_size):
+            batch = left[start : start + batch_size]
+            for job, outcome in zip(batch, _speak(tts, batch, retries, how)):
+                line: dict[str, Any] = {"id": job.id, "text": job.text}
+                if isinstance(outcome, UserError):
+                    failed += 1
+                    line["error"] = str(outcome)
+                    tqdm.write(f"{job.id}: {outcome}")
+                else:
+                    save_audio(folder / f"{job.id}.wav", outcome.waveform, outcome.sample_rate)
+                    line |= {"seconds": round(outcome.seconds, 3), "finish_reason": outcome.finish_reason}
+                    line["seed"] = outcome.seed
+                results.write(json.dumps(line, ensure_ascii=False) + "\n")
+                results.flush()
+            progress.update(len(batch))
+    return failed
+
+
+def _speak(tts: Synthesizer, batch: Sequence[Job], retries: int, how: dict[str, Any]) -> list[Speech | UserError]:
+    try:
+        return list(
+            tts(
+                [job.text for job in batch],
+                [job.prompt for job in batch],
+                [job.prompt_text for job in batch],
+                seed=[job.seed for job in batch],
+                retries=retries,
+                **how,
+            )
+        )
+    except UserError as error:
+        if len(batch) == 1:
+            return [error]
+    return [outcome for job in batch for outcome in _speak(tts, [job], retries, how)]
+
+
+def _read_job(line: str, where: str, folder: Path, name: str, voice: dict[str, Any], seed: int) -> Job:
+    try:
+        values = json.loads(line)
+    except json.JSONDecodeError as error:
+        raise UserError(f'{where}: not JSON ({error.msg}); write a line such as {{"text": "four two"}}') from None
+    if not isinstance(values, dict) or "text" not in values:
+        raise UserError(f'{where}: has no "text"; write a line such as {{"text": "four two"}}')
+    for field, value in values.items():
+        if field not in FIELDS:
+            raise UserError(f'{where}: unknown field "{field}"; there are {", ".join(FIELDS)}')
+        if value is not None and (not isinstance(value, FIELDS[field]) or isinstance(value, bool)):
+            raise UserError(f'{where}: "{field}" is {json.dumps(value)}; give {FIELDS[field].__name__}')
+    own = {field: value for field, value in values.items() if value is not None}
+    if ("prompt" in own) != ("prompt_text" in own):
+        raise UserError(f'{where}: "prompt" and "prompt_text" belong together')
+    if not re.fullmatch(r"[\w.,=@+ -]*\w[\w.,=@+ -]*", own.get("id", name)):
+        raise UserError(f'{where}: the id "{own["id"]}" cannot name a file; use letters, digits, dots and hyphens')
+    prompt, prompt_text = voice["prompt"], voice["prompt_text"]
+    if "prompt" in own:
+        prompt, prompt_text = folder / own["prompt"], own["prompt_text"]
+    return Job(own.get("id", name), own.get("text", ""), prompt, prompt_text, own.get("seed", seed))

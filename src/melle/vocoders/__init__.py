@@ -1,0 +1,25 @@
+"""From log10 mel back to a waveform: one interface, several ways."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Any
+
+from melle.audio import MelSpec
+from melle.errors import UserError
+from melle.vocoders.base import Vocoder
+
+__all__ = ["Vocoder", "make_vocoder"]
+
+_KINDS = {  # by name, so that no kind's packages are imported before it is used
+    "griffin_lim": "melle.vocoders.griffin_lim.GriffinLim",
+    "hifigan": "melle.vocoders.hifigan.HifiGan",
+}
+
+
+def make_vocoder(name: str, spec: MelSpec, **options: Any) -> Vocoder:
+    """The vocoder of this name for a model's mel. Raises UserError where it cannot read it, or cannot be had."""
+    if name not in _KINDS:
+        raise UserError(f"vocoder={name}: choose one of {', '.join(_KINDS)}")
+    module, kind = _KINDS[name].rsplit(".", 1)
+    return getattr(import_module(module), kind)(spec, **options)

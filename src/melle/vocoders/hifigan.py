@@ -1,0 +1,50 @@
+"""SpeechT5's HiFi-GAN, which reads the paper's mel."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from melle.audio import MelSpec
+from melle.errors import UserError
+from melle.vocoders.base import Vocoder
+
+NAME = "microsoft/speecht5_hifigan"
+
+
+class HifiGan(Vocoder):
+    """From ``transformers``, by hub name or local folder. It knows the paper's mel only."""
+
+    def __init__(self, spec: MelSpec, model: str = NAME):
+        super().__init__(spec)
+        try:
+            from transformers import SpeechT5HifiGan
+        except ImportError:
+            raise UserError('vocoder=hifigan needs transformers: python -m pip install -e ".[hifigan]"') from None
+        if spec != MelSpec(floor=spec.floor):
+            raise UserError("vocoder=hifigan reads the paper's mel only; use vocoder=griffin_lim for this checkpoint")
+        try:
+            self.model = SpeechT5HifiGan.from_pretrained(model)
+        except (OSError, ValueError) as error:
+            reason = str(error).splitlines()[0]
+            raise UserError(f"vocoder.model={model}: cannot be loaded ({reason}); give a local folder") from None
+        self.model.eval()
+        self.context = _reach(self.model.config)
+
+    @torch.inference_mode()
+    def forward(self, mel: Tensor) -> Tensor:
+        return self.model(mel.to(next(self.model.parameters())))
+
+
+def _reach(config: Any) -> int:
+    """Frames to each side that a frame's samples depend on."""
+    reach, rate = 3.0, 1  # the first convolution has a kernel of 7; the rate is in samples per frame
+    for factor, kernel in zip(config.upsample_rates, config.upsample_kernel_sizes):
+        reach += math.ceil(kernel / factor) / rate
+        rate *= factor
+        blocks = zip(config.resblock_kernel_sizes, config.resblock_dilation_sizes)
+        reach += max(sum(size // 2 * (dilation + 1) for dilation in dilations) for size, dilations in blocks) / rate
+    return math.ceil(reach + 3 / rate)  # and so has the last

@@ -6,7 +6,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from melle.commands import bench, check, import_reference, prepare, synthesize
+from melle.commands import bench, check, export, import_reference, prepare, synthesize
 from melle.errors import UserError
 
 
@@ -24,6 +24,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="melle", description="Speech from text in the voice of a prompt.")
     commands = parser.add_subparsers(required=True, metavar="command")
-    for command in (synthesize, prepare, check, bench, import_reference):
+    for command in (synthesize, prepare, check, bench, export, import_reference):
         command.add(commands)
     return parser

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 def add(commands: argparse._SubParsersAction) -> None:
     speak = commands.add_parser("synthesize", help="speak a text with a trained model")
-    speak.add_argument("--checkpoint", required=True, help="a .ckpt file that train.py wrote")
+    speak.add_argument("--checkpoint", required=True, help="a .ckpt file of train.py, a folder of export, or a hub id")
     what = speak.add_mutually_exclusive_group(required=True)
     what.add_argument("--text", help="what to say")
     what.add_argument("--text-file", type=Path, help="a text of any length, read aloud piece by piece; - for stdin")
@@ -86,14 +86,14 @@ def synthesize(options: argparse.Namespace) -> None:
 
 def make_synthesizer(options: argparse.Namespace) -> tuple[Synthesizer, dict[str, Any]]:
     """And how to speak, as arguments of a call."""
-    from melle.checkpoint import load_model
+    from melle.pretrained import load_pretrained
     from melle.synthesis.guards import DecodingOptions
     from melle.synthesis.synthesizer import Synthesizer
     from melle.vocoders import make_vocoder
 
     decoding = DecodingOptions(temperature=options.temperature, stop_threshold=options.stop_threshold)
     device = find_device(options.device)
-    model = load_model(options.checkpoint, average=not options.raw_weights)
+    model = load_pretrained(options.checkpoint, average=not options.raw_weights)
     settings = {"model": options.vocoder_model} if options.vocoder_model else {}
     vocoder = make_vocoder(options.vocoder, model.description.mel, **settings)
     return Synthesizer(model, vocoder, device), {"options": decoding, "language": options.language}

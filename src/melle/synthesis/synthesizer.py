@@ -14,8 +14,9 @@ import torch
 from torch import Tensor
 
 from melle.audio import LogMel, speech_level
-from melle.checkpoint import LoadedModel, load_model
+from melle.checkpoint import LoadedModel
 from melle.errors import UserError
+from melle.pretrained import load_pretrained
 from melle.synthesis.decoding import Piece, Row, decode
 from melle.synthesis.guards import DecodingOptions
 from melle.synthesis.joining import Joints, join, worst
@@ -65,8 +66,18 @@ class Synthesizer:
         device: str | torch.device = "cpu",
         average: bool = True,
     ) -> Synthesizer:
-        """``average``: of a run with EMA take the averaged weights, else the last ones."""
-        return cls(load_model(path, average), vocoder, device)
+        """From a .ckpt file that training wrote, or whatever ``from_pretrained`` takes.
+
+        ``average``: of a run with EMA take the averaged weights, else the last ones.
+        """
+        return cls(load_pretrained(path, average), vocoder, device)
+
+    @classmethod
+    def from_pretrained(
+        cls, where: str | Path, vocoder: Vocoder | None = None, device: str | torch.device = "cpu"
+    ) -> Synthesizer:
+        """From a folder that ``python -m melle export`` wrote, or one on the Hugging Face hub ("user/model")."""
+        return cls(load_pretrained(where), vocoder, device)
 
     @overload
     def __call__(self, text: str, *arguments: Any, **options: Any) -> Speech: ...

@@ -1,0 +1,36 @@
+"""``python -m melle export``: a checkpoint becomes a folder to hand on."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+DTYPES = ("float32", "float16", "bfloat16")
+
+
+def add(commands: argparse._SubParsersAction) -> None:
+    export = commands.add_parser("export", help="write a folder with the model alone, to hand on or to publish")
+    export.add_argument("--checkpoint", required=True, type=Path, help="a .ckpt file that train.py wrote")
+    export.add_argument("-o", "--output", required=True, type=Path, help="folder to write")
+    export.add_argument("--dtype", choices=DTYPES, default="float32", help="of the weights; 16 bits halve the file")
+    export.add_argument(
+        "--raw-weights", action="store_true", help="not the average of the weights (EMA) but the last ones"
+    )
+    export.add_argument("--push", metavar="USER/MODEL", help="upload it to the Hugging Face hub under this name, too")
+    export.add_argument("--public", action="store_true", help="with --push: for everybody to see")
+    export.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> None:
+    """Write the folder, and upload it if asked to."""
+    import torch
+
+    from melle.checkpoint import load_model
+    from melle.pretrained import WEIGHTS, push, save_pretrained
+
+    model = load_model(options.checkpoint, average=not options.raw_weights)
+    save_pretrained(model, options.output, getattr(torch, options.dtype))
+    size = (options.output / WEIGHTS).stat().st_size / 2**20
+    print(f"{options.output}: step {model.step}, {size:.1f} MiB of {options.dtype} weights")
+    if options.push:
+        print(push(options.output, options.push, private=not options.public))

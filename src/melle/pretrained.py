@@ -1,0 +1,107 @@
+"""Models to hand on: a folder of plain files, on a disk or on the Hugging Face hub, without anything of training."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+
+from melle.checkpoint import FORMAT, LoadedModel, ModelDescription, load_model
+from melle.errors import UserError
+from melle.files import written_whole
+from melle.network import Melle
+
+WEIGHTS, CONFIG, TOKENIZER = "model.safetensors", "config.json", "tokenizer.json"
+
+
+def save_pretrained(model: LoadedModel, folder: str | Path, dtype: torch.dtype = torch.float32) -> None:
+    """Write ``model.safetensors``, ``config.json`` and ``tokenizer.json`` to ``folder``.
+
+    ``dtype``: of the weights in the file; float16 or bfloat16 halve it, and round.
+    """
+    folder = Path(folder)
+    if folder.exists() and not folder.is_dir():
+        raise UserError(f"{folder}: is a file; give a folder to write to")
+    config = model.description.as_dict() | {"step": model.step}
+    tokenizer = config.pop("tokenizer")
+    weights = {
+        name: (value.to(dtype) if value.is_floating_point() else value).contiguous()
+        for name, value in model.network.state_dict().items()
+    }
+    with written_whole(folder / WEIGHTS) as partial:
+        save_file(weights, partial)
+    for name, values in ((TOKENIZER, tokenizer), (CONFIG, config)):
+        with written_whole(folder / name) as partial:
+            partial.write_text(json.dumps(values, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def load_pretrained(where: str | Path, average: bool = True) -> LoadedModel:
+    """From a folder that ``save_pretrained`` wrote, a hub id such as "user/model", or a checkpoint that training wrote.
+
+    ``average`` as in ``load_model``. Raises UserError for anything else.
+    """
+    if Path(where).is_dir():
+        return _load_folder(Path(where))
+    if not Path(where).exists() and is_hub_id(str(where)):
+        return _load_folder(_download(str(where)))
+    return load_model(where, average)
+
+
+def is_hub_id(name: str) -> bool:
+    """Whether this may be the name of a model on the hub rather than a path."""
+    return re.fullmatch(r"[\w.-]+/[\w.-]+", name) is not None and Path(name).suffix not in (".ckpt", ".pt", ".pth")
+
+
+def push(folder: str | Path, name: str, private: bool = True) -> str:
+    """Upload an exported folder to the hub as ``name``, "user/model"; returns its address."""
+    api = _hub().HfApi()
+    try:
+        api.create_repo(name, private=private, exist_ok=True)
+        api.upload_folder(repo_id=name, folder_path=str(folder), allow_patterns=[WEIGHTS, CONFIG, TOKENIZER])
+    except Exception as error:  # of the hub's many kinds
+        raise UserError(f"{name}: not uploaded ({_reason(error)}); log in with `hf auth login`") from None
+    return f"{api.endpoint}/{name}"
+
+
+def _load_folder(folder: Path) -> LoadedModel:
+    hint = "give a folder that `python -m melle export` wrote, or a .ckpt file that train.py wrote"
+    try:
+        config = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
+        tokenizer = json.loads((folder / TOKENIZER).read_text(encoding="utf-8"))
+        if config["format"] != FORMAT:
+            raise UserError(f"{folder}: written by another version (format {config['format']}); export it again")
+        description = ModelDescription.from_dict(config | {"tokenizer": tokenizer})
+        network = Melle(**description.network)
+        network.load_state_dict(load_file(folder / WEIGHTS))
+    except FileNotFoundError as error:
+        raise UserError(f"{folder}: has no {Path(error.filename or WEIGHTS).name}; {hint}") from None
+    except (ValueError, KeyError, TypeError, AttributeError, RuntimeError, SafetensorError, OSError) as error:
+        raise UserError(f"{folder}: damaged, or of something else ({_reason(error)}); {hint}") from None
+    return LoadedModel(network.eval(), description, int(config.get("step", 0)))
+
+
+def _download(name: str) -> Path:
+    hub = _hub()
+    try:
+        return Path(hub.snapshot_download(name, allow_patterns=[WEIGHTS, CONFIG, TOKENIZER]))
+    except Exception as error:  # of the hub's many kinds
+        raise UserError(
+            f"{name}: no such file or folder, and not to be had from the hub ({_reason(error)}); "
+            "give a .ckpt file, an exported folder or a hub id"
+        ) from None
+
+
+def _hub():
+    try:
+        import huggingface_hub
+    except ImportError:
+        raise UserError('the hub needs huggingface_hub: python -m pip install -e ".[hub]"') from None
+    return huggingface_hub
+
+
+def _reason(error: Exception) -> str:
+    return " ".join(f"{type(error).__name__}: {error}".split())[:200]

@@ -1,0 +1,113 @@
+"""What is exported speaks as the checkpoint did, and what is none is told."""
+
+import json
+import sys
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+from melle import Synthesizer
+from melle.cli import main
+from melle.errors import UserError
+from melle.pretrained import is_hub_id
+
+
+@pytest.fixture
+def folder(tiny_checkpoint, tmp_path, capsys):
+    assert main(["export", "--checkpoint", str(tiny_checkpoint), "-o", str(tmp_path / "model")]) == 0
+    assert "step 7" in capsys.readouterr().out
+    return tmp_path / "model"
+
+
+def test_the_exported_speaks_as_the_original(tiny_checkpoint, folder):
+    assert sorted(path.name for path in folder.iterdir()) == ["config.json", "model.safetensors", "tokenizer.json"]
+    original, exported = Synthesizer.from_checkpoint(tiny_checkpoint), Synthesizer.from_pretrained(folder)
+    assert exported.description.as_dict() == original.description.as_dict()
+    assert torch.equal(exported("one two").waveform, original("one two").waveform)
+    assert torch.equal(Synthesizer.from_checkpoint(str(folder))("one two").mel, original("one two").mel)
+
+
+def test_half_the_size(tiny_checkpoint, folder, tmp_path):
+    command = ["export", "--checkpoint", str(tiny_checkpoint), "-o", str(tmp_path / "half"), "--dtype", "float16"]
+    assert main(command) == 0
+    sizes = [(path / "model.safetensors").stat().st_size for path in (folder, tmp_path / "half")]
+    assert sizes[1] < 0.6 * sizes[0]
+    whole, half = (Synthesizer.from_pretrained(path).network.state_dict() for path in (folder, tmp_path / "half"))
+    for name, value in whole.items():
+        assert half[name].dtype == value.dtype
+        torch.testing.assert_close(half[name], value, rtol=1e-3, atol=1e-6)
+
+
+def test_the_command_speaks_with_it(folder, tmp_path):
+    assert main(["synthesize", "--checkpoint", str(folder), "--text", "one", "-o", str(tmp_path / "a.wav")]) == 0
+    assert (tmp_path / "a.wav").exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "says"),
+    [
+        ("config.json", None, "has no config.json"),
+        ("model.safetensors", None, "has no model.safetensors"),
+        ("tokenizer.json", None, "has no tokenizer.json"),
+        ("config.json", b"{", "damaged"),
+        ("config.json", b"[]", "damaged"),
+        ("config.json", b'{"format": 99}', "another version"),
+        ("model.safetensors", b"nothing of the kind", "damaged"),
+        ("tokenizer.json", b'{"kind": "unheard of"}', "damaged"),
+    ],
+)
+def test_damaged_folders_are_told(folder, name, content, says):
+    (folder / name).unlink() if content is None else (folder / name).write_bytes(content)
+    with pytest.raises(UserError, match=says):
+        Synthesizer.from_pretrained(folder)
+
+
+def test_weights_of_another_size_are_told(folder):
+    config = json.loads((folder / "config.json").read_text())
+    config["network"]["width"] *= 2
+    (folder / "config.json").write_text(json.dumps(config))
+    with pytest.raises(UserError, match="size mismatch"):
+        Synthesizer.from_pretrained(folder)
+
+
+def test_the_hub(folder, tiny_checkpoint, tmp_path, monkeypatch, capsys):
+    """With a stand-in for the hub, which a test cannot reach."""
+    calls = []
+
+    class Api:
+        endpoint = "https://hub"
+
+        def create_repo(self, name, private, exist_ok):
+            calls.append((name, private))
+
+        def upload_folder(self, repo_id, folder_path, allow_patterns):
+            calls.append((repo_id, folder_path, sorted(allow_patterns)))
+
+    def snapshot_download(name, allow_patterns):
+        if name != "me/digits":
+            raise OSError("404: not found")
+        return str(folder)
+
+    stand_in = SimpleNamespace(HfApi=Api, snapshot_download=snapshot_download)
+    monkeypatch.setitem(sys.modules, "huggingface_hub", stand_in)
+    monkeypatch.chdir(tmp_path)
+    expected = Synthesizer.from_checkpoint(tiny_checkpoint)("one").mel
+    assert torch.equal(Synthesizer.from_pretrained("me/digits")("one").mel, expected)
+    with pytest.raises(UserError, match="not to be had from the hub"):
+        Synthesizer.from_pretrained("me/other")
+    assert main(["export", "--checkpoint", str(tiny_checkpoint), "-o", "model", "--push", "me/new"]) == 0
+    files = ["config.json", "model.safetensors", "tokenizer.json"]
+    assert calls == [("me/new", True), ("me/new", "model", files)]
+    assert "https://hub/me/new" in capsys.readouterr().out
+    monkeypatch.setitem(sys.modules, "huggingface_hub", None)
+    with pytest.raises(UserError, match=r'"\.\[hub\]"'):
+        Synthesizer.from_pretrained("me/digits")
+
+
+@pytest.mark.parametrize(
+    ("name", "answer"),
+    [("me/model", True), ("runs/last.ckpt", False), ("a/b/c", False), ("model", False), ("me/model-v1.5", True)],
+)
+def test_what_may_be_on_the_hub(name, answer):
+    assert is_hub_id(name) == answer

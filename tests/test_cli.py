@@ -44,6 +44,10 @@ def test_synthesize_writes_speech(tiny_checkpoint, prompt, tmp_path, capsys):
         ({"-o": "out.xyz"}, "unknown sound format"),
         ({"--vocoder": "world"}, "choose one of"),
         ({"--device": "tpu9"}, "--device tpu9"),
+        ({"--asr": "base"}, "give --best-of"),
+        ({"--retries": "-1"}, "must be 0 or more"),
+        ({"--temperature": "-1"}, "temperature=-1"),
+        ({"--best-of": "3", "--prompt": None, "--prompt-text": None}, "give --prompt"),
     ],
 )
 def test_bad_input_is_one_line_and_leaves_nothing(tiny_checkpoint, prompt, tmp_path, capsys, monkeypatch, change, says):

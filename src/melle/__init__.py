@@ -4,14 +4,21 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from melle.synthesis.best_of import best_of
     from melle.synthesis.guards import DecodingOptions
     from melle.synthesis.prompt import Prompt
     from melle.synthesis.speech import Speech
     from melle.synthesis.synthesizer import Synthesizer
 
-__all__ = ["DecodingOptions", "Prompt", "Speech", "Synthesizer"]
+__all__ = ["DecodingOptions", "Prompt", "Speech", "Synthesizer", "best_of"]
 
-_HOMES = {"DecodingOptions": "guards", "Prompt": "prompt", "Speech": "speech", "Synthesizer": "synthesizer"}
+_HOMES = {
+    "DecodingOptions": "guards",
+    "Prompt": "prompt",
+    "Speech": "speech",
+    "Synthesizer": "synthesizer",
+    "best_of": "best_of",
+}
 
 
 def __getattr__(name: str):

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from melle.errors import UserError
 
 if TYPE_CHECKING:
+    from melle.synthesis.speech import Speech
     from melle.synthesis.synthesizer import Synthesizer
 
 
@@ -40,6 +41,12 @@ def add(commands: argparse._SubParsersAction) -> None:
         type=int,
         default=0,
         help="other seeds to try where speech does not end by itself",
+    )
+    speak.add_argument(
+        "--best-of", type=int, metavar="N", help="say --text N times and keep what is most like the prompt's voice"
+    )
+    speak.add_argument(
+        "--asr", metavar="MODEL", help="of --best-of keep what Whisper understands best: base, small, … or a folder"
     )
     speak.add_argument("--language", default="en", help="code by which long texts are split into sentences")
     speak.add_argument("--batch-size", type=int, default=16, help="jobs spoken at a time")
@@ -78,10 +85,35 @@ def synthesize(options: argparse.Namespace) -> None:
         tts, how = make_synthesizer(options)
         read_aloud(tts, text, output, seed=options.seed, **voice, **how)
         return
+    if options.asr is not None and options.best_of is None:
+        raise UserError("--asr chooses among several: give --best-of 5, too")
     tts, how = make_synthesizer(options)
-    speech = tts(options.text, seed=options.seed, retries=options.retries, **voice, **how)
+    how |= {"seed": options.seed, "retries": options.retries, **voice}
+    if options.best_of is None:
+        speech = tts(options.text, **how)
+    else:
+        speech = choose(tts, options, how)
     save_audio(output, speech.waveform, speech.sample_rate)
     report(output, speech.seconds, speech.finish_reason, f", {speech.real_time_factor:.2f} × real time")
+
+
+def choose(tts: Synthesizer, options: argparse.Namespace, how: dict[str, Any]) -> Speech:
+    """The best of several, each of which is told in a line."""
+    from melle.evaluation.asr import WhisperAsr
+    from melle.evaluation.speaker import ResemblyzerSpeaker
+    from melle.synthesis.best_of import best_of
+
+    speaker = None if options.prompt is None else ResemblyzerSpeaker()
+    asr = None if options.asr is None else WhisperAsr(options.asr, language=options.language)
+    if speaker is None and asr is None:
+        raise UserError("--best-of compares with the prompt's voice: give --prompt and --prompt-text, or --asr base")
+    candidates = best_of(tts, options.text, count=options.best_of, speaker=speaker, asr=asr, **how)
+    for candidate in candidates:
+        like = "" if candidate.similarity is None else f", similarity {candidate.similarity:.3f}"
+        wrong = "" if candidate.errors is None else f", {candidate.errors} word errors"
+        speech = candidate.speech
+        print(f"seed {speech.seed}: {speech.seconds:.2f} s, {speech.finish_reason}{wrong}{like}")
+    return candidates[0].speech
 
 
 def make_synthesizer(options: argparse.Namespace) -> tuple[Synthesizer, dict[str, Any]]:

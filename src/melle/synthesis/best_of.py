@@ -1,0 +1,97 @@
+"""Best of N: say it several times and keep what is nearest to the prompt's voice, or to the text (paper, table 2)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor
+
+from melle.audio import load_audio
+from melle.errors import UserError
+from melle.evaluation.asr import Asr
+from melle.evaluation.speaker import SpeakerEncoder, similarities
+from melle.evaluation.wer import count_errors, normalise
+from melle.synthesis.prompt import Prompt
+from melle.synthesis.speech import Speech
+from melle.synthesis.synthesizer import Synthesizer, Voice, another_seed
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """One way to say it: ``similarity`` to the prompt's voice (cosine), ``errors`` in words; None: nobody listened."""
+
+    speech: Speech
+    similarity: float | None
+    errors: int | None
+
+    @property
+    def rank(self) -> tuple[bool, int, float]:
+        """The smaller the better: ended by itself, understood, in the right voice."""
+        return (self.speech.finish_reason != "stop", self.errors or 0, -(self.similarity or 0.0))
+
+
+def best_of(
+    tts: Synthesizer,
+    text: str | Sequence[str],
+    prompt: Voice | Sequence[Voice] = None,
+    prompt_text: str | Sequence[str | None] | None = None,
+    count: int = 5,
+    speaker: SpeakerEncoder | None = None,
+    asr: Asr | None = None,
+    seed: int = 0,
+    **how: Any,
+) -> list[Candidate] | list[list[Candidate]]:
+    """Say every text ``count`` times, all in one batch, and order what was said, the best first.
+
+    Those that ended by themselves come before others, then those with fewer word errors (where ``asr`` listens), then
+    those in a voice more like the prompt's (where ``speaker`` does, and there is a prompt).
+
+    Args:
+        count: N; the paper takes 5.  seed: of the first candidate, which is what a plain call would say.
+        how: further arguments of the call of ``tts``.
+
+    Returns a list of candidates, or for a list of texts a list of such lists.
+    """
+    if count < 1:
+        raise UserError(f"best of {count}: give 1 or more")
+    if speaker is None and asr is None:
+        raise ValueError("nobody listens: give speaker, asr or both")
+    texts = [text] if isinstance(text, str) else list(text)
+    prompts = list(prompt) if isinstance(prompt, list | tuple) else [prompt] * len(texts)
+    told = list(prompt_text) if isinstance(prompt_text, list | tuple) else [prompt_text] * len(texts)
+    if not len(texts) == len(prompts) == len(told):
+        raise ValueError(f"{len(texts)} texts, {len(prompts)} prompts and {len(told)} texts of prompts")
+    if asr is None and any(voice is None for voice in prompts):
+        raise UserError("without a prompt there is no voice to compare with: give a prompt, or let an asr choose")
+    numbers = [number for number in range(len(texts)) for _ in range(count)]
+    seeds = [another_seed(seed, "candidate", candidate) for _ in texts for candidate in range(count)]
+    speeches = tts(
+        [texts[n] for n in numbers], [prompts[n] for n in numbers], [told[n] for n in numbers], seed=seeds, **how
+    )
+    errors = _count_errors(asr, [texts[n] for n in numbers], speeches)
+    ranked = []
+    for number, voice in enumerate(prompts):
+        span = slice(number * count, (number + 1) * count)
+        close = _compare(speaker, voice, speeches[span])
+        candidates = [Candidate(*each) for each in zip(speeches[span], close, errors[span])]
+        ranked.append(sorted(candidates, key=lambda candidate: candidate.rank))
+    return ranked[0] if isinstance(text, str) else ranked
+
+
+def _count_errors(asr: Asr | None, texts: Sequence[str], speeches: Sequence[Speech]) -> list[int | None]:
+    if asr is None:
+        return [None] * len(speeches)
+    heard = asr.transcribe([speech.waveform for speech in speeches], speeches[0].sample_rate)
+    return [count_errors(normalise(text), normalise(said.text)).errors for text, said in zip(texts, heard)]
+
+
+def _compare(speaker: SpeakerEncoder | None, voice: Voice, speeches: Sequence[Speech]) -> list[float | None]:
+    if speaker is None or voice is None:
+        return [None] * len(speeches)
+    rate = speeches[0].sample_rate
+    audio = voice.audio if isinstance(voice, Prompt) else voice
+    recording = audio if isinstance(audio, Tensor) else load_audio(audio, rate)
+    target = speaker.embed(recording, rate)[None]
+    return [float(similarities(speaker.embed(speech.waveform, rate)[None], target)) for speech in speeches]

@@ -44,6 +44,7 @@ def test_synthesize_writes_speech(tiny_checkpoint, prompt, tmp_path, capsys):
         ({"-o": "out.xyz"}, "unknown sound format"),
         ({"--vocoder": "world"}, "choose one of"),
         ({"--device": "tpu9"}, "--device tpu9"),
+        ({"--weights": "int4"}, "choose one of float32"),
         ({"--asr": "base"}, "give --best-of"),
         ({"--retries": "-1"}, "must be 0 or more"),
         ({"--temperature": "-1"}, "temperature=-1"),

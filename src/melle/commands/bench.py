@@ -27,6 +27,16 @@ def add(commands: argparse._SubParsersAction) -> None:
     train.add_argument("--threads", type=int, help="CPU threads; default: all")
     train.add_argument("overrides", nargs="*", help="more of train.py's, such as model.layers=2")
     train.set_defaults(run=bench_train)
+    speak = bench.add_parser("synthesis", help="decoding of a preset, beside a plain decoder and the memory's speed")
+    speak.add_argument("--model", default="melle", help="preset, as in train.py")
+    speak.add_argument("--device", default="auto", help="auto, cpu, cuda …")
+    speak.add_argument("--weights", default="float32", help="float32, bfloat16, float16, or int8 (CPU)")
+    speak.add_argument("--seconds", type=float, help="of an utterance; CPU: 2, GPU: 10")
+    speak.add_argument("--reduction-factors", type=int, nargs="+", default=[1, 2, 4], help="r to measure")
+    speak.add_argument("--batches", type=int, nargs="+", default=[1, 8, 64], help="utterances decoded at a time")
+    speak.add_argument("--threads", type=int, help="CPU threads; default: all")
+    speak.add_argument("overrides", nargs="*", help="more of train.py's, such as model.layers=2")
+    speak.set_defaults(run=bench_synthesis)
 
 
 def bench_data(options: argparse.Namespace) -> None:
@@ -53,3 +63,15 @@ def bench_train(options: argparse.Namespace) -> None:
 
     sizes = options.batch_frames, options.steps, options.threads
     print(train.bench_train(options.model, tuple(options.overrides), options.device, options.precision, *sizes))
+
+
+def bench_synthesis(options: argparse.Namespace) -> None:
+    """Print what decoding does with time and memory, beside a plain decoder."""
+    from melle.benchmarks import synthesis
+
+    sizes = tuple(options.reduction_factors), tuple(options.batches), options.threads
+    print(
+        synthesis.bench_synthesis(
+            options.model, tuple(options.overrides), options.device, options.weights, options.seconds, *sizes
+        )
+    )

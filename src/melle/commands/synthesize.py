@@ -53,6 +53,9 @@ def add(commands: argparse._SubParsersAction) -> None:
     speak.add_argument(
         "--raw-weights", action="store_true", help="not the average of the weights (EMA) but the last ones"
     )
+    speak.add_argument(
+        "--weights", default="float32", help="float32, bfloat16, float16, or int8 (CPU): lighter ones decode faster"
+    )
     speak.add_argument("--device", default="cpu", help="cpu, cuda, mps …")
     speak.set_defaults(run=synthesize)
 
@@ -128,7 +131,7 @@ def make_synthesizer(options: argparse.Namespace) -> tuple[Synthesizer, dict[str
     model = load_pretrained(options.checkpoint, average=not options.raw_weights)
     settings = {"model": options.vocoder_model} if options.vocoder_model else {}
     vocoder = make_vocoder(options.vocoder, model.description.mel, **settings)
-    return Synthesizer(model, vocoder, device), {"options": decoding, "language": options.language}
+    return Synthesizer(model, vocoder, device, options.weights), {"options": decoding, "language": options.language}
 
 
 def read_text(path: Path) -> str:

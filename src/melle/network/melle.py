@@ -261,7 +261,7 @@ class Melle(nn.Module):
             raise ValueError(f"prompt lengths must be multiples of reduction_factor={self.reduction_factor}")
         steps = prompt_lengths // self.reduction_factor
         read = self.prenet(
-            self.normalise(prompt).reshape(rows, frames // self.reduction_factor, self.group),
+            self.normalise(prompt).reshape(rows, frames // self.reduction_factor, self.group).to(self.begin.dtype),
             None if noise is None else noise.keep,
         )
         segment_steps = torch.stack((steps, torch.zeros_like(steps)), dim=1)
@@ -285,7 +285,7 @@ class Melle(nn.Module):
         rows = len(frames)
         done = state.caches[0].length - state.prefix_size
         number = state.steps + 1 + done  # this step's index in the row, <BOS> being 0
-        x = self.prenet(frames.view(rows, 1, -1), None if noise is None else noise.keep)
+        x = self.prenet(frames.view(rows, 1, -1).to(self.begin.dtype), None if noise is None else noise.keep)
         if self.mel_position is not None:
             # A row that has ended stays in the batch, beyond the last position too; what it says is not heard.
             x = x + self.mel_position(number.clamp(max=self.mel_position.num_embeddings - 1)[:, None])
@@ -301,7 +301,7 @@ class Melle(nn.Module):
         return self._predict(x, temperature, noise)
 
     def _predict(self, x: Tensor, temperature: float, noise: StepNoise | None) -> tuple[Tensor, Tensor]:
-        hidden = self.norm(x)
+        hidden = self.norm(x).to(self.stop.weight.dtype)
         latent = self.latent(hidden, temperature, None if noise is None else noise.latent)
         frames = latent.frames.reshape(len(x), self.reduction_factor, self.n_mels)
         return frames, self.stop(hidden)[:, 0, 0].float()

@@ -23,6 +23,7 @@ from melle.synthesis.joining import Joints, join, worst
 from melle.synthesis.parts import split_text
 from melle.synthesis.prompt import Prompt, ReadPrompt, read_prompt
 from melle.synthesis.speech import Chunk, Speech, Timings
+from melle.synthesis.weights import lighten
 from melle.vocoders import Vocoder
 from melle.vocoders.griffin_lim import GriffinLim
 
@@ -49,9 +50,16 @@ class Synthesizer:
     >>> speech = tts("four two", prompt="voice.wav", prompt_text="one nine")   # doctest: +SKIP
     """
 
-    def __init__(self, model: LoadedModel, vocoder: Vocoder | None = None, device: str | torch.device = "cpu"):
+    def __init__(
+        self,
+        model: LoadedModel,
+        vocoder: Vocoder | None = None,
+        device: str | torch.device = "cpu",
+        weights: str = "float32",
+    ):
+        """``weights``: "float32", "bfloat16", "float16" or, on a CPU, "int8" (see ``melle.synthesis.weights``)."""
         self.device = torch.device(device)
-        self.network = model.network.to(self.device)
+        self.network = lighten(model.network.to(self.device), weights)
         self.description = model.description
         self.tokenizer = model.description.tokenizer
         self.spec = model.description.mel
@@ -65,19 +73,24 @@ class Synthesizer:
         vocoder: Vocoder | None = None,
         device: str | torch.device = "cpu",
         average: bool = True,
+        weights: str = "float32",
     ) -> Synthesizer:
         """From a .ckpt file that training wrote, or whatever ``from_pretrained`` takes.
 
         ``average``: of a run with EMA take the averaged weights, else the last ones.
         """
-        return cls(load_pretrained(path, average), vocoder, device)
+        return cls(load_pretrained(path, average), vocoder, device, weights)
 
     @classmethod
     def from_pretrained(
-        cls, where: str | Path, vocoder: Vocoder | None = None, device: str | torch.device = "cpu"
+        cls,
+        where: str | Path,
+        vocoder: Vocoder | None = None,
+        device: str | torch.device = "cpu",
+        weights: str = "float32",
     ) -> Synthesizer:
         """From a folder that ``python -m melle export`` wrote, or one on the Hugging Face hub ("user/model")."""
-        return cls(load_pretrained(where), vocoder, device)
+        return cls(load_pretrained(where), vocoder, device, weights)
 
     @overload
     def __call__(self, text: str, *arguments: Any, **options: Any) -> Speech: ...

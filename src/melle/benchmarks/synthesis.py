@@ -1,0 +1,297 @@
+"""Decoding of one preset at several reduction factors and batch sizes, beside a plain decoder and beside the memory.
+
+Weights are random, as speed does not depend on them. Every measurement runs in a process of its own.
+"""
+
+from __future__ import annotations
+
+import math
+import sys
+import time
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from melle.audio import MelSpec
+from melle.benchmarks.plain_decoding import PlainDecoder
+from melle.benchmarks.train import VOCABULARY, configure, in_own_process, peak_memory
+from melle.checkpoint import LoadedModel, ModelDescription
+from melle.errors import UserError
+from melle.network import Melle
+from melle.network.attention import KVCache
+from melle.network.melle import DecodingState
+from melle.network.noise import RowNoise
+from melle.peak import synchronise
+from melle.synthesis.decoding import Row, decode
+from melle.synthesis.guards import DecodingOptions
+from melle.synthesis.prompt import Prompt
+from melle.synthesis.synthesizer import Synthesizer
+from melle.synthesis.weights import lighten
+from melle.text.symbols import SymbolTokenizer
+from melle.vocoders import make_vocoder
+
+FRAME_RATE = MelSpec().frame_rate
+TOKENS = 40  # of a text, and of a prompt's: ten seconds or so in the paper's BPE
+PROMPT_SECONDS = 3
+LONG = 2000  # frames of the utterance by which a plain decoder is measured
+PLACES = 5  # in it where steps are timed
+FREE = DecodingOptions(stop_threshold=1.0, max_silence=math.inf, max_still=math.inf)
+
+
+@dataclass(frozen=True)
+class Setup:
+    """What all measurements share. ``network`` holds the arguments of ``Melle``."""
+
+    network: dict[str, Any]
+    device: str
+    weights: str
+    seconds: float
+    threads: int | None
+
+
+@dataclass(frozen=True)
+class Figures:
+    """Of decoding a batch of utterances of ``Setup.seconds`` each; without the vocoder."""
+
+    step: float  # seconds per step, after the prompt was read
+    floor: float  # seconds per step to read weights and cache from memory
+    total: float  # seconds for the batch
+    memory: int  # bytes at the peak
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Seconds per step, on average over an utterance of ``LONG`` frames."""
+
+    ours: float
+    plain: float
+    floor: float
+
+
+def bench_synthesis(
+    model: str = "melle",
+    overrides: tuple[str, ...] = (),
+    device: str = "auto",
+    weights: str = "float32",
+    seconds: float | None = None,
+    factors: tuple[int, ...] = (1, 2, 4),
+    batches: tuple[int, ...] = (1, 8, 64),
+    threads: int | None = None,
+) -> str:
+    """The table of all measurements. ``seconds``: length of an utterance; 2 on a CPU, 10 on a GPU."""
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    seconds = seconds or (2.0 if device == "cpu" else 10.0)
+    setups = {}
+    for r in factors:
+        network, _ = configure(model, (*overrides, f"model.reduction_factor={r}"))
+        setups[r] = Setup(network, device, weights, seconds, threads)
+    lines = [
+        f"Decoding {model} ({_millions(setups[factors[0]].network):.1f} M parameters at r = {factors[0]}) on {device}, "
+        f"{weights} weights, utterances of {seconds:g} s",
+        f"after a prompt of {PROMPT_SECONDS} s, random weights. Without vocoder unless it is named.",
+        f"  {'r':<4}{'batch':>5}{'ms/step':>10}{'floor':>8}{'× floor':>9}{'real time':>11}{'per minute':>12}{'GiB':>8}",
+    ]
+    best = 0.0
+    for r, setup in setups.items():
+        for rows in batches:
+            _tell(f"r = {r}, batch {rows}")
+            figures = _run(measure, setup, rows)
+            per_minute = 60 * rows / figures.total
+            best = max(best, per_minute) if r == factors[0] else best
+            lines.append(
+                f"  {r:<4}{rows:>5}{1e3 * figures.step:>10.2f}{1e3 * figures.floor:>8.2f}"
+                f"{figures.step / figures.floor:>9.2f}{figures.total / seconds / rows:>11.3f}"
+                f"{per_minute:>12.1f}{figures.memory / 2**30:>8.2f}"
+            )
+    _tell("a plain decoder")
+    r = factors[0]
+    compared: Comparison = _run(compare, setups[r])
+    alone = LONG // r * compared.plain / (LONG / FRAME_RATE) * seconds  # seconds for an utterance of the table
+    faster, above = compared.plain / compared.ours, compared.ours / compared.floor
+    lines += [
+        f"{LONG} frames at r = {r}, batch 1: {1e3 * compared.ours:.2f} ms/step, {above:.2f} × the floor;",
+        f"a plain decoder, its cache copied at every step, {1e3 * compared.plain:.2f} ms/step: {faster:.2f} × ours.",
+        f"Utterances per minute, the most at r = {r} beside the plain decoder's: {best / (60 / alone):.1f} ×.",
+    ]
+    for name, (first, factor) in _run(vocode, setups[max(factors)]).items():
+        lines.append(
+            f"{name}: first sound after {first:.2f} s at r = {max(factors)}, by itself {factor:.3f} × real time"
+        )
+    lines.append(
+        "floor: reading weights and cache once, as fast as a matrix-vector product reads.\n"
+        "real time: seconds of computing per second of speech."
+    )
+    return "\n".join(lines)
+
+
+def measure(setup: Setup, rows: int) -> Figures:
+    """Decode a batch in this process, which has done nothing before."""
+    network, device = _prepare(setup)
+    r = network.reduction_factor
+    steps = max(2, round(setup.seconds * FRAME_RATE / r))
+    prompt = round(PROMPT_SECONDS * FRAME_RATE / r) * r
+    batch = [_row(row, prompt, steps, network.n_mels) for row in range(rows)]
+    for piece in decode(network, [_row(0, prompt, 3, network.n_mels)] * rows, FREE, FRAME_RATE):
+        del piece  # to warm up
+    read = []
+    start = network.start
+
+    def started(*arguments: Any) -> Any:
+        result = start(*arguments)
+        synchronise(device)
+        read.append(time.perf_counter())
+        return result
+
+    network.start = started
+    begun = time.perf_counter()
+    for piece in decode(network, batch, FREE, FRAME_RATE):
+        del piece
+    synchronise(device)
+    ended = time.perf_counter()
+    size = 2 * TOKENS + 2 + prompt // r + steps // 2
+    return Figures((ended - read[0]) / (steps - 1), floor(network, rows, size), ended - begun, peak_memory(device))
+
+
+def compare(setup: Setup) -> Comparison:
+    """Steps at several places of a long utterance, ours and plain in turn."""
+    network, device = _prepare(setup)
+    steps, ours, plain, floors = LONG // network.reduction_factor, [], [], []
+    repetitions = 5 if device.type == "cpu" else 50
+    for place in range(PLACES):
+        length = round((place + 0.5) * steps / PLACES)
+        frames = torch.randn(1, network.reduction_factor, network.n_mels, device=device)
+        decoder, state = PlainDecoder(network, length), _state(network, length, repetitions + 1)
+        noise = RowNoise([0], network.prenet.units, network.group, device)
+        # In turn, so that other work on the machine slows both.
+        times: dict[str, list[float]] = {"ours": [], "plain": []}
+        for _ in range(repetitions + 1):
+            for name, step in (
+                ("ours", lambda: network.step(state, frames, 1.0, noise.next())),  # noqa: B023
+                ("plain", lambda: decoder.step(frames)),  # noqa: B023
+            ):
+                synchronise(device)
+                begun = time.perf_counter()
+                with torch.inference_mode():
+                    step()
+                synchronise(device)
+                times[name].append(time.perf_counter() - begun)
+        ours.append(sorted(times["ours"][1:])[repetitions // 2])
+        plain.append(sorted(times["plain"][1:])[repetitions // 2])
+        floors.append(floor(network, 1, length))
+    return Comparison(*(sum(values) / PLACES for values in (ours, plain, floors)))
+
+
+def vocode(setup: Setup) -> dict[str, tuple[float, float]]:
+    """By vocoder: seconds from the call of a stream to its first sound, and the vocoder's own real-time factor."""
+    network, device = _prepare(setup)
+    spec = MelSpec()
+    words = [f"w{number}" for number in range(VOCABULARY - 2)]
+    description = ModelDescription(setup.network, spec, SymbolTokenizer("words", words), 15.0)
+    prompt = Prompt(0.1 * torch.randn(PROMPT_SECONDS * spec.sample_rate), " ".join(words[:TOKENS]))
+    results = {}
+    for name in ("griffin_lim", "hifigan"):
+        try:
+            vocoder = make_vocoder(name, spec) if name == "griffin_lim" else _untrained_hifigan(spec)
+        except UserError:
+            continue  # not installed
+        vocoder = vocoder.to(device)
+        mel = torch.randn(round(5 * FRAME_RATE), network.n_mels, device=device) - 2
+        vocoder(mel[:32])
+        synchronise(device)
+        begun = time.perf_counter()
+        vocoder(mel)
+        synchronise(device)
+        factor = (time.perf_counter() - begun) / 5
+        tts = Synthesizer(LoadedModel(network, description, 0), vocoder, device)
+        stream = tts.stream(" ".join(words[:TOKENS]), prompt, options=FREE)
+        first = next(chunk.elapsed for chunk in stream if len(chunk.waveform))
+        results[name] = first, factor
+    return results
+
+
+def floor(network: Melle, rows: int, length: int) -> float:
+    """Seconds to read once what a step needs: the weights, and keys and values of ``length`` positions of each row."""
+    unread = (network.text_embedding, network.text_position, network.mel_position, network.postnet)
+    skipped = {id(value) for part in unread if part is not None for value in part.parameters()}
+    size = sum(value.numel() * value.element_size() for value in network.parameters() if id(value) not in skipped)
+    for part in network.modules():
+        if isinstance(part, torch.ao.nn.quantized.dynamic.Linear):  # one byte a weight
+            size += part.weight().numel()
+    begin = network.begin
+    size += 2 * len(network.blocks) * rows * length * begin.numel() * begin.element_size()
+    return size / bandwidth(begin.device)
+
+
+def bandwidth(device: torch.device) -> float:
+    """Bytes per second of a product of a large matrix with a vector: the best of a few."""
+    matrix = torch.randn(8192, 8192, device=device)
+    vector, best = torch.randn(8192, device=device), math.inf
+    for _ in range(8):
+        synchronise(device)
+        begun = time.perf_counter()
+        for _ in range(1 if device.type == "cpu" else 20):
+            matrix @ vector
+        synchronise(device)
+        best = min(best, (time.perf_counter() - begun) / (1 if device.type == "cpu" else 20))
+    return matrix.numel() * matrix.element_size() / best
+
+
+def _prepare(setup: Setup) -> tuple[Melle, torch.device]:
+    if setup.threads:
+        torch.set_num_threads(setup.threads)
+    torch.manual_seed(0)
+    device = torch.device(setup.device)
+    with device:
+        network = Melle(**setup.network).eval()
+    return lighten(network, setup.weights), device
+
+
+def _row(number: int, prompt: int, steps: int, n_mels: int) -> Row:
+    generator = torch.Generator().manual_seed(number)
+    texts = [torch.randint(2, VOCABULARY, (TOKENS,), generator=generator).tolist() for _ in range(2)]
+    return Row(texts, torch.randn(prompt, n_mels, generator=generator), steps, steps, -99.0, number)
+
+
+def _state(network: Melle, length: int, more: int) -> DecodingState:
+    """Of a row with so many positions, whose keys and values are random numbers."""
+    like, caches = network.begin, []
+    for block in network.blocks:
+        heads = block.attention.heads
+        cache = KVCache(1, heads, length + more, network.head_width, like.device, like.dtype)
+        shape: Tensor = torch.randn(1, heads, length, network.head_width).to(like)
+        cache.append(shape, shape)
+        caches.append(cache)
+    count = torch.tensor([length], device=like.device)
+    return DecodingState(caches, count, length, torch.zeros_like(count), even=True)
+
+
+def _untrained_hifigan(spec: MelSpec):
+    """Of the size of SpeechT5's, without its weights: speed does not depend on them."""
+    import tempfile
+
+    try:
+        from transformers import SpeechT5HifiGan, SpeechT5HifiGanConfig
+    except ImportError:
+        raise UserError("not installed") from None
+    with tempfile.TemporaryDirectory() as folder:
+        SpeechT5HifiGan(SpeechT5HifiGanConfig()).save_pretrained(folder)
+        return make_vocoder("hifigan", spec, model=folder)
+
+
+def _millions(network: dict[str, Any]) -> float:
+    with torch.device("meta"):
+        return sum(value.numel() for value in Melle(**network).parameters()) / 1e6
+
+
+def _run(function: Any, *arguments: Any) -> Any:
+    result = in_own_process(function, *arguments)
+    if isinstance(result, str):
+        raise UserError(f"bench synthesis: {result}")
+    return result
+
+
+def _tell(what: str) -> None:
+    print(f"{what} …", file=sys.stderr, flush=True)

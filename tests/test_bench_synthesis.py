@@ -1,0 +1,71 @@
+"""What ``python -m melle bench synthesis`` measures is what it says."""
+
+import re
+
+import pytest
+import torch
+
+from melle.benchmarks import synthesis
+from melle.benchmarks.plain_decoding import PlainDecoder
+from melle.benchmarks.synthesis import bench_synthesis, floor
+from melle.network import Melle
+from melle.network.attention import KVCache
+from melle.network.melle import DecodingState
+from melle.synthesis.weights import lighten
+from tests.conftest import TINY
+
+SMALL = ("model.layers=1", "model.width=32", "model.heads=2", "model.ff_width=32", "model.postnet_channels=8")
+
+
+@pytest.mark.parametrize("changes", [{}, {"block": "sub_ln", "norm": "rms", "mlp": "gated", "position": "rope"}])
+def test_the_plain_decoder_says_the_same(changes):
+    network = Melle(
+        **{**TINY, "vocab_size": 9, "position": "learned", "prenet_dropout": 0.0, "latent_sampling": False, **changes}
+    ).eval()
+    plain, caches = PlainDecoder(network, 7), []
+    for block, (keys, values) in zip(network.blocks, plain.caches):
+        cache = KVCache(1, block.attention.heads, 12, network.head_width, "cpu", torch.float32)
+        cache.append(keys, values)
+        caches.append(cache)
+    # Seven positions: none of text, and <BOS> among them as step 0 of the row.
+    state = DecodingState(caches, torch.tensor([7]), 7, torch.tensor([6]), even=True)
+    frames = torch.randn(1, network.reduction_factor, network.n_mels)
+    with torch.inference_mode():
+        for _ in range(4):
+            (ours, stop), (theirs, other) = network.step(state, frames), plain.step(frames)
+            torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-5)
+            torch.testing.assert_close(stop, other, rtol=1e-4, atol=1e-5)
+            frames = ours
+
+
+def test_the_floor_counts_what_a_step_reads(monkeypatch):
+    monkeypatch.setattr(synthesis, "bandwidth", lambda device: 1.0)  # a byte a second
+    network = Melle(**{**TINY, "vocab_size": 1000}).eval()  # rotary or learned tables and the text are not read whole
+    read = [p for name, p in network.named_parameters() if name.split(".")[0] not in UNREAD]
+    size = 4 * sum(p.numel() for p in read)
+    assert floor(network, 3, 10) == size + 2 * 2 * 3 * 10 * 16 * 4
+    exact = 4 * sum(p.numel() for part in (network.latent, network.stop) for p in part.parameters())
+    assert floor(lighten(network, "bfloat16"), 1, 0) == (size - exact) / 2 + exact
+    whole, light = (Melle(**{**TINY, "vocab_size": 9, "ff_width": 4096}).eval() for _ in range(2))
+    assert floor(lighten(light, "int8"), 1, 0) < 0.4 * floor(whole, 1, 0)
+
+
+UNREAD = ("text_embedding", "text_position", "mel_position", "postnet")
+
+
+def test_the_table(monkeypatch):
+    monkeypatch.setattr(synthesis, "in_own_process", lambda function, *arguments: function(*arguments))
+    monkeypatch.setattr(synthesis, "VOCABULARY", 60)
+    monkeypatch.setattr(synthesis, "_untrained_hifigan", fail)
+    text = bench_synthesis("melle", SMALL, "cpu", "int8", 0.2, (1, 4), (1, 3))
+    rows = re.findall(r"^  ([14])  +(\d+) +([\d.]+) +([\d.]+) +([\d.]+) +([\d.]+) +([\d.]+) +([\d.]+)$", text, re.M)
+    assert [row[:2] for row in rows] == [("1", "1"), ("1", "3"), ("4", "1"), ("4", "3")]
+    for _, batch, step, _, _, factor, per_minute, memory in rows:
+        assert float(step) > 0 and float(memory) > 0
+        assert float(factor) * 0.2 * int(batch) * float(per_minute) / int(batch) == pytest.approx(60, rel=0.05)
+    assert "int8 weights" in text and "2000 frames at r = 1" in text and "griffin_lim: first sound" in text
+    assert "hifigan" not in text
+
+
+def fail(spec):
+    raise synthesis.UserError("not installed")

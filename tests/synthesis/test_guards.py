@@ -1,6 +1,8 @@
 """Every utterance ends within its bounds, and says why."""
 
 import math
+import random
+from collections import Counter
 from dataclasses import replace
 
 import pytest
@@ -13,6 +15,7 @@ from melle.errors import UserError
 from melle.synthesis.guards import REASONS, SILENT, DecodingOptions, Guards
 from melle.synthesis.prompt import Prompt
 from melle.synthesis.synthesizer import LONGER, SHORTER, Synthesizer
+from tests.many_syntheses import check, random_model
 from tests.synthesis.test_decoding import PROMPT, bias_stop
 
 RATE = 62.5  # frames per second
@@ -169,3 +172,10 @@ def test_prompts_without_text_or_sound_are_refused(tts, tmp_path):
         tts("one", PROMPT.audio)
     with pytest.raises(UserError, match="belong together"):
         tts("one", prompt_text="two")
+
+
+def test_models_that_cannot_speak_end_all_the_same():
+    rng, found = random.Random(1), Counter()
+    for _ in range(25):
+        found += check(random_model(rng), rng, 4)
+    assert found.total() == 100 and set(found) == set(REASONS)

@@ -19,6 +19,10 @@ KEY = "melle"  # where the description lies in a Lightning checkpoint
 FORMAT = 1
 PREFIX = "network."  # of the network's weights: the LightningModule's attribute
 
+MISSING = "no such checkpoint; train one with `python train.py` or give another path"
+DAMAGED = "not a checkpoint, or a damaged one; give a .ckpt file that train.py wrote"
+FOREIGN = "a checkpoint of something else; give a .ckpt file that this project's train.py wrote"
+
 
 @dataclass(frozen=True)
 class ModelDescription:
@@ -95,8 +99,11 @@ def load_description(path: str | Path) -> ModelDescription:
 
 
 def load_step(path: str | Path) -> int:
-    """After how many optimiser steps a checkpoint was written."""
-    return int(_read(path).get("global_step", 0))
+    """After how many optimiser steps training wrote a checkpoint, of whatever it trains. UserError for another file."""
+    content = read_content(path, MISSING, DAMAGED)
+    if not isinstance(content, dict) or not {"state_dict", "global_step"} <= content.keys():
+        raise UserError(f"{path}: {FOREIGN}")
+    return int(content["global_step"])
 
 
 def load_model(path: str | Path, average: bool = True) -> LoadedModel:
@@ -113,13 +120,9 @@ def load_model(path: str | Path, average: bool = True) -> LoadedModel:
 
 
 def _read(path: str | Path) -> dict[str, Any]:
-    content = read_content(
-        path,
-        missing="no such checkpoint; train one with `python train.py` or give another path",
-        damaged="not a checkpoint, or a damaged one; give a .ckpt file that train.py wrote",
-    )
+    content = read_content(path, MISSING, DAMAGED)
     if not isinstance(content, dict) or not isinstance(content.get(KEY), dict) or "state_dict" not in content:
-        raise UserError(f"{path}: a checkpoint of something else; give a .ckpt file that this project's train.py wrote")
+        raise UserError(f"{path}: {FOREIGN}")
     if content[KEY].get("format") != FORMAT:
         raise UserError(f"{path}: written by another version (format {content[KEY].get('format')}); train it again")
     return content

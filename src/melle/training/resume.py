@@ -10,7 +10,7 @@ import torch
 from filelock import FileLock
 from torch import nn
 
-from melle.checkpoint import ModelDescription, load_description, load_model
+from melle.checkpoint import ModelDescription, load_model, load_step
 from melle.errors import UserError
 from melle.network import Melle
 from melle.training.checkpoints import step_files
@@ -50,7 +50,7 @@ def newest(folder: Path) -> Path | None:
     paths = [path for path in (*reversed(step_files(folder)), folder / "last.ckpt") if path.is_file()]
     for path in paths:
         try:
-            load_description(path)
+            load_step(path)
             return path
         except UserError as error:
             print(f"{error}; trying the one before", file=sys.stderr)

@@ -28,6 +28,7 @@ from melle.training.checkpoints import WholeFiles
 from melle.training.module import MelleModule
 from melle.training.record import read_metrics, write_metrics, write_record
 from melle.training.resume import check_same_model, find_resume, take_weights
+from melle.vocoders.training import build_vocoder
 
 # What checkpoints say of the training data.
 TOLD = ("frames_per_token", "length_range", "speech_level", "most_tokens")
@@ -51,10 +52,12 @@ def train(cfg: DictConfig) -> dict[str, float]:
             f"init_from={cfg.init_from} lies in the run that resume=false puts aside; choose another name=…"
         )
     checkpoint = find_resume(cfg.resume, Path(cfg.run_dir))
-    data: MelleDataModule = build(cfg.data)
+    if cfg.task not in ("speech", "vocoder"):
+        raise UserError(f"task={cfg.task}: choose speech or vocoder")
+    data = build(cfg.data if cfg.task == "speech" else cfg.vocoder_data)
     data.prepare_data()
     data.setup()
-    module = build_module(cfg, data, checkpoint)
+    module = (build_module if cfg.task == "speech" else build_vocoder)(cfg, data, checkpoint)
     trainer = build_trainer(cfg, checkpoint)
     if trainer.is_global_zero:
         write_record(cfg.run_dir, cfg, trainer.world_size)
@@ -69,7 +72,7 @@ def train(cfg: DictConfig) -> dict[str, float]:
             raise KeyboardInterrupt from None
         raise
     finally:
-        for ledger in data.ledgers.values():
+        for ledger in getattr(data, "ledgers", {}).values():
             if ledger.counts:
                 print(ledger.summary(), file=sys.stderr)
     metrics = {name: float(value) for name, value in trainer.callback_metrics.items()}
@@ -94,7 +97,7 @@ def build_trainer(cfg: DictConfig, checkpoint: Path | None = None) -> lightning.
     plugins: list = [WholeFiles()]
     if SLURMEnvironment.detect() and not TorchElasticEnvironment.detect():
         plugins.append(SLURMEnvironment(auto_requeue=False))  # ``StopSignals`` does that
-    callbacks = list(build(cfg.callbacks).values())
+    callbacks = [callback for callback in build(cfg.callbacks).values() if callback is not None]
     if not cfg.trainer.get("enable_progress_bar", True):  # Lightning refuses a bar then
         callbacks = [callback for callback in callbacks if not isinstance(callback, ProgressBar)]
     trainer: lightning.Trainer = _build_trainer(

@@ -14,6 +14,7 @@ __all__ = ["Vocoder", "make_vocoder"]
 _KINDS = {  # by name, so that no kind's packages are imported before it is used
     "griffin_lim": "melle.vocoders.griffin_lim.GriffinLim",
     "hifigan": "melle.vocoders.hifigan.HifiGan",
+    "neural": "melle.vocoders.neural.NeuralVocoder",
 }
 
 

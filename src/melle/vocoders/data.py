@@ -1,0 +1,193 @@
+"""Recordings as a vocoder learns from them: short segments, with the mel frames of just that place."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import lightning
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset, IterableDataset, get_worker_info
+from tqdm import tqdm
+
+from melle.audio import LogMel, MelSpec, load_audio
+from melle.data.manifest import Utterance, read_manifest
+from melle.errors import DataError, UserError
+
+Segment = tuple[Tensor, Tensor]  # waveform (T · hop_length,) and log10 mel (T, M)
+
+
+class Recordings:
+    """Waveforms of a manifest's utterances at the mel's rate; what cannot be read is left out and told once."""
+
+    def __init__(self, manifest: str | Path, spec: MelSpec, cache: bool):
+        self.utterances: list[Utterance] = read_manifest(manifest)
+        self.spec, self._cache = spec, {} if cache else None
+        self._told = False
+
+    def __len__(self) -> int:
+        return len(self.utterances)
+
+    def __getitem__(self, number: int) -> Tensor:
+        """(N,), perhaps empty where the recording is of no use."""
+        if self._cache is not None and number in self._cache:
+            return self._cache[number]
+        try:
+            waveform = load_audio(self.utterances[number].audio_path, self.spec.sample_rate)
+        except DataError as error:
+            waveform = torch.zeros(0)
+            if not self._told:
+                self._told = True
+                tqdm.write(f"left out: {error}; `python -m melle check` lists all such recordings")
+        if self._cache is not None:
+            self._cache[number] = waveform
+        return waveform
+
+
+def cut(waveform: Tensor, start: int, frames: int, log_mel: LogMel) -> Segment:
+    """``frames`` frames from frame ``start``, with zeros where the recording has ended."""
+    hop, reach = log_mel.spec.hop_length, log_mel.spec.n_fft
+    # Frames are centred: those of the whole recording, but for its edges, need no more than a window around.
+    before = min(start, -(-reach // hop))
+    around = waveform[(start - before) * hop : (start + frames) * hop + reach]
+    missing = (before + frames) * hop + reach - len(around)
+    around = torch.nn.functional.pad(around, (0, max(0, missing)))
+    mel = log_mel(around)[before : before + frames]
+    return around[before * hop : (before + frames) * hop], mel
+
+
+class SegmentBatches(IterableDataset[Segment]):
+    """Batches without end: number n holds what (seed, n) draws, whichever process makes it, and in every run alike.
+
+    Args:
+        first: number of the first batch.  size: segments of a batch.  frames: of a segment.
+        gain: (least, most) decibels by which a segment is made louder, for voices of any loudness.
+    """
+
+    def __init__(
+        self, recordings: Recordings, first: int, size: int, frames: int, gain: tuple[float, float], seed: int
+    ):
+        self.recordings, self.first, self.size, self.frames = recordings, first, size, frames
+        self.gain, self.seed = gain, seed
+        self._log_mel = LogMel(recordings.spec)
+
+    def __iter__(self) -> Iterator[Segment]:
+        worker = get_worker_info()
+        number, stride = (self.first, 1) if worker is None else (self.first + worker.id, worker.num_workers)
+        while True:
+            yield self.batch(number)
+            number += stride
+
+    def batch(self, number: int) -> Segment:
+        """Waveforms (B, T · hop_length) and mels (B, T, M)."""
+        rng = np.random.default_rng((self.seed, number))
+        segments: list[Segment] = []
+        failures = 0
+        while len(segments) < self.size:
+            waveform = self.recordings[int(rng.integers(len(self.recordings)))]
+            if not len(waveform):
+                failures += 1
+                if failures > 100 * self.size:
+                    raise UserError(
+                        "of the recordings tried none can be read; look at them with `python -m melle check`"
+                    )
+                continue
+            last = len(waveform) // self.recordings.spec.hop_length - self.frames
+            start = int(rng.integers(max(1, last + 1)))
+            louder = 10 ** (rng.uniform(*self.gain) / 20)
+            segments.append(
+                cut(
+                    waveform * min(louder, 1 / max(float(waveform.abs().max()), 1e-3)),
+                    start,
+                    self.frames,
+                    self._log_mel,
+                )
+            )
+        return torch.stack([wave for wave, _ in segments]), torch.stack([mel for _, mel in segments])
+
+
+class WholeRecordings(Dataset[Segment]):
+    """The first ``count`` recordings, from their beginning, at most ``frames`` frames of each."""
+
+    def __init__(self, recordings: Recordings, count: int, frames: int):
+        spread = np.linspace(0, len(recordings) - 1, min(count, len(recordings))).astype(int)
+        self.recordings, self.frames = recordings, frames
+        self._chosen = [int(number) for number in spread if len(recordings[int(number)])]
+        self._log_mel = LogMel(recordings.spec)
+
+    def __len__(self) -> int:
+        return len(self._chosen)
+
+    def __getitem__(self, index: int) -> Segment:
+        waveform = self.recordings[self._chosen[index]]
+        return cut(
+            waveform, 0, max(1, min(self.frames, len(waveform) // self.recordings.spec.hop_length)), self._log_mel
+        )
+
+
+class VocoderData(lightning.LightningDataModule):
+    """Reads the manifests that ``MelleDataModule`` reads, for the sound alone.
+
+    Args:
+        train, val: manifests.  corpus: an object with ``prepare()`` that makes them where they are missing, or None.
+        mel: what a frame is.
+        segment_frames, batch_size: of a training batch.  gain: see ``SegmentBatches``.
+        val_count, val_frames: recordings to validate on, and at most so many frames of each.
+        cache: keep waveforms in memory.  workers: processes that load.  seed: of the segments.
+    """
+
+    def __init__(
+        self,
+        train: str,
+        val: str,
+        mel: MelSpec,
+        segment_frames: int = 32,
+        batch_size: int = 16,
+        gain: tuple[float, float] = (-6.0, 3.0),
+        val_count: int = 16,
+        val_frames: int = 250,
+        corpus: Any = None,
+        cache: bool = False,
+        workers: int = 0,
+        seed: int = 0,
+    ):
+        super().__init__()
+        if segment_frames < 1 or batch_size < 1 or val_count < 1:
+            raise ValueError("data: segment_frames, batch_size and val_count must be 1 or more")
+        self.paths, self.mel, self.corpus = {"train": train, "val": val}, mel, corpus
+        self.segment_frames, self.batch_size, self.gain = segment_frames, batch_size, tuple(gain)
+        self.val_count, self.val_frames = val_count, val_frames
+        self.cache, self.workers, self.seed = cache, workers, seed
+        self.recordings: dict[str, Recordings] = {}
+
+    def prepare_data(self) -> None:
+        if self.corpus is not None:
+            self.corpus.prepare()
+
+    def setup(self, stage: str | None = None) -> None:
+        if not self.recordings:
+            self.recordings = {name: Recordings(path, self.mel, self.cache) for name, path in self.paths.items()}
+
+    def statistics(self, batches: int = 20) -> tuple[float, float]:
+        """Mean and deviation of the log10 mels of some training batches."""
+        self.setup()
+        made = self._batches(0)
+        mels = torch.stack(
+            [made.batch(number)[1] for number in tqdm(range(batches), desc="mel statistics", leave=False)]
+        )
+        return float(mels.mean()), float(mels.std())
+
+    def train_dataloader(self) -> DataLoader[Segment]:
+        done = self.trainer.global_step if self.trainer is not None else 0
+        return DataLoader(self._batches(done), batch_size=None, num_workers=self.workers)
+
+    def val_dataloader(self) -> DataLoader[Segment]:
+        return DataLoader(WholeRecordings(self.recordings["val"], self.val_count, self.val_frames), batch_size=1)
+
+    def _batches(self, first: int) -> SegmentBatches:
+        return SegmentBatches(
+            self.recordings["train"], first, self.batch_size, self.segment_frames, self.gain, self.seed
+        )

@@ -1,0 +1,54 @@
+"""What the training of a vocoder minimises: distances of spectra, and what discriminators tell apart (Vocos, §3.3)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+import torchaudio
+from torch import Tensor, nn
+
+# Windows in samples with mel bands, the hop being a quarter: what one window blurs another shows.
+RESOLUTIONS = ((32, 5), (64, 10), (128, 20), (256, 40), (512, 80), (1024, 160), (2048, 320))
+
+
+class MelDistance(nn.Module):
+    """Mean distance of log10 mel spectrograms of waveforms (B, N), over several resolutions (Kumar et al. 2023)."""
+
+    def __init__(self, sample_rate: int, resolutions: Sequence[tuple[int, int]] = RESOLUTIONS, floor: float = 1e-5):
+        super().__init__()
+        self.floor = floor
+        self.spectra = nn.ModuleList(
+            torchaudio.transforms.MelSpectrogram(
+                sample_rate, n_fft=size, hop_length=size // 4, n_mels=bands, power=1.0, center=True
+            )
+            for size, bands in resolutions
+        )
+
+    def forward(self, real: Tensor, made: Tensor) -> Tensor:
+        distances = [
+            (_log(spectrum(real), self.floor) - _log(spectrum(made), self.floor)).abs().mean()
+            for spectrum in self.spectra
+        ]
+        return torch.stack(distances).mean()
+
+
+def _log(mel: Tensor, floor: float) -> Tensor:
+    return mel.clamp(min=floor).log10()
+
+
+def discriminator_loss(real: Sequence[Tensor], made: Sequence[Tensor]) -> Tensor:
+    """Hinge: scores of recordings above 1, of what was made below -1; mean over the discriminators."""
+    losses = [(1 - r).clamp(min=0).mean() + (1 + m).clamp(min=0).mean() for r, m in zip(real, made)]
+    return torch.stack(losses).mean()
+
+
+def generator_loss(made: Sequence[Tensor]) -> Tensor:
+    """Hinge: what was made should score above 1."""
+    return torch.stack([(1 - score).clamp(min=0).mean() for score in made]).mean()
+
+
+def feature_distance(real: Sequence[Sequence[Tensor]], made: Sequence[Sequence[Tensor]]) -> Tensor:
+    """Mean distance of what the discriminators' layers see."""
+    pairs = [(r.detach(), m) for layers in zip(real, made) for r, m in zip(*layers)]
+    return torch.stack([(r - m).abs().mean() for r, m in pairs]).mean()

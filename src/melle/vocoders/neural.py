@@ -1,0 +1,81 @@
+"""Our own vocoder as synthesis uses it, and its checkpoints."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from melle.audio import MelSpec
+from melle.checkpoint import read_content
+from melle.errors import UserError
+from melle.vocoders.base import Vocoder
+from melle.vocoders.network import VocoderNetwork, VocoderSizes
+
+KEY = "melle_vocoder"  # where the description lies in a Lightning checkpoint
+FORMAT = 1
+PREFIX = "network."  # of the network's weights: the LightningModule's attribute
+
+
+@dataclass(frozen=True)
+class VocoderDescription:
+    """All that is needed besides weights."""
+
+    mel: MelSpec
+    sizes: VocoderSizes
+    mel_mean: float  # log10
+    mel_std: float  # log10
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain Python values, safe to load with ``weights_only=True``."""
+        return {
+            "format": FORMAT,
+            "mel": self.mel.as_dict(),
+            "sizes": self.sizes.as_dict(),
+            "mel_mean": self.mel_mean,
+            "mel_std": self.mel_std,
+        }
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> VocoderDescription:
+        return cls(MelSpec(**values["mel"]), VocoderSizes(**values["sizes"]), values["mel_mean"], values["mel_std"])
+
+    def make(self) -> VocoderNetwork:
+        mel = self.mel
+        return VocoderNetwork(mel.n_mels, mel.n_fft, mel.hop_length, self.sizes, self.mel_mean, self.mel_std)
+
+
+class NeuralVocoder(Vocoder):
+    """From a checkpoint that ``python train.py experiment=vocoder_quickstart`` wrote."""
+
+    def __init__(self, spec: MelSpec, model: str | Path):
+        super().__init__(spec)
+        description, weights = load_vocoder(model)
+        # The floor may be another: what is below the vocoder's is raised to it.
+        if replace(description.mel, floor=spec.floor) != spec:
+            raise UserError(f"{model} reads other mel frames ({description.mel}) than the model makes ({spec})")
+        self.lowest = math.log10(description.mel.floor)
+        self.network = description.make()
+        self.network.load_state_dict(weights)
+        self.network.eval()
+        self.context = self.network.context
+
+    @torch.inference_mode()
+    def forward(self, mel: Tensor) -> Tensor:
+        return self.network(mel.clamp(min=self.lowest).to(self.network.window)[None])[0]
+
+
+def load_vocoder(path: str | Path) -> tuple[VocoderDescription, dict[str, Tensor]]:
+    """Description and weights of a checkpoint. Raises UserError for anything else."""
+    hint = "train a vocoder with `python train.py experiment=vocoder_quickstart`, or give another path"
+    content = read_content(path, missing=f"no such vocoder; {hint}", damaged=f"not a vocoder, or a damaged one; {hint}")
+    if not isinstance(content, dict) or not isinstance(content.get(KEY), dict) or "state_dict" not in content:
+        raise UserError(f"{path}: a checkpoint of something else; {hint}")
+    if content[KEY].get("format") != FORMAT:
+        raise UserError(f"{path}: written by another version (format {content[KEY].get('format')}); train it again")
+    weights = {name[len(PREFIX) :]: w for name, w in content["state_dict"].items() if name.startswith(PREFIX)}
+    return VocoderDescription.from_dict(content[KEY]), weights

@@ -1,0 +1,152 @@
+"""How our own vocoder learns: first the spectra, then also to pass for a recording (Vocos, §3.3)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import lightning
+import torch
+from omegaconf import DictConfig
+from torch import Tensor
+from torch.optim import AdamW
+from torch.optim.lr_scheduler import LambdaLR
+
+from melle.audio import save_audio
+from melle.config import build
+from melle.errors import UserError
+from melle.vocoders.data import Segment, VocoderData
+from melle.vocoders.discriminators import Discriminators
+from melle.vocoders.losses import MelDistance, discriminator_loss, feature_distance, generator_loss
+from melle.vocoders.network import VocoderSizes
+from melle.vocoders.neural import KEY, VocoderDescription, load_vocoder
+
+
+@dataclass(frozen=True)
+class VocoderLoss:
+    """Weights of the generator's terms."""
+
+    mel: float = 15.0
+    adversarial: float = 1.0
+    features: float = 2.0
+    adversarial_after: int = 0  # optimiser steps with the mel term alone, which are several times as fast
+
+
+class VocoderModule(lightning.LightningModule):
+    """The network, its discriminators and their two optimisers. Trains on one device.
+
+    Lightning knows the generator's optimiser alone, so that its steps are the run's; the discriminators' goes along.
+    """
+
+    def __init__(
+        self,
+        description: VocoderDescription,
+        discriminators: Discriminators,
+        loss: VocoderLoss,
+        learning_rate: float,
+        schedule: Callable[[int], float],
+        samples: Path | None = None,
+        sample_count: int = 4,
+    ):
+        super().__init__()
+        self.description, self.loss, self.schedule = description, loss, schedule
+        self.network, self.discriminators = description.make(), discriminators
+        self.mel_distance = MelDistance(description.mel.sample_rate)
+        self.learning_rate, self.samples, self.sample_count = learning_rate, samples, sample_count
+        self._other = AdamW(self.discriminators.parameters(), lr=learning_rate, betas=(0.8, 0.99))
+        # What StopSignals asks of a module.
+        self.step = self.result = SimpleNamespace(stop=False, requeue=False)
+
+    def configure_optimizers(self) -> dict[str, Any]:
+        optimizer = AdamW(self.network.parameters(), lr=self.learning_rate, betas=(0.8, 0.99))
+        scheduler = LambdaLR(optimizer, self.schedule)
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+
+    def training_step(self, batch: Segment, index: int) -> Tensor:
+        real, mel = batch
+        made = self.network(mel)
+        terms = {"mel": self.mel_distance(real, made)}
+        total = self.loss.mel * terms["mel"]
+        if self.global_step >= self.loss.adversarial_after:
+            terms["discriminator"] = self._discriminate(real, made.detach())
+            self.discriminators.requires_grad_(False)
+            scores, seen = self.discriminators(made)
+            with torch.no_grad():
+                _, seen_real = self.discriminators(real)
+            self.discriminators.requires_grad_(True)
+            terms |= {"adversarial": generator_loss(scores), "features": feature_distance(seen_real, seen)}
+            total = total + self.loss.adversarial * terms["adversarial"] + self.loss.features * terms["features"]
+        if not torch.isfinite(total):
+            raise UserError(f"step {self.global_step}: the loss is not finite; lower learning_rate, or resume earlier")
+        self.log_dict({f"train/{name}": value.detach() for name, value in terms.items()})
+        self.log("train/total", total.detach(), prog_bar=True)
+        return total
+
+    def _discriminate(self, real: Tensor, made: Tensor) -> Tensor:
+        """One step of the discriminators."""
+        for group in self._other.param_groups:
+            group["lr"] = self.learning_rate * self.schedule(self.global_step)
+        loss = discriminator_loss(self.discriminators(real)[0], self.discriminators(made)[0])
+        self._other.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(self.discriminators.parameters(), 1.0)
+        self._other.step()
+        return loss.detach()
+
+    def validation_step(self, batch: Segment, index: int) -> None:
+        real, mel = batch
+        made = self.network(mel)
+        self.log("validation/mel_distance", self.mel_distance(real, made), prog_bar=True, batch_size=1)
+        if index < self.sample_count and self.samples is not None and not self.trainer.sanity_checking:
+            rate = self.description.mel.sample_rate
+            folder = self.samples / f"step_{self.global_step:06d}"
+            save_audio(folder / f"{index}.wav", made[0] / made.abs().max().clamp(min=1), rate)
+            if not (self.samples / "recordings" / f"{index}.wav").exists():
+                save_audio(self.samples / "recordings" / f"{index}.wav", real[0], rate)
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        checkpoint[KEY] = self.description.as_dict()
+        checkpoint["discriminators"] = self._other.state_dict()
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        self._other.load_state_dict(checkpoint["discriminators"])
+
+    def on_train_start(self) -> None:
+        for state in self._other.state.values():  # what was loaded on the CPU
+            for name, value in state.items():
+                if isinstance(value, Tensor) and name != "step":
+                    state[name] = value.to(self.device)
+
+
+def build_vocoder(cfg: DictConfig, data: VocoderData, checkpoint: Path | None) -> VocoderModule:
+    """The module of ``cfg.vocoder_training``; one that goes on from ``checkpoint`` keeps its mel statistics."""
+    if cfg.trainer.devices not in (1, "1") or cfg.trainer.num_nodes != 1:
+        raise UserError("vocoders train on one device: trainer.devices=1 trainer.num_nodes=1")
+    if str(cfg.trainer.precision).startswith("16"):
+        raise UserError("vocoders train in 32-true or bf16-mixed: trainer.precision=32-true")
+    settings = cfg.vocoder_training
+    try:
+        sizes = VocoderSizes(**settings.sizes)
+        if checkpoint is None:
+            description = VocoderDescription(data.mel, sizes, *data.statistics())
+        else:
+            earlier, _ = load_vocoder(checkpoint)
+            description = VocoderDescription(data.mel, sizes, earlier.mel_mean, earlier.mel_std)
+            if description != earlier:
+                raise UserError(
+                    f"{checkpoint} is a vocoder of other sizes or mel frames; choose another name=… for this run"
+                )
+        torch.manual_seed(cfg.seed)  # whatever was drawn before
+        return VocoderModule(
+            description,
+            Discriminators(**settings.discriminators),
+            VocoderLoss(**settings.loss),
+            settings.learning_rate,
+            build(cfg.optim.schedule),
+            Path(cfg.run_dir) / "samples",
+        )
+    except (ValueError, TypeError) as error:
+        raise UserError(f"vocoder_training: {error}") from None

@@ -1,0 +1,179 @@
+"""Our own vocoder: what it learns from, that it learns, goes on exactly, and speaks."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from hydra import compose, initialize_config_dir
+from omegaconf import DictConfig
+
+from melle import Synthesizer
+from melle.audio import LogMel, MelSpec, save_audio
+from melle.cli import main
+from melle.data.manifest import Utterance, write_manifest
+from melle.errors import UserError
+from melle.training.run import train
+from melle.vocoders import make_vocoder
+from melle.vocoders.data import Recordings, SegmentBatches, VocoderData, cut
+from melle.vocoders.discriminators import Discriminators
+from melle.vocoders.losses import MelDistance, discriminator_loss, feature_distance, generator_loss
+from melle.vocoders.network import VocoderNetwork, VocoderSizes
+from melle.vocoders.training import VocoderModule
+
+CONF = str(Path(__file__).parents[2] / "conf")
+HOP = MelSpec().hop_length
+SMALL = [
+    *("experiment=vocoder_quickstart", "data.corpus=null", "logger=csv", "data.cache=true"),
+    *("vocoder_training.sizes.width=16", "vocoder_training.sizes.hidden=32", "vocoder_training.sizes.blocks=2"),
+    *("vocoder_training.discriminators.channels=1", "vocoder_data.batch_size=2", "vocoder_data.segment_frames=8"),
+    *("vocoder_data.val_frames=40", "vocoder_data.val_count=3", "callbacks.bar=null", "optim.schedule.warmup_steps=1"),
+    *("+trainer.enable_progress_bar=false", "trainer.log_every_n_steps=1", "callbacks.checkpoint.keep=null"),
+]
+
+
+def configure(folder: Path, tones: Path, steps: int, *overrides: str) -> DictConfig:
+    where = [f"data.{split}={tones / f'{split}.jsonl'}" for split in ("train", "val")]
+    lengths = [f"trainer.max_steps={steps}", f"trainer.val_check_interval={max(1, steps // 2)}"]
+    with initialize_config_dir(CONF, version_base="1.3"):
+        return compose("train", [*SMALL, *where, *lengths, f"run_dir={folder / 'run'}", *overrides])
+
+
+@pytest.fixture
+def totals(monkeypatch) -> list[float]:
+    values, step = [], VocoderModule.training_step
+
+    def training_step(self, batch, index):
+        loss = step(self, batch, index)
+        values.append(float(loss.detach()))
+        return loss
+
+    monkeypatch.setattr(VocoderModule, "training_step", training_step)
+    return values
+
+
+def test_a_cut_is_the_wholes(real_speech):
+    log_mel = LogMel()
+    for _, waveform in real_speech:
+        mel = log_mel(waveform)
+        last = len(waveform) // HOP - 10 - 2  # the last frames of the whole mirror its end
+        for start in (0, 1, 3, 7, last):
+            samples, frames = cut(waveform, start, 10, log_mel)
+            assert torch.equal(samples, waveform[start * HOP : (start + 10) * HOP])
+            torch.testing.assert_close(frames, mel[start : start + 10], rtol=0, atol=1e-3)
+        samples, frames = cut(waveform, 0, len(mel) + 20, log_mel)
+        assert samples.shape == ((len(mel) + 20) * HOP,) and (frames[-15:] == -10).all()
+
+
+def test_batches_are_the_same_whoever_makes_them(tone_manifests):
+    data = VocoderData(tone_manifests / "train.jsonl", tone_manifests / "val.jsonl", MelSpec(), 8, 3)
+    data.setup()
+    made = SegmentBatches(data.recordings["train"], 5, 3, 8, (-6, 3), 0)
+    for workers in (0, 2):
+        loader = torch.utils.data.DataLoader(made, batch_size=None, num_workers=workers)
+        for number, (waveform, mel) in zip(range(5, 9), loader):
+            expected = made.batch(number)
+            assert torch.equal(waveform, expected[0]) and torch.equal(mel, expected[1])
+            assert waveform.shape == (3, 8 * HOP) and mel.shape == (3, 8, 80)
+    assert not torch.equal(made.batch(5)[0], made.batch(6)[0])
+
+
+def test_recordings_of_no_use_are_left_out(tmp_path, capsys):
+    save_audio(tmp_path / "good.wav", 0.1 * torch.randn(9000), 16000)
+    (tmp_path / "bad.wav").write_text("no sound")
+    utterances = [Utterance("a", tmp_path / f"{name}.wav", name) for name in ("bad", "good")]
+    write_manifest(tmp_path / "some.jsonl", utterances)
+    write_manifest(tmp_path / "none.jsonl", utterances[:1])
+    batch = SegmentBatches(Recordings(tmp_path / "some.jsonl", MelSpec(), True), 0, 8, 4, (0, 0), 0).batch(0)
+    assert (batch[0].abs().amax(dim=1) > 0).all() and "bad.wav" in capsys.readouterr().out
+    with pytest.raises(UserError, match="none can be read"):
+        SegmentBatches(Recordings(tmp_path / "none.jsonl", MelSpec(), False), 0, 8, 4, (0, 0), 0).batch(0)
+
+
+def test_the_network_sees_as_far_as_it_says():
+    network = VocoderNetwork(80, 1024, 256, VocoderSizes(16, 32, 3, 5))
+    for block in network.blocks:
+        torch.nn.init.normal_(block.depthwise.weight)
+    mel = torch.randn(1, 60, 80, requires_grad=True)
+    waveform = network(mel)
+    assert waveform.shape == (1, 60 * HOP)
+    waveform[0, 30 * HOP : 31 * HOP].sum().backward()
+    seen = mel.grad[0].abs().sum(dim=1).nonzero()[:, 0]
+    assert network.context == 4 * 2 + 2
+    assert 30 - network.context <= int(seen.min()) <= 31 - network.context
+    assert int(seen.max()) == 30 + network.context
+
+
+def test_losses_are_what_they_say():
+    real = [torch.tensor([2.0, 0.5]), torch.tensor([1.0])]
+    made = [torch.tensor([-3.0, 0.0]), torch.tensor([4.0])]
+    assert discriminator_loss(real, made) == pytest.approx(((0.25 + 0.5) + (0 + 5)) / 2)
+    assert generator_loss(made) == pytest.approx(((4 + 1) / 2 + 0) / 2)
+    assert feature_distance([[torch.zeros(2), torch.ones(3)]], [[torch.ones(2), torch.ones(3)]]) == 0.5
+    distance, sound = MelDistance(16000), torch.randn(2, 4000)
+    assert distance(sound, sound) == 0
+    assert distance(sound, 10 * sound) == pytest.approx(1.0, abs=1e-3)  # 20 dB
+    scores, seen = Discriminators(channels=2)(sound)
+    assert len(scores) == len(seen) == 8 and all(len(layers) == 4 for layers in seen)
+
+
+def test_it_learns_and_speaks(tmp_path, tone_manifests, capsys):
+    changes = ("vocoder_training.sizes.width=64", "vocoder_training.loss.adversarial_after=1000")
+    first = train(configure(tmp_path / "short", tone_manifests, 2, *changes))
+    last = train(configure(tmp_path, tone_manifests, 120, *changes, "vocoder_training.learning_rate=3e-3"))
+    assert last["validation/mel_distance"] < 0.5 * first["validation/mel_distance"]
+    run = tmp_path / "run"
+    assert (run / "samples/step_000120/2.wav").exists() and (run / "samples/recordings/0.wav").exists()
+
+    vocoder = make_vocoder("neural", MelSpec(floor=1e-10), model=str(run / "checkpoints/last.ckpt"))
+    mel = LogMel()(0.1 * torch.sin(torch.arange(20000) * 0.1))
+    whole = vocoder(mel)
+    assert whole.shape == (len(mel) * HOP,)
+    stream, pieces = vocoder.stream(), mel.split([16] * 4 + [len(mel) - 64])
+    streamed = torch.cat([stream(piece, number == 4) for number, piece in enumerate(pieces)])
+    torch.testing.assert_close(streamed, whole, rtol=0, atol=1e-5)
+    with pytest.raises(UserError, match="reads other mel frames"):
+        make_vocoder("neural", MelSpec(hop_length=200), model=str(run / "checkpoints/last.ckpt"))
+
+
+def test_a_run_goes_on_bit_for_bit(tmp_path, tone_manifests, totals):
+    changes = ("callbacks.checkpoint.every=1", "vocoder_training.loss.adversarial_after=2")
+    train(configure(tmp_path, tone_manifests, 6, *changes))
+    whole = list(totals)
+    assert len(set(whole)) == 6
+    last = torch.load(tmp_path / "run/checkpoints/last.ckpt", weights_only=True)["state_dict"]
+    for done in (1, 3, 4):
+        for workers in (0, 2) if done == 3 else (0,):
+            totals.clear()
+            checkpoint = tmp_path / f"run/checkpoints/step_{done:06d}.ckpt"
+            again = (f"resume={checkpoint}", f"data.workers={workers}")
+            train(configure(tmp_path / f"{done}-{workers}", tone_manifests, 6, *changes, *again))
+            assert totals == whole[done:]
+            made = torch.load(tmp_path / f"{done}-{workers}/run/checkpoints/last.ckpt", weights_only=True)["state_dict"]
+            assert all(torch.equal(value, made[name]) for name, value in last.items())
+
+
+def test_the_commands_speak_with_it_and_tell_what_it_is_not(tmp_path, tone_manifests, tiny_checkpoint, capsys):
+    train(configure(tmp_path, tone_manifests, 2, "data.mel.floor=1e-10"))
+    checkpoint = str(tmp_path / "run/checkpoints/last.ckpt")
+    words = ["synthesize", "--checkpoint", str(tiny_checkpoint), "--text", "one", "-o", str(tmp_path / "a.wav")]
+    assert main([*words, "--vocoder", "neural", "--vocoder-model", checkpoint]) == 0
+    assert (tmp_path / "a.wav").exists()
+    assert main([*words, "--vocoder", "neural", "--vocoder-model", str(tiny_checkpoint)]) == 2
+    assert "a checkpoint of something else; train a vocoder with" in capsys.readouterr().err
+    with pytest.raises(UserError, match="a checkpoint of something else"):
+        Synthesizer.from_checkpoint(checkpoint)
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ("trainer.devices=2", "train on one device"),
+        ("trainer.precision=16-mixed", "32-true or bf16-mixed"),
+        ("vocoder_training.sizes.kernel=4", "an odd kernel"),
+        ("vocoder_data.batch_size=0", "1 or more"),
+        ("task=singing", "choose speech or vocoder"),
+    ],
+)
+def test_mistakes_are_told(tmp_path, tone_manifests, change, says):
+    with pytest.raises(UserError, match=says):
+        train(configure(tmp_path, tone_manifests, 2, change))

@@ -99,8 +99,9 @@ def record(pairs: Sequence[Pair], sample_rate: int) -> Spoken:
 def vocode(recordings: Spoken, spec: MelSpec, vocoder: Vocoder, device: str = "cpu") -> Spoken:
     """The second ceiling: what is left of it in mel frames. No model on this mel and vocoder sounds better."""
     log_mel, vocoder = LogMel(spec).to(device), vocoder.to(device)
+    # The last frame stands at the end of the recording, and so the sound that is made of it beyond.
     waveforms = [
-        vocoder(log_mel(waveform.to(device))).cpu()
+        vocoder(log_mel(waveform.to(device))).cpu()[: len(waveform)]
         for waveform in tqdm(recordings.waveforms, desc=VOCODED, unit="utterance", leave=False)
     ]
     return Spoken(VOCODED, spec.sample_rate, waveforms)

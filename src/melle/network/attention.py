@@ -91,7 +91,7 @@ class SelfAttention(nn.Module):
         if mask is None and dropout > 0 and x.device.type == "cpu" and not torch.compiler.is_compiling():
             mixed = causal_in_pieces(q, k, v, dropout)
         else:
-            causal = mask is None and length > 1
+            causal = mask is None and (cache is None or length > 1)  # no question to ask of a shape when compiled
             mixed = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, dropout_p=dropout, is_causal=causal)
         weights = head_weights(q[:, 0], k[:, 0], mask) if guide else None
         return self.out(self.norm(mixed.transpose(1, 2).reshape(rows, length, width))), weights

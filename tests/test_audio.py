@@ -86,6 +86,16 @@ def test_unreadable_audio_is_a_user_error(tmp_path, content):
         load_audio(path, 16000)
 
 
+@pytest.mark.parametrize("ending", ["ogg", "flac", "mp3"])
+def test_minutes_of_sound_are_written_in_every_format(tmp_path, ending):
+    seconds = 240
+    sound = 0.1 * torch.sin(torch.arange(seconds * 16000) / 10)
+    sound[1000] = torch.nan
+    save_audio(tmp_path / f"long.{ending}", sound, 16000)
+    read = load_audio(tmp_path / f"long.{ending}", 16000)
+    assert len(read) == pytest.approx(len(sound), abs=3000) and 0.05 < float(read.abs().max()) < 0.2
+
+
 def test_unknown_format_writes_nothing(tmp_path):
     with pytest.raises(UserError, match="end the name in"):
         save_audio(tmp_path / "x.xyz", torch.zeros(10), 16000)

@@ -4,6 +4,7 @@ import io
 import json
 import subprocess
 import sys
+from itertools import islice
 from pathlib import Path
 
 import pytest
@@ -48,12 +49,27 @@ def test_synthesize_writes_speech(tiny_checkpoint, prompt, tmp_path, capsys):
         ({"--asr": "base"}, "give --best-of"),
         ({"--retries": "-1"}, "must be 0 or more"),
         ({"--temperature": "-1"}, "temperature=-1"),
+        ({"--temperature": "inf"}, "temperature=inf"),
+        ({"--seed": str(2**63)}, "must be 0 or more and below"),
+        ({"--seed": "-1"}, "must be 0 or more and below"),
         ({"--best-of": "3", "--prompt": None, "--prompt-text": None}, "give --prompt"),
+        ({"-o": "."}, "is a folder; give the name of a file"),
+        ({"-o": "text.wav/out.wav"}, "text.wav is a file; give another place"),
+        ({"--vocoder-model": "some"}, "griffin_lim has no model"),
+        ({"--vocoder": "neural"}, "neural needs its model"),
+        ({"--device": "meta"}, "--device meta"),
+        ({"--text": None, "--text-file": "words.txt", "--best-of": "3"}, "are for --text"),
+        ({"--text": None, "--text-file": "empty.txt", "-o": "new/out.wav"}, "the text is empty"),
+        ({"--text": None, "--jobs": "jobs.jsonl", "-o": "voice.wav"}, "is a file; give a folder"),
+        ({"--text": None, "--jobs": "jobs.jsonl", "--asr": "base"}, "are for --text"),
     ],
 )
 def test_bad_input_is_one_line_and_leaves_nothing(tiny_checkpoint, prompt, tmp_path, capsys, monkeypatch, change, says):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "text.wav").write_text("not sound")
+    (tmp_path / "words.txt").write_text("one two")
+    (tmp_path / "empty.txt").write_text("\n")
+    (tmp_path / "jobs.jsonl").write_text('{"text": "one"}')
     before = sorted(tmp_path.rglob("*"))
     options = {
         "--checkpoint": str(tiny_checkpoint),
@@ -126,6 +142,51 @@ def test_jobs_are_spoken_to_a_folder_and_what_fails_is_told(tiny_checkpoint, pro
     assert {name: (out / name).stat().st_mtime_ns for name in times} == times and (out / "00003.wav").exists()
 
 
+def test_an_error_of_one_job_is_its_own(tiny_checkpoint, tmp_path, capsys, monkeypatch):
+    """Also where the machine, not the job, is at fault; and whatever white space a text holds."""
+    real = Synthesizer._speak
+
+    def _speak(self, jobs, *rest):
+        if any(job.text == "four" for job in jobs):
+            raise RuntimeError("CUDA out of memory.\nTried to allocate 2.00 GiB")
+        return real(self, jobs, *rest)
+
+    monkeypatch.setattr(Synthesizer, "_speak", _speak)
+    texts = ["one\u2028two", "four", "nine\x85six"]
+    path = tmp_path / "jobs.jsonl"
+    path.write_text("\r\n".join(json.dumps({"text": text}, ensure_ascii=False) for text in texts), encoding="utf-8")
+    out = tmp_path / "out"
+    command = ["synthesize", "--checkpoint", str(tiny_checkpoint), "--jobs", str(path), "-o", str(out)]
+    assert main(command) == 2
+    assert "1 of 3 jobs failed" in capsys.readouterr().err
+    results = {line["id"]: line for line in map(json.loads, (out / "results.jsonl").read_text().split("\n")[:-1])}
+    assert results["00002"]["error"] == "RuntimeError: CUDA out of memory. Tried to allocate 2.00 GiB"
+    assert {file.name for file in out.glob("*.wav")} == {"00001.wav", "00003.wav"}
+
+
+def test_an_interruption_keeps_what_was_read_aloud(tiny_checkpoint, tmp_path, capsys, monkeypatch):
+    stream = Synthesizer.stream
+
+    def interrupted(self, *arguments, **options):
+        def chunks():
+            yield from islice(stream(self, *arguments, **options), left)
+            raise KeyboardInterrupt
+
+        return chunks()
+
+    monkeypatch.setattr(Synthesizer, "stream", interrupted)
+    (tmp_path / "page.txt").write_text("one two three four five six")
+    command = ["synthesize", "--checkpoint", str(tiny_checkpoint), "--text-file", str(tmp_path / "page.txt")]
+    left = 1
+    assert main([*command, "-o", str(tmp_path / "page.wav")]) == 2
+    seconds = len(load_audio(tmp_path / "page.wav", 16000)) / 16000
+    assert f"interrupted; its {seconds:.2f} s are the beginning" in capsys.readouterr().err
+    left = 0
+    assert main([*command, "-o", str(tmp_path / "none.wav")]) == 130
+    assert capsys.readouterr().err.endswith("interrupted\n")
+    assert not (tmp_path / "none.wav").exists()
+
+
 @pytest.mark.parametrize(
     ("line", "says"),
     [
@@ -136,6 +197,11 @@ def test_jobs_are_spoken_to_a_folder_and_what_fails_is_told(tiny_checkpoint, pro
         ('{"text": "one", "prompt": "a.wav"}', "belong together"),
         ('{"text": "one", "id": "../x"}', "cannot name a file"),
         ('{"text": "one", "id": "a"}\n{"text": "two", "id": "a"}', "was there before"),
+        ('{"text": "one", "id": "' + "a" * 300 + '"}', "200 bytes at most"),
+        ('{"text": "one", "seed": ' + "9" * 30 + "}", "must be 0 or more and below"),
+        ('{"text": "one", "seed": ' + "9" * 5000 + "}", "not JSON"),
+        ("[" * 100000, "not JSON"),
+        ('{"text": "one \\ud800"}', "holds half of a character"),
         ("", "holds no job"),
     ],
 )

@@ -23,6 +23,7 @@ UNREADABLE = (soundfile.LibsndfileError, OSError, MemoryError, TypeError, ValueE
 MOST_PEAK = 8.0  # of floating-point samples: more is another scale, such as that of integers
 MOST_RATIO = 2000  # of two rates in lowest terms: the memory of resampling grows with its square
 MOST_SAMPLES = 2**48  # more is a header's way of saying that it does not know
+PIECE = 2**16  # samples written at once: of many more libsndfile's Vorbis encoder overruns the stack
 
 
 @dataclass(frozen=True)
@@ -194,8 +195,10 @@ class AudioWriter:
         return self
 
     def write(self, waveform: Tensor) -> None:
-        """The next samples (N,), clipped at full scale."""
-        self._file.write(waveform.detach().cpu().float().clamp(-1, 1).numpy())
+        """The next samples (N,), clipped at full scale; what is no number is silence."""
+        samples = waveform.detach().cpu().float().nan_to_num(0.0).clamp(-1, 1)
+        for piece in samples.split(PIECE):
+            self._file.write(piece.numpy())
         self._samples += len(waveform)
 
     def __exit__(self, *error: Any) -> None:

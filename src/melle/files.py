@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from melle.errors import UserError
+
 
 @contextmanager
 def written_whole(path: str | Path, partial: str | Path | None = None, sync: bool = True) -> Iterator[Path]:
@@ -28,3 +30,17 @@ def written_whole(path: str | Path, partial: str | Path | None = None, sync: boo
         partial.replace(path)
     finally:
         partial.unlink(missing_ok=True)
+
+
+def check_writable(path: str | Path, folder: bool = False) -> None:
+    """Raise UserError where ``path`` cannot become a file, or a folder of files; changes nothing."""
+    path = Path(path).absolute()
+    if folder and path.exists() and not path.is_dir():
+        raise UserError(f"{path}: is a file; give a folder to write to")
+    if not folder and path.is_dir():
+        raise UserError(f"{path}: is a folder; give the name of a file to write")
+    there = next(place for place in (path if folder else path.parent, *path.parents) if place.exists())
+    if not there.is_dir():
+        raise UserError(f"{path}: {there} is a file; give another place to write to")
+    if not os.access(there, os.W_OK | os.X_OK):
+        raise UserError(f"{path}: no permission to write to {there}; give another place")

@@ -12,7 +12,7 @@ from safetensors.torch import load_file, save_file
 
 from melle.checkpoint import FORMAT, LoadedModel, ModelDescription, load_model
 from melle.errors import UserError
-from melle.files import written_whole
+from melle.files import check_writable, written_whole
 from melle.network import Melle
 
 WEIGHTS, CONFIG, TOKENIZER = "model.safetensors", "config.json", "tokenizer.json"
@@ -24,8 +24,7 @@ def save_pretrained(model: LoadedModel, folder: str | Path, dtype: torch.dtype =
     ``dtype``: of the weights in the file; float16 or bfloat16 halve it, and round.
     """
     folder = Path(folder)
-    if folder.exists() and not folder.is_dir():
-        raise UserError(f"{folder}: is a file; give a folder to write to")
+    check_writable(folder, folder=True)
     config = model.description.as_dict() | {"step": model.step}
     tokenizer = config.pop("tokenizer")
     weights = {

@@ -2,6 +2,7 @@
 
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
 
@@ -53,6 +54,17 @@ def test_the_voice_decides(tts):
     assert stopped == sorted(stopped, reverse=True)
     reasons = [candidate.speech.finish_reason == "stop" for candidate in ranked]
     assert reasons == sorted(reasons, reverse=True) and any(reasons)
+
+
+def test_any_form_of_prompt_and_seed_will_do(tts):
+    as_array, as_list = np.asarray(PROMPT.audio), PROMPT.audio.tolist()
+    ranked = best_of(tts, ["one"], [as_array], [PROMPT.text], count=2, speaker=Pitch(), seed=None)
+    assert len(ranked[0]) == 2 and ranked[0][0].similarity is not None
+    seeds = [candidate.speech.seed for candidate in ranked[0]]
+    assert len(set(seeds)) == 2
+    assert best_of(tts, [], count=2, speaker=Pitch()) == []
+    with pytest.raises(ValueError, match="16000 values of prompt"):
+        best_of(tts, "one", as_list, PROMPT.text, speaker=Pitch())
 
 
 def test_texts_are_understood_first(tts):

@@ -58,8 +58,16 @@ def test_learned_positions_bound_text_prompt_and_speech(tiny_checkpoint):
     # 15 of the 20 steps are the prompt's; without a prompt 1 word is cut at 9 × 3 steps, which is more than 20.
     assert [len(s.mel) for s in speech] == [5 * 4, 20 * 4]
     assert all(s.finish_reason == "length" for s in speech)
+    bias_stop(tts, 50.0)  # a stop counts at the longest, though it is below the minimum
+    patient = tts("one two", options=DecodingOptions(min_length=100.0, max_length=101.0))
+    assert (len(patient.mel), patient.finish_reason) == (20 * 4, "stop")
+    # In parts the first is the prompt of the others: 3 + 3 words and <EOS> fit into 8.
+    assert len(tts(" ".join(["one"] * 9)).parts) == 3
+    with pytest.raises(UserError, match="shorten the prompt"):
+        tts("one two", Prompt(PROMPT.audio, " ".join(["one"] * 7)))
     with pytest.raises(UserError, match="9 tokens, the model takes 8; shorten the prompt"):
         tts("one", PROMPT.audio, "one two three four five six seven")
+    bias_stop(tts, -50.0)
     assert tts("one two three four five six", PROMPT).finish_reason == "length"  # in two parts
     with pytest.raises(UserError, match="prompt has 25 mel steps, the model takes 19"):
         tts(["one"], [Prompt(PROMPT.audio.repeat(2)[: 25 * 4 * 256], "one")])
@@ -88,6 +96,23 @@ def test_bad_requests_say_what_to_do(tts):
         tts(["one"], [Prompt("nowhere.wav", "one")])
     with pytest.raises(ValueError, match="2 texts, but 1 values of prompt"):
         tts(["one", "two"], [None])
+
+
+def test_arguments_come_in_any_form_and_results_are_plain_tensors(tts):
+    as_array = tts("one", PROMPT.audio.numpy(), PROMPT.text)
+    assert torch.equal(tts("one", PROMPT).mel, as_array.mel)
+    assert [speech.seed for speech in tts(["one"] * 3, seed=range(4, 7))] == [4, 5, 6]
+    assert tts("one", PROMPT, PROMPT.text).seed == 0
+    with pytest.raises(UserError, match="has a text of its own"):
+        tts("one", PROMPT, "nine")
+    with pytest.raises(UserError, match="int16"):
+        tts("one", torch.ones(16000, dtype=torch.int16), "nine")
+    for seed in (-1, 2**63):
+        with pytest.raises(UserError, match=f"seed={seed}"):
+            tts("one", seed=seed)
+    for chunk in (as_array, *tts.stream("one two")):
+        chunk.mel.add_(1), chunk.waveform.mul_(2)
+    assert as_array.stop.untyped_storage().nbytes() == 4 * len(as_array.stop)
 
 
 def test_samples_match_a_file(tts, tmp_path):

@@ -72,6 +72,13 @@ def test_guards_are_what_they_say(r, steps, earliest, latest, silence):
     assert found == naive(mel, stop, r, earliest, latest, silence)
 
 
+@pytest.mark.parametrize("bad", [{"max_length": math.inf}, {"temperature": math.inf}, {"temperature": math.nan}])
+@pytest.mark.parametrize("name", ["min_length", None])
+def test_what_has_no_end_is_refused(bad, name):
+    with pytest.raises(UserError, match="must be a number"):
+        DecodingOptions(**bad, **({name: 1.0} if name else {}))
+
+
 def test_a_held_sound_is_stuck_and_speech_is_not(real_speech):
     for _, waveform in real_speech:
         mel = LogMel()(waveform)

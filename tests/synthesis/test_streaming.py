@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from melle.synthesis import synthesizer
-from melle.synthesis.joining import PAUSE
+from melle.synthesis.joining import PAUSE, worst
 from melle.synthesis.parts import split_text
 from melle.synthesis.synthesizer import Synthesizer, another_seed
 from tests.synthesis.test_decoding import PROMPT, bias_stop
@@ -127,8 +127,49 @@ def test_parts_are_the_text_and_fit(words, most):
     parts = split_text(text, fits)
     assert "".join("".join(parts).split()) == "".join(text.split())  # nothing is lost, nothing twice
     assert all(fits(part) and part == part.strip() for part in parts)
-    if any(character.isalnum() for character in text):
-        assert all(any(character.isalnum() for character in part) for part in parts[1:])
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    st.lists(st.sampled_from(["word", "at", "*", "...", "—", "!", "* * *", "\n\n", "-" * 30, "三月。"]), min_size=1),
+    st.integers(1, 25),
+)
+def test_parts_can_be_spoken_whatever_is_between_the_words(words, most):
+    text = " ".join(words)
+    parts = split_text(text, lambda part: len(part) <= most)
+
+    def spoken(text: str) -> str:
+        return "".join(character for character in text if character.isalnum())
+
+    assert spoken("".join(parts)) == spoken(text)
+    if len(text.strip()) > most:
+        assert all(len(part) <= most and spoken(part) for part in parts)
+
+
+def test_a_page_of_asterisks_costs_no_more_than_one_of_words():
+    asked = []
+
+    def fits(part: str) -> bool:
+        asked.append(len(part))
+        return len(part) <= 50
+
+    assert split_text("* " * 20000 + "one", fits) == ["one"]
+    assert sum(asked) < 20000 * 300
+
+
+def test_the_whole_is_as_bad_as_its_worst_part(tts):
+    assert worst(["stop", "stop"]) == "stop" and worst(["length", "stop"]) == "length"
+    assert worst(["length", "stuck", "stop"]) == "stuck" and worst(["empty", "empty"]) == "empty"
+    assert worst(["stop", "empty"]) == "stuck"  # for something can be heard
+    tts.description = replace(tts.description, most_tokens=5)
+    with torch.no_grad():  # some parts end by themselves, after one retry or two
+        tts.network.stop.weight.normal_(std=3.0)
+        tts.network.stop.bias.fill_(-3.0)
+    speech = tts(LONG, PROMPT, seed=11, retries=3)
+    assert len(speech.parts) == 4 and speech.finish_reason == worst(speech.parts)
+    again = tts(LONG, PROMPT, seed=speech.seed, retries=3)
+    assert torch.equal(again.mel, speech.mel) and speech.seed == 11
+    assert tts("one", PROMPT).parts == ()
 
 
 def test_parts_end_where_a_reader_would_breathe():

@@ -50,6 +50,20 @@ def test_lighter_weights_take_less_memory():
     assert network.blocks[0].mlp.up.weight().dtype == torch.qint8
 
 
+@pytest.mark.parametrize("kind", ["bfloat16", "float16", "int8"])
+def test_the_model_stays_as_it_is_and_the_exact_parts_exact(kind):
+    network = Melle(**TINY, vocab_size=12).eval()
+    before = {name: value.clone() for name, value in network.state_dict().items()}
+    light = lighten(network, kind)
+    assert light is not network and lighten(network, "float32") is network
+    assert all(torch.equal(value, before[name]) for name, value in network.state_dict().items())
+    for part in ("latent", "stop", "postnet"):
+        for name, value in getattr(light, part).state_dict().items():
+            assert torch.equal(value, before[f"{part}.{name}"])
+    with pytest.raises(UserError, match="lighter weights already"):
+        lighten(light, "int8")
+
+
 def test_what_cannot_be_is_told():
     with pytest.raises(UserError, match="choose one of float32, bfloat16, float16, int8"):
         lighten(Melle(**TINY, vocab_size=12), "int4")

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 from melle.audio import LogMel, MelSpec
 from melle.errors import UserError
@@ -75,6 +76,14 @@ def test_a_stream_of_hifigan_is_the_whole(gan, sizes):
     torch.testing.assert_close(torch.cat(in_pieces(gan, mel, sizes)), whole, rtol=0, atol=1e-5)
 
 
+@pytest.mark.parametrize("frames", [1, 2, 3, 4])
+def test_the_shortest_speech_has_a_sound(gan, frames):
+    mel = LogMel()(chirp())[:frames]
+    for vocoder in (GriffinLim(MelSpec()), GriffinLim(MelSpec(hop_length=200)), gan):
+        for waveform in (vocoder(mel), torch.cat(in_pieces(vocoder, mel, [1] * frames))):
+            assert waveform.shape == (frames * vocoder.spec.hop_length,) and torch.isfinite(waveform).all()
+
+
 def test_hifigan_sees_as_far_as_it_says_and_no_less_would_do(gan):
     mel = torch.randn(120, 80, requires_grad=True)
     with torch.inference_mode(False), torch.enable_grad():
@@ -91,6 +100,39 @@ def test_hifigan_is_the_papers_vocoder_by_folder(gan, tmp_path):
         make_vocoder("hifigan", MelSpec(), model=str(tmp_path / "none"))
     with pytest.raises(UserError, match="choose one of griffin_lim, hifigan"):
         make_vocoder("world", MelSpec())
+    with pytest.raises(UserError, match="griffin_lim has no model"):
+        make_vocoder("griffin_lim", MelSpec(), model="anything")
+    with pytest.raises(UserError, match="neural needs its model"):
+        make_vocoder("neural", MelSpec())
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"sampling_rate": 22050}, "22050 samples per second"),
+        ({"model_in_dim": 100}, "100 mel bands"),
+        ({"upsample_rates": [4, 4, 4, 2]}, "128 samples per frame"),
+    ],
+)
+def test_a_hifigan_for_other_mels_is_refused(tmp_path, changes, says):
+    from transformers import SpeechT5HifiGan, SpeechT5HifiGanConfig
+
+    SpeechT5HifiGan(SpeechT5HifiGanConfig(upsample_initial_channel=16, **changes)).save_pretrained(tmp_path)
+    with pytest.raises(UserError, match=says):
+        make_vocoder("hifigan", MelSpec(), model=str(tmp_path))
+
+
+def test_a_damaged_hifigan_is_told(gan, tmp_path):
+    gan.model.save_pretrained(tmp_path)
+    weights = load_file(tmp_path / "model.safetensors")
+    save_file(
+        {k: v for k, v in weights.items() if "conv_pre" not in k}, tmp_path / "model.safetensors", {"format": "pt"}
+    )
+    with pytest.raises(UserError, match="has no conv_pre"):
+        make_vocoder("hifigan", MelSpec(), model=str(tmp_path))
+    (tmp_path / "config.json").write_text("{")
+    with pytest.raises(UserError, match="give a local folder"):
+        make_vocoder("hifigan", MelSpec(), model=str(tmp_path))
 
 
 def test_windows_of_an_exact_vocoder_are_cut_without_gap_or_overlap():

@@ -29,8 +29,8 @@ def add(commands: argparse._SubParsersAction) -> None:
     speak.add_argument("--prompt", type=Path, help="a recording of the voice to speak in (any format and sample rate)")
     speak.add_argument("--prompt-text", help="what is said in the prompt")
     speak.add_argument("-o", "--output", type=Path, help="file to write (default speech.wav), or folder for --jobs")
-    speak.add_argument("--vocoder", default="griffin_lim", help="griffin_lim (default, offline) or hifigan")
-    speak.add_argument("--vocoder-model", help="hub name or local folder of the HiFi-GAN")
+    speak.add_argument("--vocoder", default="griffin_lim", help="griffin_lim (default), hifigan, or neural, our own")
+    speak.add_argument("--vocoder-model", help="of hifigan: hub name or folder; of neural: the .ckpt file")
     speak.add_argument(
         "--temperature", type=float, default=1.0, help="scale of the latent's deviation; 0 takes the mean"
     )
@@ -63,16 +63,22 @@ def add(commands: argparse._SubParsersAction) -> None:
 def synthesize(options: argparse.Namespace) -> None:
     """Speak as asked."""
     from melle.audio import AudioWriter, save_audio
+    from melle.files import check_writable
     from melle.synthesis.jobs import read_jobs, run_jobs
+    from melle.synthesis.synthesizer import check_seed
 
     if (options.prompt is None) != (options.prompt_text is None):
         raise UserError("--prompt and --prompt-text belong together: give the recording and what is said in it")
     if options.retries < 0 or options.batch_size < 1:
         raise UserError("--retries must be 0 or more, and --batch-size 1 or more")
+    check_seed(options.seed)
+    if options.text is None and (options.best_of is not None or options.asr is not None):
+        raise UserError("--best-of and --asr are for --text; leave them out")
     voice = {"prompt": options.prompt, "prompt_text": options.prompt_text}
     if options.jobs is not None:
         if options.output is None:
             raise UserError("--jobs needs a folder to write to: give it by -o")
+        check_writable(options.output, folder=True)
         jobs = read_jobs(options.jobs, voice, options.seed)
         tts, how = make_synthesizer(options)
         failed = run_jobs(tts, jobs, options.output, options.batch_size, retries=options.retries, **how)
@@ -80,6 +86,7 @@ def synthesize(options: argparse.Namespace) -> None:
             raise UserError(f"{failed} of {len(jobs)} jobs failed; {options.output / 'results.jsonl'} says why")
         return
     output = options.output or Path("speech.wav")
+    check_writable(output)
     AudioWriter(output, 1)  # an ending that cannot be written is told before anything is spoken
     if options.text_file is not None:
         if options.retries:
@@ -147,32 +154,43 @@ def read_text(path: Path) -> str:
 
 
 def read_aloud(tts: Synthesizer, text: str, output: Path, **how: Any) -> None:
-    """Speak a text of any length to a file, which is written as it comes and is whole or not there at all."""
+    """Speak a text of any length to a file, which is written as it comes.
+
+    Ctrl-C keeps what was spoken until then; after any other interruption there is no file.
+    """
     from tqdm import tqdm
 
     from melle.audio import AudioWriter
 
-    chunk = None
+    chunks, reason = tts.stream(text, **how), None
     with (
         AudioWriter(output, tts.spec.sample_rate) as file,
         tqdm(
             desc=output.name, unit="s", bar_format="{desc}: {n:.1f} s of speech in {elapsed}", leave=False
         ) as progress,
     ):
-        for chunk in tts.stream(text, **how):
-            file.write(chunk.waveform)
-            progress.update(len(chunk.waveform) / chunk.sample_rate)
-    if chunk is not None and chunk.finish_reason is not None:
-        report(output, file.seconds, chunk.finish_reason)
+        try:
+            for chunk in chunks:
+                file.write(chunk.waveform)
+                progress.update(len(chunk.waveform) / chunk.sample_rate)
+                reason = chunk.finish_reason
+        except KeyboardInterrupt:
+            if not file.seconds:
+                raise
+    if reason is None:
+        raise UserError(f"{output}: interrupted; its {file.seconds:.2f} s are the beginning of the text")
+    report(output, file.seconds, reason, advice="try another --seed")
 
 
-def report(output: Path, seconds: float, finish_reason: str, more: str = "") -> None:
+def report(
+    output: Path, seconds: float, finish_reason: str, more: str = "", advice: str = "try another --seed or --retries 3"
+) -> None:
     """A line about what was written, with what a guard found."""
     endings = {
         "stop": "",
-        "length": "; cut off at the length guard, try another --seed or --retries 3",
-        "stuck": "; cut off where it fell silent or held one sound, try another --seed or --retries 3",
-        "empty": "; nothing in it can be heard, try another --seed or --retries 3",
+        "length": f"; cut off at the length guard, {advice}",
+        "stuck": f"; cut off where it fell silent or held one sound, {advice}",
+        "empty": f"; nothing in it can be heard, {advice}",
     }
     print(f"{output}: {seconds:.2f} s{more}{endings[finish_reason]}")
 
@@ -184,6 +202,8 @@ def find_device(name: str):
     try:
         device = torch.device(name)
         torch.zeros(1, device=device)
-    except (RuntimeError, AssertionError, NotImplementedError):
+    except (RuntimeError, AssertionError, NotImplementedError, ImportError):
         raise UserError(f"--device {name}: this machine has none such; try --device cpu") from None
+    if device.type == "meta":
+        raise UserError(f"--device {name}: nothing can be heard there; try --device cpu")
     return device

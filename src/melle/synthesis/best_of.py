@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from torch import Tensor
-
-from melle.audio import load_audio
 from melle.errors import UserError
 from melle.evaluation.asr import Asr
 from melle.evaluation.speaker import SpeakerEncoder, similarities
 from melle.evaluation.wer import count_errors, normalise
-from melle.synthesis.prompt import Prompt
+from melle.synthesis.prompt import Prompt, read_samples
 from melle.synthesis.speech import Speech
-from melle.synthesis.synthesizer import Synthesizer, Voice, another_seed
+from melle.synthesis.synthesizer import Synthesizer, Voice, another_seed, each
 
 
 @dataclass(frozen=True)
@@ -40,7 +38,7 @@ def best_of(
     count: int = 5,
     speaker: SpeakerEncoder | None = None,
     asr: Asr | None = None,
-    seed: int = 0,
+    seed: int | None = 0,
     **how: Any,
 ) -> list[Candidate] | list[list[Candidate]]:
     """Say every text ``count`` times, all in one batch, and order what was said, the best first.
@@ -49,7 +47,8 @@ def best_of(
     those in a voice more like the prompt's (where ``speaker`` does, and there is a prompt).
 
     Args:
-        count: N; the paper takes 5.  seed: of the first candidate, which is what a plain call would say.
+        count: N; the paper takes 5.
+        seed: of the first candidate, which is what a plain call would say; None draws one.
         how: further arguments of the call of ``tts``.
 
     Returns a list of candidates, or for a list of texts a list of such lists.
@@ -59,12 +58,12 @@ def best_of(
     if speaker is None and asr is None:
         raise ValueError("nobody listens: give speaker, asr or both")
     texts = [text] if isinstance(text, str) else list(text)
-    prompts = list(prompt) if isinstance(prompt, list | tuple) else [prompt] * len(texts)
-    told = list(prompt_text) if isinstance(prompt_text, list | tuple) else [prompt_text] * len(texts)
-    if not len(texts) == len(prompts) == len(told):
-        raise ValueError(f"{len(texts)} texts, {len(prompts)} prompts and {len(told)} texts of prompts")
+    prompts, told = each("prompt", prompt, len(texts)), each("prompt_text", prompt_text, len(texts))
     if asr is None and any(voice is None for voice in prompts):
         raise UserError("without a prompt there is no voice to compare with: give a prompt, or let an asr choose")
+    if not texts:
+        return []
+    seed = secrets.randbits(32) if seed is None else seed
     numbers = [number for number in range(len(texts)) for _ in range(count)]
     seeds = [another_seed(seed, "candidate", candidate) for _ in texts for candidate in range(count)]
     speeches = tts(
@@ -92,6 +91,5 @@ def _compare(speaker: SpeakerEncoder | None, voice: Voice, speeches: Sequence[Sp
         return [None] * len(speeches)
     rate = speeches[0].sample_rate
     audio = voice.audio if isinstance(voice, Prompt) else voice
-    recording = audio if isinstance(audio, Tensor) else load_audio(audio, rate)
-    target = speaker.embed(recording, rate)[None]
+    target = speaker.embed(read_samples(audio, rate), rate)[None]
     return [float(similarities(speaker.embed(speech.waveform, rate)[None], target)) for speech in speeches]

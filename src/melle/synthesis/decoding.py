@@ -122,4 +122,4 @@ def _bounds(network: Melle, rows: Sequence[Row]) -> tuple[Tensor, Tensor]:
     if network.longest is not None:
         left = [network.longest[1] - len(row.prompt) // network.reduction_factor for row in rows]
         latest = torch.minimum(latest, torch.tensor(left)).clamp(min=1)
-    return earliest.long(), latest.long()
+    return torch.minimum(earliest, latest).long(), latest.long()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -10,7 +11,7 @@ from torch import Tensor
 from melle.audio import loudness
 from melle.errors import UserError
 
-REASONS = ("stop", "length", "stuck", "empty")
+REASONS = ("stop", "length", "stuck", "empty")  # the gravest last
 SILENT = 2.0  # log10: a frame 40 dB below loud speech is silent
 # Deviation over time of a second's bands, each averaged over SMOOTH seconds, in log10, below which it is no speech but
 # one sound held. Of 6,000 seconds of recorded and synthetic speech 99.9 % have 0.25 or more, and all have 0.18.
@@ -32,17 +33,18 @@ class DecodingOptions:
     max_still: float = 1.0  # seconds of one unchanging sound that end it (finish reason "stuck")
 
     def __post_init__(self) -> None:
-        if not self.temperature >= 0:
-            raise UserError(f"temperature={self.temperature} must be 0 or more")
+        if not 0 <= self.temperature < math.inf:
+            raise UserError(f"temperature={self.temperature} must be a number from 0 on")
         if not 0 < self.stop_threshold <= 1:
             raise UserError(f"stop_threshold={self.stop_threshold} must be above 0 and at most 1")
         for name in ("max_silence", "max_still"):
             if not getattr(self, name) > 0:
                 raise UserError(f"{name}={getattr(self, name)} must be above 0 seconds; inf turns the guard off")
-        if self.min_length is not None and not self.min_length >= 0:
-            raise UserError(f"min_length={self.min_length} must be 0 or more")
-        if self.max_length is not None and not self.max_length > (self.min_length or 0):
-            raise UserError(f"max_length={self.max_length} must be above min_length={self.min_length}")
+        if self.min_length is not None and not 0 <= self.min_length < math.inf:
+            raise UserError(f"min_length={self.min_length} must be a number from 0 on")
+        if self.max_length is not None and not (self.min_length or 0) < self.max_length < math.inf:
+            least = "0" if self.min_length is None else f"min_length={self.min_length}"
+            raise UserError(f"max_length={self.max_length} must be a number above {least}")
 
 
 class Guards:

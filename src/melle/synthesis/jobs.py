@@ -13,9 +13,11 @@ from tqdm import tqdm
 
 from melle.audio import save_audio
 from melle.errors import UserError
+from melle.files import check_writable
 from melle.synthesis.speech import Speech
-from melle.synthesis.synthesizer import Synthesizer
+from melle.synthesis.synthesizer import Synthesizer, check_seed
 
+LONGEST_NAME = 200  # bytes of UTF-8; most file systems take 255, endings included
 FIELDS = {"text": str, "id": str, "prompt": str, "prompt_text": str, "seed": int}
 
 
@@ -37,7 +39,7 @@ def read_jobs(path: Path, voice: dict[str, Any], seed: int) -> list[Job]:
     jobs without an id are named after their line.
     """
     try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
+        lines = path.read_text(encoding="utf-8-sig").split("\n")  # JSON may hold the other ends of lines
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"{path}: cannot be read ({error}); give a JSONL file in UTF-8") from None
     jobs: dict[str, Job] = {}
@@ -59,8 +61,10 @@ def run_jobs(
     """Speak jobs to ``folder``/ID.wav, and write ``folder``/results.jsonl; returns how many failed.
 
     Files that are there are left as they are, so that the same command goes on where it was interrupted. Jobs of like
-    length share a batch. Where a batch cannot be spoken its jobs are tried one by one.
+    length share a batch. Where a batch cannot be spoken, or asks for more memory than there is, its jobs are tried one
+    by one.
     """
+    check_writable(folder, folder=True)
     folder.mkdir(parents=True, exist_ok=True)
     left = [job for job in jobs if not (folder / f"{job.id}.wav").exists()]
     left.sort(key=lambda job: len(job.text))
@@ -73,21 +77,24 @@ def run_jobs(
             batch = left[start : start + batch_size]
             for job, outcome in zip(batch, _speak(tts, batch, retries, how)):
                 line: dict[str, Any] = {"id": job.id, "text": job.text}
-                if isinstance(outcome, UserError):
+                if isinstance(outcome, str):
                     failed += 1
-                    line["error"] = str(outcome)
+                    line["error"] = outcome
                     tqdm.write(f"{job.id}: {outcome}")
                 else:
                     save_audio(folder / f"{job.id}.wav", outcome.waveform, outcome.sample_rate)
                     line |= {"seconds": round(outcome.seconds, 3), "finish_reason": outcome.finish_reason}
                     line["seed"] = outcome.seed
+                    if outcome.parts:
+                        line["parts"] = outcome.parts
                 results.write(json.dumps(line, ensure_ascii=False) + "\n")
                 results.flush()
             progress.update(len(batch))
     return failed
 
 
-def _speak(tts: Synthesizer, batch: Sequence[Job], retries: int, how: dict[str, Any]) -> list[Speech | UserError]:
+def _speak(tts: Synthesizer, batch: Sequence[Job], retries: int, how: dict[str, Any]) -> list[Speech | str]:
+    """What was said, or why it was not."""
     try:
         return list(
             tts(
@@ -99,17 +106,19 @@ def _speak(tts: Synthesizer, batch: Sequence[Job], retries: int, how: dict[str, 
                 **how,
             )
         )
-    except UserError as error:
+    except (UserError, RuntimeError, MemoryError) as error:  # PyTorch's lack of memory is a RuntimeError
         if len(batch) == 1:
-            return [error]
+            reason = " ".join(str(error).split())[:300]
+            return [reason if isinstance(error, UserError) else f"{type(error).__name__}: {reason}"]
     return [outcome for job in batch for outcome in _speak(tts, [job], retries, how)]
 
 
 def _read_job(line: str, where: str, folder: Path, name: str, voice: dict[str, Any], seed: int) -> Job:
     try:
         values = json.loads(line)
-    except json.JSONDecodeError as error:
-        raise UserError(f'{where}: not JSON ({error.msg}); write a line such as {{"text": "four two"}}') from None
+    except (ValueError, RecursionError) as error:  # of numbers of thousands of digits, too
+        reason = error.msg if isinstance(error, json.JSONDecodeError) else str(error)
+        raise UserError(f'{where}: not JSON ({reason}); write a line such as {{"text": "four two"}}') from None
     if not isinstance(values, dict) or "text" not in values:
         raise UserError(f'{where}: has no "text"; write a line such as {{"text": "four two"}}')
     for field, value in values.items():
@@ -117,12 +126,20 @@ def _read_job(line: str, where: str, folder: Path, name: str, voice: dict[str, A
             raise UserError(f'{where}: unknown field "{field}"; there are {", ".join(FIELDS)}')
         if value is not None and (not isinstance(value, FIELDS[field]) or isinstance(value, bool)):
             raise UserError(f'{where}: "{field}" is {json.dumps(value)}; give {FIELDS[field].__name__}')
+        if isinstance(value, str) and any("\ud800" <= character <= "\udfff" for character in value):
+            raise UserError(f'{where}: "{field}" holds half of a character (\\ud800 to \\udfff alone); mend it')
     own = {field: value for field, value in values.items() if value is not None}
     if ("prompt" in own) != ("prompt_text" in own):
         raise UserError(f'{where}: "prompt" and "prompt_text" belong together')
-    if not re.fullmatch(r"[\w.,=@+ -]*\w[\w.,=@+ -]*", own.get("id", name)):
-        raise UserError(f'{where}: the id "{own["id"]}" cannot name a file; use letters, digits, dots and hyphens')
+    if "seed" in own:
+        check_seed(own["seed"])
+    own_name = own.get("id", name)
+    if not re.fullmatch(r"[\w.,=@+ -]*\w[\w.,=@+ -]*", own_name) or len(own_name.encode()) > LONGEST_NAME:
+        raise UserError(
+            f'{where}: the id "{own_name[:80]}" cannot name a file; use letters, digits, dots and hyphens, '
+            f"{LONGEST_NAME} bytes at most"
+        )
     prompt, prompt_text = voice["prompt"], voice["prompt_text"]
     if "prompt" in own:
         prompt, prompt_text = folder / own["prompt"], own["prompt_text"]
-    return Job(own.get("id", name), own.get("text", ""), prompt, prompt_text, own.get("seed", seed))
+    return Job(own_name, own.get("text", ""), prompt, prompt_text, own.get("seed", seed))

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from melle.audio import MelSpec
+from melle.synthesis.guards import REASONS
 from melle.synthesis.speech import Speech, Timings
 
 PAUSE = 0.25  # seconds, between parts
@@ -16,8 +17,9 @@ FADE = 0.005  # seconds, at the edges of a part
 
 
 def worst(reasons: Sequence[str]) -> str:
-    """The finish reason of the whole: the first part's that did not end by itself."""
-    return next((reason for reason in reasons if reason != "stop"), "stop")
+    """The finish reason of the whole: the gravest of its parts'; where some of it can be heard "empty" is "stuck"."""
+    gravest = max(reasons, key=REASONS.index)
+    return "stuck" if gravest == "empty" and set(reasons) != {"empty"} else gravest
 
 
 class Joints:
@@ -52,8 +54,8 @@ class Joints:
         return torch.cat((mel, mel.new_full((self._pause, mel.shape[1]), math.log10(self._spec.floor))))
 
 
-def join(speeches: Sequence[Speech], spec: MelSpec) -> Speech:
-    """One utterance of all parts; a single one stays as it is."""
+def join(speeches: Sequence[Speech], spec: MelSpec, seed: int) -> Speech:
+    """One utterance of all parts, which ``seed`` says again; a single one stays as it is."""
     if len(speeches) == 1:
         return speeches[0]
     joints, waveforms, mels = Joints(spec, len(speeches)), [], []
@@ -66,7 +68,8 @@ def join(speeches: Sequence[Speech], spec: MelSpec) -> Speech:
         mel=torch.cat(mels),
         stop=torch.cat([speech.stop for speech in speeches]),
         finish_reason=worst([speech.finish_reason for speech in speeches]),
-        seed=speeches[0].seed,
+        parts=tuple(speech.finish_reason for speech in speeches),
+        seed=seed,
         timings=Timings(
             first=speeches[0].timings.first,
             mel=max(speech.timings.mel for speech in speeches),

@@ -10,7 +10,11 @@ CLAUSE = re.compile(r"(?<=[,;:，、；：])\s*|\s+(?=[–—-]\s)")
 
 
 def split_text(text: str, fits: Callable[[str], bool], language: str = "en") -> list[str]:
-    """Parts of ``text`` in order, without white space around. A text that fits stays whole."""
+    """Parts of ``text`` in order, without white space around. A text that fits stays whole.
+
+    ``fits`` is asked of what has neither letter nor digit, too, which goes with the part before it, or after it; or
+    nowhere where it fits to neither, such as a row of a hundred asterisks.
+    """
     text = text.strip()
     if not text or fits(text):
         return [text]
@@ -19,13 +23,17 @@ def split_text(text: str, fits: Callable[[str], bool], language: str = "en") -> 
     parts: list[str] = []
     for sentence in sentencex.segment(language, text):
         parts.extend(_shorten(sentence.strip(), fits))
-    # What has no letter nor digit belongs to what is before it.
     joined: list[str] = []
-    for part in parts:
-        if joined and not any(character.isalnum() for character in part):
-            joined[-1] = f"{joined[-1]} {part}".strip()
-        elif part:
-            joined.append(part)
+    waiting = ""  # what cannot be spoken, and waits for the part after it
+    for part in filter(None, parts):
+        if any(character.isalnum() for character in part):
+            longer = f"{waiting} {part}".strip()
+            joined.append(longer if fits(longer) else part)
+            waiting = ""
+        elif not joined:
+            waiting = f"{waiting} {part}".strip() if fits(f"{waiting} {part}".strip()) else waiting
+        elif fits(f"{joined[-1]} {part}"):
+            joined[-1] = f"{joined[-1]} {part}"
     return joined
 
 

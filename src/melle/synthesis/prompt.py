@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from melle.audio import LogMel, load_audio
+from melle.audio import LogMel, audio_duration, load_audio
 from melle.data.batch import whole_steps
 from melle.errors import UserError
 from melle.text import Tokenizer
@@ -21,7 +22,7 @@ FAINTEST = 1e-3  # of full scale: -60 dB
 class Prompt:
     """A recording, as a file or as samples (N,) at the model's rate, and what is said in it."""
 
-    audio: str | Path | Tensor
+    audio: str | Path | Tensor | np.ndarray
     text: str
 
 
@@ -38,22 +39,37 @@ def read_prompt(prompt: Prompt, tokenizer: Tokenizer, log_mel: LogMel, reduction
     if not isinstance(prompt.text, str) or not prompt.text.strip():
         raise UserError("a prompt needs its transcript: say with prompt_text what is spoken in the recording")
     rate = log_mel.spec.sample_rate
-    if isinstance(prompt.audio, Tensor):
-        name, audio = "the prompt", prompt.audio.detach().cpu().float()
-        if audio.ndim != 1:
-            raise UserError(f"the prompt has shape {tuple(audio.shape)}; give mono samples (N,) at {rate} Hz")
-        if not torch.isfinite(audio).all():
-            raise UserError("the prompt holds values that are not numbers; give samples between -1 and 1")
+    if isinstance(prompt.audio, Tensor | np.ndarray):
+        name, audio = "the prompt", read_samples(prompt.audio, rate)
+        _check_duration(name, len(audio) / rate)
     else:
-        name, audio = str(prompt.audio), load_audio(prompt.audio, rate)
-    seconds = len(audio) / rate
-    if seconds < SHORTEST:
-        raise UserError(f"{name}: {seconds:.3f} s are too short for a prompt; give three seconds of speech or more")
-    if seconds > LONGEST:
-        raise UserError(f"{name}: {seconds:.0f} s are too long for a prompt; cut out three to ten seconds of speech")
+        name = str(prompt.audio)
+        _check_duration(name, audio_duration(prompt.audio))  # an hour of sound is not read to be refused
+        audio = read_samples(prompt.audio, rate)
     if audio.abs().max() < FAINTEST:
         raise UserError(f"{name}: holds nothing but silence; give a recording of the voice to speak in")
     mel = whole_steps(log_mel(audio), reduction_factor)
     if not len(mel):
         raise UserError(f"{name}: shorter than one step of the model; give three seconds of speech or more")
     return ReadPrompt(tokenizer.encode(prompt.text), mel)
+
+
+def read_samples(audio: str | Path | Tensor | np.ndarray, sample_rate: int) -> Tensor:
+    """Mono float32 samples (N,) of a recording or of given samples. Raises UserError for what is neither."""
+    if not isinstance(audio, Tensor | np.ndarray):
+        return load_audio(audio, sample_rate)
+    samples = torch.as_tensor(audio).detach().cpu()
+    if samples.ndim != 1:
+        raise UserError(f"the prompt has shape {tuple(samples.shape)}; give mono samples (N,) at {sample_rate} Hz")
+    if not samples.is_floating_point():
+        raise UserError(f"the prompt holds {samples.dtype}; give floating-point samples between -1 and 1")
+    if not torch.isfinite(samples).all():
+        raise UserError("the prompt holds values that are not numbers; give samples between -1 and 1")
+    return samples.float()
+
+
+def _check_duration(name: str, seconds: float) -> None:
+    if seconds < SHORTEST:
+        raise UserError(f"{name}: {seconds:.3f} s are too short for a prompt; give three seconds of speech or more")
+    if seconds > LONGEST:
+        raise UserError(f"{name}: {seconds:.0f} s are too long for a prompt; cut out three to ten seconds of speech")

@@ -12,7 +12,7 @@ class Timings:
     """Seconds since the call, or since the batch began that an utterance was part of."""
 
     first: float  # until its first frames were final
-    mel: float  # until all were
+    mel: float  # until all were, less what the vocoder took meanwhile for others
     vocoder: float  # that the vocoder took, by itself
 
 
@@ -32,7 +32,8 @@ class Speech:
     """One utterance.
 
     ``finish_reason`` is "stop" (the model ended it), or what a guard found: "length" (longer than any such text),
-    "stuck" (it fell silent, or held one sound, for long), or "empty" (it ended without any audible sound).
+    "stuck" (it fell silent, or held one sound, for long), or "empty" (it ended without any audible sound). A text that
+    was spoken in parts has the gravest of theirs, which are in ``parts``.
     """
 
     waveform: Tensor  # (N,) samples
@@ -40,8 +41,9 @@ class Speech:
     mel: Tensor  # (T, M) log10
     stop: Tensor  # (K,) each step's probability to be the last
     finish_reason: str
-    seed: int  # says it again
+    seed: int  # says it again; of a text in parts with as many retries
     timings: Timings
+    parts: tuple[str, ...] = ()  # finish reasons of the parts of a long text
 
     @property
     def seconds(self) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 import secrets
 import time
 import unicodedata
@@ -10,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, overload
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -32,7 +34,7 @@ SHORTER, LONGER = 0.8, 1.25
 MOST_TOKENS = 300  # of a text spoken at once, where the training data's longest is not known
 ROWS = 16  # parts of long texts that are spoken at a time
 
-Voice = Prompt | str | Path | Tensor | None  # a prompt, or its recording
+Voice = Prompt | str | Path | Tensor | np.ndarray | None  # a prompt, or its recording
 
 
 class Part(NamedTuple):
@@ -57,7 +59,10 @@ class Synthesizer:
         device: str | torch.device = "cpu",
         weights: str = "float32",
     ):
-        """``weights``: "float32", "bfloat16", "float16" or, on a CPU, "int8" (see ``melle.synthesis.weights``)."""
+        """``weights``: "float32", "bfloat16", "float16" or, on a CPU, "int8" (see ``melle.synthesis.weights``).
+
+        With lighter weights the model itself stays as it is.
+        """
         self.device = torch.device(device)
         self.network = lighten(model.network.to(self.device), weights)
         self.description = model.description
@@ -119,12 +124,13 @@ class Synthesizer:
                 ``Prompt``, which has its text; None: a voice of the model's choosing, which the seed decides.
             prompt_text: what is said in the recording.
             options: of decoding.
-            seed: the same one says the same text the same way, whatever else is in the batch; None draws one.
+            seed: the same one says the same text the same way, whatever else is in the batch (to rounding; lighter
+                weights round enough that a frame may become another); None draws one.
             retries: how often an utterance that did not end by itself is tried again with another seed. If none of them
-                does, the first is returned.
+                does, the first is returned. Of a long text it is each part that is tried again.
             language: code, such as "en", by which long texts are split into sentences.
 
-        Raises UserError for a text or a prompt that cannot be used.
+        Raises UserError for a text, a prompt or a seed that cannot be used.
         """
         begun = time.perf_counter()
         texts = [text] if isinstance(text, str) else list(text)
@@ -154,7 +160,7 @@ class Synthesizer:
                     batch.append(job)
                 spoken.update(zip(chosen, self._speak_surely(batch, options, retries, begun)))
         every = iter(spoken[number] for number in range(len(jobs)))
-        speeches = [join([next(every) for _ in of_text], self.spec) for of_text in parts]
+        speeches = [join([next(every) for _ in of_text], self.spec, seed) for of_text, seed in zip(parts, seeds)]
         return speeches[0] if isinstance(text, str) else speeches
 
     def stream(
@@ -186,8 +192,9 @@ class Synthesizer:
             vocode, mels = self.vocoder.stream(), []
             for piece in decode(self.network, [self._row(job, options)], options, self.spec.frame_rate):
                 last = piece.ending is not None
-                waveform = joints(vocode(piece.mel.to(self.device), last).cpu().clamp(-1, 1), last)
-                mel = joints.frames(piece.mel, last)
+                samples = vocode(piece.mel.to(self.device), last).cpu()
+                waveform = joints(samples.nan_to_num(0.0).clamp(-1, 1), last)
+                mel = joints.frames(piece.mel.clone(), last)
                 if voice is None and len(parts) > 1:
                     mels.append(piece.mel)
                 reasons += [piece.ending.reason] if piece.ending is not None else []
@@ -215,23 +222,26 @@ class Synthesizer:
         pieces: list[list[Piece]] = [[] for _ in rows]
         first: dict[int, float] = {}
         speeches: dict[int, Speech] = {}
+        vocoding = 0.0  # seconds, which the decoding of the others waits
         for piece in decode(self.network, rows, options, self.spec.frame_rate):
             row = piece.row
             pieces[row].append(piece)
-            first.setdefault(row, time.perf_counter() - begun)
+            first.setdefault(row, time.perf_counter() - begun - vocoding)
             if piece.ending is None:
                 continue
             mel, done = torch.cat([part.mel for part in pieces[row]]), time.perf_counter()
-            waveform = self.vocoder(mel.to(self.device)).cpu()
+            waveform = self.vocoder(mel.to(self.device)).cpu().nan_to_num(0.0)
+            took = time.perf_counter() - done
             speeches[row] = Speech(
                 waveform=waveform / waveform.abs().max().clamp(min=1),
                 sample_rate=self.spec.sample_rate,
                 mel=mel,
-                stop=piece.ending.stop,
+                stop=piece.ending.stop.clone(),
                 finish_reason=piece.ending.reason,
                 seed=jobs[row].seed,
-                timings=Timings(first[row], done - begun, time.perf_counter() - done),
+                timings=Timings(first[row], done - begun - vocoding, took),
             )
+            vocoding += took
         return [speeches[row] for row in range(len(rows))]
 
     def _row(self, job: Part, options: DecodingOptions) -> Row:
@@ -258,12 +268,28 @@ class Synthesizer:
     def _split(self, text: str, prompt: ReadPrompt | None, language: str) -> list[str]:
         tokens = self._encode(text)
         most = self.description.most_tokens or MOST_TOKENS
+        before = 1 + (0 if prompt is None else len(prompt.tokens))  # <EOS> counted
         if self.network.longest is not None:
-            before = 1 if prompt is None else 1 + len(prompt.tokens)  # <EOS> counted
-            most = max(1, min(most, self.network.longest[0] - before))
+            most = min(most, self.network.longest[0] - before)
         if len(tokens) <= most:
             return [text]
-        return split_text(text, lambda part: not _speakable(part) or len(self._encode(part)) <= most, language)
+        if most < 1:
+            self._check_length(before + len(tokens), 0)
+        if prompt is None and self.network.longest is not None:
+            most = min(most, (self.network.longest[0] - 1) // 2)  # for the first part is the prompt of the others
+        parts = split_text(text, lambda part: self._count(part) <= most, language)
+        for part in parts:
+            self._check_length(before + self._count(part), 0)
+        return parts
+
+    def _count(self, part: str) -> int:
+        """Its tokens. What cannot be spoken alone, such as a dash, may have none of its own."""
+        try:
+            return len(self.tokenizer.encode(part))
+        except UserError:
+            if _speakable(part):
+                raise
+            return len(part)
 
     def _carry(self, job: Part, speech: Speech) -> ReadPrompt:
         """What was just said, as the prompt of what follows."""
@@ -286,7 +312,7 @@ class Synthesizer:
         """Each once, though many texts may be spoken in one voice."""
         known: dict[tuple[Any, ...], ReadPrompt] = {}
         prompts: list[ReadPrompt | None] = []
-        for voice, text in zip(_each("prompt", prompt, count), _each("prompt_text", prompt_text, count)):
+        for voice, text in zip(each("prompt", prompt, count), each("prompt_text", prompt_text, count)):
             if voice is None:
                 if text is not None:
                     raise UserError("prompt and prompt_text belong together: give the recording, too")
@@ -294,7 +320,10 @@ class Synthesizer:
                 continue
             if not isinstance(voice, Prompt):
                 voice = Prompt(voice, text or "")
-            key = (id(voice.audio) if isinstance(voice.audio, Tensor) else str(voice.audio), voice.text)
+            elif text is not None and text != voice.text:
+                raise UserError("the prompt has a text of its own; leave prompt_text out")
+            given = isinstance(voice.audio, Tensor | np.ndarray)
+            key = (id(voice.audio) if given else str(voice.audio), voice.text)
             if key not in known:
                 known[key] = read_prompt(voice, self.tokenizer, self.log_mel, self.network.reduction_factor)
             prompts.append(known[key])
@@ -311,12 +340,21 @@ def _speakable(text: str) -> bool:
 
 
 def _seeds(seed: int | Sequence[int] | None, count: int) -> list[int]:
-    return [secrets.randbits(32) if seed is None else seed for seed in _each("seed", seed, count)]
+    seeds = [secrets.randbits(32) if seed is None else operator.index(seed) for seed in each("seed", seed, count)]
+    for seed in seeds:
+        check_seed(seed)
+    return seeds
 
 
-def _each(name: str, value: Any, count: int) -> list[Any]:
+def check_seed(seed: int) -> None:
+    """Raises UserError for a seed that torch's generators cannot take."""
+    if not 0 <= seed < 2**63:
+        raise UserError(f"seed={seed} must be 0 or more and below 2^63")
+
+
+def each(name: str, value: Any, count: int) -> list[Any]:
     """One value for every text, or as many values as texts."""
-    if not isinstance(value, list | tuple):
+    if isinstance(value, str) or not isinstance(value, Sequence):
         return [value] * count
     if len(value) != count:
         raise ValueError(f"{count} texts, but {len(value)} values of {name}")

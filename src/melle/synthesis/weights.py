@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import warnings
 
 import torch
@@ -11,10 +12,11 @@ from melle.errors import UserError
 from melle.network import Melle
 
 KINDS = ("float32", "bfloat16", "float16", "int8")
+EXACT = ("latent", "stop", "postnet")  # parts of the network that 16 bits leave alone
 
 
 def lighten(network: Melle, kind: str) -> Melle:
-    """Change the weights of ``network`` in place; what it says changes by their rounding.
+    """A copy of ``network`` with lighter weights, or for "float32" itself; what it says changes by their rounding.
 
     "bfloat16" and "float16" are for the Transformer, its embeddings and the pre-net; latent sampling, stop and post-net
     make the frames and are small: they stay in 32 bits. "int8" is for the matrices of the Transformer, and for CPUs
@@ -22,7 +24,13 @@ def lighten(network: Melle, kind: str) -> Melle:
     """
     if kind not in KINDS:
         raise UserError(f"weights={kind}: choose one of {', '.join(KINDS)}")
+    if kind == "float32":
+        return network
+    quantised = torch.ao.nn.quantized.dynamic.Linear
+    if network.begin.dtype != torch.float32 or any(isinstance(part, quantised) for part in network.modules()):
+        raise UserError(f"weights={kind}: the network has lighter weights already; start from those of 32 bits")
     device = network.begin.device
+    network = copy.deepcopy(network)
     if kind == "int8":
         if device.type != "cpu":
             raise UserError(f"weights=int8 are for CPUs; on {device.type} choose bfloat16 or float16")
@@ -30,10 +38,11 @@ def lighten(network: Melle, kind: str) -> Melle:
             # It says that torch 2.10 no longer has it, but 2.11 does, which the project is bound to.
             warnings.simplefilter("ignore")
             torch.ao.quantization.quantize_dynamic(network.blocks, {nn.Linear}, dtype=torch.qint8, inplace=True)
-    elif kind != "float32":
-        exact = (network.latent, network.stop, network.postnet)
-        network.to(getattr(torch, kind))
-        for part in exact:
-            if part is not None:
-                part.float()
+    else:
+        dtype = getattr(torch, kind)
+        for name, part in network.named_children():
+            if name not in EXACT:
+                part.to(dtype)
+        for parameter in network.parameters(recurse=False):
+            parameter.data = parameter.data.to(dtype)
     return network

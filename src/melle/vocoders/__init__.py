@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from importlib import import_module
 from typing import Any
 
@@ -23,4 +24,12 @@ def make_vocoder(name: str, spec: MelSpec, **options: Any) -> Vocoder:
     if name not in _KINDS:
         raise UserError(f"vocoder={name}: choose one of {', '.join(_KINDS)}")
     module, kind = _KINDS[name].rsplit(".", 1)
-    return getattr(import_module(module), kind)(spec, **options)
+    kind = getattr(import_module(module), kind)
+    taken = list(inspect.signature(kind).parameters.values())[1:]  # after the mel's
+    for option in options:
+        if option not in [parameter.name for parameter in taken]:
+            raise UserError(f"vocoder={name} has no {option}: leave it out, or choose another vocoder")
+    for parameter in taken:
+        if parameter.default is parameter.empty and not options.get(parameter.name):
+            raise UserError(f"vocoder={name} needs its {parameter.name}: give the path of one")
+    return kind(spec, **options)

@@ -30,8 +30,11 @@ class GriffinLim(Vocoder):
 
     @torch.inference_mode()
     def forward(self, mel: Tensor) -> Tensor:
-        return torchaudio.functional.griffinlim(
-            self.magnitudes(torch.cat((mel, mel[-1:]))),  # T · hop_length samples have T + 1 frames
+        # T · hop_length samples have T + 1 frames, and the library mirrors half a window at both ends.
+        least = self.spec.n_fft // (2 * self.spec.hop_length) + 2
+        more = mel[-1:].expand(max(1, least - len(mel)), -1)
+        samples = torchaudio.functional.griffinlim(
+            self.magnitudes(torch.cat((mel, more))),
             window=self.window,
             n_fft=self.spec.n_fft,
             hop_length=self.spec.hop_length,
@@ -39,9 +42,10 @@ class GriffinLim(Vocoder):
             power=1.0,
             n_iter=self.iterations,
             momentum=MOMENTUM,
-            length=len(mel) * self.spec.hop_length,
+            length=(len(mel) + len(more) - 1) * self.spec.hop_length,
             rand_init=False,
         )
+        return samples[: len(mel) * self.spec.hop_length]
 
     def magnitudes(self, mel: Tensor) -> Tensor:
         """(T, M) log10 mel to linear magnitudes (n_fft / 2 + 1, T)."""

@@ -27,12 +27,25 @@ class HifiGan(Vocoder):
         if spec != MelSpec(floor=spec.floor):
             raise UserError("vocoder=hifigan reads the paper's mel only; use vocoder=griffin_lim for this checkpoint")
         try:
-            self.model = SpeechT5HifiGan.from_pretrained(model)
-        except (OSError, ValueError) as error:
-            reason = str(error).splitlines()[0]
+            self.model, found = SpeechT5HifiGan.from_pretrained(model, output_loading_info=True)
+        except Exception as error:  # of many kinds: broken JSON and weights, shapes that do not fit, no network
+            reason = " ".join(f"{type(error).__name__}: {error}".split())[:200]
             raise UserError(f"vocoder.model={model}: cannot be loaded ({reason}); give a local folder") from None
+        if found["missing_keys"]:
+            raise UserError(
+                f"vocoder.model={model}: has no {min(found['missing_keys'])}; give a HiFi-GAN of SpeechT5's"
+            )
+        config = self.model.config
+        reads = {
+            "samples per second": (config.sampling_rate, spec.sample_rate),
+            "mel bands": (config.model_in_dim, spec.n_mels),
+            "samples per frame": (math.prod(config.upsample_rates), spec.hop_length),
+        }
+        for what, (its, ours) in reads.items():
+            if its != ours:
+                raise UserError(f"vocoder.model={model}: made for {its} {what}, where this model has {ours}")
         self.model.eval()
-        self.context = _reach(self.model.config)
+        self.context = _reach(config)
 
     @torch.inference_mode()
     def forward(self, mel: Tensor) -> Tensor:

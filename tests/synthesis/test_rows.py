@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from melle.network import Melle
+from melle.network.compiled import compiled_graphs
 from melle.network.noise import BLOCK as DRAWN
 from melle.network.noise import RowNoise
 from melle.synthesis import decoding
@@ -43,9 +44,9 @@ def make_rows(network: Melle, prompts=(0, 12, 24, 36), steps=(9, 5, 13, 31)) -> 
     return rows
 
 
-def speak(network: Melle, rows: list[Row], options: DecodingOptions = FREE) -> list[torch.Tensor]:
+def speak(network: Melle, rows: list[Row], fixed: bool | None = None) -> list[torch.Tensor]:
     mels = [[] for _ in rows]
-    for piece in decode(network, rows, options, frame_rate=62.5):
+    for piece in decode(network, rows, FREE, frame_rate=62.5, fixed=fixed):
         mels[piece.row].append(piece.mel)
     return [torch.cat(parts) for parts in mels]
 
@@ -62,6 +63,38 @@ def test_a_row_says_the_same_alone_and_in_a_batch_that_others_leave(kind):
         assert alone.std() > 0.1
     (other,) = speak(network, [Row(**{**rows[0].__dict__, "seed": 99})])
     assert (other - together[0]).abs().max() > 0.1
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_steps_of_fixed_shapes_say_the_same(kind):
+    """What CUDA graphs and compiled blocks run; rows leave on the way."""
+    network = make(**KINDS[kind])
+    rows = make_rows(network)
+    for grown, fixed in zip(speak(network, rows), speak(network, rows, fixed=True)):
+        torch.testing.assert_close(fixed, grown, rtol=0, atol=2e-4)
+
+
+def test_compiled_steps_say_the_same_in_few_graphs():
+    torch._dynamo.reset()
+    network = make(**KINDS["r = 4, paced, both ways"])
+    rows = make_rows(network)
+    eager = speak(network, rows)
+    network.compile_blocks()
+    before = compiled_graphs()[0]
+    for expected, mel in zip(eager, speak(network, rows, fixed=True)):
+        torch.testing.assert_close(mel, expected, rtol=0, atol=2e-4)
+    (alone,) = speak(network, rows[:1], fixed=True)
+    torch.testing.assert_close(alone, eager[0], rtol=0, atol=2e-4)
+    assert 1 <= compiled_graphs()[0] - before <= 3  # of the first number of rows, of any, and of one
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="CUDA graphs need a GPU")
+@pytest.mark.parametrize("kind", KINDS)
+def test_cuda_graphs_say_the_same(kind):
+    network = make(**KINDS[kind]).cuda()
+    rows = make_rows(network)
+    for eager, graphed in zip(speak(network, rows, fixed=False), speak(network, rows)):
+        torch.testing.assert_close(graphed, eager, rtol=0, atol=1e-3)
 
 
 @pytest.mark.parametrize("kind", KINDS)

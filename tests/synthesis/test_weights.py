@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from melle import DecodingOptions, Synthesizer
+from melle.checkpoint import load_model
 from melle.errors import UserError
 from melle.network import Melle
 from melle.synthesis.weights import lighten
@@ -51,12 +52,11 @@ def test_lighter_weights_take_less_memory():
 
 
 @pytest.mark.parametrize("kind", ["bfloat16", "float16", "int8"])
-def test_the_model_stays_as_it_is_and_the_exact_parts_exact(kind):
-    network = Melle(**TINY, vocab_size=12).eval()
-    before = {name: value.clone() for name, value in network.state_dict().items()}
-    light = lighten(network, kind)
-    assert light is not network and lighten(network, "float32") is network
-    assert all(torch.equal(value, before[name]) for name, value in network.state_dict().items())
+def test_the_model_stays_as_it_is_and_the_exact_parts_exact(tiny_checkpoint, kind):
+    model = load_model(tiny_checkpoint)
+    before = {name: value.clone() for name, value in model.network.state_dict().items()}
+    light = Synthesizer(model, weights=kind).network
+    assert all(torch.equal(value, before[name]) for name, value in model.network.state_dict().items())
     for part in ("latent", "stop", "postnet"):
         for name, value in getattr(light, part).state_dict().items():
             assert torch.equal(value, before[f"{part}.{name}"])

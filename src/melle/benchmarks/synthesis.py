@@ -27,6 +27,7 @@ from melle.peak import synchronise
 from melle.synthesis.decoding import Row, decode
 from melle.synthesis.guards import DecodingOptions
 from melle.synthesis.prompt import Prompt
+from melle.synthesis.stepping import Stepper
 from melle.synthesis.synthesizer import Synthesizer
 from melle.synthesis.weights import lighten
 from melle.text.symbols import SymbolTokenizer
@@ -49,6 +50,7 @@ class Setup:
     weights: str
     seconds: float
     threads: int | None
+    compile: bool
 
 
 @dataclass(frozen=True)
@@ -79,6 +81,7 @@ def bench_synthesis(
     factors: tuple[int, ...] = (1, 2, 4),
     batches: tuple[int, ...] = (1, 8, 64),
     threads: int | None = None,
+    compile: bool = False,
 ) -> str:
     """The table of all measurements. ``seconds``: length of an utterance; 2 on a CPU, 10 on a GPU."""
     if device == "auto":
@@ -87,10 +90,10 @@ def bench_synthesis(
     setups = {}
     for r in factors:
         network, _ = configure(model, (*overrides, f"model.reduction_factor={r}"))
-        setups[r] = Setup(network, device, weights, seconds, threads)
+        setups[r] = Setup(network, device, weights, seconds, threads, compile)
     lines = [
         f"Decoding {model} ({_millions(setups[factors[0]].network):.1f} M parameters at r = {factors[0]}) on {device}, "
-        f"{weights} weights, utterances of {seconds:g} s",
+        f"{weights} weights{', compiled' if compile else ''}, utterances of {seconds:g} s",
         f"after a prompt of {PROMPT_SECONDS} s, random weights. Without vocoder unless it is named.",
         f"  {'r':<4}{'batch':>5}{'ms/step':>10}{'floor':>8}{'× floor':>9}{'real time':>11}{'per minute':>12}{'GiB':>8}",
     ]
@@ -130,12 +133,15 @@ def bench_synthesis(
 def measure(setup: Setup, rows: int) -> Figures:
     """Decode a batch in this process, which has done nothing before."""
     network, device = _prepare(setup)
-    r = network.reduction_factor
+    r, fixed = network.reduction_factor, True if setup.compile else None
+    if setup.compile:
+        network.compile_blocks()
     steps = max(2, round(setup.seconds * FRAME_RATE / r))
     prompt = round(PROMPT_SECONDS * FRAME_RATE / r) * r
     batch = [_row(row, prompt, steps, network.n_mels) for row in range(rows)]
-    for piece in decode(network, [_row(0, prompt, 3, network.n_mels)] * rows, FREE, FRAME_RATE):
-        del piece  # to warm up
+    for count in (3, 4):  # to warm up; compiled blocks take other sizes for any size from the second on
+        for piece in decode(network, [_row(0, prompt, count, network.n_mels)] * rows, FREE, FRAME_RATE, fixed):
+            del piece
     read = []
     start = network.start
 
@@ -147,7 +153,7 @@ def measure(setup: Setup, rows: int) -> Figures:
 
     network.start = started
     begun = time.perf_counter()
-    for piece in decode(network, batch, FREE, FRAME_RATE):
+    for piece in decode(network, batch, FREE, FRAME_RATE, fixed):
         del piece
     synchronise(device)
     ended = time.perf_counter()
@@ -164,18 +170,19 @@ def compare(setup: Setup) -> Comparison:
         length = round((place + 0.5) * steps / PLACES)
         frames = torch.randn(1, network.reduction_factor, network.n_mels, device=device)
         decoder, state = PlainDecoder(network, length), _state(network, length, repetitions + 1)
+        step = Stepper(network, state, 1.0, fixed=device.type == "cuda")
         noise = RowNoise([0], network.prenet.units, network.group, device)
         # In turn, so that other work on the machine slows both.
         times: dict[str, list[float]] = {"ours": [], "plain": []}
         for _ in range(repetitions + 1):
-            for name, step in (
-                ("ours", lambda: network.step(state, frames, 1.0, noise.next())),  # noqa: B023
+            for name, run in (
+                ("ours", lambda: step(frames, noise.next())),  # noqa: B023
                 ("plain", lambda: decoder.step(frames)),  # noqa: B023
             ):
                 synchronise(device)
                 begun = time.perf_counter()
                 with torch.inference_mode():
-                    step()
+                    run()
                 synchronise(device)
                 times[name].append(time.perf_counter() - begun)
         ours.append(sorted(times["ours"][1:])[repetitions // 2])
@@ -206,6 +213,7 @@ def vocode(setup: Setup) -> dict[str, tuple[float, float]]:
         synchronise(device)
         factor = (time.perf_counter() - begun) / 5
         tts = Synthesizer(LoadedModel(network, description, 0), vocoder, device)
+        next(tts.stream(words[0], prompt, options=FREE))  # to warm up
         stream = tts.stream(" ".join(words[:TOKENS]), prompt, options=FREE)
         first = next(chunk.elapsed for chunk in stream if len(chunk.waveform))
         results[name] = first, factor

@@ -31,6 +31,7 @@ def add(commands: argparse._SubParsersAction) -> None:
     speak.add_argument("--model", default="melle", help="preset, as in train.py")
     speak.add_argument("--device", default="auto", help="auto, cpu, cuda …")
     speak.add_argument("--weights", default="float32", help="float32, bfloat16, float16, or int8 (CPU)")
+    speak.add_argument("--compile", action="store_true", help="with torch.compile for the network's blocks")
     speak.add_argument("--seconds", type=float, help="of an utterance; CPU: 2, GPU: 10")
     speak.add_argument("--reduction-factors", type=int, nargs="+", default=[1, 2, 4], help="r to measure")
     speak.add_argument("--batches", type=int, nargs="+", default=[1, 8, 64], help="utterances decoded at a time")
@@ -69,7 +70,7 @@ def bench_synthesis(options: argparse.Namespace) -> None:
     """Print what decoding does with time and memory, beside a plain decoder."""
     from melle.benchmarks import synthesis
 
-    sizes = tuple(options.reduction_factors), tuple(options.batches), options.threads
+    sizes = tuple(options.reduction_factors), tuple(options.batches), options.threads, options.compile
     print(
         synthesis.bench_synthesis(
             options.model, tuple(options.overrides), options.device, options.weights, options.seconds, *sizes

@@ -56,6 +56,9 @@ def add(commands: argparse._SubParsersAction) -> None:
     speak.add_argument(
         "--weights", default="float32", help="float32, bfloat16, float16, or int8 (CPU): lighter ones decode faster"
     )
+    speak.add_argument(
+        "--compile", action="store_true", help="torch.compile for the network's blocks: a slow start, then faster steps"
+    )
     speak.add_argument("--device", default="cpu", help="cpu, cuda, mps …")
     speak.set_defaults(run=synthesize)
 
@@ -138,7 +141,8 @@ def make_synthesizer(options: argparse.Namespace) -> tuple[Synthesizer, dict[str
     model = load_pretrained(options.checkpoint, average=not options.raw_weights)
     settings = {"model": options.vocoder_model} if options.vocoder_model else {}
     vocoder = make_vocoder(options.vocoder, model.description.mel, **settings)
-    return Synthesizer(model, vocoder, device, options.weights), {"options": decoding, "language": options.language}
+    tts = Synthesizer(model, vocoder, device, options.weights, options.compile)
+    return tts, {"options": decoding, "language": options.language}
 
 
 def read_text(path: Path) -> str:

@@ -37,10 +37,21 @@ class KVCache:
         # Not set to zero: memory that no step reaches is then never taken.
         self.keys = torch.empty(rows, heads, capacity, head_width, device=device, dtype=dtype)
         self.values = torch.empty_like(self.keys)
-        self.length = 0
+        self.capacity, self.length = capacity, 0
+        self.place: Tensor | None = None
+
+    def fix(self, place: Tensor) -> None:
+        """From now on write one position at a time where ``place`` (1,) says, and return the whole capacity."""
+        for part in (self.keys, self.values):
+            part[:, :, self.length :] = 0  # a mask hides what was never written, but it must be numbers
+        self.place = place
 
     def append(self, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
         """Store (B, H, n, head_width) and return all that is stored so far, without copying it."""
+        if self.place is not None:
+            self.keys.index_copy_(2, self.place, keys)
+            self.values.index_copy_(2, self.place, values)
+            return self.keys, self.values
         end = self.length + keys.shape[2]
         self.keys[:, :, self.length : end] = keys
         self.values[:, :, self.length : end] = values
@@ -51,8 +62,11 @@ class KVCache:
         """Go on with these rows only."""
         for name in ("keys", "values"):
             old = getattr(self, name)
-            new = old.new_empty(len(rows), *old.shape[1:])
-            torch.index_select(old[:, :, : self.length], 0, rows, out=new[:, :, : self.length])
+            if self.place is not None:
+                new = old[rows]
+            else:
+                new = old.new_empty(len(rows), *old.shape[1:])
+                torch.index_select(old[:, :, : self.length], 0, rows, out=new[:, :, : self.length])
             setattr(self, name, new)
 
 

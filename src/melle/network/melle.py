@@ -42,6 +42,17 @@ class DecodingState(NamedTuple):
     prefix_size: int  # slots that the longest row fills; new steps follow there
     steps: Tensor  # (B,) number of mel steps in the prompt
     even: bool  # whether all rows fill those slots, so that there is nothing to mask
+    place: Tensor | None = None  # (1,) the slot that the next step fills, where all steps have the same shapes
+
+    def fix(self) -> DecodingState:
+        """From now on all steps have the same shapes, as CUDA graphs and compiled blocks want them.
+
+        Their attention goes over the whole cache, and a mask hides what is not there yet.
+        """
+        place = torch.tensor([self.caches[0].length], device=self.prefix.device)
+        for cache in self.caches:
+            cache.fix(place)
+        return self._replace(place=place)
 
     def select(self, rows: Tensor) -> DecodingState:
         """Of these rows only, (N,) indices; what the others took up is free again."""
@@ -172,9 +183,10 @@ class Melle(nn.Module):
         return self.text_position.num_embeddings, self.mel_position.num_embeddings
 
     def compile_blocks(self, backend: str = "inductor") -> None:
-        """Compile every block in place, for ``forward`` only; all share their graphs, whatever a batch's shape.
+        """Compile every block in place; all share their graphs, whatever a batch's shape.
 
-        The names of the weights stay. RuntimeError where there is no C++ compiler, which the backend "inductor" needs.
+        For ``forward``, and for the steps of a state that is fixed. RuntimeError where there is no C++ compiler, which
+        the backend "inductor" needs. The names of the weights stay.
         """
         if backend == "inductor":
             require_compiler()
@@ -282,8 +294,8 @@ class Melle(nn.Module):
         self, state: DecodingState, frames: Tensor, temperature: float = 1.0, noise: StepNoise | None = None
     ) -> tuple[Tensor, Tensor]:
         """Read the last frames (B, r, M) in the network's scale; returns the next ones and their stop logits (B,)."""
-        rows = len(frames)
-        done = state.caches[0].length - state.prefix_size
+        rows, place = len(frames), state.place
+        done = (state.caches[0].length if place is None else place) - state.prefix_size
         number = state.steps + 1 + done  # this step's index in the row, <BOS> being 0
         x = self.prenet(frames.view(rows, 1, -1).to(self.begin.dtype), None if noise is None else noise.keep)
         if self.mel_position is not None:
@@ -293,11 +305,16 @@ class Melle(nn.Module):
         at = number if self.position == "paced" else text_lengths + number
         rotary = self._rotation(at[:, None])
         mask = None
-        if not state.even:
-            slots = torch.arange(state.prefix_size + done + 1, device=frames.device)
-            mask = ((slots < state.prefix[:, None]) | (slots >= state.prefix_size))[:, None, None]
+        if place is not None or not state.even:
+            count = state.caches[0].capacity if place is not None else state.prefix_size + done + 1
+            slots = torch.arange(count, device=frames.device)
+            mask = (slots < state.prefix[:, None]) | (slots >= state.prefix_size)
+            mask = (mask if place is None else mask & (slots <= place))[:, None, None]
         for block, cache in zip(self.blocks, state.caches):
-            x, _ = block.forward(x, rotary, mask, cache)
+            # Compiled only where the cache does not grow with every step.
+            x, _ = (block.forward if place is None else block)(x, rotary, mask, cache)
+        if place is not None:
+            place += 1
         return self._predict(x, temperature, noise)
 
     def _predict(self, x: Tensor, temperature: float, noise: StepNoise | None) -> tuple[Tensor, Tensor]:

@@ -14,6 +14,7 @@ from melle.network import Melle
 from melle.network.noise import RowNoise, StepNoise
 from melle.synthesis.guards import REASONS, DecodingOptions, Guards
 from melle.synthesis.refining import BLOCK, Refiner
+from melle.synthesis.stepping import Stepper
 
 
 @dataclass(frozen=True)
@@ -46,11 +47,15 @@ class Piece:
 
 
 @torch.inference_mode()
-def decode(network: Melle, rows: Sequence[Row], options: DecodingOptions, frame_rate: float) -> Iterator[Piece]:
+def decode(
+    network: Melle, rows: Sequence[Row], options: DecodingOptions, frame_rate: float, fixed: bool | None = None
+) -> Iterator[Piece]:
     """Decode rows together, and give their refined frames as soon as they are final.
 
     Rows of unequal texts and prompts may be mixed. Each row's random numbers are its own. A row that has ended leaves:
     its memory and its share of the work go to none once half of the rows have.
+
+    ``fixed``: make steps of fixed shapes, as compiled blocks want them; None: on a CUDA device, as CUDA graphs.
     """
     r, device = network.reduction_factor, network.begin.device
     text, text_lengths, text_segments = (
@@ -72,13 +77,14 @@ def decode(network: Melle, rows: Sequence[Row], options: DecodingOptions, frame_
     state, made, logits = network.start(
         text, text_lengths, text_segments, prompt, prompt_lengths, limit, options.temperature, first
     )
+    step = Stepper(network, state, options.temperature, device.type == "cuda" if fixed is None else fixed)
     places = list(range(len(rows)))  # the number of the row in each place of the batch
     going = set(places)
     done = 0  # frames given away of every row that goes on
     look = _look(device)
     for count in range(1, limit + 1):
         if count > 1:
-            made, logits = network.step(state, made, options.temperature, noise.next())
+            made, logits = step(made, noise.next())
         refiner.append(made)
         stops[:, count - 1] = logits.sigmoid()
         guards.watch(count, stops[:, count - 1], refiner.raw(guards.window))
@@ -97,9 +103,9 @@ def decode(network: Melle, rows: Sequence[Row], options: DecodingOptions, frame_
         if len(going) <= len(places) // 2:
             kept = torch.tensor([place for place, row in enumerate(places) if row in going], device=device)
             places = [row for row in places if row in going]
-            for part in (noise, refiner, guards):
+            for part in (noise, refiner, guards, step):
                 part.select(kept)
-            state, made, stops = state.select(kept), made[kept], stops[kept]
+            made, stops = made[kept], stops[kept]
         while refiner.ready(done):
             at = torch.tensor([place for place, row in enumerate(places) if row in going], device=device)
             for row, mel in zip((row for row in places if row in going), refiner.refine(at, done)):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import operator
 import secrets
 import time
@@ -58,13 +59,26 @@ class Synthesizer:
         vocoder: Vocoder | None = None,
         device: str | torch.device = "cpu",
         weights: str = "float32",
+        compile: bool = False,
     ):
-        """``weights``: "float32", "bfloat16", "float16" or, on a CPU, "int8" (see ``melle.synthesis.weights``).
-
-        With lighter weights the model itself stays as it is.
+        """
+        Args:
+            weights: "float32", "bfloat16", "float16" or, on a CPU, "int8" (see ``melle.synthesis.weights``). With
+                lighter ones the model itself stays as it is.
+            compile: compile the network's blocks in place (``torch.compile``); the first texts then wait for that. On
+                a CUDA device steps are CUDA graphs with it and without it.
         """
         self.device = torch.device(device)
-        self.network = lighten(model.network.to(self.device), weights)
+        network = model.network if weights == "float32" else copy.deepcopy(model.network)
+        self.network = lighten(network.to(self.device), weights)
+        self._fixed = True if compile else None  # shapes of steps: what is best for the device
+        if compile:
+            if weights == "int8":
+                raise UserError("compile is for floating-point weights; leave it out, or choose others than int8")
+            try:
+                self.network.compile_blocks()
+            except RuntimeError as error:
+                raise UserError(f"compile: {error}") from None
         self.description = model.description
         self.tokenizer = model.description.tokenizer
         self.spec = model.description.mel
@@ -79,12 +93,13 @@ class Synthesizer:
         device: str | torch.device = "cpu",
         average: bool = True,
         weights: str = "float32",
+        compile: bool = False,
     ) -> Synthesizer:
         """From a .ckpt file that training wrote, or whatever ``from_pretrained`` takes.
 
         ``average``: of a run with EMA take the averaged weights, else the last ones.
         """
-        return cls(load_pretrained(path, average), vocoder, device, weights)
+        return cls(load_pretrained(path, average), vocoder, device, weights, compile)
 
     @classmethod
     def from_pretrained(
@@ -93,9 +108,10 @@ class Synthesizer:
         vocoder: Vocoder | None = None,
         device: str | torch.device = "cpu",
         weights: str = "float32",
+        compile: bool = False,
     ) -> Synthesizer:
         """From a folder that ``python -m melle export`` wrote, or one on the Hugging Face hub ("user/model")."""
-        return cls(load_pretrained(where), vocoder, device, weights)
+        return cls(load_pretrained(where), vocoder, device, weights, compile)
 
     @overload
     def __call__(self, text: str, *arguments: Any, **options: Any) -> Speech: ...
@@ -190,7 +206,7 @@ class Synthesizer:
         for number, part in enumerate(parts):
             job = Part(part, voice, another_seed(seed, "part", number))
             vocode, mels = self.vocoder.stream(), []
-            for piece in decode(self.network, [self._row(job, options)], options, self.spec.frame_rate):
+            for piece in self._decode([self._row(job, options)], options):
                 last = piece.ending is not None
                 samples = vocode(piece.mel.to(self.device), last).cpu()
                 waveform = joints(samples.nan_to_num(0.0).clamp(-1, 1), last)
@@ -223,7 +239,7 @@ class Synthesizer:
         first: dict[int, float] = {}
         speeches: dict[int, Speech] = {}
         vocoding = 0.0  # seconds, which the decoding of the others waits
-        for piece in decode(self.network, rows, options, self.spec.frame_rate):
+        for piece in self._decode(rows, options):
             row = piece.row
             pieces[row].append(piece)
             first.setdefault(row, time.perf_counter() - begun - vocoding)
@@ -243,6 +259,9 @@ class Synthesizer:
             )
             vocoding += took
         return [speeches[row] for row in range(len(rows))]
+
+    def _decode(self, rows: Sequence[Row], options: DecodingOptions) -> Iterator[Piece]:
+        return decode(self.network, rows, options, self.spec.frame_rate, self._fixed)
 
     def _row(self, job: Part, options: DecodingOptions) -> Row:
         tokens, prompt = self._encode(job.text), job.prompt

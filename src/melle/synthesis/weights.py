@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import warnings
 
 import torch
@@ -16,7 +15,7 @@ EXACT = ("latent", "stop", "postnet")  # parts of the network that 16 bits leave
 
 
 def lighten(network: Melle, kind: str) -> Melle:
-    """A copy of ``network`` with lighter weights, or for "float32" itself; what it says changes by their rounding.
+    """Change the weights of ``network`` in place; what it says changes by their rounding.
 
     "bfloat16" and "float16" are for the Transformer, its embeddings and the pre-net; latent sampling, stop and post-net
     make the frames and are small: they stay in 32 bits. "int8" is for the matrices of the Transformer, and for CPUs
@@ -30,7 +29,6 @@ def lighten(network: Melle, kind: str) -> Melle:
     if network.begin.dtype != torch.float32 or any(isinstance(part, quantised) for part in network.modules()):
         raise UserError(f"weights={kind}: the network has lighter weights already; start from those of 32 bits")
     device = network.begin.device
-    network = copy.deepcopy(network)
     if kind == "int8":
         if device.type != "cpu":
             raise UserError(f"weights=int8 are for CPUs; on {device.type} choose bfloat16 or float16")

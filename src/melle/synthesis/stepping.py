@@ -1,0 +1,67 @@
+"""One step of decoding after another, on a GPU without its launches."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from melle.network import Melle
+from melle.network.melle import DecodingState
+from melle.network.noise import StepNoise
+
+WARM_UPS = 2  # steps in which libraries set themselves up, before a graph is captured
+
+
+class Stepper:
+    """Makes the steps that follow ``Melle.start``.
+
+    On a CUDA device the step is captured as a CUDA graph, once for every number of rows: at batch 1 launching its few
+    hundred kernels takes longer than running them.
+
+    Args:
+        fixed: whether steps have fixed shapes (``DecodingState.fix``), which CUDA graphs need and compiled blocks want.
+    """
+
+    def __init__(self, network: Melle, state: DecodingState, temperature: float, fixed: bool):
+        self._network, self._temperature = network, temperature
+        self._state = state.fix() if fixed else state
+        self._captures = fixed and state.prefix.device.type == "cuda"
+        self._graph: Graph | None = None
+
+    def __call__(self, frames: Tensor, noise: StepNoise) -> tuple[Tensor, Tensor]:
+        """Read the last frames (B, r, M); returns the next ones and their stop logits (B,), until the next call."""
+        if not self._captures:
+            return self._network.step(self._state, frames, self._temperature, noise)
+        if self._graph is None:
+            self._graph = Graph(self._network, self._state, self._temperature, frames, noise)
+        return self._graph(frames, noise)
+
+    def select(self, rows: Tensor) -> None:
+        """Go on with these rows only."""
+        self._graph = None  # with its memory
+        self._state = self._state.select(rows)
+
+
+class Graph:
+    """A step as a CUDA graph over memory of its own; every replay advances ``state``."""
+
+    def __init__(self, network: Melle, state: DecodingState, temperature: float, frames: Tensor, noise: StepNoise):
+        self._frames, self._noise = frames.clone(), StepNoise(*(part.clone() for part in noise))
+        place, current = state.place.clone(), torch.cuda.current_stream()
+        aside = torch.cuda.Stream()
+        aside.wait_stream(current)
+        with torch.cuda.stream(aside):
+            for _ in range(WARM_UPS):
+                network.step(state, self._frames, temperature, self._noise)
+                state.place.copy_(place)  # the slot is written again
+        current.wait_stream(aside)
+        self._graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(self._graph):
+            self._results = network.step(state, self._frames, temperature, self._noise)
+
+    def __call__(self, frames: Tensor, noise: StepNoise) -> tuple[Tensor, Tensor]:
+        self._frames.copy_(frames)
+        for own, part in zip(self._noise, noise):
+            own.copy_(part)
+        self._graph.replay()
+        return self._results

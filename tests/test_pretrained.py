@@ -8,9 +8,14 @@ import pytest
 import torch
 
 from melle import Synthesizer
+from melle.audio import MelSpec
 from melle.cli import main
 from melle.errors import UserError
 from melle.pretrained import is_hub_id
+from melle.vocoders import make_vocoder
+from melle.vocoders.griffin_lim import GriffinLim
+from melle.vocoders.network import VocoderSizes
+from melle.vocoders.neural import KEY, PREFIX, VocoderDescription
 
 
 @pytest.fixture
@@ -26,6 +31,47 @@ def test_the_exported_speaks_as_the_original(tiny_checkpoint, folder):
     assert exported.description.as_dict() == original.description.as_dict()
     assert torch.equal(exported("one two").waveform, original("one two").waveform)
     assert torch.equal(Synthesizer.from_checkpoint(str(folder))("one two").mel, original("one two").mel)
+
+
+@pytest.fixture
+def vocoder(tmp_path):
+    """A checkpoint of our own vocoder, as training writes it, in small."""
+    description = VocoderDescription(MelSpec(), VocoderSizes(16, 32, 2, 3), -2.0, 1.5)
+    weights = {PREFIX + name: value for name, value in description.make().state_dict().items()}
+    torch.save({"state_dict": weights, KEY: description.as_dict(), "global_step": 3}, tmp_path / "vocoder.ckpt")
+    return tmp_path / "vocoder.ckpt"
+
+
+def test_a_vocoder_goes_with_it(tiny_checkpoint, vocoder, tmp_path, capsys):
+    folder = tmp_path / "both"
+    command = ["export", "--checkpoint", str(tiny_checkpoint), "-o", str(folder), "--vocoder", str(vocoder)]
+    assert main(command) == 0
+    expected = Synthesizer.from_checkpoint(tiny_checkpoint, make_vocoder("neural", MelSpec(), model=vocoder))("one")
+    exported = Synthesizer.from_pretrained(folder)
+    assert torch.equal(exported("one").waveform, expected.waveform)
+    assert isinstance(Synthesizer.from_pretrained(folder, GriffinLim(MelSpec())).vocoder, GriffinLim)
+    command = ["synthesize", "--checkpoint", str(folder), "--text", "one", "-o", str(tmp_path / "a.wav")]
+    assert main(command) == 0
+    assert "our own vocoder" in capsys.readouterr().out
+    for name, content, says in (
+        ("vocoder.json", "{", "is damaged"),
+        ("vocoder.json", '{"format": 0}', "another version"),
+        ("vocoder.safetensors", "nothing", "is damaged"),
+    ):
+        kept = (folder / name).read_bytes()
+        (folder / name).write_text(content)
+        with pytest.raises(UserError, match=says):
+            Synthesizer.from_pretrained(folder)
+        (folder / name).write_bytes(kept)
+    (folder / "vocoder.safetensors").unlink()
+    with pytest.raises(UserError, match=r"has no vocoder\.safetensors"):
+        Synthesizer.from_pretrained(folder)
+
+
+def test_no_foreign_vocoder_goes_with_it(tiny_checkpoint, tmp_path, capsys):
+    command = ["export", "--checkpoint", str(tiny_checkpoint), "-o", str(tmp_path / "both")]
+    assert main([*command, "--vocoder", str(tiny_checkpoint)]) == 2
+    assert "a checkpoint of something else" in capsys.readouterr().err and not (tmp_path / "both").exists()
 
 
 def test_half_the_size(tiny_checkpoint, folder, tmp_path):
@@ -97,7 +143,7 @@ def test_the_hub(folder, tiny_checkpoint, tmp_path, monkeypatch, capsys):
     with pytest.raises(UserError, match="not to be had from the hub"):
         Synthesizer.from_pretrained("me/other")
     assert main(["export", "--checkpoint", str(tiny_checkpoint), "-o", "model", "--push", "me/new"]) == 0
-    files = ["config.json", "model.safetensors", "tokenizer.json"]
+    files = ["config.json", "model.safetensors", "tokenizer.json", "vocoder.json", "vocoder.safetensors"]
     assert calls == [("me/new", True), ("me/new", "model", files)]
     assert "https://hub/me/new" in capsys.readouterr().out
     monkeypatch.setitem(sys.modules, "huggingface_hub", None)

@@ -69,6 +69,7 @@ class LoadedModel:
     network: Melle  # in eval mode, on the CPU
     description: ModelDescription
     step: int  # optimiser steps trained
+    vocoder: Path | None = None  # the folder of its vocoder, where it was exported with one
 
 
 def read_content(path: str | Path, missing: str, damaged: str) -> Any:

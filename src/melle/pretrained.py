@@ -14,17 +14,29 @@ from melle.checkpoint import FORMAT, LoadedModel, ModelDescription, load_model
 from melle.errors import UserError
 from melle.files import check_writable, written_whole
 from melle.network import Melle
+from melle.vocoders import neural
 
 WEIGHTS, CONFIG, TOKENIZER = "model.safetensors", "config.json", "tokenizer.json"
+FILES = [WEIGHTS, CONFIG, TOKENIZER, neural.WEIGHTS, neural.CONFIG]
 
 
-def save_pretrained(model: LoadedModel, folder: str | Path, dtype: torch.dtype = torch.float32) -> None:
+def save_pretrained(
+    model: LoadedModel,
+    folder: str | Path,
+    dtype: torch.dtype = torch.float32,
+    vocoder: str | Path | None = None,
+) -> None:
     """Write ``model.safetensors``, ``config.json`` and ``tokenizer.json`` to ``folder``.
 
-    ``dtype``: of the weights in the file; float16 or bfloat16 halve it, and round.
+    Args:
+        dtype: of the weights in the file; float16 or bfloat16 halve it, and round.
+        vocoder: a checkpoint of our own vocoder to go with it, as ``vocoder.safetensors`` and ``vocoder.json``.
     """
     folder = Path(folder)
     check_writable(folder, folder=True)
+    if vocoder is not None:
+        neural.NeuralVocoder(model.description.mel, vocoder)  # that it can speak for this model
+        neural.save_vocoder(folder, *neural.load_vocoder(vocoder))
     config = model.description.as_dict() | {"step": model.step}
     tokenizer = config.pop("tokenizer")
     weights = {
@@ -60,7 +72,7 @@ def push(folder: str | Path, name: str, private: bool = True) -> str:
     api = _hub().HfApi()
     try:
         api.create_repo(name, private=private, exist_ok=True)
-        api.upload_folder(repo_id=name, folder_path=str(folder), allow_patterns=[WEIGHTS, CONFIG, TOKENIZER])
+        api.upload_folder(repo_id=name, folder_path=str(folder), allow_patterns=FILES)
     except Exception as error:  # of the hub's many kinds
         raise UserError(f"{name}: not uploaded ({_reason(error)}); log in with `hf auth login`") from None
     return f"{api.endpoint}/{name}"
@@ -80,13 +92,14 @@ def _load_folder(folder: Path) -> LoadedModel:
         raise UserError(f"{folder}: has no {Path(error.filename or WEIGHTS).name}; {hint}") from None
     except (ValueError, KeyError, TypeError, AttributeError, RuntimeError, SafetensorError, OSError) as error:
         raise UserError(f"{folder}: damaged, or of something else ({_reason(error)}); {hint}") from None
-    return LoadedModel(network.eval(), description, int(config.get("step", 0)))
+    vocoder = folder if (folder / neural.CONFIG).exists() else None
+    return LoadedModel(network.eval(), description, int(config.get("step", 0)), vocoder)
 
 
 def _download(name: str) -> Path:
     hub = _hub()
     try:
-        return Path(hub.snapshot_download(name, allow_patterns=[WEIGHTS, CONFIG, TOKENIZER]))
+        return Path(hub.snapshot_download(name, allow_patterns=FILES))
     except Exception as error:  # of the hub's many kinds
         raise UserError(
             f"{name}: no such file or folder, and not to be had from the hub ({_reason(error)}); "

@@ -6,8 +6,9 @@ from safetensors.torch import load_file, save_file
 
 from melle.audio import LogMel, MelSpec
 from melle.errors import UserError
-from melle.vocoders import Vocoder, make_vocoder
+from melle.vocoders import Vocoder, choice, make_vocoder
 from melle.vocoders.base import WindowedStream
+from melle.vocoders.choice import default_vocoder
 from melle.vocoders.griffin_lim import GriffinLim
 
 HOP = MelSpec().hop_length
@@ -133,6 +134,52 @@ def test_a_damaged_hifigan_is_told(gan, tmp_path):
     (tmp_path / "config.json").write_text("{")
     with pytest.raises(UserError, match="give a local folder"):
         make_vocoder("hifigan", MelSpec(), model=str(tmp_path))
+
+
+def test_hifigan_is_the_default_wherever_it_can_be_had(gan, monkeypatch):
+    tried = []
+
+    def hifigan(spec, local_only):
+        tried.append(local_only)
+        if not whole:
+            raise UserError("a download that broke off")
+        return gan
+
+    monkeypatch.setattr(choice, "HifiGan", hifigan)
+    whole = True
+    for stored, answers, expected in ((True, False, gan), (False, True, gan), (False, False, None)):
+        monkeypatch.setattr(choice, "_is_stored", lambda stored=stored: stored)
+        monkeypatch.setattr(choice, "_hub_answers", lambda answers=answers: answers)
+        found = default_vocoder(MelSpec())
+        assert found is expected if expected is not None else isinstance(found, GriffinLim)
+        assert isinstance(default_vocoder(MelSpec(hop_length=200)), GriffinLim)
+    assert tried == [True, False]  # what is stored is not asked for again
+    monkeypatch.setattr(choice, "_is_stored", lambda: True)
+    whole = False
+    assert isinstance(default_vocoder(MelSpec()), GriffinLim)
+    monkeypatch.setattr(choice.importlib.util, "find_spec", lambda name: None)
+    assert isinstance(default_vocoder(MelSpec()), GriffinLim) and len(tried) == 3
+
+
+def test_whether_the_hub_answers_is_asked_once(monkeypatch):
+    monkeypatch.undo()  # of the suite's own
+    from huggingface_hub import constants
+
+    asked = []
+
+    def connect(address, patience):
+        asked.append(address)
+        raise OSError("unreachable")
+
+    monkeypatch.setattr(choice.socket, "create_connection", connect)
+    monkeypatch.setattr(constants, "ENDPOINT", "https://hub.example")
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+    choice._hub_answers.cache_clear()
+    assert [choice._hub_answers() for _ in range(3)] == [False] * 3 and asked == [("hub.example", 443)]
+    choice._hub_answers.cache_clear()
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    assert not choice._hub_answers() and len(asked) == 1
+    choice._hub_answers.cache_clear()
 
 
 def test_windows_of_an_exact_vocoder_are_cut_without_gap_or_overlap():

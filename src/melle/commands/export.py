@@ -16,6 +16,7 @@ def add(commands: argparse._SubParsersAction) -> None:
     export.add_argument(
         "--raw-weights", action="store_true", help="not the average of the weights (EMA) but the last ones"
     )
+    export.add_argument("--vocoder", type=Path, help="a .ckpt file of our own vocoder to go with it")
     export.add_argument("--push", metavar="USER/MODEL", help="upload it to the Hugging Face hub under this name, too")
     export.add_argument("--public", action="store_true", help="with --push: for everybody to see")
     export.set_defaults(run=run)
@@ -29,7 +30,7 @@ def run(options: argparse.Namespace) -> None:
     from melle.pretrained import WEIGHTS, push, save_pretrained
 
     model = load_model(options.checkpoint, average=not options.raw_weights)
-    save_pretrained(model, options.output, getattr(torch, options.dtype))
+    save_pretrained(model, options.output, getattr(torch, options.dtype), options.vocoder)
     size = (options.output / WEIGHTS).stat().st_size / 2**20
     print(f"{options.output}: step {model.step}, {size:.1f} MiB of {options.dtype} weights")
     if options.push:

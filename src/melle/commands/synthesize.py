@@ -29,7 +29,11 @@ def add(commands: argparse._SubParsersAction) -> None:
     speak.add_argument("--prompt", type=Path, help="a recording of the voice to speak in (any format and sample rate)")
     speak.add_argument("--prompt-text", help="what is said in the prompt")
     speak.add_argument("-o", "--output", type=Path, help="file to write (default speech.wav), or folder for --jobs")
-    speak.add_argument("--vocoder", default="griffin_lim", help="griffin_lim (default), hifigan, or neural, our own")
+    speak.add_argument(
+        "--vocoder",
+        default="auto",
+        help="griffin_lim, hifigan, or neural, our own; default: the model's own, else hifigan where it can be had",
+    )
     speak.add_argument("--vocoder-model", help="of hifigan: hub name or folder; of neural: the .ckpt file")
     speak.add_argument(
         "--temperature", type=float, default=1.0, help="scale of the latent's deviation; 0 takes the mean"
@@ -107,7 +111,12 @@ def synthesize(options: argparse.Namespace) -> None:
     else:
         speech = choose(tts, options, how)
     save_audio(output, speech.waveform, speech.sample_rate)
-    report(output, speech.seconds, speech.finish_reason, f", {speech.real_time_factor:.2f} × real time")
+    report(
+        output,
+        speech.seconds,
+        speech.finish_reason,
+        f", {speech.real_time_factor:.2f} × real time, {tts.vocoder.title}",
+    )
 
 
 def choose(tts: Synthesizer, options: argparse.Namespace, how: dict[str, Any]) -> Speech:
@@ -139,8 +148,12 @@ def make_synthesizer(options: argparse.Namespace) -> tuple[Synthesizer, dict[str
     decoding = DecodingOptions(temperature=options.temperature, stop_threshold=options.stop_threshold)
     device = find_device(options.device)
     model = load_pretrained(options.checkpoint, average=not options.raw_weights)
-    settings = {"model": options.vocoder_model} if options.vocoder_model else {}
-    vocoder = make_vocoder(options.vocoder, model.description.mel, **settings)
+    vocoder = None
+    if options.vocoder != "auto":
+        settings = {"model": options.vocoder_model} if options.vocoder_model else {}
+        vocoder = make_vocoder(options.vocoder, model.description.mel, **settings)
+    elif options.vocoder_model:
+        raise UserError("--vocoder-model is of a vocoder: give --vocoder neural or hifigan, too")
     tts = Synthesizer(model, vocoder, device, options.weights, options.compile)
     return tts, {"options": decoding, "language": options.language}
 
@@ -183,7 +196,7 @@ def read_aloud(tts: Synthesizer, text: str, output: Path, **how: Any) -> None:
                 raise
     if reason is None:
         raise UserError(f"{output}: interrupted; its {file.seconds:.2f} s are the beginning of the text")
-    report(output, file.seconds, reason, advice="try another --seed")
+    report(output, file.seconds, reason, f", {tts.vocoder.title}", "try another --seed")
 
 
 def report(

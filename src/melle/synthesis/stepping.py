@@ -56,7 +56,8 @@ class Graph:
                 state.place.copy_(place)  # the slot is written again
         current.wait_stream(aside)
         self._graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(self._graph):
+        # Other threads, such as a loader's, may go on using the device.
+        with torch.cuda.graph(self._graph, capture_error_mode="thread_local"):
             self._results = network.step(state, self._frames, temperature, self._noise)
 
     def __call__(self, frames: Tensor, noise: StepNoise) -> tuple[Tensor, Tensor]:

@@ -28,7 +28,8 @@ from melle.synthesis.prompt import Prompt, ReadPrompt, read_prompt
 from melle.synthesis.speech import Chunk, Speech, Timings
 from melle.synthesis.weights import lighten
 from melle.vocoders import Vocoder
-from melle.vocoders.griffin_lim import GriffinLim
+from melle.vocoders.choice import default_vocoder
+from melle.vocoders.neural import NeuralVocoder
 
 # Beyond what 98 of 100 utterances of the training data have, speech may be shorter or longer by these factors.
 SHORTER, LONGER = 0.8, 1.25
@@ -63,6 +64,7 @@ class Synthesizer:
     ):
         """
         Args:
+            vocoder: None takes the model's own where it was exported with one, else ``default_vocoder``.
             weights: "float32", "bfloat16", "float16" or, on a CPU, "int8" (see ``melle.synthesis.weights``). With
                 lighter ones the model itself stays as it is.
             compile: compile the network's blocks in place (``torch.compile``); the first texts then wait for that. On
@@ -83,7 +85,10 @@ class Synthesizer:
         self.tokenizer = model.description.tokenizer
         self.spec = model.description.mel
         self.log_mel = LogMel(self.spec)
-        self.vocoder = (vocoder or GriffinLim(self.spec)).to(self.device)
+        if vocoder is None:
+            own = model.vocoder
+            vocoder = default_vocoder(self.spec) if own is None else NeuralVocoder(self.spec, own)
+        self.vocoder = vocoder.to(self.device)
 
     @classmethod
     def from_checkpoint(

@@ -35,6 +35,7 @@ from melle.synthesis.speech import Speech
 from melle.synthesis.synthesizer import Synthesizer
 from melle.text.base import EOS
 from melle.training.figures import Spectra, draw, pixels
+from melle.vocoders.griffin_lim import GriffinLim
 
 if TYPE_CHECKING:
     from lightning.pytorch.loggers import Logger
@@ -112,7 +113,9 @@ class SpeechSamples(lightning.Callback):
         options = DecodingOptions()
         # These shapes come once in a validation: compiling for them would take longer than they do.
         with torch.compiler.set_stance("force_eager"):
-            synthesizer = Synthesizer(LoadedModel(network, module.description, step), device=device)
+            synthesizer = Synthesizer(
+                LoadedModel(network, module.description, step), GriffinLim(module.description.mel), device
+            )
             texts = [sample.target.transcription for sample in samples]
             speeches = synthesizer(texts, [sample.prompt for sample in samples], options=options)
             spectra = [

@@ -19,6 +19,7 @@ class Vocoder(nn.Module):
     """
 
     context: int
+    title: str  # as people call it
 
     def __init__(self, spec: MelSpec):
         super().__init__()

@@ -20,6 +20,7 @@ class GriffinLim(Vocoder):
     phases therefore are others than the whole's.
     """
 
+    title = "Griffin-Lim"
     context = 8  # frames that a stream waits for; twice what a window reaches
 
     def __init__(self, spec: MelSpec, iterations: int = 32):

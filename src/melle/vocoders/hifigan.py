@@ -15,19 +15,31 @@ from melle.vocoders.base import Vocoder
 NAME = "microsoft/speecht5_hifigan"
 
 
-class HifiGan(Vocoder):
-    """From ``transformers``, by hub name or local folder. It knows the paper's mel only."""
+def reads(spec: MelSpec) -> bool:
+    """Whether it was trained on such frames, which are the paper's."""
+    return spec == MelSpec(floor=spec.floor)
 
-    def __init__(self, spec: MelSpec, model: str = NAME):
+
+class HifiGan(Vocoder):
+    """From ``transformers``, by hub name or local folder. It knows the paper's mel only.
+
+    ``local_only``: what is not on this disk is not asked for.
+    """
+
+    title = "HiFi-GAN"
+
+    def __init__(self, spec: MelSpec, model: str = NAME, local_only: bool = False):
         super().__init__(spec)
         try:
             from transformers import SpeechT5HifiGan
         except ImportError:
             raise UserError('vocoder=hifigan needs transformers: python -m pip install -e ".[hifigan]"') from None
-        if spec != MelSpec(floor=spec.floor):
+        if not reads(spec):
             raise UserError("vocoder=hifigan reads the paper's mel only; use vocoder=griffin_lim for this checkpoint")
         try:
-            self.model, found = SpeechT5HifiGan.from_pretrained(model, output_loading_info=True)
+            self.model, found = SpeechT5HifiGan.from_pretrained(
+                model, output_loading_info=True, local_files_only=local_only
+            )
         except Exception as error:  # of many kinds: broken JSON and weights, shapes that do not fit, no network
             reason = " ".join(f"{type(error).__name__}: {error}".split())[:200]
             raise UserError(f"vocoder.model={model}: cannot be loaded ({reason}); give a local folder") from None
@@ -36,12 +48,12 @@ class HifiGan(Vocoder):
                 f"vocoder.model={model}: has no {min(found['missing_keys'])}; give a HiFi-GAN of SpeechT5's"
             )
         config = self.model.config
-        reads = {
+        made_for = {
             "samples per second": (config.sampling_rate, spec.sample_rate),
             "mel bands": (config.model_in_dim, spec.n_mels),
             "samples per frame": (math.prod(config.upsample_rates), spec.hop_length),
         }
-        for what, (its, ours) in reads.items():
+        for what, (its, ours) in made_for.items():
             if its != ours:
                 raise UserError(f"vocoder.model={model}: made for {its} {what}, where this model has {ours}")
         self.model.eval()

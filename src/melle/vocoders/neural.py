@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import json
 import math
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from melle.audio import MelSpec
 from melle.checkpoint import read_content
 from melle.errors import UserError
+from melle.files import written_whole
 from melle.vocoders.base import Vocoder
 from melle.vocoders.network import VocoderNetwork, VocoderSizes
 
+WEIGHTS, CONFIG = "vocoder.safetensors", "vocoder.json"  # in an exported folder
 KEY = "melle_vocoder"  # where the description lies in a Lightning checkpoint
 FORMAT = 1
 PREFIX = "network."  # of the network's weights: the LightningModule's attribute
@@ -41,7 +46,10 @@ class VocoderDescription:
         }
 
     @classmethod
-    def from_dict(cls, values: dict[str, Any]) -> VocoderDescription:
+    def from_dict(cls, values: dict[str, Any], path: str | Path) -> VocoderDescription:
+        """Raises UserError, which names ``path``, for what another version wrote."""
+        if values.get("format") != FORMAT:
+            raise UserError(f"{path}: a vocoder of another version (format {values.get('format')}); train it again")
         return cls(MelSpec(**values["mel"]), VocoderSizes(**values["sizes"]), values["mel_mean"], values["mel_std"])
 
     def make(self) -> VocoderNetwork:
@@ -50,7 +58,9 @@ class VocoderDescription:
 
 
 class NeuralVocoder(Vocoder):
-    """From a checkpoint that ``python train.py experiment=vocoder_quickstart`` wrote."""
+    """From a checkpoint that ``python train.py experiment=vocoder_quickstart`` wrote, or a folder exported with it."""
+
+    title = "our own vocoder"
 
     def __init__(self, spec: MelSpec, model: str | Path):
         super().__init__(spec)
@@ -60,7 +70,10 @@ class NeuralVocoder(Vocoder):
             raise UserError(f"{model} reads other mel frames ({description.mel}) than the model makes ({spec})")
         self.lowest = math.log10(description.mel.floor)
         self.network = description.make()
-        self.network.load_state_dict(weights)
+        try:
+            self.network.load_state_dict(weights)
+        except RuntimeError as error:
+            raise UserError(f"{model}: a damaged vocoder ({' '.join(str(error).split())[:200]})") from None
         self.network.eval()
         self.context = self.network.context
 
@@ -69,13 +82,33 @@ class NeuralVocoder(Vocoder):
         return self.network(mel.clamp(min=self.lowest).to(self.network.window)[None])[0]
 
 
+def save_vocoder(folder: Path, description: VocoderDescription, weights: dict[str, Tensor]) -> None:
+    """Write ``vocoder.json`` and ``vocoder.safetensors`` to ``folder``."""
+    with written_whole(folder / WEIGHTS) as partial:
+        save_file({name: value.contiguous() for name, value in weights.items()}, partial)
+    with written_whole(folder / CONFIG) as partial:
+        partial.write_text(json.dumps(description.as_dict(), indent=2) + "\n", encoding="utf-8")
+
+
 def load_vocoder(path: str | Path) -> tuple[VocoderDescription, dict[str, Tensor]]:
-    """Description and weights of a checkpoint. Raises UserError for anything else."""
+    """Description and weights of a checkpoint, or of a folder of ``save_vocoder``. Raises UserError for others."""
     hint = "train a vocoder with `python train.py experiment=vocoder_quickstart`, or give another path"
+    if Path(path).is_dir():
+        return _load_folder(Path(path), hint)
     content = read_content(path, missing=f"no such vocoder; {hint}", damaged=f"not a vocoder, or a damaged one; {hint}")
     if not isinstance(content, dict) or not isinstance(content.get(KEY), dict) or "state_dict" not in content:
         raise UserError(f"{path}: a checkpoint of something else; {hint}")
-    if content[KEY].get("format") != FORMAT:
-        raise UserError(f"{path}: written by another version (format {content[KEY].get('format')}); train it again")
     weights = {name[len(PREFIX) :]: w for name, w in content["state_dict"].items() if name.startswith(PREFIX)}
-    return VocoderDescription.from_dict(content[KEY]), weights
+    return VocoderDescription.from_dict(content[KEY], path), weights
+
+
+def _load_folder(folder: Path, hint: str) -> tuple[VocoderDescription, dict[str, Tensor]]:
+    try:
+        values = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
+        return VocoderDescription.from_dict(values, folder), load_file(folder / WEIGHTS)
+    except FileNotFoundError as error:
+        raise UserError(f"{folder}: has no {Path(error.filename or WEIGHTS).name}; {hint}") from None
+    except (ValueError, KeyError, TypeError, AttributeError, SafetensorError, OSError) as error:
+        raise UserError(
+            f"{folder}: its vocoder is damaged ({type(error).__name__}: {error}); export it again"
+        ) from None

@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from melle.network.layers import make_norm
+from melle.network.linear import Linear
 
 Rotation = tuple[Tensor, Tensor]
 
@@ -83,9 +84,9 @@ class SelfAttention(nn.Module):
     def __init__(self, width: int, heads: int, dropout: float, norm: str | None = None):
         super().__init__()
         self.heads, self.dropout = heads, dropout
-        self.qkv = nn.Linear(width, 3 * width)
+        self.qkv = Linear(width, 3 * width)
         self.norm = nn.Identity() if norm is None else make_norm(norm, width)
-        self.out = nn.Linear(width, width)
+        self.out = Linear(width, width)
 
     def forward(
         self,

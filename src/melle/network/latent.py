@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from melle.network.layers import make_activation
+from melle.network.linear import Linear
 
 LOG_VARIANCE_RANGE = (-14.0, 10.0)  # keeps exp() and the KL term finite in every precision
 
@@ -42,13 +43,13 @@ class LatentSampler(nn.Module):
     ):
         super().__init__()
         self.sampling = sampling
-        self.project = nn.Linear(width, 2 * outputs)
+        self.project = Linear(width, 2 * outputs)
         nn.init.normal_(self.project.weight, std=0.02)
         nn.init.zeros_(self.project.bias)
         sizes = [outputs] + [hidden] * (layers - 1) + [outputs]
         parts: list[nn.Module] = []
         for index, (a, b) in enumerate(pairwise(sizes)):
-            parts.append(nn.Linear(a, b, bias=bias))
+            parts.append(Linear(a, b, bias=bias))
             if index < layers - 1:
                 parts.append(make_activation(activation, "latent_activation"))
             parts.append(nn.Dropout(dropout))

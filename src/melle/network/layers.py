@@ -6,6 +6,8 @@ from functools import partial
 
 from torch import Tensor, nn
 
+from melle.network.linear import Linear
+
 NORMS = {"layer": nn.LayerNorm, "rms": partial(nn.RMSNorm, eps=1e-6)}
 ACTIVATIONS = {"relu": nn.ReLU, "silu": nn.SiLU, "tanh": nn.Tanh}
 MLPS = ("plain", "gated")
@@ -38,9 +40,9 @@ class Mlp(nn.Module):
     def __init__(self, width: int, hidden: int, kind: str, activation: str, dropout: float, norm: str | None = None):
         super().__init__()
         choose("mlp", kind, MLPS)
-        self.gate = nn.Linear(width, hidden, bias=False) if kind == "gated" else None
-        self.up = nn.Linear(width, hidden, bias=kind == "plain")
-        self.down = nn.Linear(hidden, width, bias=kind == "plain")
+        self.gate = Linear(width, hidden, bias=False) if kind == "gated" else None
+        self.up = Linear(width, hidden, bias=kind == "plain")
+        self.down = Linear(hidden, width, bias=kind == "plain")
         self.activation = make_activation(activation)
         self.norm = nn.Identity() if norm is None else make_norm(norm, hidden)
         self.dropout = nn.Dropout(dropout)

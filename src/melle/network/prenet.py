@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from melle.network.layers import make_activation
+from melle.network.linear import Linear
 
 
 class PreNet(nn.Module):
@@ -22,7 +23,7 @@ class PreNet(nn.Module):
         if layers < 1:
             raise ValueError(f"prenet_layers={layers}: the pre-net needs at least one layer")
         sizes = [inputs] + [hidden] * (layers - 1) + [width]
-        self.layers = nn.ModuleList(nn.Linear(a, b) for a, b in pairwise(sizes))
+        self.layers = nn.ModuleList(Linear(a, b) for a, b in pairwise(sizes))
         self.activation = make_activation(activation, "prenet_activation")
         self.dropout = dropout
 

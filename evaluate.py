@@ -45,6 +45,7 @@ def evaluate(cfg: DictConfig) -> dict[str, float]:
         seed=cfg.seed,
         device=("cuda" if torch.cuda.is_available() else "cpu") if cfg.device == "auto" else cfg.device,
         save_audio_of=cfg.save_audio,
+        weights=cfg.weights,
     )
     print(format_table(scores))
     print(f"{len(pairs)} utterances; every one of them in {output / 'results.json'}, sound in {output / 'evaluation'}")

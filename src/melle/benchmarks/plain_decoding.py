@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
+import copy
+
 import torch
 from torch import Tensor
 
 from melle.network import Melle
 from melle.network.attention import rotate
+from melle.network.linear import make_plain
 
 
 class PlainDecoder:
-    """Steps of ``network`` for one row, after ``length`` positions whose keys and values are random numbers."""
+    """Steps of ``network`` for one row, after ``length`` positions whose keys and values are random numbers.
+
+    It shares the network's parameters, and multiplies as PyTorch's own layer does.
+    """
 
     def __init__(self, network: Melle, length: int):
-        self.network, self.length = network, length
+        shared = {id(value): value for value in network.parameters()}
+        self.network, self.length = copy.deepcopy(network, shared), length
+        make_plain(self.network)
         like = network.begin
         shape = (1, network.blocks[0].attention.heads, length, network.head_width)
         self.caches = [(torch.randn(shape).to(like), torch.randn(shape).to(like)) for _ in range(len(network.blocks))]

@@ -38,6 +38,7 @@ def score(
     seed: int = 0,
     device: str = "cpu",
     save_audio_of: int = 10,
+    weights: str = "float32",
 ) -> list[SystemScore]:
     """Score the recordings, the recordings through mel and vocoder, and the checkpoints; write ``output``/results.json.
 
@@ -47,6 +48,7 @@ def score(
         options: of decoding.  batch_size: utterances synthesised at a time.  seed: of synthesis and of the bootstrap.
         device: where models and vocoder run.
         save_audio_of: utterances whose prompts and syntheses are kept in ``output``/evaluation/ as WAV files.
+        weights: of the models (see ``melle.synthesis.weights``).
     """
     output = Path(output)
     vocoder = vocoder or {"name": "griffin_lim"}
@@ -65,11 +67,13 @@ def score(
     judge(recordings)
     judge(vocode(recordings, spec, make_vocoder(spec=spec, **vocoder), device))
     for checkpoint in checkpoints:
-        judge(speak(checkpoint, pairs, make_vocoder(spec=checkpoint.mel, **vocoder), options, batch_size, seed, device))
+        reader = make_vocoder(spec=checkpoint.mel, **vocoder)
+        judge(speak(checkpoint, pairs, reader, options, batch_size, seed, device, weights))
     settings = {
         "asr": asr and {"name": asr.name, **asr.settings},
         "speaker": speaker and speaker.name,
         "vocoder": vocoder,
+        "weights": weights,
         "decoding": asdict(options),
         "mel": spec.as_dict(),
         "seed": seed,

@@ -115,9 +115,10 @@ def speak(
     batch_size: int = 30,
     seed: int = 0,
     device: str = "cpu",
+    weights: str = "float32",
 ) -> Spoken:
     """A checkpoint speaks every target's text with the prompt's voice, ``batch_size`` utterances at a time."""
-    synthesizer = Synthesizer.from_checkpoint(checkpoint.path, vocoder, device)
+    synthesizer = Synthesizer.from_checkpoint(checkpoint.path, vocoder, device, weights=weights)
     speeches, seconds = [], 0.0
     with tqdm(total=len(pairs), desc=f"{checkpoint.name}: speaking", unit="utterance", leave=False) as progress:
         for start in range(0, len(pairs), batch_size):

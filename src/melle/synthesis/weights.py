@@ -9,7 +9,7 @@ from torch import nn
 
 from melle.errors import UserError
 from melle.network import Melle
-from melle.network.linear import Linear
+from melle.network.linear import make_plain
 
 KINDS = ("float32", "bfloat16", "float16", "int8")
 EXACT = ("latent", "stop", "postnet")  # parts of the network that 16 bits leave alone
@@ -33,9 +33,7 @@ def lighten(network: Melle, kind: str) -> Melle:
     if kind == "int8":
         if device.type != "cpu":
             raise UserError(f"weights=int8 are for CPUs; on {device.type} choose bfloat16 or float16")
-        for part in network.modules():
-            if isinstance(part, Linear):
-                part.__class__ = nn.Linear  # the library looks for this very class
+        make_plain(network.blocks)  # the library looks for this very class
         with warnings.catch_warnings():
             # It says that torch 2.10 no longer has it, but 2.11 does, which the project is bound to.
             warnings.simplefilter("ignore")

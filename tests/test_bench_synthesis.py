@@ -64,7 +64,7 @@ def test_the_table(monkeypatch):
         assert float(step) > 0 and float(memory) > 0
         assert float(factor) * 0.2 * int(batch) * float(per_minute) / int(batch) == pytest.approx(60, rel=0.05)
     assert "int8 weights" in text and "2000 frames at r = 1" in text and "griffin_lim: first sound" in text
-    assert "hifigan" not in text
+    assert "hifigan" not in text and "neural: first sound" in text
 
 
 def fail(spec):

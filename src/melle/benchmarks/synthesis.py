@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import math
 import sys
+import tempfile
 import time
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -31,7 +33,10 @@ from melle.synthesis.stepping import Stepper
 from melle.synthesis.synthesizer import Synthesizer
 from melle.synthesis.weights import lighten
 from melle.text.symbols import SymbolTokenizer
-from melle.vocoders import make_vocoder
+from melle.vocoders import Vocoder, make_vocoder
+from melle.vocoders.griffin_lim import GriffinLim
+from melle.vocoders.network import VocoderSizes
+from melle.vocoders.neural import VocoderDescription, save_vocoder
 
 FRAME_RATE = MelSpec().frame_rate
 TOKENS = 40  # of a text, and of a prompt's: ten seconds or so in the paper's BPE
@@ -201,12 +206,11 @@ def vocode(setup: Setup) -> dict[str, tuple[float, float]]:
     description = ModelDescription(setup.network, spec, SymbolTokenizer("words", words), 15.0)
     prompt = Prompt(0.1 * torch.randn(PROMPT_SECONDS * spec.sample_rate), " ".join(words[:TOKENS]))
     results = {}
-    for name in ("griffin_lim", "hifigan"):
+    for name, make in (("griffin_lim", GriffinLim), ("hifigan", _untrained_hifigan), ("neural", _untrained_neural)):
         try:
-            vocoder = make_vocoder(name, spec) if name == "griffin_lim" else _untrained_hifigan(spec)
+            vocoder = make(spec).to(device)
         except UserError:
             continue  # not installed
-        vocoder = vocoder.to(device)
         mel = torch.randn(round(5 * FRAME_RATE), network.n_mels, device=device) - 2
         vocoder(mel[:32])
         synchronise(device)
@@ -278,10 +282,8 @@ def _state(network: Melle, length: int, more: int) -> DecodingState:
     return DecodingState(caches, count, length, torch.zeros_like(count), even=True)
 
 
-def _untrained_hifigan(spec: MelSpec):
+def _untrained_hifigan(spec: MelSpec) -> Vocoder:
     """Of the size of SpeechT5's, without its weights: speed does not depend on them."""
-    import tempfile
-
     try:
         from transformers import SpeechT5HifiGan, SpeechT5HifiGanConfig
     except ImportError:
@@ -289,6 +291,14 @@ def _untrained_hifigan(spec: MelSpec):
     with tempfile.TemporaryDirectory() as folder:
         SpeechT5HifiGan(SpeechT5HifiGanConfig()).save_pretrained(folder)
         return make_vocoder("hifigan", spec, model=folder)
+
+
+def _untrained_neural(spec: MelSpec) -> Vocoder:
+    """Our own, of the size that is trained."""
+    description = VocoderDescription(spec, VocoderSizes(), 0.0, 1.0)
+    with tempfile.TemporaryDirectory() as folder:
+        save_vocoder(Path(folder), description, description.make().state_dict())
+        return make_vocoder("neural", spec, model=folder)
 
 
 def _millions(network: dict[str, Any]) -> float:

@@ -13,7 +13,7 @@ MOST_LOG_MAGNITUDE = math.log(1e2)  # keeps exp() finite before the network has 
 
 @dataclass(frozen=True)
 class VocoderSizes:
-    """Of ``VocoderNetwork``. The defaults make 3.7 million parameters."""
+    """Of ``VocoderNetwork``. The defaults make 3.6 million parameters."""
 
     width: int = 256
     hidden: int = 768

@@ -27,6 +27,7 @@ def folder(tiny_checkpoint, tmp_path, capsys):
 
 def test_the_exported_speaks_as_the_original(tiny_checkpoint, folder):
     assert sorted(path.name for path in folder.iterdir()) == ["config.json", "model.safetensors", "tokenizer.json"]
+    assert len({path.stat().st_mode for path in folder.iterdir()}) == 1  # who may read one may read all
     original, exported = Synthesizer.from_checkpoint(tiny_checkpoint), Synthesizer.from_pretrained(folder)
     assert exported.description.as_dict() == original.description.as_dict()
     assert torch.equal(exported("one two").waveform, original("one two").waveform)

@@ -6,8 +6,12 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from melle.errors import UserError
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 @contextmanager
@@ -30,6 +34,17 @@ def written_whole(path: str | Path, partial: str | Path | None = None, sync: boo
         partial.replace(path)
     finally:
         partial.unlink(missing_ok=True)
+
+
+def write_weights(path: Path, weights: dict[str, Tensor]) -> None:
+    """A safetensors file, whole or not at all, that whoever may read the folder's other files may read."""
+    from safetensors.torch import save_file
+
+    with written_whole(path) as partial:
+        partial.touch()
+        mode = partial.stat().st_mode
+        save_file(weights, partial)  # lets nobody else read it
+        partial.chmod(mode)
 
 
 def check_writable(path: str | Path, folder: bool = False) -> None:

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 
 from melle.checkpoint import FORMAT, LoadedModel, ModelDescription, load_model
 from melle.errors import UserError
-from melle.files import check_writable, written_whole
+from melle.files import check_writable, write_weights, written_whole
 from melle.network import Melle
 from melle.vocoders import neural
 
@@ -43,8 +43,7 @@ def save_pretrained(
         name: (value.to(dtype) if value.is_floating_point() else value).contiguous()
         for name, value in model.network.state_dict().items()
     }
-    with written_whole(folder / WEIGHTS) as partial:
-        save_file(weights, partial)
+    write_weights(folder / WEIGHTS, weights)
     for name, values in ((TOKENIZER, tokenizer), (CONFIG, config)):
         with written_whole(folder / name) as partial:
             partial.write_text(json.dumps(values, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")

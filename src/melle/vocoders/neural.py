@@ -10,13 +10,13 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor
 
 from melle.audio import MelSpec
 from melle.checkpoint import read_content
 from melle.errors import UserError
-from melle.files import written_whole
+from melle.files import write_weights, written_whole
 from melle.vocoders.base import Vocoder
 from melle.vocoders.network import VocoderNetwork, VocoderSizes
 
@@ -84,8 +84,7 @@ class NeuralVocoder(Vocoder):
 
 def save_vocoder(folder: Path, description: VocoderDescription, weights: dict[str, Tensor]) -> None:
     """Write ``vocoder.json`` and ``vocoder.safetensors`` to ``folder``."""
-    with written_whole(folder / WEIGHTS) as partial:
-        save_file({name: value.contiguous() for name, value in weights.items()}, partial)
+    write_weights(folder / WEIGHTS, {name: value.contiguous() for name, value in weights.items()})
     with written_whole(folder / CONFIG) as partial:
         partial.write_text(json.dumps(description.as_dict(), indent=2) + "\n", encoding="utf-8")
 

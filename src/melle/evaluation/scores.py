@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from melle.evaluation.wer import WordErrorRate
+from melle.files import written_whole
 
 
 @dataclass(frozen=True)
@@ -90,14 +90,9 @@ def format_table(scores: Sequence[SystemScore]) -> str:
 
 def write_results(path: Path, scores: Sequence[SystemScore], settings: dict) -> None:
     """All scores with every utterance, and what they were measured with, as JSON, whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
     content = {"settings": settings, "systems": [asdict(score) for score in scores]}
-    partial = path.with_name(path.name + ".partial")
-    try:
+    with written_whole(path) as partial:
         partial.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def _number(value: float | None, form: str) -> str:

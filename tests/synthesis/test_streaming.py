@@ -35,6 +35,7 @@ def test_a_stream_is_the_whole_piece_by_piece(tts, text, prompt):
     assert len(chunks) > 2
     mel, waveform = (torch.cat([getattr(chunk, name) for chunk in chunks]) for name in ("mel", "waveform"))
     torch.testing.assert_close(mel, whole.mel, rtol=0, atol=1e-4)
+    assert chunks[-1].parts == whole.parts == (("length",) * 4 if text == LONG else ())
     assert [chunk.finish_reason for chunk in chunks] == [None] * (len(chunks) - 1) + [whole.finish_reason]
     assert len(waveform) == len(whole.waveform) == len(mel) * HOP
     times = [chunk.elapsed for chunk in chunks]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -115,6 +116,7 @@ def synthesize(options: argparse.Namespace) -> None:
         output,
         speech.seconds,
         speech.finish_reason,
+        speech.parts,
         f", {speech.real_time_factor:.2f} × real time, {tts.vocoder.title}",
     )
 
@@ -190,24 +192,30 @@ def read_aloud(tts: Synthesizer, text: str, output: Path, **how: Any) -> None:
             for chunk in chunks:
                 file.write(chunk.waveform)
                 progress.update(len(chunk.waveform) / chunk.sample_rate)
-                reason = chunk.finish_reason
+                reason, parts = chunk.finish_reason, chunk.parts
         except KeyboardInterrupt:
             if not file.seconds:
                 raise
     if reason is None:
         raise UserError(f"{output}: interrupted; its {file.seconds:.2f} s are the beginning of the text")
-    report(output, file.seconds, reason, f", {tts.vocoder.title}", "try another --seed")
+    report(output, file.seconds, reason, parts, f", {tts.vocoder.title}", "try another --seed")
 
 
 def report(
-    output: Path, seconds: float, finish_reason: str, more: str = "", advice: str = "try another --seed or --retries 3"
+    output: Path,
+    seconds: float,
+    finish_reason: str,
+    parts: Sequence[str],
+    more: str,
+    advice: str = "try another --seed or --retries 3",
 ) -> None:
-    """A line about what was written, with what a guard found."""
+    """A line about what was written, with what a guard found, in how many of the parts of a long text."""
+    where = f", {sum(part != 'stop' for part in parts)} of {len(parts)} parts" if parts else ""
     endings = {
         "stop": "",
-        "length": f"; cut off at the length guard, {advice}",
-        "stuck": f"; cut off where it fell silent or held one sound, {advice}",
-        "empty": f"; nothing in it can be heard, {advice}",
+        "length": f"; cut off at the length guard{where}; {advice}",
+        "stuck": f"; cut off where it fell silent or held one sound{where}; {advice}",
+        "empty": f"; nothing in it can be heard; {advice}",
     }
     print(f"{output}: {seconds:.2f} s{more}{endings[finish_reason]}")
 

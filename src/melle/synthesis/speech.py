@@ -25,6 +25,7 @@ class Chunk:
     mel: Tensor  # (T, M) log10: the frames that have come since the last chunk, ahead of the samples
     elapsed: float  # seconds since the call
     finish_reason: str | None  # of the last chunk, as in ``Speech``
+    parts: tuple[str, ...] = ()  # of the last chunk, as in ``Speech``
 
 
 @dataclass(frozen=True)

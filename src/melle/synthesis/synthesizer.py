@@ -219,8 +219,9 @@ class Synthesizer:
                 if voice is None and len(parts) > 1:
                     mels.append(piece.mel)
                 reasons += [piece.ending.reason] if piece.ending is not None else []
-                reason = worst(reasons) if last and number == len(parts) - 1 else None
-                yield Chunk(waveform, self.spec.sample_rate, mel, time.perf_counter() - begun, reason)
+                elapsed, end = time.perf_counter() - begun, last and number == len(parts) - 1
+                ending = (worst(reasons), tuple(reasons) if len(parts) > 1 else ()) if end else (None, ())
+                yield Chunk(waveform, self.spec.sample_rate, mel, elapsed, *ending)
             if mels:
                 voice = ReadPrompt(self._encode(part), torch.cat(mels))
 

@@ -69,6 +69,18 @@ def test_a_vocoder_goes_with_it(tiny_checkpoint, vocoder, tmp_path, capsys):
         Synthesizer.from_pretrained(folder)
 
 
+def test_a_vocoder_goes_on_with_an_export_and_not_with_another_model(tiny_checkpoint, vocoder, tmp_path):
+    def export(source, folder, *more):
+        assert main(["export", "--checkpoint", str(source), "-o", str(folder), *map(str, more)]) == 0
+        return sorted(path.name for path in folder.glob("vocoder.*"))
+
+    both = ["vocoder.json", "vocoder.safetensors"]
+    assert export(tiny_checkpoint, tmp_path / "a", "--vocoder", vocoder) == both
+    assert export(tmp_path / "a", tmp_path / "b", "--dtype", "float16") == both
+    assert export(tmp_path / "a", tmp_path / "a") == both
+    assert export(tiny_checkpoint, tmp_path / "a") == []
+
+
 def test_no_foreign_vocoder_goes_with_it(tiny_checkpoint, tmp_path, capsys):
     command = ["export", "--checkpoint", str(tiny_checkpoint), "-o", str(tmp_path / "both")]
     assert main([*command, "--vocoder", str(tiny_checkpoint)]) == 2
@@ -128,7 +140,8 @@ def test_the_hub(folder, tiny_checkpoint, tmp_path, monkeypatch, capsys):
         def create_repo(self, name, private, exist_ok):
             calls.append((name, private))
 
-        def upload_folder(self, repo_id, folder_path, allow_patterns):
+        def upload_folder(self, repo_id, folder_path, allow_patterns, delete_patterns):
+            assert allow_patterns == delete_patterns
             calls.append((repo_id, folder_path, sorted(allow_patterns)))
 
     def snapshot_download(name, allow_patterns):

@@ -23,6 +23,7 @@ UNREADABLE = (soundfile.LibsndfileError, OSError, MemoryError, TypeError, ValueE
 MOST_PEAK = 8.0  # of floating-point samples: more is another scale, such as that of integers
 MOST_RATIO = 2000  # of two rates in lowest terms: the memory of resampling grows with its square
 MOST_SAMPLES = 2**48  # more is a header's way of saying that it does not know
+WRITTEN = ("WAV", "FLAC", "OGG", "MP3", "AIFF", "AU", "CAF", "W64", "RF64")  # others may keep a rate of their own
 PIECE = 2**16  # samples written at once: of many more libsndfile's Vorbis encoder overruns the stack
 
 
@@ -176,7 +177,7 @@ class AudioWriter:
     def __init__(self, path: str | Path, sample_rate: int):
         self.path, self._rate = Path(path), sample_rate
         self._kind = self.path.suffix.lstrip(".").upper()
-        if self._kind not in soundfile.available_formats():
+        if self._kind not in WRITTEN or self._kind not in soundfile.available_formats():
             raise UserError(f"{path}: unknown sound format {self.path.suffix!r}; end the name in .wav or .flac")
         self._samples = 0
 

@@ -50,6 +50,13 @@ def write_weights(path: Path, weights: dict[str, Tensor]) -> None:
 def check_writable(path: str | Path, folder: bool = False) -> None:
     """Raise UserError where ``path`` cannot become a file, or a folder of files; changes nothing."""
     path = Path(path).absolute()
+    try:
+        _check(path, folder)
+    except OSError as error:  # a name that is too long, a folder that may not be looked into
+        raise UserError(f"{path}: {error.strerror or error}; give another place") from None
+
+
+def _check(path: Path, folder: bool) -> None:
     if folder and path.exists() and not path.is_dir():
         raise UserError(f"{path}: is a file; give a folder to write to")
     if not folder and path.is_dir():

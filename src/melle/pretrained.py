@@ -34,7 +34,10 @@ def save_pretrained(
     """
     folder = Path(folder)
     check_writable(folder, folder=True)
-    if vocoder is not None:
+    if vocoder is None:  # one of an earlier export is not this model's
+        for name in (neural.CONFIG, neural.WEIGHTS):
+            (folder / name).unlink(missing_ok=True)
+    else:
         neural.NeuralVocoder(model.description.mel, vocoder)  # that it can speak for this model
         neural.save_vocoder(folder, *neural.load_vocoder(vocoder))
     config = model.description.as_dict() | {"step": model.step}
@@ -71,7 +74,7 @@ def push(folder: str | Path, name: str, private: bool = True) -> str:
     api = _hub().HfApi()
     try:
         api.create_repo(name, private=private, exist_ok=True)
-        api.upload_folder(repo_id=name, folder_path=str(folder), allow_patterns=FILES)
+        api.upload_folder(repo_id=name, folder_path=str(folder), allow_patterns=FILES, delete_patterns=FILES)
     except Exception as error:  # of the hub's many kinds
         raise UserError(f"{name}: not uploaded ({_reason(error)}); log in with `hf auth login`") from None
     return f"{api.endpoint}/{name}"

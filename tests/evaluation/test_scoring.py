@@ -21,6 +21,13 @@ def pairs(manifest):
     return cross_sentence_pairs(read_manifest(manifest), min_seconds=0.1)
 
 
+def test_weights_and_devices_that_there_are_not_are_told_before_anything_is_heard(pairs, tmp_path):
+    for wrong, says in (({"weights": "int4"}, "choose one of float32"), ({"device": "meta"}, "device=meta")):
+        with pytest.raises(UserError, match=says):
+            score([], pairs, tmp_path / "out", **wrong)
+    assert not (tmp_path / "out").exists()
+
+
 def test_the_whole_way(pairs, checkpoint, asr, speaker, tmp_path):
     checkpoints = read_checkpoints([checkpoint], pairs)
     scores = score(

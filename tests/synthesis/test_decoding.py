@@ -63,6 +63,9 @@ def test_learned_positions_bound_text_prompt_and_speech(tiny_checkpoint):
     assert (len(patient.mel), patient.finish_reason) == (20 * 4, "stop")
     # In parts the first is the prompt of the others: 3 + 3 words and <EOS> fit into 8.
     assert len(tts(" ".join(["one"] * 9)).parts) == 3
+    bias_stop(tts, -50.0)  # nor does the first take all the steps that there are
+    long = tts(" ".join(["one"] * 9), options=DecodingOptions(max_length=9.0))
+    assert long.parts == ("length",) * 3 and len(long.stop) == 10 + 10 + 10
     with pytest.raises(UserError, match="shorten the prompt"):
         tts("one two", Prompt(PROMPT.audio, " ".join(["one"] * 7)))
     with pytest.raises(UserError, match="9 tokens, the model takes 8; shorten the prompt"):
@@ -107,6 +110,12 @@ def test_arguments_come_in_any_form_and_results_are_plain_tensors(tts):
         tts("one", PROMPT, "nine")
     with pytest.raises(UserError, match="int16"):
         tts("one", torch.ones(16000, dtype=torch.int16), "nine")
+    with pytest.raises(UserError, match="scale it down"):
+        tts("one", 20000 * PROMPT.audio, "nine")
+    with pytest.raises(UserError, match="cannot be read"):
+        tts("one", PROMPT.audio.numpy().astype(">f4"), "nine")
+    with pytest.raises(UserError, match="retries=-1"):
+        tts("one", retries=-1)
     for seed in (-1, 2**63):
         with pytest.raises(UserError, match=f"seed={seed}"):
             tts("one", seed=seed)

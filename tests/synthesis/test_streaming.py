@@ -184,3 +184,10 @@ def test_parts_end_where_a_reader_would_breathe():
         "It was not.",
     ]
     assert split_text(text, lambda part: len(part) <= 200) == [text]
+    numbers = "it costs 3,000 and 12:30 then twenty 1,000,000 more words"
+    assert split_text(numbers, lambda part: len(part) <= 30) == [
+        "it costs 3,000 and 12:30 then",
+        "twenty 1,000,000 more words",
+    ]
+    wide = "一二三，四五六，七八九，十"
+    assert split_text(wide, lambda part: len(part) <= 9, "zh") == ["一二三，四五六，", "七八九，十"]

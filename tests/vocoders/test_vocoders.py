@@ -155,10 +155,11 @@ def test_hifigan_is_the_default_wherever_it_can_be_had(gan, monkeypatch):
         assert isinstance(default_vocoder(MelSpec(hop_length=200)), GriffinLim)
     assert tried == [True, False]  # what is stored is not asked for again
     monkeypatch.setattr(choice, "_is_stored", lambda: True)
-    whole = False
-    assert isinstance(default_vocoder(MelSpec()), GriffinLim)
+    monkeypatch.setattr(choice, "_hub_answers", lambda: True)
+    whole = False  # nor is what is there only in part
+    assert isinstance(default_vocoder(MelSpec()), GriffinLim) and tried[2:] == [True, False]
     monkeypatch.setattr(choice.importlib.util, "find_spec", lambda name: None)
-    assert isinstance(default_vocoder(MelSpec()), GriffinLim) and len(tried) == 3
+    assert isinstance(default_vocoder(MelSpec()), GriffinLim) and len(tried) == 4
 
 
 def test_whether_the_hub_answers_is_asked_once(monkeypatch):
@@ -174,11 +175,20 @@ def test_whether_the_hub_answers_is_asked_once(monkeypatch):
     monkeypatch.setattr(choice.socket, "create_connection", connect)
     monkeypatch.setattr(constants, "ENDPOINT", "https://hub.example")
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+    monkeypatch.setattr(choice, "getproxies", dict)
     choice._hub_answers.cache_clear()
     assert [choice._hub_answers() for _ in range(3)] == [False] * 3 and asked == [("hub.example", 443)]
+    for endpoint, proxies, address in (
+        ("http://hub.example", {}, ("hub.example", 80)),
+        ("https://hub.example", {"https": "http://proxy.example:3128"}, ("proxy.example", 3128)),
+    ):
+        choice._hub_answers.cache_clear()
+        monkeypatch.setattr(constants, "ENDPOINT", endpoint)
+        monkeypatch.setattr(choice, "getproxies", lambda proxies=proxies: proxies)
+        assert not choice._hub_answers() and asked[-1] == address
     choice._hub_answers.cache_clear()
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
-    assert not choice._hub_answers() and len(asked) == 1
+    assert not choice._hub_answers() and len(asked) == 3
     choice._hub_answers.cache_clear()
 
 

@@ -92,6 +92,8 @@ def bench_synthesis(
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
     seconds = seconds or (2.0 if device == "cpu" else 10.0)
+    if compile and weights == "int8":
+        raise UserError("--compile is for floating-point weights; leave it out, or choose others than int8")
     setups = {}
     for r in factors:
         network, _ = configure(model, (*overrides, f"model.reduction_factor={r}"))
@@ -177,7 +179,9 @@ def compare(setup: Setup, first: int, last: int) -> Comparison:
         length = round(first + (place + 0.5) * (last - first) / PLACES)
         frames = torch.randn(1, network.reduction_factor, network.n_mels, device=device)
         decoder, state = PlainDecoder(network, length), _state(network, length, repetitions + 1)
-        step = Stepper(network, state, 1.0, fixed=device.type == "cuda")
+        if setup.compile:  # after the plain decoder took its copy
+            network.compile_blocks()
+        step = Stepper(network, state, 1.0, fixed=setup.compile or device.type == "cuda")
         noise = RowNoise([0], network.prenet.units, network.group, device)
         # In turn, so that other work on the machine slows both.
         times: dict[str, list[float]] = {"ours": [], "plain": []}

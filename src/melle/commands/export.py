@@ -10,7 +10,7 @@ DTYPES = ("float32", "float16", "bfloat16")
 
 def add(commands: argparse._SubParsersAction) -> None:
     export = commands.add_parser("export", help="write a folder with the model alone, to hand on or to publish")
-    export.add_argument("--checkpoint", required=True, type=Path, help="a .ckpt file that train.py wrote")
+    export.add_argument("--checkpoint", required=True, help="a .ckpt file that train.py wrote, or another export")
     export.add_argument("-o", "--output", required=True, type=Path, help="folder to write")
     export.add_argument("--dtype", choices=DTYPES, default="float32", help="of the weights; 16 bits halve the file")
     export.add_argument(
@@ -26,11 +26,10 @@ def run(options: argparse.Namespace) -> None:
     """Write the folder, and upload it if asked to."""
     import torch
 
-    from melle.checkpoint import load_model
-    from melle.pretrained import WEIGHTS, push, save_pretrained
+    from melle.pretrained import WEIGHTS, load_pretrained, push, save_pretrained
 
-    model = load_model(options.checkpoint, average=not options.raw_weights)
-    save_pretrained(model, options.output, getattr(torch, options.dtype), options.vocoder)
+    model = load_pretrained(options.checkpoint, average=not options.raw_weights)
+    save_pretrained(model, options.output, getattr(torch, options.dtype), options.vocoder or model.vocoder)
     size = (options.output / WEIGHTS).stat().st_size / 2**20
     print(f"{options.output}: step {model.step}, {size:.1f} MiB of {options.dtype} weights")
     if options.push:

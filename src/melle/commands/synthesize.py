@@ -142,6 +142,7 @@ def choose(tts: Synthesizer, options: argparse.Namespace, how: dict[str, Any]) -
 
 def make_synthesizer(options: argparse.Namespace) -> tuple[Synthesizer, dict[str, Any]]:
     """And how to speak, as arguments of a call."""
+    from melle.devices import find_device
     from melle.pretrained import load_pretrained
     from melle.synthesis.guards import DecodingOptions
     from melle.synthesis.synthesizer import Synthesizer
@@ -162,6 +163,8 @@ def make_synthesizer(options: argparse.Namespace) -> tuple[Synthesizer, dict[str
 
 def read_text(path: Path) -> str:
     """What a file, or standard input for "-", holds. Raises UserError for anything but UTF-8."""
+    if str(path) == "-" and sys.stdin is None:
+        raise UserError("--text-file -: there is no standard input; give a text file")
     try:
         if str(path) == "-":
             return sys.stdin.buffer.read().decode("utf-8-sig")
@@ -218,17 +221,3 @@ def report(
         "empty": f"; nothing in it can be heard; {advice}",
     }
     print(f"{output}: {seconds:.2f} s{more}{endings[finish_reason]}")
-
-
-def find_device(name: str):
-    """The torch device of this name; a UserError where the machine has none such."""
-    import torch
-
-    try:
-        device = torch.device(name)
-        torch.zeros(1, device=device)
-    except (RuntimeError, AssertionError, NotImplementedError, ImportError):
-        raise UserError(f"--device {name}: this machine has none such; try --device cpu") from None
-    if device.type == "meta":
-        raise UserError(f"--device {name}: nothing can be heard there; try --device cpu")
-    return device

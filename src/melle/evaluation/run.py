@@ -13,6 +13,7 @@ from tqdm import tqdm
 
 from melle.audio import MelSpec, load_audio, save_audio
 from melle.data.pairs import Pair
+from melle.devices import find_device
 from melle.errors import UserError
 from melle.evaluation.asr import Asr, Transcript
 from melle.evaluation.scores import SystemScore, UtteranceScore, write_results
@@ -20,6 +21,7 @@ from melle.evaluation.speaker import SpeakerEncoder, similarities
 from melle.evaluation.systems import Checkpoint, Spoken, record, speak, vocode
 from melle.evaluation.wer import ErrorCounts, WordErrorRate, corpus_rate, count_errors, normalise
 from melle.synthesis.guards import DecodingOptions
+from melle.synthesis.weights import check_weights
 from melle.vocoders import make_vocoder
 
 T = TypeVar("T")
@@ -50,6 +52,8 @@ def score(
         save_audio_of: utterances whose prompts and syntheses are kept in ``output``/evaluation/ as WAV files.
         weights: of the models (see ``melle.synthesis.weights``).
     """
+    find_device(device, "device=")
+    check_weights(weights, device)
     output = Path(output)
     vocoder = vocoder or {"name": "griffin_lim"}
     # The ceilings' mel is the first checkpoint's: one table, one ceiling.

@@ -50,8 +50,8 @@ class KVCache:
     def append(self, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
         """Store (B, H, n, head_width) and return all that is stored so far, without copying it."""
         if self.place is not None:
-            self.keys.index_copy_(2, self.place, keys)
-            self.values.index_copy_(2, self.place, values)
+            self.keys.index_copy_(2, self.place, keys.to(self.keys.dtype))
+            self.values.index_copy_(2, self.place, values.to(self.values.dtype))
             return self.keys, self.values
         end = self.length + keys.shape[2]
         self.keys[:, :, self.length : end] = keys

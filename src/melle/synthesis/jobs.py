@@ -131,8 +131,10 @@ def _read_job(line: str, where: str, folder: Path, name: str, voice: dict[str, A
     own = {field: value for field, value in values.items() if value is not None}
     if ("prompt" in own) != ("prompt_text" in own):
         raise UserError(f'{where}: "prompt" and "prompt_text" belong together')
-    if "seed" in own:
-        check_seed(own["seed"])
+    try:
+        check_seed(own.get("seed", seed))
+    except UserError as error:
+        raise UserError(f"{where}: {error}") from None
     own_name = own.get("id", name)
     if not re.fullmatch(r"[\w.,=@+ -]*\w[\w.,=@+ -]*", own_name) or len(own_name.encode()) > LONGEST_NAME:
         raise UserError(

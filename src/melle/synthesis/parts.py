@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator
 
-# After these a clause ends: comma, semicolon, colon and dash, also the full-width ones.
-CLAUSE = re.compile(r"(?<=[,;:，、；：])\s*|\s+(?=[–—-]\s)")
+WIDE = "，、；：。"  # after which scripts without blanks have none
+# After these a clause ends: comma, semicolon and colon before a blank ("3,000" is one word), full-width ones, and dash.
+CLAUSE = re.compile(rf"(?<=[,;:])\s+|(?<=[{WIDE}])\s*|\s+(?=[–—-]\s)")
 
 
 def split_text(text: str, fits: Callable[[str], bool], language: str = "en") -> list[str]:
@@ -55,7 +56,7 @@ def _fill(pieces: list[str], fits: Callable[[str], bool], between: str = " ") ->
     """As many pieces together as fit."""
     run = ""
     for piece in pieces:
-        longer = f"{run}{between}{piece}" if run else piece
+        longer = f"{run}{'' if run[-1] in WIDE else between}{piece}" if run else piece
         if run and not fits(longer):
             yield run
             run = piece

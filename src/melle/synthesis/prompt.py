@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from melle.audio import LogMel, audio_duration, load_audio
+from melle.audio import MOST_PEAK, LogMel, audio_duration, load_audio
 from melle.data.batch import whole_steps
 from melle.errors import UserError
 from melle.text import Tokenizer
@@ -58,13 +58,20 @@ def read_samples(audio: str | Path | Tensor | np.ndarray, sample_rate: int) -> T
     """Mono float32 samples (N,) of a recording or of given samples. Raises UserError for what is neither."""
     if not isinstance(audio, Tensor | np.ndarray):
         return load_audio(audio, sample_rate)
-    samples = torch.as_tensor(audio).detach().cpu()
+    try:
+        samples = torch.as_tensor(audio).detach().cpu()
+    except (TypeError, ValueError) as error:
+        raise UserError(f"the prompt cannot be read ({error}); give float32 samples between -1 and 1") from None
     if samples.ndim != 1:
         raise UserError(f"the prompt has shape {tuple(samples.shape)}; give mono samples (N,) at {sample_rate} Hz")
     if not samples.is_floating_point():
         raise UserError(f"the prompt holds {samples.dtype}; give floating-point samples between -1 and 1")
     if not torch.isfinite(samples).all():
         raise UserError("the prompt holds values that are not numbers; give samples between -1 and 1")
+    if len(samples) and samples.abs().max() > MOST_PEAK:
+        raise UserError(
+            f"the prompt has samples up to {float(samples.abs().max()):.4g} where 1 is full scale; scale it down"
+        )
     return samples.float()
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+
 import torch
 from torch import Tensor
 
@@ -9,6 +11,7 @@ from melle.network import Melle
 from melle.network.melle import DecodingState
 from melle.network.noise import StepNoise
 
+CAPTURING = threading.Lock()  # PyTorch captures one graph at a time
 WARM_UPS = 2  # steps in which libraries set themselves up, before a graph is captured
 
 
@@ -47,8 +50,12 @@ class Graph:
 
     def __init__(self, network: Melle, state: DecodingState, temperature: float, frames: Tensor, noise: StepNoise):
         self._frames, self._noise = frames.clone(), StepNoise(*(part.clone() for part in noise))
-        place, current = state.place.clone(), torch.cuda.current_stream()
-        aside = torch.cuda.Stream()
+        self._device = frames.device  # streams and graphs go by the current one, which may be another
+        with torch.cuda.device(self._device):
+            self._capture(network, state, temperature)
+
+    def _capture(self, network: Melle, state: DecodingState, temperature: float) -> None:
+        place, current, aside = state.place.clone(), torch.cuda.current_stream(), torch.cuda.Stream()
         aside.wait_stream(current)
         with torch.cuda.stream(aside):
             for _ in range(WARM_UPS):
@@ -56,13 +63,17 @@ class Graph:
                 state.place.copy_(place)  # the slot is written again
         current.wait_stream(aside)
         self._graph = torch.cuda.CUDAGraph()
-        # Other threads, such as a loader's, may go on using the device.
-        with torch.cuda.graph(self._graph, capture_error_mode="thread_local"):
-            self._results = network.step(state, self._frames, temperature, self._noise)
+        try:
+            # Other threads, such as a loader's, may go on using the device.
+            with CAPTURING, torch.cuda.graph(self._graph, stream=aside, capture_error_mode="thread_local"):
+                self._results = network.step(state, self._frames, temperature, self._noise)
+        finally:
+            torch.cuda.set_stream(current)  # which a capture that failed does not give back
 
     def __call__(self, frames: Tensor, noise: StepNoise) -> tuple[Tensor, Tensor]:
-        self._frames.copy_(frames)
-        for own, part in zip(self._noise, noise):
-            own.copy_(part)
-        self._graph.replay()
+        with torch.cuda.device(self._device):
+            self._frames.copy_(frames)
+            for own, part in zip(self._noise, noise):
+                own.copy_(part)
+            self._graph.replay()
         return self._results

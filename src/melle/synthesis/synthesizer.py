@@ -45,6 +45,7 @@ class Part(NamedTuple):
     text: str
     prompt: ReadPrompt | None
     seed: int
+    leads: bool = False  # whether it becomes the prompt of the parts after it
 
 
 class Synthesizer:
@@ -153,6 +154,8 @@ class Synthesizer:
 
         Raises UserError for a text, a prompt or a seed that cannot be used.
         """
+        if retries < 0:
+            raise UserError(f"retries={retries} must be 0 or more")
         begun = time.perf_counter()
         texts = [text] if isinstance(text, str) else list(text)
         seeds = _seeds(seed, len(texts))
@@ -160,7 +163,7 @@ class Synthesizer:
         options = options or DecodingOptions()
         parts = [self._split(text, prompt, language) for text, prompt in zip(texts, prompts)]
         jobs = [
-            Part(part, prompt, another_seed(seed, "part", number))
+            Part(part, prompt, another_seed(seed, "part", number), prompt is None and number == 0 and len(of_text) > 1)
             for of_text, prompt, seed in zip(parts, prompts, seeds)
             for number, part in enumerate(of_text)
         ]
@@ -209,7 +212,7 @@ class Synthesizer:
     ) -> Iterator[Chunk]:
         joints, reasons = Joints(self.spec, len(parts)), []
         for number, part in enumerate(parts):
-            job = Part(part, voice, another_seed(seed, "part", number))
+            job = Part(part, voice, another_seed(seed, "part", number), voice is None and len(parts) > 1)
             vocode, mels = self.vocoder.stream(), []
             for piece in self._decode([self._row(job, options)], options):
                 last = piece.ending is not None
@@ -283,7 +286,10 @@ class Synthesizer:
         expected = len(tokens) * pace / self.network.reduction_factor
         least = shortest * SHORTER if options.min_length is None else options.min_length
         most = longest * LONGER if options.max_length is None else options.max_length
-        return Row(segments, mel, expected * least, expected * most, level, job.seed)
+        latest = expected * most
+        if job.leads and self.network.longest is not None:
+            latest = min(latest, self.network.longest[1] // 2)  # and leaves room for them
+        return Row(segments, mel, expected * least, latest, level, job.seed)
 
     def _encode(self, text: str) -> list[int]:
         if text.strip() and not _speakable(text):

@@ -15,6 +15,14 @@ KINDS = ("float32", "bfloat16", "float16", "int8")
 EXACT = ("latent", "stop", "postnet")  # parts of the network that 16 bits leave alone
 
 
+def check_weights(kind: str, device: str | torch.device) -> None:
+    """Raise UserError for weights that there are not, or not on this device."""
+    if kind not in KINDS:
+        raise UserError(f"weights={kind}: choose one of {', '.join(KINDS)}")
+    if kind == "int8" and torch.device(device).type != "cpu":
+        raise UserError(f"weights=int8 are for CPUs; on {device} choose bfloat16 or float16")
+
+
 def lighten(network: Melle, kind: str) -> Melle:
     """Change the weights of ``network`` in place; what it says changes by their rounding.
 
@@ -22,17 +30,13 @@ def lighten(network: Melle, kind: str) -> Melle:
     make the frames and are small: they stay in 32 bits. "int8" is for the matrices of the Transformer, and for CPUs
     alone: a scale for each matrix, and one for what comes in, anew at every step (torch's dynamic quantisation).
     """
-    if kind not in KINDS:
-        raise UserError(f"weights={kind}: choose one of {', '.join(KINDS)}")
+    check_weights(kind, network.begin.device)
     if kind == "float32":
         return network
     quantised = torch.ao.nn.quantized.dynamic.Linear
     if network.begin.dtype != torch.float32 or any(isinstance(part, quantised) for part in network.modules()):
         raise UserError(f"weights={kind}: the network has lighter weights already; start from those of 32 bits")
-    device = network.begin.device
     if kind == "int8":
-        if device.type != "cpu":
-            raise UserError(f"weights=int8 are for CPUs; on {device.type} choose bfloat16 or float16")
         make_plain(network.blocks)  # the library looks for this very class
         with warnings.catch_warnings():
             # It says that torch 2.10 no longer has it, but 2.11 does, which the project is bound to.

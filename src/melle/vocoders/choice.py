@@ -6,6 +6,7 @@ import functools
 import importlib.util
 import socket
 from urllib.parse import urlsplit
+from urllib.request import getproxies
 
 from melle.audio import MelSpec
 from melle.errors import UserError
@@ -22,12 +23,12 @@ def default_vocoder(spec: MelSpec) -> Vocoder:
     It can be had where it is installed, reads the mel, and lies on this disk or on a hub that answers.
     """
     if reads(spec) and importlib.util.find_spec("transformers") is not None:
-        stored = _is_stored()
-        if stored or _hub_answers():
-            try:
-                return HifiGan(spec, local_only=stored)
-            except UserError:
-                pass  # a download that broke off, say
+        for at_hand, local_only in ((_is_stored, True), (_hub_answers, False)):
+            if at_hand():
+                try:
+                    return HifiGan(spec, local_only=local_only)
+                except UserError:
+                    pass  # a download that broke off, say
     return GriffinLim(spec)
 
 
@@ -43,10 +44,12 @@ def _hub_answers() -> bool:
     from huggingface_hub import constants
 
     hub = urlsplit(constants.ENDPOINT)
+    hub = urlsplit(getproxies().get(hub.scheme) or constants.ENDPOINT)
     if constants.HF_HUB_OFFLINE or hub.hostname is None:
         return False
     try:
-        socket.create_connection((hub.hostname, hub.port or 443), PATIENCE).close()
+        port = hub.port or (80 if hub.scheme == "http" else 443)
+        socket.create_connection((hub.hostname, port), PATIENCE).close()
     except OSError:
         return False
     return True

@@ -15,8 +15,6 @@ from melle.errors import UserError
 def evaluate(cfg: DictConfig) -> dict[str, float]:
     """Score what the config names, print the table, write results.json; returns the last checkpoint's metrics."""
     # Imported here, so that what is wrong with the command line is said at once.
-    import torch
-
     from melle.config import build
     from melle.data.manifest import read_manifest
     from melle.data.pairs import cross_sentence_pairs
@@ -43,7 +41,7 @@ def evaluate(cfg: DictConfig) -> dict[str, float]:
         options=DecodingOptions(**cfg.decoding),
         batch_size=cfg.batch_size,
         seed=cfg.seed,
-        device=("cuda" if torch.cuda.is_available() else "cpu") if cfg.device == "auto" else cfg.device,
+        device=cfg.device,
         save_audio_of=cfg.save_audio,
         weights=cfg.weights,
     )

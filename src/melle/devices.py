@@ -7,8 +7,17 @@ import torch
 from melle.errors import UserError
 
 
-def find_device(name: str, option: str = "--device ") -> torch.device:
-    """The torch device of this name. Raises UserError, which names ``option``, where the machine has none such."""
+def best_device() -> str:
+    """What "auto" stands for."""
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def find_device(name: str | torch.device, option: str = "--device ") -> torch.device:
+    """The torch device of this name, or of "auto".
+
+    Raises UserError, which names ``option``, where the machine has none such.
+    """
+    name = best_device() if name == "auto" else name
     try:
         device = torch.device(name)
         torch.zeros(1, device=device)

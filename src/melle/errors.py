@@ -20,3 +20,8 @@ class DataError(UserError):
 
     def __reduce__(self):  # loader processes send it to the trainer
         return DataError, (self.kind, str(self))
+
+
+def reason(error: Exception) -> str:
+    """What another library's exception says, in one short line with its kind."""
+    return " ".join(f"{type(error).__name__}: {error}".split())[:200]

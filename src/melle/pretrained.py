@@ -11,7 +11,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 from melle.checkpoint import FORMAT, LoadedModel, ModelDescription, load_model
-from melle.errors import UserError
+from melle.errors import UserError, reason
 from melle.files import check_writable, write_weights, written_whole
 from melle.network import Melle
 from melle.vocoders import neural
@@ -38,8 +38,8 @@ def save_pretrained(
         for name in (neural.CONFIG, neural.WEIGHTS):
             (folder / name).unlink(missing_ok=True)
     else:
-        neural.NeuralVocoder(model.description.mel, vocoder)  # that it can speak for this model
-        neural.save_vocoder(folder, *neural.load_vocoder(vocoder))
+        reader = neural.NeuralVocoder(model.description.mel, vocoder)  # which tells if it cannot speak for this model
+        neural.save_vocoder(folder, reader.description, reader.network.state_dict())
     config = model.description.as_dict() | {"step": model.step}
     tokenizer = config.pop("tokenizer")
     weights = {
@@ -76,7 +76,7 @@ def push(folder: str | Path, name: str, private: bool = True) -> str:
         api.create_repo(name, private=private, exist_ok=True)
         api.upload_folder(repo_id=name, folder_path=str(folder), allow_patterns=FILES, delete_patterns=FILES)
     except Exception as error:  # of the hub's many kinds
-        raise UserError(f"{name}: not uploaded ({_reason(error)}); log in with `hf auth login`") from None
+        raise UserError(f"{name}: not uploaded ({reason(error)}); log in with `hf auth login`") from None
     return f"{api.endpoint}/{name}"
 
 
@@ -93,7 +93,7 @@ def _load_folder(folder: Path) -> LoadedModel:
     except FileNotFoundError as error:
         raise UserError(f"{folder}: has no {Path(error.filename or WEIGHTS).name}; {hint}") from None
     except (ValueError, KeyError, TypeError, AttributeError, RuntimeError, SafetensorError, OSError) as error:
-        raise UserError(f"{folder}: damaged, or of something else ({_reason(error)}); {hint}") from None
+        raise UserError(f"{folder}: damaged, or of something else ({reason(error)}); {hint}") from None
     vocoder = folder if (folder / neural.CONFIG).exists() else None
     return LoadedModel(network.eval(), description, int(config.get("step", 0)), vocoder)
 
@@ -104,7 +104,7 @@ def _download(name: str) -> Path:
         return Path(hub.snapshot_download(name, allow_patterns=FILES))
     except Exception as error:  # of the hub's many kinds
         raise UserError(
-            f"{name}: no such file or folder, and not to be had from the hub ({_reason(error)}); "
+            f"{name}: no such file or folder, and not to be had from the hub ({reason(error)}); "
             "give a .ckpt file, an exported folder or a hub id"
         ) from None
 
@@ -115,7 +115,3 @@ def _hub():
     except ImportError:
         raise UserError('the hub needs huggingface_hub: python -m pip install -e ".[hub]"') from None
     return huggingface_hub
-
-
-def _reason(error: Exception) -> str:
-    return " ".join(f"{type(error).__name__}: {error}".split())[:200]

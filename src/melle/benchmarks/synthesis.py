@@ -20,6 +20,7 @@ from melle.audio import MelSpec
 from melle.benchmarks.plain_decoding import PlainDecoder
 from melle.benchmarks.train import VOCABULARY, configure, in_own_process, peak_memory
 from melle.checkpoint import LoadedModel, ModelDescription
+from melle.devices import best_device
 from melle.errors import UserError
 from melle.network import Melle
 from melle.network.attention import KVCache
@@ -31,7 +32,7 @@ from melle.synthesis.guards import DecodingOptions
 from melle.synthesis.prompt import Prompt
 from melle.synthesis.stepping import Stepper
 from melle.synthesis.synthesizer import Synthesizer
-from melle.synthesis.weights import lighten
+from melle.synthesis.weights import check_weights, lighten
 from melle.text.symbols import SymbolTokenizer
 from melle.vocoders import Vocoder, make_vocoder
 from melle.vocoders.griffin_lim import GriffinLim
@@ -90,10 +91,9 @@ def bench_synthesis(
 ) -> str:
     """The table of all measurements. ``seconds``: length of an utterance; 2 on a CPU, 10 on a GPU."""
     if device == "auto":
-        device = "cuda" if torch.cuda.is_available() else "cpu"
+        device = best_device()
     seconds = seconds or (2.0 if device == "cpu" else 10.0)
-    if compile and weights == "int8":
-        raise UserError("--compile is for floating-point weights; leave it out, or choose others than int8")
+    check_weights(weights, device, compile)
     setups = {}
     for r in factors:
         network, _ = configure(model, (*overrides, f"model.reduction_factor={r}"))

@@ -38,7 +38,7 @@ def score(
     options: DecodingOptions | None = None,
     batch_size: int = 30,
     seed: int = 0,
-    device: str = "cpu",
+    device: str | torch.device = "cpu",
     save_audio_of: int = 10,
     weights: str = "float32",
 ) -> list[SystemScore]:
@@ -48,11 +48,11 @@ def score(
         checkpoints: from ``read_checkpoints``; may be empty.  pairs: what to speak with which prompt.
         asr, speaker: None leaves the metric out.  vocoder: arguments of ``make_vocoder`` besides the mel.
         options: of decoding.  batch_size: utterances synthesised at a time.  seed: of synthesis and of the bootstrap.
-        device: where models and vocoder run.
+        device: where models and vocoder run; "auto": on a GPU where there is one.
         save_audio_of: utterances whose prompts and syntheses are kept in ``output``/evaluation/ as WAV files.
         weights: of the models (see ``melle.synthesis.weights``).
     """
-    find_device(device, "device=")
+    device = find_device(device, "device=")
     check_weights(weights, device)
     output = Path(output)
     vocoder = vocoder or {"name": "griffin_lim"}

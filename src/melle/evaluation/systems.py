@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from glob import glob
 from pathlib import Path
 
+import torch
 from torch import Tensor
 from tqdm import tqdm
 
@@ -96,7 +97,7 @@ def record(pairs: Sequence[Pair], sample_rate: int) -> Spoken:
     return Spoken(RECORDINGS, sample_rate, [load_audio(pair.target.audio_path, sample_rate) for pair in pairs])
 
 
-def vocode(recordings: Spoken, spec: MelSpec, vocoder: Vocoder, device: str = "cpu") -> Spoken:
+def vocode(recordings: Spoken, spec: MelSpec, vocoder: Vocoder, device: str | torch.device = "cpu") -> Spoken:
     """The second ceiling: what is left of it in mel frames. No model on this mel and vocoder sounds better."""
     log_mel, vocoder = LogMel(spec).to(device), vocoder.to(device)
     # The last frame stands at the end of the recording, and so the sound that is made of it beyond.
@@ -114,7 +115,7 @@ def speak(
     options: DecodingOptions | None = None,
     batch_size: int = 30,
     seed: int = 0,
-    device: str = "cpu",
+    device: str | torch.device = "cpu",
     weights: str = "float32",
 ) -> Spoken:
     """A checkpoint speaks every target's text with the prompt's voice, ``batch_size`` utterances at a time."""

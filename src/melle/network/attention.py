@@ -61,13 +61,11 @@ class KVCache:
 
     def select(self, rows: Tensor) -> None:
         """Go on with these rows only."""
+        filled = self.length if self.place is None else self.capacity
         for name in ("keys", "values"):
             old = getattr(self, name)
-            if self.place is not None:
-                new = old[rows]
-            else:
-                new = old.new_empty(len(rows), *old.shape[1:])
-                torch.index_select(old[:, :, : self.length], 0, rows, out=new[:, :, : self.length])
+            new = old.new_empty(len(rows), *old.shape[1:])
+            torch.index_select(old[:, :, :filled], 0, rows, out=new[:, :, :filled])
             setattr(self, name, new)
 
 

@@ -26,7 +26,7 @@ from melle.synthesis.joining import Joints, join, worst
 from melle.synthesis.parts import split_text
 from melle.synthesis.prompt import Prompt, ReadPrompt, read_prompt
 from melle.synthesis.speech import Chunk, Speech, Timings
-from melle.synthesis.weights import lighten
+from melle.synthesis.weights import check_weights, lighten
 from melle.vocoders import Vocoder
 from melle.vocoders.choice import default_vocoder
 from melle.vocoders.neural import NeuralVocoder
@@ -72,12 +72,11 @@ class Synthesizer:
                 a CUDA device steps are CUDA graphs with it and without it.
         """
         self.device = torch.device(device)
+        check_weights(weights, self.device, compile)
         network = model.network if weights == "float32" else copy.deepcopy(model.network)
         self.network = lighten(network.to(self.device), weights)
         self._fixed = True if compile else None  # shapes of steps: what is best for the device
         if compile:
-            if weights == "int8":
-                raise UserError("compile is for floating-point weights; leave it out, or choose others than int8")
             try:
                 self.network.compile_blocks()
             except RuntimeError as error:
@@ -162,24 +161,26 @@ class Synthesizer:
         prompts = self._read_prompts(prompt, prompt_text, len(texts))
         options = options or DecodingOptions()
         parts = [self._split(text, prompt, language) for text, prompt in zip(texts, prompts)]
-        jobs = [
-            Part(part, prompt, another_seed(seed, "part", number), prompt is None and number == 0 and len(of_text) > 1)
-            for of_text, prompt, seed in zip(parts, prompts, seeds)
-            for number, part in enumerate(of_text)
-        ]
-        firsts = {sum(map(len, parts[:number])) for number in range(len(parts))}
-        # Without a prompt the first part decides the voice, so the others wait for it.
-        waiting = [number for number, job in enumerate(jobs) if number not in firsts and job.prompt is None]
+        jobs: list[Part] = []
+        # Without a prompt the first part of a text decides its voice, so the others wait for it: by number, for which.
+        waiting: dict[int, int] = {}
+        for of_text, prompt, seed in zip(parts, prompts, seeds):
+            first = len(jobs)
+            for number, part in enumerate(of_text):
+                if prompt is None and number:
+                    waiting[first + number] = first
+                leads = prompt is None and number == 0 and len(of_text) > 1
+                jobs.append(Part(part, prompt, another_seed(seed, "part", number), leads))
         now = [number for number in range(len(jobs)) if number not in waiting]
         spoken: dict[int, Speech] = {}
-        for numbers in (now, waiting):
+        for numbers in (now, list(waiting)):
             size = max(len(texts), ROWS)
             for chosen in (numbers[start : start + size] for start in range(0, len(numbers), size)):
                 batch = []
                 for number in chosen:
                     job = jobs[number]
                     if number in waiting:
-                        first = max(n for n in firsts if n < number)
+                        first = waiting[number]
                         job = job._replace(prompt=self._carry(jobs[first], spoken[first]))
                     batch.append(job)
                 spoken.update(zip(chosen, self._speak_surely(batch, options, retries, begun)))

@@ -15,12 +15,14 @@ KINDS = ("float32", "bfloat16", "float16", "int8")
 EXACT = ("latent", "stop", "postnet")  # parts of the network that 16 bits leave alone
 
 
-def check_weights(kind: str, device: str | torch.device) -> None:
-    """Raise UserError for weights that there are not, or not on this device."""
+def check_weights(kind: str, device: str | torch.device, compile: bool = False) -> None:
+    """Raise UserError for weights that there are not, not on this device, or not with compiled blocks."""
     if kind not in KINDS:
         raise UserError(f"weights={kind}: choose one of {', '.join(KINDS)}")
     if kind == "int8" and torch.device(device).type != "cpu":
         raise UserError(f"weights=int8 are for CPUs; on {device} choose bfloat16 or float16")
+    if kind == "int8" and compile:
+        raise UserError("compile is for floating-point weights; leave it out, or choose others than int8")
 
 
 def lighten(network: Melle, kind: str) -> Melle:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from melle.audio import MelSpec
-from melle.errors import UserError
+from melle.errors import UserError, reason
 from melle.vocoders.base import Vocoder
 
 NAME = "microsoft/speecht5_hifigan"
@@ -41,8 +41,7 @@ class HifiGan(Vocoder):
                 model, output_loading_info=True, local_files_only=local_only
             )
         except Exception as error:  # of many kinds: broken JSON and weights, shapes that do not fit, no network
-            reason = " ".join(f"{type(error).__name__}: {error}".split())[:200]
-            raise UserError(f"vocoder.model={model}: cannot be loaded ({reason}); give a local folder") from None
+            raise UserError(f"vocoder.model={model}: cannot be loaded ({reason(error)}); give a local folder") from None
         if found["missing_keys"]:
             raise UserError(
                 f"vocoder.model={model}: has no {min(found['missing_keys'])}; give a HiFi-GAN of SpeechT5's"

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from melle.audio import MelSpec
 from melle.checkpoint import read_content
-from melle.errors import UserError
+from melle.errors import UserError, reason
 from melle.files import write_weights, written_whole
 from melle.vocoders.base import Vocoder
 from melle.vocoders.network import VocoderNetwork, VocoderSizes
@@ -64,16 +64,16 @@ class NeuralVocoder(Vocoder):
 
     def __init__(self, spec: MelSpec, model: str | Path):
         super().__init__(spec)
-        description, weights = load_vocoder(model)
+        self.description, weights = load_vocoder(model)
         # The floor may be another: what is below the vocoder's is raised to it.
-        if replace(description.mel, floor=spec.floor) != spec:
-            raise UserError(f"{model} reads other mel frames ({description.mel}) than the model makes ({spec})")
-        self.lowest = math.log10(description.mel.floor)
-        self.network = description.make()
+        if replace(self.description.mel, floor=spec.floor) != spec:
+            raise UserError(f"{model} reads other mel frames ({self.description.mel}) than the model makes ({spec})")
+        self.lowest = math.log10(self.description.mel.floor)
+        self.network = self.description.make()
         try:
             self.network.load_state_dict(weights)
         except RuntimeError as error:
-            raise UserError(f"{model}: a damaged vocoder ({' '.join(str(error).split())[:200]})") from None
+            raise UserError(f"{model}: a damaged vocoder ({reason(error)})") from None
         self.network.eval()
         self.context = self.network.context
 
@@ -108,6 +108,4 @@ def _load_folder(folder: Path, hint: str) -> tuple[VocoderDescription, dict[str,
     except FileNotFoundError as error:
         raise UserError(f"{folder}: has no {Path(error.filename or WEIGHTS).name}; {hint}") from None
     except (ValueError, KeyError, TypeError, AttributeError, SafetensorError, OSError) as error:
-        raise UserError(
-            f"{folder}: its vocoder is damaged ({type(error).__name__}: {error}); export it again"
-        ) from None
+        raise UserError(f"{folder}: its vocoder is damaged ({reason(error)}); export it again") from None

@@ -1,63 +1,69 @@
-"""Score checkpoints on held-out voices: ``python evaluate.py checkpoint=runs/quickstart/checkpoints/last.ckpt``."""
+"""Score checkpoints by the paper's protocols: ``python evaluate.py checkpoint='runs/quickstart/checkpoints/*.ckpt'``."""
 
 from __future__ import annotations
 
-import os
 import sys
-from pathlib import Path
 
 import hydra
-from omegaconf import DictConfig, OmegaConf
+from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
+from omegaconf import DictConfig
 
+import melle.config
+import melle.evaluation.folder  # noqa: F401  (both: resolvers that the configuration uses)
 from melle.errors import UserError
+
+SEVERAL = ("checkpoint", "protocol", "asr", "speaker", "quality")  # what may be given as a,b
 
 
 def evaluate(cfg: DictConfig) -> dict[str, float]:
-    """Score what the config names, print the table, write results.json; returns the last checkpoint's metrics."""
-    # Imported here, so that what is wrong with the command line is said at once.
-    from melle.config import build
-    from melle.data.manifest import read_manifest
-    from melle.data.pairs import cross_sentence_pairs
-    from melle.evaluation.run import or_left_out, score
-    from melle.evaluation.scores import format_table
-    from melle.evaluation.systems import find_checkpoints, read_checkpoints
-    from melle.synthesis.guards import DecodingOptions
+    """Score what the config names, print the tables and write the results.
 
-    where = OmegaConf.to_container(cfg.checkpoint) if OmegaConf.is_list(cfg.checkpoint) else cfg.checkpoint
-    paths = find_checkpoints(where)
-    pairs = cross_sentence_pairs(
-        read_manifest(cfg.test), cfg.utterances, cfg.seed, cfg.min_prompt_seconds, cfg.max_prompt_seconds
-    )
-    checkpoints = read_checkpoints(paths, pairs)
-    runs = [checkpoint.run.resolve() for checkpoint in checkpoints] or [Path("runs/recordings").resolve()]
-    output = Path(cfg.output or os.path.relpath(os.path.commonpath(runs)))
-    scores = score(
-        checkpoints,
-        pairs,
-        output,
-        asr=or_left_out("Word error rate", lambda: build(cfg.asr) if cfg.get("asr") else None),
-        speaker=or_left_out("Speaker similarity", lambda: build(cfg.speaker) if cfg.get("speaker") else None),
-        vocoder=OmegaConf.to_container(cfg.vocoder),
-        options=DecodingOptions(**cfg.decoding),
-        batch_size=cfg.batch_size,
-        seed=cfg.seed,
-        device=cfg.device,
-        save_audio_of=cfg.save_audio,
-        weights=cfg.weights,
-    )
-    print(format_table(scores))
-    print(f"{len(pairs)} utterances; every one of them in {output / 'results.json'}, sound in {output / 'evaluation'}")
-    return scores[-1].metrics()
+    Returns the metrics of the last checkpoint under the first protocol.
+    """
+    # Imported here, so that what is wrong with the command line is said at once.
+    from melle.evaluation.helpers import helpers
+    from melle.evaluation.metrics import format_tables
+    from melle.evaluation.run import score
+    from melle.evaluation.setup import evaluation_from
+
+    evaluation = evaluation_from(cfg)
+    with helpers(cfg):
+        results = score(evaluation)
+    print(format_tables(results))
+    print(f"\nTo look at and to listen to: {evaluation.output / 'report.html'}")
+    print(f"Every utterance: {evaluation.output / 'results.csv'}, results.json")
+    return results.of(results.protocols[0])[-1].metrics
+
+
+def with_lists(arguments: list[str]) -> list[str]:
+    """``protocol=a,b`` as Hydra writes a list, ``protocol=[a,b]``, but in a sweep (-m), where a job for each is meant."""
+    if {"-m", "--multirun"} & set(arguments):
+        return arguments
+    mended = []
+    for argument in arguments:
+        name, sign, value = argument.partition("=")
+        listed = sign and name in SEVERAL and "," in value and value[0] not in "[{'\""
+        mended.append(f"{name}=[{value}]" if listed else argument)
+    return mended
 
 
 @hydra.main(config_path="conf", config_name="evaluate", version_base="1.3")
-def main(cfg: DictConfig) -> None:
+def main(cfg: DictConfig) -> float | None:
     try:
-        evaluate(cfg)
+        metrics = evaluate(cfg)
     except UserError as error:
+        if HydraConfig.get().mode == RunMode.MULTIRUN:
+            raise  # a row of the sweep's table; the other jobs go on
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)
+    except KeyboardInterrupt:
+        print(f"\nStopped. The same command goes on from there, with what is in {cfg.output}.", file=sys.stderr)
+        sys.exit(130)
+    rates = [name for name in metrics if name.startswith("wer/")]
+    return metrics.get(cfg.objective or (rates[0] if rates else ""))
 
 
 if __name__ == "__main__":
+    sys.argv[1:] = with_lists(sys.argv[1:])
     main()

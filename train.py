@@ -12,13 +12,13 @@ from hydra.types import RunMode
 from lightning.pytorch.utilities import rank_zero_only
 from omegaconf import DictConfig
 
-from melle.config import build
 from melle.data.manifest import read_manifest
-from melle.data.pairs import cross_sentence_pairs
 from melle.errors import UserError
-from melle.evaluation.run import or_left_out, score
-from melle.evaluation.scores import format_table
-from melle.evaluation.systems import read_checkpoints
+from melle.evaluation.checkpoints import read_checkpoints
+from melle.evaluation.metrics import format_tables
+from melle.evaluation.protocols import CrossSentence
+from melle.evaluation.run import Evaluation, score
+from melle.evaluation.setup import build_judges
 from melle.training.run import train
 from melle.training.signals import Stopped
 
@@ -43,27 +43,25 @@ def report(cfg: DictConfig) -> None:
     checkpoint = run / "checkpoints" / "last.ckpt"
     if cfg.data.test is None or not checkpoint.is_file() or not cfg.report.utterances:
         return
-    pairs = cross_sentence_pairs(read_manifest(cfg.data.test), cfg.report.utterances)
-    scores = score(
-        read_checkpoints([checkpoint], pairs),
-        pairs,
-        run / "report",
-        asr=or_left_out("Word error rate", lambda: build(cfg.asr) if cfg.get("asr") else None),
-        speaker=or_left_out("Speaker similarity", lambda: build(cfg.speaker) if cfg.get("speaker") else None),
-        save_audio_of=len(pairs),
+    protocol = CrossSentence(prompts=cfg.data.test_prompts)
+    cases = protocol.cases(
+        read_manifest(cfg.data.test), tuple(cfg.data.test_seconds), cfg.report.utterances, seed=0
     )
-    prompt = pairs[0].prompt
-    print(f"\n{format_table(scores)}\n")
-    print(f"Speech in voices never heard in training: {run / 'report' / 'evaluation'}")
+    utterances = [utterance for case in cases for utterance in (case.target, case.prompt)]
+    checkpoints = read_checkpoints([checkpoint], utterances)
+    results = score(Evaluation(checkpoints, {protocol.name: cases}, run / "report", build_judges(cfg)))
+    prompt = cases[0].prompt
+    print(f"\n{format_tables(results)}\n")
+    print(f"Speech in voices never heard in training, to listen to: {run / 'report' / 'report.html'}")
     print("To hear more:")
     print(
-        f'  python -m melle synthesize --checkpoint {checkpoint} --text "{pairs[0].target.transcription}" '
+        f'  python -m melle synthesize --checkpoint {checkpoint} --text "{cases[0].target.transcription}" '
         f'--prompt {prompt.audio_path} --prompt-text "{prompt.transcription}" -o speech.wav'
     )
     if cfg.data.corpus is not None:  # the quickstart's, of which a vocoder learns these voices, too
         print("For a cleaner sound, a vocoder of our own, in a quarter of an hour on two cores:")
         print("  python train.py experiment=vocoder_quickstart")
-    print(f"To score all of it:\n  python evaluate.py checkpoint={checkpoint} test={cfg.data.test}")
+    print(f"To score all of it:\n  python evaluate.py checkpoint={checkpoint} data={HydraConfig.get().runtime.choices.data}")
     print(f"To see the curves, and to hear how it learned:\n  tensorboard --logdir {run.parent}")
 
 

@@ -47,6 +47,11 @@ def write_weights(path: Path, weights: dict[str, Tensor]) -> None:
         partial.chmod(mode)
 
 
+def file_name(text: str, most: int = 120) -> str:
+    """A text as part of a file's name: what a name may not hold on every system becomes "-"."""
+    return "".join(character if character.isalnum() or character in "-_." else "-" for character in text)[:most]
+
+
 def check_writable(path: str | Path, folder: bool = False) -> None:
     """Raise UserError where ``path`` cannot become a file, or a folder of files; changes nothing."""
     path = Path(path).absolute()

@@ -37,6 +37,21 @@ def test_pairs_share_the_speaker_but_not_the_text(utterances, count, seed):
     assert cross_sentence_pairs(utterances, 40, seed)[:count] == pairs
 
 
+@settings(deadline=None)
+@given(corpora, st.floats(0.5, 5), st.floats(5, 9))
+def test_targets_have_the_lengths_asked_for_and_prompts_any(utterances, least, most):
+    every = {pair.target.id for pair in pairs_of(utterances)}
+    some = {pair.target.id for pair in pairs_of(utterances, target_seconds=(least, most))}
+    assert some == {u.id for u in utterances if u.id in every and least <= u.duration <= most}
+
+
+def pairs_of(utterances, **how):
+    try:
+        return cross_sentence_pairs(utterances, None, **how)
+    except UserError:
+        return []
+
+
 def test_targets_spread_evenly_over_speakers():
     utterances = [utterance(n, f"s{n % 7}", f"text {n}", 3) for n in range(140)]
     counts = Counter(pair.target.speaker for pair in cross_sentence_pairs(utterances, count=24))

@@ -9,6 +9,7 @@ from torch import Tensor
 from melle.audio import MelSpec
 from melle.checkpoint import ModelDescription
 from melle.evaluation.asr import Transcript
+from melle.evaluation.normalisers import spell_digits
 from melle.network import Melle
 from melle.text.symbols import SymbolTokenizer
 
@@ -21,6 +22,7 @@ class ToneAsr:
 
     name = "tones"
     settings = {"beam_size": 3}  # noqa: RUF012
+    normalise = staticmethod(spell_digits)
 
     def __init__(self, **options):
         self.calls = 0
@@ -36,6 +38,7 @@ class ToneSpeaker:
     """A voice is the energy in eight bands."""
 
     name = "bands"
+    settings = {}  # noqa: RUF012
 
     def __init__(self, **options):
         self.calls = 0

@@ -9,6 +9,7 @@ import torch
 from melle import DecodingOptions, Prompt, Synthesizer
 from melle.errors import UserError
 from melle.evaluation.asr import Transcript
+from melle.evaluation.normalisers import spell_digits
 from melle.synthesis.best_of import Candidate, best_of
 from tests.synthesis.test_decoding import PROMPT, bias_stop
 
@@ -22,6 +23,8 @@ class Pitch:
 
 
 class Listener:
+    normalise = staticmethod(spell_digits)
+
     def __init__(self, heard):
         self.heard = heard
 

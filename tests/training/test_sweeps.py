@@ -11,7 +11,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import OmegaConf
 
 from melle.checkpoint import load_model
-from melle.training.record import write_metrics
+from melle.training.record import read_metrics, write_metrics
 from melle.training.sweeps import fixed_keys, format_rows, job_arguments, sweep_rows
 from tests.training.test_train import ROOT, SMALL
 
@@ -20,7 +20,7 @@ APP = """
 import sys, hydra
 from melle.config import build
 from melle.errors import UserError
-from melle.training.record import write_metrics
+from melle.training.record import read_metrics, write_metrics
 
 @hydra.main(config_path="conf", config_name="config", version_base="1.3")
 def main(cfg):
@@ -101,7 +101,8 @@ def test_rows_hold_only_what_varies(tmp_path):
         {"run": "a", "overrides": ["lr=1e-3", "model/norm=rms"], "outcome": "not ended"},
         {"run": str(tmp_path / "b"), "overrides": ["lr=1e-3", "model/norm=layer", "+new=k=v"], "outcome": "done"},
     ]
-    columns, rows = sweep_rows(jobs)
+    metrics = [{}, read_metrics(tmp_path / "b")]
+    columns, rows = sweep_rows(jobs, metrics, "validation/regression", ("validation/", "samples/"))
     assert columns == ["model/norm", "+new", "step", "validation/regression", "samples/wer", "outcome", "run"]
     assert rows == [
         ["layer", "k=v", 5.0, 1.0, 0.5, "done", str(tmp_path / "b")],
@@ -111,7 +112,7 @@ def test_rows_hold_only_what_varies(tmp_path):
 
 def test_readable_table():
     rows = [["rms", 0.123456, "done"], ["a|b", math.nan, "failed: E: " + "long " * 40]]
-    lines = format_rows(["model/norm", "validation/regression", "outcome"], rows).splitlines()
+    lines = format_rows(["model/norm", "validation/regression", "outcome"], rows, "validation/").splitlines()
     assert len({len(line) for line in lines}) == 1
     assert lines[0].startswith("| model/norm | regression | outcome ")
     assert lines[2].startswith("| rms        | 0.1235     | done ")

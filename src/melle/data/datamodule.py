@@ -51,7 +51,8 @@ class MelleDataModule(lightning.LightningDataModule):
     What cannot be used is left out, told once and counted (see ``Ledger``); the rest goes on.
 
     Args:
-        train, val, test: manifests. ``test`` is only for ``evaluate``.
+        train, val, test: manifests. ``test`` is only for ``evaluate``, and so are ``test_prompts``, a manifest, and
+            ``test_seconds``, the shortest and the longest recording that it takes.
         corpus: an object with ``prepare()`` that makes the manifests where they are missing, or None.
         mel: what a frame is.
         tokenizer: makes the tokenizer from the training texts, such as ``partial(SymbolTokenizer.fit, unit="words")``.
@@ -75,6 +76,8 @@ class MelleDataModule(lightning.LightningDataModule):
         reduction_factor: int,
         tokenizer: Callable[[Iterable[str]], Tokenizer],
         test: str | Path | None = None,
+        test_prompts: str | Path | None = None,
+        test_seconds: tuple[float, float] = (4.0, 10.0),
         corpus: Any = None,
         mel: MelSpec | None = None,
         batch_frames: int = 50000,

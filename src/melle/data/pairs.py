@@ -21,40 +21,63 @@ class Pair:
 
 def cross_sentence_pairs(
     utterances: Sequence[Utterance],
-    count: int = 120,
+    count: int | None = 120,
     seed: int = 0,
     min_seconds: float = 2.0,
     max_seconds: float = 6.0,
+    target_seconds: tuple[float, float] = (0.0, float("inf")),
 ) -> list[Pair]:
     """Pairs for cross-sentence prompting (paper §4.3): prompt and target share the speaker, never the text.
 
-    At most ``count`` targets, spread evenly over the speakers. A target's prompt is drawn among the utterances of
-    ``min_seconds`` to ``max_seconds``, or is the one nearest to these lengths; it depends on the seed and the target's
-    id only, not on ``count`` or the order of the manifest. Raises UserError where no pair can be made.
+    At most ``count`` targets of ``target_seconds`` (least, most), spread evenly over the speakers. A target's prompt is
+    drawn among the utterances of ``min_seconds`` to ``max_seconds``, or is the one nearest to these lengths; it depends
+    on the seed and the target's id only, not on ``count`` or the order of the manifest. Raises UserError where no pair
+    can be made.
     """
-    voices = defaultdict(list)
-    for utterance in utterances:
-        if utterance.speaker is not None:
-            voices[utterance.speaker].append(utterance)
-    turns = []
-    for speaker, own in sorted(voices.items()):
-        own = sorted(own, key=lambda utterance: (utterance.id, str(utterance.audio_path)))
-        seconds = [with_duration(utterance).duration for utterance in own]
-        outside = [max(min_seconds - length, length - max_seconds, 0.0) for length in seconds]
-        pairs = []
-        for target in own:
+    pairs = []
+    for own in by_speaker([utterance for utterance in utterances if utterance.speaker is not None]):
+        outside = [max(min_seconds - other.duration, other.duration - max_seconds, 0.0) for other in own]
+        for target in within(own, target_seconds):
             choice = [(far, other) for far, other in zip(outside, own) if _words(other) != _words(target)]
             if choice:
                 nearest = min(far for far, _ in choice)
                 pool = [other for far, other in choice if far == nearest]
                 pairs.append(Pair(target, random.Random(f"{seed}/{target.id}").choice(pool)))
-        random.Random(f"{seed}/{speaker}").shuffle(pairs)
-        turns.extend((turn, speaker, pair) for turn, pair in enumerate(pairs))
-    if not turns:
-        raise UserError("no speaker of the test manifest has two utterances of different text; add some")
+    if not pairs:
+        least, most = target_seconds
+        length = f" one of them of {least:g} to {most:g} s," if target_seconds != (0.0, float("inf")) else ""
+        raise UserError(f"no speaker of the test manifest has two utterances of different text,{length} add some")
+    by_target = {_name(pair.target): pair for pair in pairs}
+    return [by_target[_name(target)] for target in spread([pair.target for pair in pairs], count, seed)]
+
+
+def by_speaker(utterances: Sequence[Utterance]) -> list[list[Utterance]]:
+    """The utterances of each speaker with their durations, in an order that the manifest's does not change."""
+    voices = defaultdict(list)
+    for utterance in utterances:
+        voices[utterance.speaker or ""].append(with_duration(utterance))
+    return [sorted(own, key=lambda item: (item.id, str(item.audio_path))) for _, own in sorted(voices.items())]
+
+
+def within(utterances: Sequence[Utterance], seconds: tuple[float, float]) -> list[Utterance]:
+    """Those that last ``seconds`` (least, most)."""
+    least, most = seconds
+    return [utterance for utterance in utterances if least <= utterance.duration <= most]
+
+
+def spread(utterances: Sequence[Utterance], count: int | None, seed: int) -> list[Utterance]:
+    """At most ``count``, drawn from every speaker in turn; of fewer the first of more."""
+    turns = []
+    for own in by_speaker(utterances):
+        random.Random(f"{seed}/{own[0].speaker}").shuffle(own)
+        turns.extend((turn, utterance.speaker or "", utterance) for turn, utterance in enumerate(own))
     turns.sort(key=lambda item: item[:2])
-    return [pair for _, _, pair in turns[:count]]
+    return [utterance for *_, utterance in turns[:count]]
 
 
 def _words(utterance: Utterance) -> list[str]:
     return utterance.transcription.lower().split()
+
+
+def _name(utterance: Utterance) -> tuple[str, str]:
+    return utterance.id, str(utterance.audio_path)

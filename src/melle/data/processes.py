@@ -57,9 +57,14 @@ def share_out(
         _stop(pool)
 
 
-def _start(prepare: Callable[..., None], arguments: tuple) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent answers for all
+def follow_parent() -> None:
+    """In a process that was started for another one: leave Ctrl-C to that one, and end when it does."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _start(prepare: Callable[..., None], arguments: tuple) -> None:
+    follow_parent()
     torch.set_num_threads(1)
     prepare(*arguments)
 

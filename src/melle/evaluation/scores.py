@@ -1,114 +1,112 @@
-"""What scoring found: per utterance, per system, as a table and as a file."""
+"""What scoring found: of every utterance, and of every system under every protocol."""
 
 from __future__ import annotations
 
+import csv
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
-from melle.evaluation.wer import WordErrorRate
 from melle.files import written_whole
 
 
 @dataclass(frozen=True)
 class UtteranceScore:
-    """One utterance of one system. Texts are normalised; None stands for what was not measured."""
+    """One utterance as one system said it. What was not measured has no entry.
+
+    ``references`` and ``transcripts`` hold, for each recogniser, the normalised text and what was understood, the
+    latter also as "NAME plain" where the recogniser listened without its hint, too. ``values`` are numbers by name:
+    "errors/NAME" and "words/NAME" of a recogniser, "sim_o/NAME" and the like of a speaker encoder (the name of the
+    speaker who sounds most alike is "nearest/NAME"), naturalness, pitch.
+    """
 
     id: str
+    sample: int  # from 0: which of the samples of this utterance
     speaker: str | None
-    prompt_id: str
-    reference: str
-    hypothesis: str | None
-    hypothesis_plain: str | None
-    errors: int | None
-    errors_plain: int | None
-    similarity: float | None  # cosine with the prompt's voice
-    similarity_others: float | None  # mean cosine with the other speakers' prompts
-    nearest_speaker: str | None  # whose prompt is the most similar
-    finish_reason: str | None
+    prompt_id: str | None
+    text: str  # as it was written
     seconds: float
     recording_seconds: float
+    finish_reason: str | None
+    audio: str | None  # file, from the results' folder; None: was not kept
+    prompt_audio: str | None
+    references: dict[str, str] = field(default_factory=dict)
+    transcripts: dict[str, str] = field(default_factory=dict)
+    values: dict[str, float | str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class SystemScore:
-    """One row of the table. Shares and rates count from 0 to 1; None stands for what was not measured."""
+    """One row of the table. Rates and shares count from 0 to 1; metrics are listed in ``melle.evaluation.metrics``."""
 
+    protocol: str
     system: str
-    step: int | None
-    wer: WordErrorRate | None
-    wer_plain: WordErrorRate | None  # without the recogniser's hint
-    similarity: float | None
-    similarity_others: float | None
-    nearest_right: float | None  # share of utterances whose most similar prompt is of the right speaker
-    natural_stops: float | None  # share of utterances that the model ended by itself
-    duration_ratio: float  # seconds spoken per second recorded
-    real_time_factor: float | None
-    utterances: list[UtteranceScore]
-
-    def metrics(self) -> dict[str, float]:
-        """What was measured, by name."""
-        values = {
-            "wer": self.wer and self.wer.rate,
-            "wer_plain": self.wer_plain and self.wer_plain.rate,
-            "similarity": self.similarity,
-            "similarity_others": self.similarity_others,
-            "nearest_right": self.nearest_right,
-            "natural_stops": self.natural_stops,
-            "duration_ratio": self.duration_ratio,
-            "real_time_factor": self.real_time_factor,
-        }
-        return {name: value for name, value in values.items() if value is not None}
+    run: str | None  # the checkpoint's; None: a ceiling
+    step: int | None  # optimiser steps trained
+    samples: int  # of every utterance
+    metrics: dict[str, float]
+    intervals: dict[str, tuple[float, float]] = field(default_factory=dict)  # 95 %, of error rates
+    edits: dict[str, tuple[int, int, int, int]] = field(default_factory=dict)  # substituted, deleted, inserted, of all
+    deviations: dict[str, float] = field(default_factory=dict)  # over the samples
+    best: dict[str, float] = field(default_factory=dict)  # were of every utterance the best sample taken, by metric
+    utterances: list[UtteranceScore] = field(default_factory=list)
 
 
-def format_table(scores: Sequence[SystemScore]) -> str:
-    """The scores as aligned plain text, without the columns that no system has."""
-    columns = {
-        "system": [score.system for score in scores],
-        "step": [_number(score.step, "d") for score in scores],
-        "WER %": [_percent(score.wer and score.wer.rate, 1) for score in scores],
-        "95 % interval": [_interval(score.wer) for score in scores],
-        "sub+del+ins/words": [_edits(score.wer) for score in scores],
-        "plain WER %": [_percent(score.wer_plain and score.wer_plain.rate, 1) for score in scores],
-        "own voice": [_number(score.similarity, ".3f") for score in scores],
-        "others": [_number(score.similarity_others, ".3f") for score in scores],
-        "nearest right %": [_percent(score.nearest_right, 0) for score in scores],
-        "stops %": [_percent(score.natural_stops, 1) for score in scores],
-        "length": [_number(score.duration_ratio, ".2f") for score in scores],
-        "RTF": [_number(score.real_time_factor, ".2f") for score in scores],
-    }
-    columns = {head: cells for head, cells in columns.items() if any(cells)}
-    widths = [max(map(len, [head, *cells])) for head, cells in columns.items()]
-    lines = [list(columns), ["-" * width for width in widths], *zip(*columns.values())]
-    first, *others = widths
-    return "\n".join(
-        "  ".join([line[0].ljust(first), *(cell.rjust(width) for cell, width in zip(line[1:], others))]).rstrip()
-        for line in lines
-    )
+@dataclass(frozen=True)
+class Results:
+    """All rows, protocol by protocol, ceilings first; ``names`` tells whose "wer/whisper" is ("whisper base")."""
+
+    systems: list[SystemScore]
+    names: dict[str, str]
+    settings: dict[str, Any]
+
+    @property
+    def protocols(self) -> list[str]:
+        return list(dict.fromkeys(row.protocol for row in self.systems))
+
+    def of(self, protocol: str) -> list[SystemScore]:
+        return [row for row in self.systems if row.protocol == protocol]
 
 
-def write_results(path: Path, scores: Sequence[SystemScore], settings: dict) -> None:
-    """All scores with every utterance, and what they were measured with, as JSON, whole or not at all."""
-    content = {"settings": settings, "systems": [asdict(score) for score in scores]}
-    with written_whole(path) as partial:
-        partial.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+def write_results(folder: Path, results: Results) -> None:
+    """``folder``/results.json with everything, and results.csv with a line for every utterance that was spoken."""
+    with written_whole(folder / "results.json") as partial:
+        partial.write_text(json.dumps(asdict(results), indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    rows = [
+        {"protocol": row.protocol, "system": row.system, "step": row.step, **_flat(utterance)}
+        for row in results.systems
+        for utterance in row.utterances
+    ]
+    columns = list(dict.fromkeys(name for row in rows for name in row))
+    with written_whole(folder / "results.csv") as partial, partial.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, columns)
+        writer.writeheader()
+        writer.writerows(rows)
 
 
-def _number(value: float | None, form: str) -> str:
-    return "" if value is None else format(value, form)
+def read_metrics(folder: str | Path) -> dict[str, float]:
+    """Of the last checkpoint under the first protocol, as ``write_results`` wrote them."""
+    results = json.loads((Path(folder) / "results.json").read_text(encoding="utf-8"))
+    rows = results["systems"]
+    return [row for row in rows if row["protocol"] == rows[0]["protocol"]][-1]["metrics"]
 
 
-def _percent(value: float | None, digits: int) -> str:
-    return "" if value is None else f"{100 * value:.{digits}f}"
+def _flat(utterance: UtteranceScore) -> dict[str, Any]:
+    values = asdict(utterance)
+    for group in ("references", "transcripts", "values"):
+        entries: dict[str, Any] = values.pop(group)
+        values |= entries if group == "values" else {f"{group[:-1]}/{name}": text for name, text in entries.items()}
+    return values
 
 
-def _interval(rate: WordErrorRate | None) -> str:
-    return "" if rate is None else f"{100 * rate.low:.1f} - {100 * rate.high:.1f}"
+def best_first(utterances: Sequence[UtteranceScore], recogniser: str | None, encoder: str | None) -> list[int]:
+    """Numbers of the utterances, the best first: by errors per word, then by similarity to the prompt."""
 
+    def rank(number: int) -> tuple[float, float]:
+        values = utterances[number].values
+        rate = values.get(f"errors/{recogniser}", 0) / max(values.get(f"words/{recogniser}", 1), 1)
+        return rate, -values.get(f"sim_o/{encoder}", 0.0)
 
-def _edits(rate: WordErrorRate | None) -> str:
-    if rate is None:
-        return ""
-    counts = rate.counts
-    return f"{counts.substitutions}+{counts.deletions}+{counts.insertions}/{counts.words}"
+    return sorted(range(len(utterances)), key=rank)

@@ -11,6 +11,7 @@ import torchaudio
 from torch import Tensor
 
 from melle.errors import UserError
+from melle.evaluation.sound import heard
 
 RATE = 16000  # samples per second, Resemblyzer's
 
@@ -19,6 +20,7 @@ class SpeakerEncoder(Protocol):
     """What scoring asks of a speaker encoder."""
 
     name: str
+    settings: dict  # what else its scores depend on
 
     def embed(self, waveform: Tensor, sample_rate: int) -> Tensor:
         """Waveform (N,) to an embedding (E,) of its voice."""
@@ -35,6 +37,7 @@ class ResemblyzerSpeaker:
     name = "resemblyzer"
 
     def __init__(self, device: str = "cpu"):
+        self.settings: dict = {}
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # of scipy and pkg_resources, through which it reaches old names
@@ -57,11 +60,10 @@ class ResemblyzerSpeaker:
         As Resemblyzer does it: raise the volume to -30 dBFS, cut long silences, average over windows of 1.6 s.
         """
         encoder = self._encoder
-        if sample_rate != RATE:
-            waveform = torchaudio.functional.resample(waveform, sample_rate, RATE)
-        if not len(waveform) or waveform.abs().max() < 1e-4:  # less than four steps of 16-bit sound
+        samples = heard(waveform, sample_rate, RATE)
+        if samples is None:
             return torch.zeros(encoder.linear.out_features)
-        samples = waveform.clamp(-1, 1)
+        samples = samples.clamp(-1, 1)
         voiced = torch.from_numpy(self._preprocess(samples.numpy()))
         samples = (voiced if len(voiced) else samples).float()
         in_samples, in_frames = encoder.compute_partial_slices(len(samples), rate=1.3, min_coverage=0.75)

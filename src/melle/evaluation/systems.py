@@ -1,141 +1,195 @@
-"""What is scored: the recordings, the recordings through mel and vocoder, and checkpoints speaking the same texts."""
+"""What is scored: the recordings, the recordings through mel and vocoder, and models speaking the same texts."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from glob import glob
+from functools import cached_property
 from pathlib import Path
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
-from tqdm import tqdm
 
 from melle.audio import LogMel, MelSpec, load_audio
-from melle.checkpoint import load_model
-from melle.data.pairs import Pair
-from melle.errors import UserError
+from melle.data.manifest import Utterance
+from melle.evaluation.checkpoints import Checkpoint
+from melle.evaluation.protocols import Case
 from melle.synthesis.guards import DecodingOptions
-from melle.synthesis.prompt import Prompt
-from melle.synthesis.synthesizer import Synthesizer
-from melle.text import Tokenizer
-from melle.vocoders import Vocoder
+from melle.synthesis.prompt import Prompt, read_voice
+from melle.synthesis.speech import Speech
+from melle.synthesis.synthesizer import Synthesizer, another_seed
+from melle.vocoders import Vocoder, make_vocoder
 
 RECORDINGS = "recordings"
-ALSO = ("last.ckpt", "best.ckpt")  # further names of a run's checkpoints
 VOCODED = "recordings through mel and vocoder"
+PROMPTS = "prompts"
+VOCODED_PROMPTS = "prompts through mel and vocoder"
 
 
 @dataclass(frozen=True)
-class Spoken:
-    """What a system said for every pair: waveforms (N,) and, of a model, why each ended."""
+class Said:
+    """What a system said for one case: samples (N,), the first ``begins`` of which were given to it."""
 
-    system: str
-    sample_rate: int
-    waveforms: list[Tensor]
-    finish_reasons: list[str] | None = None
-    step: int | None = None  # optimiser steps trained
-    real_time_factor: float | None = None  # seconds of computing per second of speech
+    waveform: Tensor
+    begins: int = 0
+    finish_reason: str | None = None  # as in ``Speech``; None: nobody decided when to end
+    seconds: float = 0.0  # of computing
+
+    @property
+    def own(self) -> Tensor:
+        """What the system added to what was given."""
+        return self.waveform[self.begins :]
+
+
+class System(Protocol):
+    """A way to say the cases of a protocol."""
+
+    name: str
+    run: str | None
+    step: int | None
+    sample_rate: int  # samples per second of what it says
+
+    def identity(self) -> Any:
+        """What it says depends on, as plain values: when these change, it has to speak again."""
+        ...
+
+    def say(self, cases: Sequence[Case], seeds: Sequence[int]) -> list[Said]:
+        """Speak the cases, each with its seed."""
+        ...
 
 
 @dataclass(frozen=True)
-class Checkpoint:
-    """A checkpoint that was looked into, without its weights."""
+class Sound:
+    """How mel frames become sound in an evaluation, and where this is computed."""
 
-    path: Path
-    step: int
-    mel: MelSpec
-    tokenizer: Tokenizer
+    spec: MelSpec  # of the ceilings: the first checkpoint's
+    vocoder: dict[str, Any]  # arguments of ``make_vocoder`` besides the mel
+    device: torch.device
 
-    @property
-    def run(self) -> Path:
-        """The run's folder: runs/<name> for runs/<name>/checkpoints/x.ckpt."""
-        folder = self.path.parent
-        return folder.parent if folder.name == "checkpoints" else folder
+    def reader(self, spec: MelSpec | None = None) -> Vocoder:
+        return make_vocoder(spec=spec or self.spec, **self.vocoder).to(self.device)
 
-    @property
-    def name(self) -> str:
-        return f"{self.run.resolve().name}/{self.path.stem}"
+    @cached_property
+    def round_trip(self) -> tuple[LogMel, Vocoder]:
+        """The ceilings' way from sound to mel and back, made once."""
+        return LogMel(self.spec).to(self.device), self.reader()
 
 
-def find_checkpoints(where: str | Path | Sequence[str | Path] | None) -> list[Path]:
-    """Paths from a path, a pattern such as ``runs/*/checkpoints/*.ckpt``, or a list of them. None gives none."""
-    if where is None:
-        return []
-    paths = []
-    for item in [where] if isinstance(where, str | Path) else where:
-        found = [str(item)] if Path(item).is_file() else sorted(glob(str(item), recursive=True))
-        if not found:
-            raise UserError(f"{item}: no such checkpoint; train one with `python train.py` or give another path")
-        paths.extend(Path(path) for path in found)
-    return list(dict.fromkeys(paths))
+class Recordings:
+    """The first ceiling: what the speakers said. With ``prompts`` what was given of them, voices to compare with."""
+
+    run = step = None
+
+    def __init__(self, sound: Sound, prompts: bool = False):
+        self.sound, self.prompts = sound, prompts
+        self.name = PROMPTS if prompts else RECORDINGS
+        self.sample_rate = sound.spec.sample_rate
+
+    def identity(self) -> Any:
+        return [self.name, self.sample_rate]
+
+    def say(self, cases: Sequence[Case], seeds: Sequence[int]) -> list[Said]:
+        return [self._read(case) for case in cases]
+
+    def _read(self, case: Case) -> Said:
+        rate = self.sample_rate
+        if self.prompts:
+            return Said(voice_given(case, rate))
+        return Said(load_audio(case.target.audio_path, rate), 0 if case.given is None else round(case.given * rate))
 
 
-def read_checkpoints(paths: Sequence[Path], pairs: Sequence[Pair]) -> list[Checkpoint]:
-    """Look into every checkpoint, so that one that cannot be scored is known at once; ordered by run, then by steps."""
-    checkpoints = []
-    for path in paths:
-        model = load_model(path)
-        checkpoint = Checkpoint(path, model.step, model.description.mel, model.description.tokenizer)
-        for utterance in (utterance for pair in pairs for utterance in (pair.target, pair.prompt)):
-            try:
-                checkpoint.tokenizer.encode(utterance.transcription)
-            except UserError as error:
-                raise UserError(f"{path} cannot speak utterance {utterance.id}: {error}") from None
-        checkpoints.append(checkpoint)
-    # A pattern also finds last.ckpt and best.ckpt, which are some of their siblings again.
-    others = [c for c in checkpoints if c.path.name not in ALSO]
-    siblings = {(c.path.parent.resolve(), c.step) for c in others}
-    alone = [c for c in checkpoints if c.path.name in ALSO and (c.path.parent.resolve(), c.step) not in siblings]
-    checkpoints = others + alone
-    return sorted(checkpoints, key=lambda checkpoint: (str(checkpoint.run), checkpoint.step, checkpoint.path.name))
-
-
-def record(pairs: Sequence[Pair], sample_rate: int) -> Spoken:
-    """The first ceiling: what the speakers said."""
-    return Spoken(RECORDINGS, sample_rate, [load_audio(pair.target.audio_path, sample_rate) for pair in pairs])
-
-
-def vocode(recordings: Spoken, spec: MelSpec, vocoder: Vocoder, device: str | torch.device = "cpu") -> Spoken:
+class Vocoded(Recordings):
     """The second ceiling: what is left of it in mel frames. No model on this mel and vocoder sounds better."""
-    log_mel, vocoder = LogMel(spec).to(device), vocoder.to(device)
-    # The last frame stands at the end of the recording, and so the sound that is made of it beyond.
-    waveforms = [
-        vocoder(log_mel(waveform.to(device))).cpu()[: len(waveform)]
-        for waveform in tqdm(recordings.waveforms, desc=VOCODED, unit="utterance", leave=False)
-    ]
-    return Spoken(VOCODED, spec.sample_rate, waveforms)
+
+    def __init__(self, sound: Sound, prompts: bool = False):
+        super().__init__(sound, prompts)
+        self.name = VOCODED_PROMPTS if prompts else VOCODED
+
+    def identity(self) -> Any:
+        return [self.name, self.sound.spec.as_dict(), self.sound.vocoder]
+
+    def say(self, cases: Sequence[Case], seeds: Sequence[int]) -> list[Said]:
+        log_mel, vocoder = self.sound.round_trip
+        said = []
+        for case in cases:
+            read, begun = self._read(case), time.perf_counter()
+            # The last frame stands at the end of the recording, and so the sound that is made of it beyond.
+            waveform = vocoder(log_mel(read.waveform.to(self.sound.device))).cpu()[: len(read.waveform)]
+            said.append(Said(waveform.clamp(-1, 1), read.begins, seconds=time.perf_counter() - begun))
+        return said
 
 
-def speak(
-    checkpoint: Checkpoint,
-    pairs: Sequence[Pair],
-    vocoder: Vocoder,
-    options: DecodingOptions | None = None,
-    batch_size: int = 30,
-    seed: int = 0,
-    device: str | torch.device = "cpu",
-    weights: str = "float32",
-) -> Spoken:
-    """A checkpoint speaks every target's text with the prompt's voice, ``batch_size`` utterances at a time."""
-    synthesizer = Synthesizer.from_checkpoint(checkpoint.path, vocoder, device, weights=weights)
-    speeches, seconds = [], 0.0
-    with tqdm(total=len(pairs), desc=f"{checkpoint.name}: speaking", unit="utterance", leave=False) as progress:
-        for start in range(0, len(pairs), batch_size):
-            batch = pairs[start : start + batch_size]
-            texts = [pair.target.transcription for pair in batch]
-            prompts = [Prompt(pair.prompt.audio_path, pair.prompt.transcription) for pair in batch]
-            begun = time.perf_counter()
-            seeds = list(range(seed + start, seed + start + len(batch)))
-            speeches += synthesizer(texts, prompts, options=options, seed=seeds)
-            seconds += time.perf_counter() - begun
-            progress.update(len(batch))
-    return Spoken(
-        system=checkpoint.name,
-        sample_rate=synthesizer.spec.sample_rate,
-        waveforms=[speech.waveform for speech in speeches],
-        finish_reasons=[speech.finish_reason for speech in speeches],
-        step=checkpoint.step,
-        real_time_factor=seconds / max(sum(speech.seconds for speech in speeches), 1e-9),
-    )
+class Model:
+    """A checkpoint, loaded when it first speaks."""
+
+    def __init__(self, checkpoint: Checkpoint, sound: Sound, options: DecodingOptions, weights: str = "float32"):
+        self.checkpoint, self.sound, self.options, self.weights = checkpoint, sound, options, weights
+        self.name, self.run, self.step = checkpoint.name, checkpoint.run, checkpoint.step
+        self.sample_rate = checkpoint.mel.sample_rate
+
+    def identity(self) -> Any:
+        return [self.checkpoint.identity(), self.sound.vocoder, vars(self.options), self.weights]
+
+    @cached_property
+    def synthesizer(self) -> Synthesizer:
+        vocoder = self.sound.reader(self.checkpoint.mel)
+        return Synthesizer.from_checkpoint(self.checkpoint.path, vocoder, self.sound.device, weights=self.weights)
+
+    def rest(self) -> None:
+        """Give the memory back until it speaks again."""
+        self.__dict__.pop("synthesizer", None)
+
+    def say(self, cases: Sequence[Case], seeds: Sequence[int]) -> list[Said]:
+        texts = [case.target.transcription for case in cases]
+        begun = time.perf_counter()
+        if cases and cases[0].given is not None:
+            beginnings = [voice_given(case, self.sample_rate) for case in cases]
+            speeches = self.synthesizer.continuation(texts, beginnings, self.options, list(seeds))
+            said = [self._with_beginning(*pair) for pair in zip(beginnings, speeches)]
+        else:
+            prompts = [case.prompt and Prompt(case.prompt.audio_path, case.prompt.transcription) for case in cases]
+            speeches = self.synthesizer(texts, prompts, options=self.options, seed=list(seeds))
+            said = [Said(speech.waveform, 0, speech.finish_reason) for speech in speeches]
+        seconds = (time.perf_counter() - begun) / max(len(cases), 1)
+        return [Said(one.waveform, one.begins, one.finish_reason, seconds) for one in said]
+
+    def _with_beginning(self, beginning: Tensor, speech: Speech) -> Said:
+        """Both through the vocoder as one, so that no seam is heard between them."""
+        tts = self.synthesizer
+        mel = read_voice(beginning, tts.log_mel, tts.network.reduction_factor)
+        waveform = tts.vocoder(torch.cat([mel, speech.mel]).to(tts.device)).cpu().nan_to_num(0.0)
+        waveform = waveform / waveform.abs().max().clamp(min=1)
+        return Said(waveform, len(mel) * tts.spec.hop_length, speech.finish_reason)
+
+
+def voice_given(case: Case, sample_rate: int) -> Tensor:
+    """The samples (N,) whose voice a system is given: the prompt, or the beginning of the recording."""
+    if case.prompt is not None:
+        return load_audio(case.prompt.audio_path, sample_rate)
+    if case.given is None:
+        raise ValueError(f"no voice is given for {case.target.id}")
+    return load_audio(case.target.audio_path, sample_rate)[: round(case.given * sample_rate)]
+
+
+def voice_key(case: Case) -> tuple[Path, float | None] | None:
+    """Tells the voices that are given apart; None: none is."""
+    if case.prompt is not None:
+        return case.prompt.audio_path, None
+    return None if case.given is None else (case.target.audio_path, case.given)
+
+
+def distinct_voices(cases: Sequence[Case]) -> list[Case]:
+    """Every voice that is given, once: several targets may share a prompt."""
+    found = {key: case for case in reversed(cases) if (key := voice_key(case)) is not None}
+    return list(found.values())[::-1]
+
+
+def seeds_of(count: int, sample: int, seed: int) -> list[int]:
+    """A seed for each case, of which sample number 0 has consecutive ones; no two samples share one but by chance."""
+    return [another_seed(seed + number, "sample", sample) for number in range(count)]
+
+
+def spoken_by(utterance: Utterance | None) -> str | None:
+    return None if utterance is None else utterance.speaker

@@ -1,35 +1,21 @@
-"""Word error rate over a corpus, and the normalisation that makes texts comparable."""
+"""Word and character error rates: the edits between two texts, and their rate over a corpus."""
 
 from __future__ import annotations
 
-import re
-import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from melle.errors import UserError
 
-DIGITS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
-
-
-def normalise(text: str) -> str:
-    """Lower case, no punctuation, one space between words, every digit spelled by itself ("427": "four two seven").
-
-    Nothing else is mended: "for" stays wrong where "four" was said.
-    """
-    text = unicodedata.normalize("NFKC", text).lower()
-    text = re.sub(r"\d", lambda digit: f" {DIGITS[int(digit.group())]} ", text)
-    text = re.sub(r"['’]", "", text)  # "don't" is one word
-    return " ".join(re.sub(r"[\W_]", " ", text).split())
-
 
 @dataclass(frozen=True)
 class ErrorCounts:
-    """Words of a reference, and the edits that turn it into the hypothesis."""
+    """Words, or characters, of a reference, and the edits that turn it into the hypothesis."""
 
-    words: int
+    length: int
     substitutions: int
     deletions: int
     insertions: int
@@ -40,8 +26,8 @@ class ErrorCounts:
 
 
 @dataclass(frozen=True)
-class WordErrorRate:
-    """Errors per word over a corpus (0.1 is 10 %), with its 95 % interval and what it is made of."""
+class ErrorRate:
+    """Errors per word, or character, over a corpus (0.1 is 10 %), its 95 % interval, and what it is made of."""
 
     rate: float
     low: float
@@ -49,29 +35,68 @@ class WordErrorRate:
     counts: ErrorCounts
 
 
-def count_errors(reference: str, hypothesis: str) -> ErrorCounts:
-    """The edits between two normalised texts, by jiwer."""
+def import_jiwer() -> Any:
+    """The package that counts; recognisers ask for it before they listen. Raises UserError where it is missing."""
     try:
         import jiwer
     except ImportError:
         raise UserError('word error rates need jiwer: python -m pip install -e ".[eval]"') from None
-    if not reference:  # which jiwer refuses
+    return jiwer
+
+
+def count_errors(reference: str, hypothesis: str) -> ErrorCounts:
+    """The edits of words between two normalised texts, by jiwer."""
+    jiwer = import_jiwer()
+    if not reference:  # which not every release of jiwer takes
         return ErrorCounts(0, 0, 0, len(hypothesis.split()))
     found = jiwer.process_words(reference, hypothesis)
     return ErrorCounts(len(reference.split()), found.substitutions, found.deletions, found.insertions)
 
 
-def corpus_rate(counts: Sequence[ErrorCounts], seed: int = 0, resamples: int = 1000) -> WordErrorRate:
-    """All errors over all words. The interval is a bootstrap over utterances: 2.5th to 97.5th percentile."""
+def count_characters(reference: str, hypothesis: str) -> ErrorCounts:
+    """The edits of characters between two normalised texts, by jiwer; the spaces between words count."""
+    jiwer = import_jiwer()
+    if not reference:
+        return ErrorCounts(0, 0, 0, len(hypothesis))
+    found = jiwer.process_characters(reference, hypothesis)
+    return ErrorCounts(len(reference), found.substitutions, found.deletions, found.insertions)
+
+
+def errors_marked(reference: str, hypothesis: str) -> list[tuple[str, str, str]]:
+    """The alignment of two normalised texts by jiwer, for showing where the errors are.
+
+    Runs of words in order, each as (kind, words of the reference, words of the hypothesis); kind is "equal",
+    "substitute", "delete" or "insert". An insertion has no words of the reference, a deletion none of the hypothesis.
+    """
+    jiwer = import_jiwer()
+    if not reference:
+        return [("insert", "", hypothesis)] if hypothesis else []
+    found = jiwer.process_words(reference, hypothesis)
+    said, heard = reference.split(), hypothesis.split()
+    return [
+        (
+            run.type,
+            " ".join(said[run.ref_start_idx : run.ref_end_idx]),
+            " ".join(heard[run.hyp_start_idx : run.hyp_end_idx]),
+        )
+        for run in found.alignments[0]
+    ]
+
+
+def corpus_rate(counts: Sequence[ErrorCounts], seed: int = 0, resamples: int = 1000) -> ErrorRate:
+    """All errors over all words, or characters.
+
+    The interval is a bootstrap over utterances: 2.5th to 97.5th percentile.
+    """
     errors = np.array([count.errors for count in counts])
-    words = np.array([count.words for count in counts])
+    lengths = np.array([count.length for count in counts])
     drawn = np.random.default_rng(seed).integers(len(counts), size=(resamples, len(counts)))
-    rates = errors[drawn].sum(1) / np.maximum(words[drawn].sum(1), 1)
+    rates = errors[drawn].sum(1) / np.maximum(lengths[drawn].sum(1), 1)
     low, high = np.quantile(rates, [0.025, 0.975])
     total = ErrorCounts(
-        words=int(words.sum()),
+        length=int(lengths.sum()),
         substitutions=sum(count.substitutions for count in counts),
         deletions=sum(count.deletions for count in counts),
         insertions=sum(count.insertions for count in counts),
     )
-    return WordErrorRate(total.errors / max(total.words, 1), float(low), float(high), total)
+    return ErrorRate(total.errors / max(total.length, 1), float(low), float(high), total)

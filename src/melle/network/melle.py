@@ -265,7 +265,8 @@ class Melle(nn.Module):
         """Read text and prompt; returns the state, the first new frames y' (B, r, M) and their stop logits (B,).
 
         ``prompt`` (B, T, M) log10 mel and ``prompt_lengths`` (B,), multiples of r, may be ragged; T may be 0. Rows with
-        a prompt have text segments 0 (prompt) and 1, rows without one segment 0 only. Without ``noise`` torch's own
+        a prompt have text segments 0 (prompt) and 1; rows without one, or with the beginning of what their text says in
+        its place, segment 0 only. Without ``noise`` torch's own
         generator decides.
         """
         rows, frames, _ = prompt.shape

@@ -10,7 +10,7 @@ from typing import Any
 from melle.errors import UserError
 from melle.evaluation.asr import Asr
 from melle.evaluation.speaker import SpeakerEncoder, similarities
-from melle.evaluation.wer import count_errors, normalise
+from melle.evaluation.wer import count_errors
 from melle.synthesis.prompt import Prompt, read_samples
 from melle.synthesis.speech import Speech
 from melle.synthesis.synthesizer import Synthesizer, Voice, another_seed, each
@@ -83,7 +83,7 @@ def _count_errors(asr: Asr | None, texts: Sequence[str], speeches: Sequence[Spee
     if asr is None:
         return [None] * len(speeches)
     heard = asr.transcribe([speech.waveform for speech in speeches], speeches[0].sample_rate)
-    return [count_errors(normalise(text), normalise(said.text)).errors for text, said in zip(texts, heard)]
+    return [count_errors(asr.normalise(text), asr.normalise(said.text)).errors for text, said in zip(texts, heard)]
 
 
 def _compare(speaker: SpeakerEncoder | None, voice: Voice, speeches: Sequence[Speech]) -> list[float | None]:

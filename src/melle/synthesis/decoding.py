@@ -22,7 +22,7 @@ class Row:
     """What is to be spoken, and within which bounds."""
 
     segments: list[list[int]]  # tokens of the prompt, where there is one, and of the text
-    prompt: Tensor  # (T, M) log10 mel, T a multiple of r, perhaps 0
+    prompt: Tensor  # (T, M) log10 mel, T a multiple of r, perhaps 0; with one segment the beginning of what it says
     earliest: float  # steps before which a stop is not heeded
     latest: float  # steps at which speech is cut off
     level: float  # log10, how loud speech should be (``audio.speech_level``)

@@ -28,7 +28,10 @@ class Prompt:
 
 @dataclass(frozen=True)
 class ReadPrompt:
-    """What the model is given of a prompt: the text's tokens and log10 mel (T, M), T a multiple of r."""
+    """What the model is given of a prompt: the text's tokens and log10 mel (T, M), T a multiple of r.
+
+    Without tokens it is the beginning of what is to be spoken, and its words are in the text.
+    """
 
     tokens: list[int]
     mel: Tensor
@@ -38,20 +41,29 @@ def read_prompt(prompt: Prompt, tokenizer: Tokenizer, log_mel: LogMel, reduction
     """Raises UserError for a recording without speech, too short or too long, or without its text."""
     if not isinstance(prompt.text, str) or not prompt.text.strip():
         raise UserError("a prompt needs its transcript: say with prompt_text what is spoken in the recording")
+    mel = read_voice(prompt.audio, log_mel, reduction_factor)
+    return ReadPrompt(tokenizer.encode(prompt.text), mel)
+
+
+def read_voice(recording: str | Path | Tensor | np.ndarray, log_mel: LogMel, reduction_factor: int) -> Tensor:
+    """Log10 mel (T, M) of a recording, T a multiple of r.
+
+    Raises UserError for one without speech, too short or too long.
+    """
     rate = log_mel.spec.sample_rate
-    if isinstance(prompt.audio, Tensor | np.ndarray):
-        name, audio = "the prompt", read_samples(prompt.audio, rate)
+    if isinstance(recording, Tensor | np.ndarray):
+        name, audio = "the prompt", read_samples(recording, rate)
         _check_duration(name, len(audio) / rate)
     else:
-        name = str(prompt.audio)
-        _check_duration(name, audio_duration(prompt.audio))  # an hour of sound is not read to be refused
-        audio = read_samples(prompt.audio, rate)
+        name = str(recording)
+        _check_duration(name, audio_duration(recording))  # an hour of sound is not read to be refused
+        audio = read_samples(recording, rate)
     if audio.abs().max() < FAINTEST:
         raise UserError(f"{name}: holds nothing but silence; give a recording of the voice to speak in")
     mel = whole_steps(log_mel(audio), reduction_factor)
     if not len(mel):
         raise UserError(f"{name}: shorter than one step of the model; give three seconds of speech or more")
-    return ReadPrompt(tokenizer.encode(prompt.text), mel)
+    return mel
 
 
 def read_samples(audio: str | Path | Tensor | np.ndarray, sample_rate: int) -> Tensor:

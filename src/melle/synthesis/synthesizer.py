@@ -24,7 +24,7 @@ from melle.synthesis.decoding import Piece, Row, decode
 from melle.synthesis.guards import DecodingOptions
 from melle.synthesis.joining import Joints, join, worst
 from melle.synthesis.parts import split_text
-from melle.synthesis.prompt import Prompt, ReadPrompt, read_prompt
+from melle.synthesis.prompt import Prompt, ReadPrompt, read_prompt, read_voice
 from melle.synthesis.speech import Chunk, Speech, Timings
 from melle.synthesis.weights import check_weights, lighten
 from melle.vocoders import Vocoder
@@ -208,6 +208,32 @@ class Synthesizer:
         parts = self._split(text, voice, language)
         return self._stream(parts, voice, options or DecodingOptions(), seed, begun)
 
+    def continuation(
+        self,
+        text: str | Sequence[str],
+        beginning: str | Path | Tensor | np.ndarray | Sequence[str | Path | Tensor | np.ndarray],
+        options: DecodingOptions | None = None,
+        seed: int | Sequence[int] | None = 0,
+    ) -> Speech | list[Speech]:
+        """Go on from where a recording breaks off, in its voice (paper §4.3, continuation); several as one batch.
+
+        Args:
+            text: of the whole utterance, the words of the recording included.
+            beginning: the recording, or samples (N,) at the model's rate, of less than that; a list for several texts.
+            options, seed: as in a call.
+
+        Returns what comes after the beginning. Its mel follows on from the beginning's whole steps of r frames: to hear
+        both without a seam, vocode them together. Raises UserError as a call does.
+        """
+        begun = time.perf_counter()
+        texts = [text] if isinstance(text, str) else list(text)
+        voices = [read_voice(one, self.log_mel, self.network.reduction_factor) for one in _as_list(beginning)]
+        if len(voices) != len(texts):
+            raise ValueError(f"{len(texts)} texts, but {len(voices)} beginnings")
+        jobs = [Part(*job) for job in zip(texts, [ReadPrompt([], mel) for mel in voices], _seeds(seed, len(texts)))]
+        speeches = self._speak(jobs, options or DecodingOptions(), begun) if jobs else []
+        return speeches[0] if isinstance(text, str) else speeches
+
     def _stream(
         self, parts: list[str], voice: ReadPrompt | None, options: DecodingOptions, seed: int, begun: float
     ) -> Iterator[Chunk]:
@@ -278,19 +304,23 @@ class Synthesizer:
         shortest, longest = self.description.length_range
         pace, level = self.description.frames_per_token, self.description.speech_level
         segments, mel = [tokens], torch.zeros(0, self.spec.n_mels)
+        given = 0  # steps of the text that are there already
         if prompt is not None:
-            segments, mel = [prompt.tokens, tokens], prompt.mel
-            # A prompt with long silences, or with a wrong text, has a pace that nobody speaks at.
-            pace = min(max(len(mel) / len(prompt.tokens), pace * shortest), pace * longest)
-            level = speech_level(mel)
+            mel, level = prompt.mel, speech_level(prompt.mel)
+            if prompt.tokens:
+                segments = [prompt.tokens, tokens]
+                # A prompt with long silences, or with a wrong text, has a pace that nobody speaks at.
+                pace = min(max(len(mel) / len(prompt.tokens), pace * shortest), pace * longest)
+            else:
+                given = len(mel) // self.network.reduction_factor
         self._check_length(sum(map(len, segments)) + 1, len(mel) // self.network.reduction_factor)
         expected = len(tokens) * pace / self.network.reduction_factor
         least = shortest * SHORTER if options.min_length is None else options.min_length
         most = longest * LONGER if options.max_length is None else options.max_length
-        latest = expected * most
+        latest = expected * most - given
         if job.leads and self.network.longest is not None:
             latest = min(latest, self.network.longest[1] // 2)  # and leaves room for them
-        return Row(segments, mel, expected * least, latest, level, job.seed)
+        return Row(segments, mel, expected * least - given, latest, level, job.seed)
 
     def _encode(self, text: str) -> list[int]:
         if text.strip() and not _speakable(text):
@@ -369,6 +399,10 @@ def another_seed(seed: int, what: str, number: int) -> int:
 
 def _speakable(text: str) -> bool:
     return any(unicodedata.category(character)[0] in "LN" for character in text)
+
+
+def _as_list(value: Any) -> list[Any]:
+    return list(value) if isinstance(value, list | tuple) else [value]
 
 
 def _seeds(seed: int | Sequence[int] | None, count: int) -> list[int]:

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import lightning
 import numpy as np
@@ -24,7 +24,7 @@ from melle.data.batch import Batch, Row, collate
 from melle.data.manifest import Utterance, read_usable
 from melle.data.pairs import cross_sentence_pairs
 from melle.errors import UserError
-from melle.evaluation.wer import corpus_rate, count_errors, normalise
+from melle.evaluation.wer import corpus_rate, count_errors
 from melle.files import written_whole
 from melle.network import Melle
 from melle.network.attention_map import attention_map
@@ -59,6 +59,13 @@ class Sample:
     def first_step(self) -> int:
         """Where in the row the target's mel begins."""
         return int(self.batch.segment_steps[0, :-1].sum())
+
+
+class Heard(NamedTuple):
+    """What should have been understood, and what was; normalised."""
+
+    reference: str
+    text: str
 
 
 class SpeechSamples(lightning.Callback):
@@ -123,7 +130,7 @@ class SpeechSamples(lightning.Callback):
                 for sample, speech in zip(samples, speeches)
             ]
         images = [pixels(draw(item)) for item in spectra]
-        transcripts = self._listen(speeches)
+        transcripts = self._listen(samples, speeches)
         for name, value in _scores(samples, speeches, transcripts).items():
             module.log(f"samples/{name}", value, rank_zero_only=True)
         rate = module.description.mel.sample_rate
@@ -151,14 +158,15 @@ class SpeechSamples(lightning.Callback):
                 self._tell(f"no speech sample of utterance {target.id}: {error}")
         return samples
 
-    def _listen(self, speeches: Sequence[Speech]) -> list[str] | None:
-        """What the recogniser understands, normalised."""
+    def _listen(self, samples: Sequence[Sample], speeches: Sequence[Speech]) -> list[Heard] | None:
+        """What the recogniser understands."""
         if self.asr is None:
             return None
         try:
             count_errors("", "")  # needs a package: better to say so before listening
             heard = self.asr.transcribe([speech.waveform for speech in speeches], speeches[0].sample_rate)
-            return [normalise(transcript.text) for transcript in heard]
+            texts = [sample.target.transcription for sample in samples]
+            return [Heard(*map(self.asr.normalise, (text, said.text))) for text, said in zip(texts, heard)]
         except UserError as error:
             self._tell(f"no word error rate of the speech samples: {error}")
             return None
@@ -253,7 +261,7 @@ def _spectra(
 
 
 def _scores(
-    samples: Sequence[Sample], speeches: Sequence[Speech], transcripts: Sequence[str] | None
+    samples: Sequence[Sample], speeches: Sequence[Speech], transcripts: Sequence[Heard] | None
 ) -> dict[str, float]:
     recorded = [len(sample.waveform) / speech.sample_rate for sample, speech in zip(samples, speeches)]
     errors = [abs(speech.seconds - seconds) / seconds for speech, seconds in zip(speeches, recorded)]
@@ -262,8 +270,7 @@ def _scores(
         "natural_stops": sum(speech.finish_reason == "stop" for speech in speeches) / len(speeches),
     }
     if transcripts is not None:
-        texts = [normalise(sample.target.transcription) for sample in samples]
-        scores["wer"] = corpus_rate([count_errors(*pair) for pair in zip(texts, transcripts)]).rate
+        scores["wer"] = corpus_rate([count_errors(*heard) for heard in transcripts]).rate
     return scores
 
 
@@ -272,7 +279,7 @@ def _write(
     samples: Sequence[Sample],
     speeches: Sequence[Speech],
     images: Sequence[NDArray[np.uint8]],
-    transcripts: Sequence[str] | None,
+    transcripts: Sequence[Heard] | None,
 ) -> None:
     """NAME.wav and NAME.png of every sample, and a line about each in ``samples.jsonl``."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -289,7 +296,7 @@ def _write(
             "finish_reason": speech.finish_reason,
             "seconds": round(speech.seconds, 3),
             "recording_seconds": round(len(sample.waveform) / speech.sample_rate, 3),
-            "transcript": None if transcripts is None else transcripts[number],
+            "transcript": None if transcripts is None else transcripts[number].text,
         }
         lines.append(json.dumps(line, ensure_ascii=False) + "\n")
     with written_whole(folder / "samples.jsonl") as partial:

@@ -1,4 +1,4 @@
-"""Sweeps (``python train.py -m``): a job that fails does not end the others, and one table says what each came to."""
+"""Sweeps (``-m``): a job that fails does not end the others, and one table says what each came to."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import math
 import os
 import sys
 import traceback
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,15 +18,13 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.utils import JobReturn, JobStatus
 from hydra.experimental.callback import Callback
 from hydra.types import RunMode
+from hydra.utils import get_method
 from lightning.pytorch.utilities import rank_zero_only
 from omegaconf import DictConfig, OmegaConf
 
 from melle.errors import UserError
 from melle.files import written_whole
-from melle.training.record import read_metrics
 
-SORTED_BY = "validation/regression"
-SHOWN = ("validation/", "samples/")  # the metrics of the table, besides the step
 LAUNCHED = {
     "MASTER_ADDR",
     "MASTER_PORT",
@@ -46,10 +45,23 @@ class SweepTable(Callback):
 
     A failed job is a row that says why, and for the sweeper one without a result, which an optimiser passes over. A
     sweep with a failed job ends with status 1. Jobs may run anywhere where they see that folder.
+
+    Args:
+        run: key of the configuration under which a job's own folder stands.
+        metrics: dotted name of the function that reads a job's metrics, by name, from that folder.
+        sorted_by: metric, or the beginning of its name, by which rows are sorted, the least first.
+        shown: how the names of the table's metrics begin, besides "step"; the first one is left out of its heads.
     """
 
-    def __init__(self) -> None:
+    def __init__(
+        self,
+        run: str = "run_dir",
+        metrics: str = "melle.training.record.read_metrics",
+        sorted_by: str = "validation/regression",
+        shown: Sequence[str] = ("validation/", "samples/"),
+    ):
         self.folder: Path | None = None  # of the sweep, in a sweep
+        self.run, self.metrics, self.sorted_by, self.shown = run, metrics, sorted_by, tuple(shown)
 
     def on_multirun_start(self, config: DictConfig, **_: Any) -> None:
         self.folder = Path(config.hydra.sweep.dir).absolute()
@@ -97,7 +109,7 @@ class SweepTable(Callback):
         if rank_zero_only.rank:
             return
         job = {
-            "run": str(config.run_dir),
+            "run": str(config[self.run]),
             "overrides": list(config.hydra.overrides.task),
             "outcome": outcome,
         }
@@ -109,14 +121,17 @@ class SweepTable(Callback):
         """Make the tables anew from what all jobs told, and return that."""
         with FileLock(self.folder / "jobs" / ".lock"):
             jobs = [json.loads(path.read_text("utf-8")) for path in sorted((self.folder / "jobs").glob("*.json"))]
-            columns, rows = sweep_rows(jobs)
+            done = [job["outcome"] == "done" for job in jobs]
+            read = get_method(self.metrics)
+            found = [read(job["run"]) if ended else {} for job, ended in zip(jobs, done)]
+            columns, rows = sweep_rows(jobs, found, self.sorted_by, self.shown)
             with (
                 written_whole(self.folder / "table.csv") as partial,
                 partial.open("w", newline="", encoding="utf-8") as file,
             ):
                 csv.writer(file).writerows([columns, *rows])
             with written_whole(self.folder / "table.md") as partial:
-                partial.write_text(format_rows(columns, rows), encoding="utf-8")
+                partial.write_text(format_rows(columns, rows, self.shown[0]), encoding="utf-8")
         return jobs
 
 
@@ -168,17 +183,21 @@ def job_arguments(arguments: list[str], config: DictConfig) -> list[str]:
     return [*flags, *overrides, f'run_dir="{config.run_dir}"']
 
 
-def sweep_rows(jobs: list[dict[str, Any]]) -> tuple[list[str], list[list[Any]]]:
+def sweep_rows(
+    jobs: list[dict[str, Any]], metrics: list[dict[str, float]], sorted_by: str, shown: tuple[str, ...]
+) -> tuple[list[str], list[list[Any]]]:
     """Columns and rows, best first: what varies over the jobs, their metrics, how they ended and their folders."""
     overrides = [dict(text.partition("=")[::2] for text in job["overrides"]) for job in jobs]
     keys = list(dict.fromkeys(key for row in overrides for key in row))
     varying = [key for key in keys if len({row.get(key) for row in overrides}) > 1]
-    metrics = [read_metrics(job["run"]) if job["outcome"] == "done" else {} for job in jobs]
-    names = {name for row in metrics for name in row if name.startswith(SHOWN)}
-    columns = ["step", *sorted(names, key=lambda name: (name != SORTED_BY, not name.startswith(SHOWN[0]), name))]
+    names = {name for row in metrics for name in row if name.startswith(shown)}
+    order = {name: next(n for n, prefix in enumerate(shown) if name.startswith(prefix)) for name in names}
+    columns = sorted(names, key=lambda name: (not name.startswith(sorted_by), order[name], name))
+    first = next((name for name in columns if name.startswith(sorted_by)), sorted_by)
+    columns = [*(["step"] if any("step" in row for row in metrics) else []), *columns]
 
     def rank(number: int) -> tuple[bool, float]:
-        value = metrics[number].get(SORTED_BY, math.nan)
+        value = metrics[number].get(first, math.nan)
         return math.isnan(value), value
 
     rows = [
@@ -193,9 +212,9 @@ def sweep_rows(jobs: list[dict[str, Any]]) -> tuple[list[str], list[list[Any]]]:
     return [*varying, *columns, "outcome", "run"], rows
 
 
-def format_rows(columns: list[str], rows: list[list[Any]]) -> str:
-    """A Markdown table whose columns stand in line as plain text, too."""
-    heads = [name.removeprefix(SHOWN[0]) for name in columns]
+def format_rows(columns: list[str], rows: list[list[Any]], prefix: str = "") -> str:
+    """A Markdown table whose columns stand in line as plain text, too; ``prefix`` is cut from their names."""
+    heads = [name.removeprefix(prefix) if prefix.endswith("/") else name for name in columns]
     table = [heads, *([_cell(value) for value in row] for row in rows)]
     widths = [max(map(len, column)) for column in zip(*table)]
     lines = ["| " + " | ".join(text.ljust(width) for text, width in zip(row, widths)) + " |" for row in table]

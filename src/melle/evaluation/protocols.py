@@ -1,0 +1,132 @@
+"""What is spoken, and what is given for it: the protocols of zero-shot synthesis (paper §4.3)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from melle.data.manifest import Utterance, read_manifest, with_duration, write_manifest
+from melle.data.pairs import by_speaker, cross_sentence_pairs, spread, within
+from melle.errors import UserError
+
+SHORTEST_REST = 0.5  # seconds that a continuation has to go on for, at least
+
+
+@dataclass(frozen=True)
+class Case:
+    """An utterance to speak, with the voice of ``prompt``, or from its own first ``given`` seconds on, or freely."""
+
+    target: Utterance
+    prompt: Utterance | None = None
+    given: float | None = None
+
+
+class EvaluationProtocol(Protocol):
+    """A way to choose what is spoken."""
+
+    name: str
+
+    def cases(
+        self, utterances: Sequence[Utterance], seconds: tuple[float, float], count: int | None, seed: int
+    ) -> list[Case]:
+        """At most ``count`` cases (None: all) whose recordings last ``seconds`` (least, most).
+
+        The same for the same seed, whatever the order of the utterances. Raises UserError where there is none.
+        """
+        ...
+
+
+class CrossSentence:
+    """The voice comes from another utterance of the same speaker, given with its text.
+
+    Args:
+        min_prompt_seconds, max_prompt_seconds: prompts are drawn among recordings of this length, or are the nearest.
+        prompts: manifest whose lines are the prompts of the test manifest's lines, one for each in order (the
+            reference implementation's pair of lists): nothing is drawn, and lengths do not matter.
+    """
+
+    name = "cross_sentence"
+
+    def __init__(
+        self,
+        min_prompt_seconds: float = 2.0,
+        max_prompt_seconds: float = 6.0,
+        prompts: str | Path | None = None,
+    ):
+        self.min_prompt_seconds, self.max_prompt_seconds = min_prompt_seconds, max_prompt_seconds
+        self.prompts = prompts
+
+    def cases(
+        self, utterances: Sequence[Utterance], seconds: tuple[float, float], count: int | None, seed: int
+    ) -> list[Case]:
+        if self.prompts is not None:
+            return _listed(utterances, self.prompts, count, seed)
+        shortest, longest = self.min_prompt_seconds, self.max_prompt_seconds
+        pairs = cross_sentence_pairs(utterances, count, seed, shortest, longest, seconds)
+        return [Case(pair.target, pair.prompt) for pair in pairs]
+
+
+class Continuation:
+    """The first seconds of the recording are given with the text of all of it, and the model goes on."""
+
+    name = "continuation"
+
+    def __init__(self, prompt_seconds: float = 3.0):
+        if prompt_seconds <= 0:
+            raise UserError(f"protocol.continuation.prompt_seconds={prompt_seconds} must be above 0")
+        self.prompt_seconds = prompt_seconds
+
+    def cases(
+        self, utterances: Sequence[Utterance], seconds: tuple[float, float], count: int | None, seed: int
+    ) -> list[Case]:
+        least, most = max(seconds[0], self.prompt_seconds + SHORTEST_REST), seconds[1]
+        chosen = _spread_within(utterances, (least, most), count, seed)
+        return [Case(target, None, self.prompt_seconds) for target in chosen]
+
+
+class Plain:
+    """Nothing but the text is given; the model takes a voice of its own choosing."""
+
+    name = "plain"
+
+    def cases(
+        self, utterances: Sequence[Utterance], seconds: tuple[float, float], count: int | None, seed: int
+    ) -> list[Case]:
+        return [Case(target) for target in _spread_within(utterances, seconds, count, seed)]
+
+
+def write_lists(folder: Path, name: str, cases: Sequence[Case]) -> None:
+    """``folder``/NAME_targets.jsonl, and NAME_prompts.jsonl where there are prompts: the same lists for others."""
+    write_manifest(folder / f"{name}_targets.jsonl", [case.target for case in cases])
+    prompts = [case.prompt for case in cases if case.prompt is not None]
+    if prompts:
+        write_manifest(folder / f"{name}_prompts.jsonl", prompts)
+
+
+def _spread_within(
+    utterances: Sequence[Utterance], seconds: tuple[float, float], count: int | None, seed: int
+) -> list[Utterance]:
+    chosen = [utterance for own in by_speaker(utterances) for utterance in within(own, seconds)]
+    if not chosen:
+        least, most = seconds
+        raise UserError(
+            f"the test manifest has no utterance of {least:g} to {most:g} s; give other lengths by data.test_seconds="
+        )
+    return spread(chosen, count, seed)
+
+
+def _listed(targets: Sequence[Utterance], path: str | Path, count: int | None, seed: int) -> list[Case]:
+    prompts = read_manifest(path)
+    if len(prompts) != len(targets):
+        raise UserError(f"{path}: has {len(prompts)} prompts for {len(targets)} test utterances; give one for each")
+    cases = []
+    for line, (target, prompt) in enumerate(zip(targets, prompts), 1):
+        if target.audio_path.resolve() == prompt.audio_path.resolve():
+            raise UserError(f"{path}: prompt {line} is the recording that is to be spoken; give another of the voice")
+        if None not in (target.speaker, prompt.speaker) and target.speaker != prompt.speaker:
+            raise UserError(f"{path}: prompt {line} is of {prompt.speaker}, its utterance of {target.speaker}")
+        cases.append(Case(with_duration(target), prompt))
+    chosen = {id(target) for target in spread([case.target for case in cases], count, seed)}
+    return [case for case in cases if id(case.target) in chosen]

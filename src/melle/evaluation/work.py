@@ -1,0 +1,269 @@
+"""The work of an evaluation, in small pieces that are kept: shared by processes, and not lost when one ends early.
+
+A piece is a batch of utterances that one system says, or that one judge hears. Its findings are a file, written whole,
+which also tells what they depend on; a piece whose file is there and depends on the same is done. Whoever works on a
+piece holds its lock, which the operating system takes back from a process that dies.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import torch
+from filelock import FileLock, Timeout
+from torch import Tensor
+
+from melle.audio import load_audio, save_audio
+from melle.errors import UserError
+from melle.evaluation.ears import Ear, Judges, VoiceEar
+from melle.evaluation.protocols import Case
+from melle.evaluation.systems import Model, Recordings, Said, System, Vocoded, distinct_voices, seeds_of
+from melle.files import file_name, written_whole
+
+VERSION = 1  # of what pieces find: raised when the same inputs would give something else
+PATIENCE = 0.2  # seconds between looks at what other processes work on
+
+
+@dataclass(frozen=True)
+class Part:
+    """One system under one protocol: which cases it says how often."""
+
+    protocol: str
+    system: System
+    cases: list[Case]
+    samples: int
+    seed: int
+    ears: list[Ear]
+
+    @property
+    def folder(self) -> Path:
+        return Path(self.protocol) / file_name(self.system.name)
+
+    @property
+    def kept(self) -> bool:
+        """Whether what it says is written to files. Recordings are there already."""
+        return not isinstance(self.system, Recordings) or isinstance(self.system, Vocoded)
+
+    def audio(self, number: int, sample: int) -> Path:
+        """Where case ``number`` is kept, below the folder of sound."""
+        folder = self.folder / f"sample-{sample}" if self.samples > 1 else self.folder
+        return folder / f"{number:05d}-{file_name(self.cases[number].target.id)}.flac"
+
+
+@dataclass(frozen=True)
+class Piece:
+    """``ear`` hears, or where it is None the system says, cases ``start`` to ``end`` for the ``sample``-th time."""
+
+    part: Part
+    ear: Ear | None
+    sample: int
+    start: int
+    end: int
+
+    @property
+    def cases(self) -> list[Case]:
+        return self.part.cases[self.start : self.end]
+
+    @property
+    def title(self) -> str:
+        return f"{self.part.system.name}: {'speaking' if self.ear is None else self.ear.key}"
+
+    @property
+    def path(self) -> Path:
+        """Of its file, below the folder of work."""
+        what = "speech" if self.ear is None else file_name(self.ear.key)
+        return self.part.folder / f"{what}-{self.sample}-{self.start:05d}.json"
+
+    @cached_property
+    def key(self) -> str:
+        """Tells what its findings depend on."""
+        cases = [
+            [str(u.audio_path.resolve()), u.transcription] if u else None
+            for case in self.cases
+            for u in (case.target, case.prompt)
+        ]
+        given = [case.given for case in self.cases]
+        speech = [VERSION, self.part.system.identity(), cases, given, self.seeds]
+        what = [*speech, self.ear and [self.ear.key, self.ear.identity()]]
+        return hashlib.sha256(json.dumps(what, sort_keys=True, default=str).encode()).hexdigest()
+
+    @property
+    def seeds(self) -> list[int]:
+        return seeds_of(len(self.part.cases), self.sample, self.part.seed)[self.start : self.end]
+
+
+class Workshop:
+    """Does the pieces of an evaluation, or waits for those who do.
+
+    Args:
+        parts: what is to be said and heard, in the order of work.
+        sound: folder where what systems say is kept.  notes: folder of the findings.
+        batch_size: utterances of a piece.
+    """
+
+    def __init__(self, parts: Sequence[Part], sound: Path, notes: Path, batch_size: int):
+        self.sound, self.notes = sound, notes
+        self.pieces = [piece for part in parts for piece in _pieces(part, batch_size)]
+        self._speech = {_place(piece): piece for piece in self.pieces if piece.ear is None}
+        self._heard: dict[tuple[str, str], dict[str, Any]] = {}  # of recordings, which several protocols share
+        self._awake: Model | None = None
+
+    def work(self, report: Callable[[str, int], None]) -> None:
+        """Until every piece is done. ``report`` is told what is being done, and how many utterances more are."""
+        open_pieces = self.pieces
+        while open_pieces:
+            left, idle = [], True
+            for piece in open_pieces:
+                if self.findings(piece) is not None:
+                    report("", len(piece.cases))
+                elif self._is_ready(piece) and self._try(piece, report):
+                    idle = False
+                else:
+                    left.append(piece)
+            if left and idle:
+                report("waiting for other processes", 0)
+                time.sleep(PATIENCE)
+            open_pieces = left
+        self._rest(None)
+
+    def findings(self, piece: Piece) -> list[dict[str, Any]] | None:
+        """What was found, for each case; None: it is still to be done, or was done under other circumstances."""
+        try:
+            content = json.loads((self.notes / piece.path).read_text(encoding="utf-8"))
+        except (FileNotFoundError, ValueError):
+            return None
+        if content.get("key") != piece.key:
+            return None
+        if piece.ear is None and not all(path.is_file() for path in self._files(piece)):
+            return None
+        return content["found"]
+
+    def of(self, part: Part, ear: Ear | None) -> list[list[dict[str, Any]]]:
+        """The findings of a part, sample by sample: one for each case."""
+        found: list[list[dict[str, Any]]] = [[] for _ in range(part.samples)]
+        for piece in self.pieces:
+            if piece.part is part and piece.ear is ear:
+                found[piece.sample] += self.findings(piece) or []
+        return found
+
+    def _is_ready(self, piece: Piece) -> bool:
+        """A judge has to wait for the speech."""
+        if piece.ear is None or not piece.part.kept:
+            return True
+        return self.findings(self._speech[_place(piece)]) is not None
+
+    def _try(self, piece: Piece, report: Callable[[str, int], None]) -> bool:
+        """Do a piece, unless another process does."""
+        path = self.notes / piece.path
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            with FileLock(f"{path}.lock", timeout=0):
+                if (found := self.findings(piece)) is not None:
+                    report("", len(found))
+                    return True
+                report(piece.title, 0)
+                found = []
+                for one in self._speak(piece) if piece.ear is None else self._listen(piece):
+                    found.append(one)
+                    report("", 1)
+                with written_whole(path, sync=False) as partial:
+                    partial.write_text(json.dumps({"key": piece.key, "found": found}), encoding="utf-8")
+                return True
+        except Timeout:
+            return False
+
+    def _speak(self, piece: Piece) -> Iterator[dict[str, Any]]:
+        system = piece.part.system
+        self._rest(system)
+        said = system.say(piece.cases, piece.seeds)
+        for path, one in zip(self._files(piece), said):
+            save_audio(path, one.waveform, system.sample_rate)
+            yield {
+                "samples": len(one.waveform),
+                "begins": one.begins,
+                "finish_reason": one.finish_reason,
+                "computing": one.seconds,
+            }
+
+    def _rest(self, system: System | None) -> None:
+        """One model at a time is kept in memory."""
+        if self._awake is not None and self._awake is not system:
+            self._awake.rest()
+        self._awake = system if isinstance(system, Model) else None
+
+    def _listen(self, piece: Piece) -> Iterator[dict[str, Any]]:
+        assert piece.ear is not None
+        system = piece.part.system
+        clips = [one.own if piece.ear.own else one.waveform for one in self._said(piece)]
+        if isinstance(system, Model):
+            yield from piece.ear.hear(clips, system.sample_rate)
+            return
+        marks = [(piece.ear.key, _mark(clip)) for clip in clips]
+        new = {mark: clip for mark, clip in zip(marks, clips) if mark not in self._heard}
+        findings = zip(new, piece.ear.hear(list(new.values()), system.sample_rate))
+        for mark in marks:
+            while mark not in self._heard:
+                self._heard.update([next(findings)])
+            yield self._heard[mark]
+
+    def _said(self, piece: Piece) -> list[Said]:
+        if not piece.part.kept:
+            return piece.part.system.say(piece.cases, piece.seeds)
+        speech = self.findings(self._speech[_place(piece)]) or []
+        rate = piece.part.system.sample_rate
+        return [Said(load_audio(path, rate), one["begins"]) for path, one in zip(self._files(piece), speech)]
+
+    def _files(self, piece: Piece) -> list[Path]:
+        return [self.sound / piece.part.audio(number, piece.sample) for number in range(piece.start, piece.end)]
+
+
+def make_parts(
+    protocols: dict[str, list[Case]],
+    ceilings: Sequence[System],
+    prompts: Sequence[System],
+    models: Sequence[Model],
+    judges: Judges,
+    samples: int,
+    seed: int,
+) -> list[Part]:
+    """All there is to do: under every protocol the ceilings once, the prompts for their voices, each model N times."""
+    ears, parts = judges.ears(), []
+    comparing = [ear for ear in ears if isinstance(ear, VoiceEar)]
+    listening: dict[str, list[Ear]] = {}
+    for protocol, cases in protocols.items():
+        voices = distinct_voices(cases)
+        listening[protocol] = ears if voices else [ear for ear in ears if ear not in comparing]
+        parts += [Part(protocol, system, cases, 1, seed, listening[protocol]) for system in ceilings]
+        if comparing and voices:
+            parts += [Part(protocol, system, voices, 1, seed, comparing) for system in prompts]
+    for model in models:  # each loaded once
+        parts += [Part(name, model, cases, samples, seed, listening[name]) for name, cases in protocols.items()]
+    folders = Counter(part.folder for part in parts)
+    for folder, count in folders.items():
+        if count > 1:
+            raise UserError(f"{folder.name}: {count} systems would share this folder; evaluate them one after the other")
+    return parts
+
+
+def _pieces(part: Part, batch_size: int) -> Iterator[Piece]:
+    for sample in range(part.samples):
+        for start in range(0, len(part.cases), batch_size):
+            end = min(start + batch_size, len(part.cases))
+            for ear in ([None] if part.kept else []) + part.ears:
+                yield Piece(part, ear, sample, start, end)
+
+
+def _place(piece: Piece) -> tuple[Path, int, int]:
+    return piece.part.folder, piece.sample, piece.start
+
+
+def _mark(clip: Tensor) -> str:
+    return hashlib.sha256(clip.to(torch.float32).numpy().tobytes()).hexdigest()

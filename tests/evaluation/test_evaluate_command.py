@@ -1,4 +1,6 @@
+import csv
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -7,71 +9,126 @@ import pytest
 from hydra import compose, initialize_config_dir
 from tones import write_checkpoint
 
-from evaluate import evaluate
+from evaluate import evaluate, with_lists
 from melle.errors import UserError
 
 ROOT = Path(__file__).parents[2]
+EARS = ["asr.whisper._target_=tones.ToneAsr", "speaker.resemblyzer._target_=tones.ToneSpeaker"]
+DEAF = ["asr=none", "speaker=none"]
+SMALL = ["vocoder.iterations=2", "protocol.cross_sentence.min_prompt_seconds=0.1", "device=cpu"]
 
 
 def config(*overrides: str):
     with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
-        return compose("evaluate", overrides=["vocoder.iterations=2", "min_prompt_seconds=0.1", *overrides])
+        return compose("evaluate", overrides=[*SMALL, *overrides])
+
+
+def run(folder: Path, *arguments: str, **how):
+    command = [sys.executable, str(ROOT / "evaluate.py"), *arguments]
+    ears = {**os.environ, "PYTHONPATH": os.pathsep.join([str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")])}
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, env=ears, **how)
+
+
+def rows(folder: Path) -> list[dict]:
+    """What the results say, without times."""
+    systems = json.loads((folder / "results.json").read_text())["systems"]
+    for row in systems:
+        row["metrics"].pop("real_time_factor", None)
+        row["deviations"].pop("real_time_factor", None)
+    return systems
 
 
 def test_evaluate_is_a_function(checkpoint, manifest, capsys):
-    cfg = config(
-        f"checkpoint={checkpoint}",
-        f"test={manifest}",
-        "asr._target_=tones.ToneAsr",
-        "speaker._target_=tones.ToneSpeaker",
-        "utterances=6",
-        "device=cpu",
-    )
-    metrics = evaluate(cfg)
-    assert metrics["wer"] > 0.5 and {"similarity", "natural_stops", "real_time_factor"} <= set(metrics)
-    table, last = capsys.readouterr().out.split("\n6 utterances")
-    assert [line.split()[0] for line in table.splitlines()[2:]] == ["recordings", "recordings", "tiny/last"]
-    assert "results.json" in last
-    results = json.loads((checkpoint.parents[1] / "results.json").read_text())  # in the run's folder
-    assert results["systems"][-1]["system"] == "tiny/last"
+    metrics = evaluate(config(f"checkpoint={checkpoint}", f"data.test={manifest}", *EARS, "utterances=6"))
+    assert metrics["wer/whisper"] > 0.5
+    assert {"sim_o/resemblyzer", "sim_r/resemblyzer", "natural_stops", "real_time_factor"} <= metrics.keys()
+    head, *table = capsys.readouterr().out.split("\n\n")[0].splitlines()
+    assert head == "cross_sentence: 6 utterances"
+    assert [line.split()[0] for line in table[3:]] == ["recordings", "recordings", "tiny/last"]
+    folder = checkpoint.parents[1] / "evaluation"  # in the run's folder
+    assert rows(folder)[-1]["system"] == "tiny/last"
+    assert {"report.html", "results.csv", "tensorboard", "lists"} <= {path.name for path in folder.iterdir()}
 
 
-def test_several_checkpoints_of_several_runs(checkpoint, manifest, tmp_path):
+def test_several_checkpoints_and_protocols(checkpoint, manifest, tmp_path):
     write_checkpoint(tmp_path / "runs" / "other" / "checkpoints" / "last.ckpt", 3)
     pattern = f"{tmp_path}/runs/*/checkpoints/*.ckpt"
-    evaluate(config(f"checkpoint={pattern}", f"test={manifest}", "asr=none", "speaker=none", "utterances=2"))
-    results = json.loads((tmp_path / "runs" / "results.json").read_text())
-    assert [system["step"] for system in results["systems"]] == [None, None, 3, 7]
-    both = f"[{checkpoint},{tmp_path}/runs/other/checkpoints/last.ckpt]"
-    output = tmp_path / "chosen"
-    evaluate(config(f"checkpoint={both}", f"test={manifest}", "asr=none", "speaker=none", f"output={output}"))
-    assert len(json.loads((output / "results.json").read_text())["systems"]) == 4
+    protocols = ["protocol=[plain,continuation]", "protocol.continuation.prompt_seconds=0.2"]
+    with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
+        arguments = [f"checkpoint={pattern}", f"data.test={manifest}", *DEAF, "utterances=2", *protocols, SMALL[0]]
+        evaluate(compose("evaluate", overrides=arguments))
+    found = [(row["protocol"], row["step"]) for row in rows(tmp_path / "runs" / "evaluation")]
+    assert found == [(p, step) for p in ("plain", "continuation") for step in (None, None, 3, 7)]
 
 
 def test_ceilings_alone_and_metrics_that_cannot_be_had(manifest, tmp_path, monkeypatch, capsys):
     monkeypatch.setitem(sys.modules, "faster_whisper", None)
     monkeypatch.setitem(sys.modules, "resemblyzer", None)
-    metrics = evaluate(config("checkpoint=null", f"test={manifest}", f"output={tmp_path}/out"))
-    assert metrics == {"duration_ratio": 1.0}
+    metrics = evaluate(config("checkpoint=null", f"data.test={manifest}", f"output={tmp_path}/out"))
+    assert metrics["duration_ratio"] == 1.0 and not any("wer" in name or "sim" in name for name in metrics)
     lines = capsys.readouterr().err.splitlines()
-    assert any(line.startswith("Word error rate is left out") and "[eval]" in line for line in lines)
-    assert any(line.startswith("Speaker similarity is left out") and "[speaker]" in line for line in lines)
+    assert any(line.startswith("Word error rate (whisper) is left out") and "[eval]" in line for line in lines)
+    assert any(line.startswith("Speaker similarity (resemblyzer) is left out: ") for line in lines)
+
+
+def test_two_processes_give_the_table_of_one(checkpoint, manifest, tmp_path):
+    settings = [*SMALL, f"checkpoint={checkpoint}", f"data.test={manifest}", *EARS, "batch_size=2"]
+    for count in (1, 2):
+        done = run(tmp_path, *settings, f"processes={count}", f"output=of_{count}")
+        assert done.returncode == 0, done.stderr
+    assert rows(tmp_path / "of_1") == rows(tmp_path / "of_2")
+
+
+def test_the_same_command_elsewhere_helps(checkpoint, manifest, tmp_path):
+    """Two that were started by hand on one folder end with the same results as one."""
+    settings = [*SMALL, f"checkpoint={checkpoint}", f"data.test={manifest}", *EARS, "batch_size=2"]
+    command = [sys.executable, str(ROOT / "evaluate.py"), *settings, "output=shared"]
+    ears = {**os.environ, "PYTHONPATH": str(Path(__file__).parent)}
+    other = subprocess.Popen(command, cwd=tmp_path, env=ears, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    done = run(tmp_path, *settings, "output=shared")
+    assert done.returncode == other.wait() == 0, done.stderr
+    assert run(tmp_path, *settings, "output=alone").returncode == 0
+    assert rows(tmp_path / "shared") == rows(tmp_path / "alone")
+
+
+def test_a_sweep_over_sampling_settings(checkpoint, manifest, tmp_path):
+    arguments = [*SMALL, f"checkpoint={checkpoint}", f"data.test={manifest}", *EARS, "utterances=2"]
+    done = run(tmp_path, "-m", "decoding.temperature=0.0,1.0", *arguments, "hydra.sweep.dir=sweep")
+    assert done.returncode == 0, done.stderr
+    with (tmp_path / "sweep" / "table.csv").open(newline="") as file:
+        table = list(csv.DictReader(file))
+    assert sorted(row["decoding.temperature"] for row in table) == ["0.0", "1.0"]
+    assert [float(row["wer/whisper"]) for row in table] == sorted(float(row["wer/whisper"]) for row in table)
+    names = {path.name.rpartition("-")[0] for path in checkpoint.parents[1].glob("*-*")}  # the rest names what is fixed
+    assert names == {"evaluation-decoding.temperature=0.0", "evaluation-decoding.temperature=1.0"}
 
 
 def test_bad_input_is_a_user_error(checkpoint, manifest, tmp_path):
     with pytest.raises(UserError, match="no such checkpoint"):
-        evaluate(config(f"checkpoint={tmp_path}/none.ckpt", f"test={manifest}"))
+        evaluate(config(f"checkpoint={tmp_path}/none.ckpt", f"data.test={manifest}"))
     with pytest.raises(UserError, match="no such manifest"):
-        evaluate(config(f"checkpoint={checkpoint}", f"test={tmp_path}/none.jsonl"))
+        evaluate(config(f"checkpoint={checkpoint}", f"data.test={tmp_path}/none.jsonl"))
     with pytest.raises(UserError, match="not a checkpoint"):
-        evaluate(config(f"checkpoint={manifest}", f"test={manifest}"))
+        evaluate(config(f"checkpoint={manifest}", f"data.test={manifest}"))
+    with pytest.raises(UserError, match="processes=0"):
+        evaluate(config(f"checkpoint={checkpoint}", f"data.test={manifest}", *DEAF, "processes=0"))
+    with pytest.raises(UserError, match="of 40 to 50 s"):
+        evaluate(config(f"checkpoint={checkpoint}", f"data.test={manifest}", "data.test_seconds=[40,50]"))
 
 
-def test_the_command_fails_in_one_line_and_leaves_nothing_behind(tmp_path):
-    for arguments, code in (["checkpoint=none.ckpt"], 2), (["chekpoint=x"], 1):
-        command = [sys.executable, str(ROOT / "evaluate.py"), *arguments]
-        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+def test_several_may_be_given_with_commas():
+    given = ["protocol=a,b", "asr=[x,y]", "checkpoint=a.ckpt,b.ckpt", "seed=1,2", "speaker=none", "protocol='a,b'"]
+    expected = ["protocol=[a,b]", "asr=[x,y]", "checkpoint=[a.ckpt,b.ckpt]", "seed=1,2", "speaker=none", "protocol='a,b'"]
+    assert with_lists(given) == expected
+    assert with_lists(["-m", "protocol=a,b"]) == ["-m", "protocol=a,b"]
+
+
+def test_the_command_fails_in_one_line_and_leaves_nothing_behind(manifest, tmp_path):
+    folder = tmp_path / "empty"
+    folder.mkdir()
+    for arguments, code in ([f"data.test={manifest}", "checkpoint=none.ckpt"], 2), (["chekpoint=x"], 1):
+        done = run(folder, *arguments)
         assert done.returncode == code
         assert "Traceback" not in done.stderr and done.stdout == ""
     assert "chekpoint" in done.stderr
-    assert list(tmp_path.iterdir()) == []
+    assert list(folder.iterdir()) == []

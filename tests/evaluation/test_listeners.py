@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from melle.errors import UserError
-from melle.evaluation.asr import WhisperAsr
 from melle.evaluation.speaker import ResemblyzerSpeaker, similarities
+from melle.evaluation.whisper import WhisperAsr
 
 
 @pytest.mark.parametrize("package", ["faster_whisper", "ctranslate2", "jiwer"])
@@ -38,6 +38,7 @@ class FakeWhisper:
         if name == "missing":
             raise ValueError("Invalid model size\nand more")
         self.model = SimpleNamespace(is_multilingual=True, generate=self.generate)
+        self.device = device
         self.windows, self.sizes, self.limits = [], [], []
 
     class feature_extractor:
@@ -101,6 +102,28 @@ def test_whisper_without_a_hint_has_one_reading(fake_whisper):
     assert (transcript.text, transcript.plain) == ("200 frames", None)
 
 
+def test_whisper_normalises_as_told(fake_whisper):
+    asr = WhisperAsr("base", cpu_threads=1)
+    assert asr.settings["normaliser"] == "english" and asr.normalise("I'm 21.") == "i am 21"
+    asr = WhisperAsr("base", cpu_threads=1, normaliser="digits")
+    assert asr.settings["normaliser"] == "digits" and asr.normalise("I'm 21.") == "im two one"
+    with pytest.raises(UserError, match="normaliser=german"):
+        WhisperAsr("base", normaliser="german")
+
+
+def test_whisper_goes_to_the_gpu_only_where_its_libraries_are(fake_whisper, monkeypatch):
+    monkeypatch.setattr(sys.modules["ctranslate2"], "get_cuda_device_count", lambda: 1)
+    asr = WhisperAsr("base", cpu_threads=3)
+    assert asr.model.device == "cuda" and asr.workers == 1
+
+    def encode(self, features):
+        raise RuntimeError("libcublas.so.12 is not found")
+
+    monkeypatch.setattr(FakeWhisper, "encode", encode)
+    asr = WhisperAsr("base", cpu_threads=3)
+    assert asr.model.device == "cpu" and asr.workers == 3
+
+
 def test_whisper_takes_long_sound_in_windows_and_hears_nothing_in_silence(fake_whisper):
     asr = WhisperAsr("base", cpu_threads=1)
     long, silent, nothing = asr.transcribe([torch.zeros(16000 * 40), torch.zeros(1600), torch.zeros(0)], 16000)
@@ -118,7 +141,7 @@ def test_whisper_pads_as_told_but_long_sound_as_trained(fake_whisper):
 
 
 def test_whisper_that_cannot_be_loaded_asks_for_a_folder(fake_whisper):
-    with pytest.raises(UserError, match=r"^asr\.model=missing: .*\(Invalid model size\); .*asr\.model=FOLDER$"):
+    with pytest.raises(UserError, match=r"^model=missing: .*\(Invalid model size\); .* by model=FOLDER$"):
         WhisperAsr("missing")
 
 

@@ -14,6 +14,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from melle.data.manifest import read_manifest, write_manifest
 from melle.errors import UserError
 from melle.evaluation.asr import Transcript
+from melle.evaluation.normalisers import spell_digits
 from melle.synthesis.synthesizer import Synthesizer
 from melle.training import samples
 from melle.training.run import train
@@ -75,6 +76,7 @@ class Listener:
     """A recogniser that always understands the same."""
 
     name, settings = "listener", {}
+    normalise = staticmethod(spell_digits)
 
     def transcribe(self, waveforms, sample_rate):
         return [Transcript("zero") for _ in waveforms]

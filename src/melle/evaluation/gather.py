@@ -202,7 +202,7 @@ def _compare(
     resynthesised = similarities(embeddings, voices[VOCODED_PROMPTS])
     given = prompts[PROMPTS].cases
     index = {voice_key(case): number for number, case in enumerate(given)}
-    speakers = [(case.prompt or case.target).speaker for case in given]
+    speakers = [case.target.speaker for case in given]
     compared = []
     for case, row, again in zip(cases, original.tolist(), resynthesised.tolist()):
         own = index[voice_key(case)]

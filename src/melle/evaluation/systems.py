@@ -13,7 +13,6 @@ import torch
 from torch import Tensor
 
 from melle.audio import LogMel, MelSpec, load_audio
-from melle.data.manifest import Utterance
 from melle.evaluation.checkpoints import Checkpoint
 from melle.evaluation.protocols import Case
 from melle.synthesis.guards import DecodingOptions
@@ -181,15 +180,11 @@ def voice_key(case: Case) -> tuple[Path, float | None] | None:
 
 
 def distinct_voices(cases: Sequence[Case]) -> list[Case]:
-    """Every voice that is given, once: several targets may share a prompt."""
+    """Every voice that is given, once, as a case of its own: several targets may share a prompt."""
     found = {key: case for case in reversed(cases) if (key := voice_key(case)) is not None}
-    return list(found.values())[::-1]
+    return [case if case.prompt is None else Case(case.prompt, case.prompt) for case in reversed(found.values())]
 
 
 def seeds_of(count: int, sample: int, seed: int) -> list[int]:
     """A seed for each case, of which sample number 0 has consecutive ones; no two samples share one but by chance."""
     return [another_seed(seed + number, "sample", sample) for number in range(count)]
-
-
-def spoken_by(utterance: Utterance | None) -> str | None:
-    return None if utterance is None else utterance.speaker

@@ -140,7 +140,7 @@ class Workshop:
             content = json.loads((self.notes / piece.path).read_text(encoding="utf-8"))
         except (FileNotFoundError, ValueError):
             return None
-        if content.get("key") != piece.key:
+        if not isinstance(content, dict) or content.get("key") != piece.key:
             return None
         if piece.ear is None and not all(path.is_file() for path in self._files(piece)):
             return None

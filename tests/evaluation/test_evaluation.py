@@ -1,0 +1,337 @@
+"""The whole way from cases to results, with ears that know a test set of tones."""
+
+import csv
+import json
+import shutil
+from dataclasses import replace
+from itertools import pairwise
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+from tones import TEXTS, ToneAsr, ToneSpeaker, write_checkpoint
+
+from melle.audio import MelSpec, load_audio, save_audio
+from melle.data.manifest import read_manifest
+from melle.errors import UserError
+from melle.evaluation.checkpoints import read_checkpoints
+from melle.evaluation.ears import Judges
+from melle.evaluation.protocols import Continuation, CrossSentence, Plain
+from melle.evaluation.run import Evaluation, help_out, or_left_out, score
+from melle.evaluation.scores import read_metrics
+from melle.evaluation.wer import count_errors
+from melle.synthesis.guards import DecodingOptions
+
+LENGTHS = (0.0, 99.0)
+
+
+@pytest.fixture
+def utterances(manifest):
+    return read_manifest(manifest)
+
+
+@pytest.fixture
+def make(utterances, checkpoint, tmp_path, asr, speaker):
+    """An evaluation of the tiny checkpoint, cross-sentence, into a folder of that name."""
+
+    def evaluation(output="out", **changes) -> Evaluation:
+        cases = CrossSentence(0.1).cases(utterances, LENGTHS, None, 0)
+        settings = {
+            "checkpoints": read_checkpoints([checkpoint], utterances),
+            "protocols": {"cross_sentence": cases},
+            "judges": Judges({"tones": asr}, {"bands": speaker}),
+            "vocoder": {"name": "griffin_lim", "iterations": 2},
+            "options": DecodingOptions(max_length=2.0),
+            "batch_size": 5,
+        }
+        return Evaluation(output=tmp_path / output, **(settings | changes))
+
+    return evaluation
+
+
+def without_time(results):
+    """What must be the same however often it is measured."""
+    return [
+        replace(row, metrics={n: v for n, v in row.metrics.items() if n != "real_time_factor"}, deviations={})
+        for row in results.systems
+    ]
+
+
+def test_the_whole_way(make, checkpoint, tmp_path, asr, speaker):
+    results = score(make(options=DecodingOptions(stop_threshold=1.0)))
+    recordings, vocoded, model = results.systems
+    assert [row.system for row in results.systems] == ["recordings", "recordings through mel and vocoder", "tiny/last"]
+    assert {n: v for n, v in recordings.metrics.items() if "pitch" not in n and n != "words_per_second"} == (
+        pytest.approx(
+            {
+                "wer/tones": 0.0,
+                "cer/tones": 0.0,
+                "wer_plain/tones": 1.0,
+                "sim_o/bands": 1.0,
+                "sim_r/bands": 1.0,
+                "sim_others/bands": recordings.metrics["sim_others/bands"],
+                "nearest_right/bands": 1.0,
+                "duration_ratio": 1.0,
+            },
+            abs=1e-3,
+        )
+    )
+    assert recordings.metrics["sim_others/bands"] < 0.5
+    assert vocoded.metrics["wer/tones"] == 0 and vocoded.metrics["nearest_right/bands"] == 1
+    assert (model.run, model.step) == ("tiny", 7) and model.metrics["real_time_factor"] > 0
+    assert model.metrics["natural_stops"] == 0  # a threshold of 1 is never reached: the guard ends all
+    assert asr.calls == 36 and speaker.calls == 36  # the prompts are recordings that were heard before
+
+    folder = tmp_path / "out"
+    saved = json.loads((folder / "results.json").read_text())
+    assert saved["settings"]["asr"] == {"tones": {"name": "tones", "beam_size": 3}}
+    assert saved["settings"]["decoding"]["stop_threshold"] == 1.0
+    assert saved["settings"]["checkpoints"] == [str(checkpoint)]
+    assert [len(row["utterances"]) for row in saved["systems"]] == [12, 12, 12]
+    assert read_metrics(folder) == model.metrics
+    with (folder / "results.csv").open(newline="") as file:
+        lines = list(csv.DictReader(file))
+    assert len(lines) == 36 and lines[-1]["system"] == "tiny/last" and lines[0]["transcript/tones"] in TEXTS
+    for row in results.systems:
+        for utterance in row.utterances:
+            seconds = soundfile.info(str(folder / utterance.audio)).duration
+            assert seconds == pytest.approx(utterance.seconds) and (folder / utterance.prompt_audio).is_file()
+    targets = read_manifest(folder / "lists" / "cross_sentence_targets.jsonl")
+    assert [u.id for u in targets] == [u.id for u in model.utterances]
+    assert not list(folder.rglob("*.partial")) and not list(folder.rglob("*.lock"))
+
+
+def test_scores_are_what_a_naive_listener_finds(make, tmp_path):
+    """Everything that the tables show of the model, anew from its sound."""
+    results = score(make())
+    model, folder = results.systems[2], tmp_path / "out"
+    asr, speaker = ToneAsr(), ToneSpeaker()
+    cases = {case.target.id: case for case in make().protocols["cross_sentence"]}
+    prompts = {case.prompt.id: case.prompt for case in cases.values()}
+    voices = {n: speaker.embed(load_audio(p.audio_path, 16000), 16000) for n, p in prompts.items()}
+
+    def cosine(a, b):
+        return float(a @ b / (a.norm() * b.norm() + 1e-12))
+
+    errors, words, own, others, nearest, seconds = 0, 0, [], [], [], []
+    for utterance in model.utterances:
+        case, waveform = cases[utterance.id], load_audio(folder / utterance.audio, 16000)
+        (heard,) = asr.transcribe([waveform], 16000)
+        errors += count_errors(case.target.transcription, heard.text.lower().strip("!")).errors
+        words += len(case.target.transcription.split())
+        voice = speaker.embed(waveform, 16000)
+        like = {n: cosine(voice, other) for n, other in voices.items()}
+        own.append(like[case.prompt.id])
+        others.append(np.mean([v for n, v in like.items() if prompts[n].speaker != case.target.speaker]))
+        fair = {n: v for n, v in like.items() if n != case.target.id}
+        nearest.append(prompts[max(fair, key=fair.get)].speaker == case.target.speaker)
+        seconds.append(len(waveform) / 16000)
+    assert model.metrics["wer/tones"] == pytest.approx(errors / words)
+    assert model.metrics["sim_o/bands"] == pytest.approx(np.mean(own), abs=1e-5)
+    assert model.metrics["sim_others/bands"] == pytest.approx(np.mean(others), abs=1e-5)
+    assert model.metrics["nearest_right/bands"] == pytest.approx(np.mean(nearest))
+    recorded = [case.target.duration for case in cases.values()]
+    assert model.metrics["duration_ratio"] == pytest.approx(sum(seconds) / sum(recorded))
+    # SIM-r compares with the prompt as the vocoder gives it back.
+    files = sorted((folder / "audio/cross_sentence/prompts-through-mel-and-vocoder").glob("*.flac"))
+    again = {p.stem.split("-", 1)[1]: speaker.embed(load_audio(p, 16000), 16000) for p in files}
+    assert again.keys() == prompts.keys()
+    said = [speaker.embed(load_audio(folder / u.audio, 16000), 16000) for u in model.utterances]
+    resynthesised = [cosine(v, again[cases[u.id].prompt.id]) for v, u in zip(said, model.utterances)]
+    assert model.metrics["sim_r/bands"] == pytest.approx(np.mean(resynthesised), abs=1e-5)
+
+
+def test_an_interrupted_evaluation_goes_on_and_gives_the_same(make, asr, speaker):
+    whole = score(make("whole"))
+    calls = asr.calls
+
+    class Tired(ToneAsr):
+        def transcribe(self, waveforms, sample_rate):
+            for number, one in enumerate(super().transcribe(waveforms, sample_rate)):
+                if self.calls == 17 and number:
+                    raise KeyboardInterrupt
+                yield one
+
+    with pytest.raises(KeyboardInterrupt):
+        score(make("broken", judges=Judges({"tones": Tired()}, {"bands": speaker})))
+    asr.calls = 0
+    resumed = score(make("broken"))
+    assert without_time(resumed) == without_time(whole)
+    assert asr.calls == calls - 12  # the first system was heard
+    asr.calls = speaker.calls = 0
+    assert score(make("broken")).systems == resumed.systems  # times as well: nothing is done again
+    assert asr.calls == speaker.calls == 0
+
+
+def test_what_changes_is_done_again_and_nothing_else(make, tmp_path, asr, speaker, utterances, checkpoint):
+    score(make())
+    sounds = {p: p.stat().st_mtime_ns for p in (tmp_path / "out" / "audio").rglob("*.flac")}
+
+    def changed():
+        return {p.parent.name for p, time in sounds.items() if p.stat().st_mtime_ns != time}
+
+    class Other(ToneAsr):
+        name, settings = "other", {}  # noqa: RUF012
+
+    asr.calls = speaker.calls = 0
+    results = score(make(judges=Judges({"tones": asr, "other": Other()}, {"bands": speaker})))
+    assert asr.calls == speaker.calls == 0 and changed() == set()
+    assert {"wer/tones", "wer/other"} <= results.systems[2].metrics.keys()
+    score(make(options=DecodingOptions(max_length=3.0)))
+    assert changed() == {"tiny-last"} and asr.calls == 12
+    sounds = {p: p.stat().st_mtime_ns for p in sounds}
+    write_checkpoint(checkpoint, 8)
+    assert score(make(options=DecodingOptions(max_length=3.0))).systems[2].step == 8
+    assert changed() == {"tiny-last"}
+    next((tmp_path / "out" / "audio" / "cross_sentence" / "tiny-last").iterdir()).unlink()
+    score(make(options=DecodingOptions(max_length=3.0)))
+    assert len(list((tmp_path / "out" / "audio" / "cross_sentence" / "tiny-last").iterdir())) == 12
+
+
+def test_helpers_leave_nothing_to_do(make, asr):
+    alone = score(make("alone"))
+    help_out(make("shared"))
+    asr.calls = 0
+    assert without_time(score(make("shared"))) == without_time(alone)
+    assert asr.calls == 0
+
+
+def test_samples_have_a_mean_a_deviation_and_the_best_of_them(make):
+    row = score(make(samples=3)).systems[2]
+    assert row.samples == 3 and len(row.utterances) == 36
+    by_sample = [[u for u in row.utterances if u.sample == n] for n in range(3)]
+    first = score(make("one")).systems[2].utterances
+    assert [replace(u, audio=None) for u in by_sample[0]] == [replace(u, audio=None) for u in first]
+    assert len({u.audio for u in row.utterances}) == 36
+    errors = np.array([[u.values["errors/tones"] for u in of] for of in by_sample])
+    words = np.array([u.values["words/tones"] for u in by_sample[0]])
+    rates = errors.sum(1) / words.sum()
+    assert row.metrics["wer/tones"] == pytest.approx(rates.mean())
+    assert row.deviations["wer/tones"] == pytest.approx(rates.std(ddof=1))
+    assert row.best["wer/tones"] == pytest.approx(errors.min(0).sum() / words.sum())
+    like = np.array([[u.values["sim_o/bands"] for u in of] for of in by_sample])
+    assert len(np.unique(like)) > 12
+    assert row.metrics["sim_o/bands"] == pytest.approx(like.mean())
+    assert row.best["sim_o/bands"] == pytest.approx(like.max(0).mean())
+    low, high = row.intervals["wer/tones"]
+    assert low <= row.metrics["wer/tones"] <= high
+    assert row.edits["wer/tones"][3] == 3 * words.sum()
+
+
+def test_continuation_and_plain_beside_each_other(make, utterances, asr, speaker):
+    protocols = {
+        protocol.name: protocol.cases(utterances, LENGTHS, None, 0) for protocol in (Continuation(0.2), Plain())
+    }
+    results = score(make(protocols=protocols))
+    assert results.protocols == ["continuation", "plain"] and len(results.systems) == 6
+    # The recordings are heard once, though under two protocols.
+    models = sum(len(row.utterances) for row in results.systems if row.run)
+    ceilings = {u.id for row in results.systems if not row.run for u in row.utterances}
+    assert asr.calls == models + 2 * len(ceilings)
+    recordings, _, model = results.of("continuation")
+    assert recordings.metrics["wer/tones"] == 0 and recordings.metrics["sim_o/bands"] > 0.99
+    for utterance, case in zip(model.utterances, protocols["continuation"]):
+        assert utterance.recording_seconds == pytest.approx(case.target.duration - 0.2, abs=1e-3)
+        assert utterance.prompt_audio is None and utterance.finish_reason
+    assert "sim_o/bands" in model.metrics
+    plain = results.of("plain")[2]
+    assert "sim_o/bands" not in plain.metrics and "wer/tones" in plain.metrics
+
+
+def test_a_continuation_holds_its_beginning(make, utterances, tmp_path):
+    cases = Continuation(0.3).cases(utterances, LENGTHS, None, 0)
+    model = score(make(protocols={"continuation": cases}, vocoder={"name": "griffin_lim", "iterations": 8})).systems[2]
+    for utterance, case in zip(model.utterances, cases):
+        whole = load_audio(tmp_path / "out" / utterance.audio, 16000)
+        # 0.3 s are 19 frames, of which 16 are four whole steps.
+        assert len(whole) / 16000 == pytest.approx(utterance.seconds + 16 * 256 / 16000, abs=1e-6)
+        given = load_audio(case.target.audio_path, 16000)[: 16 * 256]
+        spectra = [torch.fft.rfft(part[500:3500]).abs() for part in (whole, given)]
+        peaks = [int(s.argmax()) for s in spectra]
+        assert abs(peaks[0] - peaks[1]) <= 3
+
+
+def test_sound_that_is_not_kept_is_not_named(make, tmp_path):
+    results = score(make(keep_audio=False))
+    assert not (tmp_path / "out" / "audio").exists()
+    assert all(u.audio is None for row in results.systems[1:] for u in row.utterances)
+    assert (tmp_path / "out" / results.systems[0].utterances[0].audio).is_file()
+    assert (tmp_path / "out" / "report.html").stat().st_size > 10000
+
+
+def test_a_recording_is_not_compared_with_itself(make, speaker):
+    """All voices alike: the own recording, which is another case's prompt, must not win by being the same sound."""
+
+    class Distinct(type(speaker)):
+        def embed(self, waveform, sample_rate):
+            number = len(waveform) // 256 - 40
+            return torch.nn.functional.one_hot(torch.tensor(number if 0 <= number < 12 else 12), 13).float()
+
+    recordings = score(make(checkpoints=[], judges=Judges(speaker={"bands": Distinct()}))).systems[0]
+    assert recordings.metrics["sim_o/bands"] == 0
+    assert recordings.metrics["nearest_right/bands"] < 1
+
+
+def test_one_speaker_alone_has_no_others(make, utterances):
+    mine = CrossSentence(0.1).cases([u for u in utterances if u.speaker == "anna"], LENGTHS, None, 0)
+    recordings = score(make(protocols={"cross_sentence": mine}, checkpoints=[])).systems[0]
+    assert "sim_others/bands" not in recordings.metrics and "nearest_right/bands" not in recordings.metrics
+    assert recordings.metrics["sim_o/bands"] > 0.99
+
+
+def test_silence_counts_as_words_left_out(make, tmp_path, utterances):
+    for utterance in utterances[:2]:
+        samples = len(load_audio(utterance.audio_path, 16000))
+        save_audio(utterance.audio_path, torch.zeros(samples + 256 * 100), 16000)  # of a length that is none's
+    row = score(make(checkpoints=[])).systems[0]
+    words = sum(len(u.transcription.split()) for u in utterances[:2])
+    assert row.edits["wer/tones"] == (0, words, 0, 21)
+
+
+def test_bad_settings_are_told_before_anything_is_heard(make, tmp_path, checkpoint):
+    for wrong, says in (
+        ({"weights": "int4"}, "choose one of float32"),
+        ({"device": "meta"}, "device=meta"),
+        ({"vocoder": {"name": "x"}}, "vocoder=x"),
+        ({"samples": 0}, "samples=0"),
+        ({"batch_size": 0}, "batch_size=0"),
+    ):
+        with pytest.raises(UserError, match=says):
+            score(make(**wrong))
+    (tmp_path / "file").touch()
+    with pytest.raises(UserError, match="is a file"):
+        score(make("file"))
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_mel_of_the_ceilings_is_the_papers_without_a_checkpoint(make, tmp_path):
+    results = score(make(checkpoints=[], judges=Judges()))
+    assert results.settings["mel"] == MelSpec().as_dict() and len(results.systems) == 2
+
+
+def test_a_damaged_note_is_made_anew(make, tmp_path):
+    before = score(make())
+    notes = sorted((tmp_path / "out" / "work").rglob("*.json"))
+    for note, text in zip(notes[::3], ("", "{", "[]", '{"key": 5}')):
+        note.write_text(text)
+    shutil.rmtree(notes[-1].parent)
+    assert without_time(score(make())) == without_time(before)
+
+
+def test_a_metric_that_cannot_be_had_is_left_out_with_a_line(capsys):
+    def missing():
+        raise UserError("install it")
+
+    assert or_left_out("Beauty", missing) is None
+    assert capsys.readouterr().err == "Beauty is left out: install it\n"
+    assert or_left_out("Beauty", missing, tell=False) is None and capsys.readouterr().err == ""
+    assert or_left_out("Beauty", lambda: 5) == 5
+
+
+def test_no_seed_is_used_twice():
+    from melle.evaluation.systems import seeds_of
+
+    seeds = [seed for sample in range(5) for seed in seeds_of(1000, sample, 3)]
+    assert len(set(seeds)) == 5000 and seeds_of(4, 0, 3) == [3, 4, 5, 6]
+    assert all(b - a == 1 for a, b in pairwise(seeds_of(9, 0, 0)))

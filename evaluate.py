@@ -1,4 +1,4 @@
-"""Score checkpoints by the paper's protocols: ``python evaluate.py checkpoint='runs/quickstart/checkpoints/*.ckpt'``."""
+"""Score checkpoints by the paper's protocols: ``python evaluate.py checkpoint='runs/*/checkpoints/*.ckpt'``."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ def evaluate(cfg: DictConfig) -> dict[str, float]:
     with helpers(cfg):
         results = score(evaluation)
     print(format_tables(results))
-    print(f"\nTo look at and to listen to: {evaluation.output / 'report.html'}")
+    print(f"\nTo look at and listen to: {evaluation.output / 'report.html'}")
     print(f"Every utterance: {evaluation.output / 'results.csv'}, results.json")
     return results.of(results.protocols[0])[-1].metrics
 
 
 def with_lists(arguments: list[str]) -> list[str]:
-    """``protocol=a,b`` as Hydra writes a list, ``protocol=[a,b]``, but in a sweep (-m), where a job for each is meant."""
+    """``protocol=a,b`` as Hydra writes a list, ``protocol=[a,b]``; not in a sweep (-m), which makes a job of each."""
     if {"-m", "--multirun"} & set(arguments):
         return arguments
     mended = []

@@ -44,9 +44,7 @@ def report(cfg: DictConfig) -> None:
     if cfg.data.test is None or not checkpoint.is_file() or not cfg.report.utterances:
         return
     protocol = CrossSentence(prompts=cfg.data.test_prompts)
-    cases = protocol.cases(
-        read_manifest(cfg.data.test), tuple(cfg.data.test_seconds), cfg.report.utterances, seed=0
-    )
+    cases = protocol.cases(read_manifest(cfg.data.test), tuple(cfg.data.test_seconds), cfg.report.utterances, seed=0)
     utterances = [utterance for case in cases for utterance in (case.target, case.prompt)]
     checkpoints = read_checkpoints([checkpoint], utterances)
     results = score(Evaluation(checkpoints, {protocol.name: cases}, run / "report", build_judges(cfg)))
@@ -61,7 +59,8 @@ def report(cfg: DictConfig) -> None:
     if cfg.data.corpus is not None:  # the quickstart's, of which a vocoder learns these voices, too
         print("For a cleaner sound, a vocoder of our own, in a quarter of an hour on two cores:")
         print("  python train.py experiment=vocoder_quickstart")
-    print(f"To score all of it:\n  python evaluate.py checkpoint={checkpoint} data={HydraConfig.get().runtime.choices.data}")
+    data = HydraConfig.get().runtime.choices.data
+    print(f"To score all of it:\n  python evaluate.py checkpoint={checkpoint} data={data} data.test={cfg.data.test}")
     print(f"To see the curves, and to hear how it learned:\n  tensorboard --logdir {run.parent}")
 
 

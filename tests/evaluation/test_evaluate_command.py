@@ -118,7 +118,14 @@ def test_bad_input_is_a_user_error(checkpoint, manifest, tmp_path):
 
 def test_several_may_be_given_with_commas():
     given = ["protocol=a,b", "asr=[x,y]", "checkpoint=a.ckpt,b.ckpt", "seed=1,2", "speaker=none", "protocol='a,b'"]
-    expected = ["protocol=[a,b]", "asr=[x,y]", "checkpoint=[a.ckpt,b.ckpt]", "seed=1,2", "speaker=none", "protocol='a,b'"]
+    expected = [
+        "protocol=[a,b]",
+        "asr=[x,y]",
+        "checkpoint=[a.ckpt,b.ckpt]",
+        "seed=1,2",
+        "speaker=none",
+        "protocol='a,b'",
+    ]
     assert with_lists(given) == expected
     assert with_lists(["-m", "protocol=a,b"]) == ["-m", "protocol=a,b"]
 

@@ -172,7 +172,7 @@ def test_what_changes_is_done_again_and_nothing_else(make, tmp_path, asr, speake
         return {p.parent.name for p, time in sounds.items() if p.stat().st_mtime_ns != time}
 
     class Other(ToneAsr):
-        name, settings = "other", {}  # noqa: RUF012
+        name, settings = "other", {}
 
     asr.calls = speaker.calls = 0
     results = score(make(judges=Judges({"tones": asr, "other": Other()}, {"bands": speaker})))

@@ -51,7 +51,7 @@ def test_a_continuation_has_something_left_to_say():
     utterances = [utterance(n, "anna", f"text {n}", 0.5 * n + 0.5) for n in range(12)]
     cases = Continuation(3.0).cases(utterances, (0.0, 99.0), None, 0)
     assert sorted(case.target.duration for case in cases) == [3.5, 4.0, 4.5, 5.0, 5.5, 6.0]
-    with pytest.raises(UserError, match="no utterance of 8.5 to 10 s"):
+    with pytest.raises(UserError, match=r"no utterance of 8\.5 to 10 s"):
         Continuation(8.0).cases(utterances, (4.0, 10.0), None, 0)
     with pytest.raises(UserError, match="prompt_seconds=0"):
         Continuation(0)

@@ -24,13 +24,18 @@ def test_the_text_is_of_the_whole_and_the_beginning_counts(tts, monkeypatch):
     """12 frames a word: five words are due after 15 steps, of which 9 are there."""
     rows = []
     decode = synthesizer.decode
-    monkeypatch.setattr(synthesizer, "decode", lambda network, new, *rest: rows.extend(new) or decode(network, new, *rest))
+
+    def watched(network, new, *rest):
+        rows.extend(new)
+        return decode(network, new, *rest)
+
+    monkeypatch.setattr(synthesizer, "decode", watched)
     tts.description = replace(tts.description, length_range=(0.5, 3.0))
     bias_stop(tts, -50.0)
     options = DecodingOptions(min_length=0.8, max_length=2.0, max_silence=1e9, max_still=1e9)
     speech = tts.continuation("one two three four five", BEGINNING, options)
     assert (len(speech.mel), speech.finish_reason) == ((2 * 15 - 9) * 4, "length")
-    (row,) = rows
+    row = rows[0]
     assert row.segments == [tts.tokenizer.encode("one two three four five")]
     assert row.prompt.shape == (36, 80) and row.earliest == pytest.approx(0.8 * 15 - 9)
     bias_stop(tts, 50.0)

@@ -1,1 +1,2 @@
-def write_board(folder, results, count=3): pass
+def write_board(folder, results, count=3):
+    pass

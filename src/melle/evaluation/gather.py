@@ -231,5 +231,3 @@ def _sum(counts: Iterable[ErrorCounts]) -> ErrorCounts:
 def _rate(counts: Iterable[ErrorCounts]) -> float:
     total = _sum(counts)
     return total.errors / max(total.length, 1)
-
-

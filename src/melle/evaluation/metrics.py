@@ -10,13 +10,13 @@ from melle.evaluation.scores import Results, SystemScore
 
 @dataclass(frozen=True)
 class Metric:
-    """How a metric is shown: its head, digits after the point, as per cent; which way is better; if in narrow tables."""
+    """How a metric is shown (head, digits after the point, as per cent), and whether more of it is better."""
 
     head: str
     digits: int
     percent: bool = False
     better: int = 0  # 1: higher; -1: lower; 0: neither
-    narrow: bool = True
+    narrow: bool = True  # whether narrow tables have it, too
 
     def show(self, value: float | None) -> str:
         return "" if value is None else f"{100 * value if self.percent else value:.{self.digits}f}"
@@ -125,7 +125,9 @@ def _edits(row: SystemScore, name: str, best: bool) -> str:
 def _align(table: list[list[str]]) -> str:
     widths = [max(map(len, column)) for column in zip(*table)]
     lines = [
-        "  ".join([line[0].ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(line[1:], widths[1:]))]).rstrip()
+        "  ".join(
+            [line[0].ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(line[1:], widths[1:]))]
+        ).rstrip()
         for line in table
     ]
     return "\n".join([*lines[:2], "  ".join("-" * width for width in widths), *lines[2:]])

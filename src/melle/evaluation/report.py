@@ -1,1 +1,2 @@
-def write_report(folder, results, count=3): pass
+def write_report(folder, results, count=3):
+    pass

@@ -249,7 +249,9 @@ def make_parts(
     folders = Counter(part.folder for part in parts)
     for folder, count in folders.items():
         if count > 1:
-            raise UserError(f"{folder.name}: {count} systems would share this folder; evaluate them one after the other")
+            raise UserError(
+                f"{folder.name}: {count} systems would share this folder; evaluate them one after the other"
+            )
     return parts
 
 

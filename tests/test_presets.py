@@ -1,10 +1,12 @@
 """Every preset and every option of every group: composes, takes one step of training, speaks."""
 
+from inspect import signature
 from pathlib import Path
 
 import pytest
 import torch
 from hydra import compose, initialize_config_dir
+from hydra.utils import get_object
 from omegaconf import OmegaConf
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
@@ -161,6 +163,13 @@ def test_cached_decoding_equals_the_full_pass_with_the_same_chance(preset, tone_
     assert torch.allclose(output.stop[:, prompt_steps:], torch.stack(stops, dim=1), atol=1e-4)
 
 
+# What has no default.
+NEEDED = {
+    "asr=transformers": ["asr.transformers.model=x"],
+    "speaker=unispeech": ["speaker.unispeech.checkpoint=x"],
+}
+
+
 @pytest.mark.parametrize(
     "option",
     [
@@ -172,13 +181,27 @@ def test_cached_decoding_equals_the_full_pass_with_the_same_chance(preset, tone_
 )
 def test_option_composes(option, tone_manifests):
     group, name = option.split("=")
-    cfg = configure(tone_manifests, option)
+    cfg = configure(tone_manifests, option, *NEEDED.get(option, ()))
     assert OmegaConf.select(cfg, group, throw_on_missing=True) is not None
     OmegaConf.to_container(cfg[group], resolve=True, throw_on_missing=True)
     if group == "tokenizer":
         assert cfg.tokenizer._target_.endswith("from_pretrained") and (cfg.tokenizer.name is None) == (
             name == "huggingface"
         )
+
+
+@pytest.mark.parametrize(
+    "option",
+    [f"{g}={path.stem}" for g in ("protocol", "quality", "asr", "speaker") for path in CONF.glob(f"{g}/*.yaml")],
+)
+def test_option_of_an_evaluation_composes(option):
+    group, name = option.split("=")
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        cfg = compose("evaluate", [option, *NEEDED.get(option, ())])
+    judges = OmegaConf.to_container(cfg[group] or OmegaConf.create(), resolve=True, throw_on_missing=True)
+    for judge in judges.values():
+        signature(get_object(judge.pop("_target_"))).bind(**judge)
+    assert list(judges) == ([] if name == "none" else [name.removesuffix("_digits")])
 
 
 def test_presets_are_what_they_say():

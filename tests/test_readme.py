@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from hydra import compose, initialize_config_dir
 
+from evaluate import with_lists
 from melle.cli import _parser
 
 ROOT = Path(__file__).parents[1]
@@ -31,9 +32,11 @@ def test_command_parses(command):
     if command[:3] == ["python", "-m", "melle"]:
         _parser().parse_args(command[3:])
     elif script := next((word for word in command if word in ("train.py", "evaluate.py")), None):
-        # Of a sweep's choices the first.
         arguments = command[command.index(script) + 1 :]
-        overrides = [re.sub(r"(=\w+)(,\w+)+$", r"\1", word) for word in arguments if not word.startswith("-")]
+        if script == "evaluate.py":
+            arguments = with_lists(arguments)
+        # Of a sweep's choices the first.
+        overrides = [re.sub(r"(=[\w.]+)(,[\w.]+)+$", r"\1", word) for word in arguments if not word.startswith("-")]
         with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
             compose(script.removesuffix(".py"), overrides, return_hydra_config=True)
     elif "install" in command:

@@ -21,8 +21,7 @@ OWN_FILES = (
     "csv",
     "samples",
     "report",
-    "evaluation",
-    "results.json",
+    "evaluation*",  # a sweep's have more to their names
     "metrics.json",
     "record.json",
     "config.yaml",
@@ -125,6 +124,5 @@ def _put_aside(run: Path) -> None:
             return
         number = next(n for n in range(1, 10**6) if not (run / f"previous-{n}").exists())
         (run / f"previous-{number}").mkdir()
-        for name in OWN_FILES:
-            if (run / name).exists():
-                (run / name).rename(run / f"previous-{number}" / name)
+        for path in [path for name in OWN_FILES for path in run.glob(name)]:
+            path.rename(run / f"previous-{number}" / path.name)

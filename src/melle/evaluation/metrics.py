@@ -52,6 +52,11 @@ def metric_of(name: str) -> Metric:
     return METRICS.get(kind, Metric(kind, 3))
 
 
+def whose(name: str, names: dict[str, str]) -> str:
+    """Who measured it, as shown: "whisper base" for "wer/whisper"."""
+    return names.get(name.partition("/")[2], name.partition("/")[2])
+
+
 def measured(rows: Sequence[SystemScore]) -> list[str]:
     """Names of the metrics that any of the rows has, in the order of ``METRICS``, then of their judges."""
     found = dict.fromkeys(name for row in rows for name in row.metrics)
@@ -75,15 +80,15 @@ def format_tables(results: Results) -> str:
         count = len({utterance.id for row in rows for utterance in row.utterances})
         samples = max(row.samples for row in rows)
         head = f"{protocol}: {count} utterances" + (f", {samples} samples of each (± over them)" if samples > 1 else "")
-        tables.append(f"{head}\n{_align(cells(rows, narrow=True))}")
+        tables.append(f"{head}\n{_align(cells(rows, {}, narrow=True))}")
     legend = [f"{name}: {title}" for name, title in results.names.items() if name != title]
     return "\n\n".join([*tables, *(["\n".join(legend)] if legend else [])])
 
 
-def cells(rows: Sequence[SystemScore], narrow: bool = False) -> list[list[str]]:
+def cells(rows: Sequence[SystemScore], names: dict[str, str], narrow: bool = False) -> list[list[str]]:
     """The table as text: two lines of heads (what, and by whom), then the rows, and below each its best of N.
 
-    ``narrow``: without what is of less weight. Whoever measured is named as in ``Results.names``.
+    ``narrow``: without what is of less weight.
     """
     columns: list[list[str]] = []
 
@@ -95,7 +100,7 @@ def cells(rows: Sequence[SystemScore], narrow: bool = False) -> list[list[str]]:
     add("system", "", [f"  best of {row.samples}" if best else row.system for row, best in lines])
     add("step", "", ["" if best or row.step is None else str(row.step) for row, best in lines])
     for name in measured(rows):
-        metric, who, shown = metric_of(name), name.partition("/")[2], []
+        metric, who, shown = metric_of(name), whose(name, names), []
         if narrow and not metric.narrow:
             continue
         for row, best in lines:

@@ -1,0 +1,102 @@
+"""Sound and its picture inside the page: FLAC and PNG as data URIs."""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Mapping
+from html import escape
+from pathlib import Path
+
+import matplotlib
+import numpy as np
+import soundfile
+import torch
+import torch.nn.functional as F
+from PIL import Image  # matplotlib's own way to write PNG
+from torch import Tensor
+
+from melle.audio import UNREADABLE, LogMel, load_audio
+from melle.errors import UserError
+from melle.training.figures import RANGE
+
+SIZE = (260, 90)  # of a picture, pixels
+EMPTY = 255  # colour of a picture where the sound is over: none
+
+
+class Sounds:
+    """The sound files of ``folder``, each read once."""
+
+    def __init__(self, folder: Path):
+        self.folder = folder
+        self._log_mel = LogMel()
+        self._read: dict[str, tuple[str, Tensor] | None] = {}
+
+    def __call__(self, name: str | None) -> tuple[str, Tensor] | None:
+        """The file as a data URI, and its log10 mel (T, M) at the paper's rate; None where it cannot be read."""
+        if name is None:
+            return None
+        if name not in self._read:
+            try:
+                path = self.folder / name
+                mel = self._log_mel(load_audio(path, self._log_mel.spec.sample_rate))
+                self._read[name] = (data_uri("audio/flac", as_flac(path)), mel)
+            except (UserError, *UNREADABLE):
+                self._read[name] = None
+        return self._read[name]
+
+
+def players(sounds: Sounds, names: Mapping[str, str | None]) -> str:
+    """A player under its picture for every title and file; without those that cannot be read.
+
+    All pictures of the row share their colours, those but the prompt's also their scale of time.
+    """
+    found = {title: sound for title, name in names.items() if (sound := sounds(name)) is not None}
+    if not found:
+        return ""
+    peak = max(float(mel.max()) for _, mel in found.values())
+    low = max(min(float(mel.min()) for _, mel in found.values()), peak - RANGE)
+    longest = max((len(mel) for title, (_, mel) in found.items() if title != "prompt"), default=1)
+    cells = []
+    for title, (sound, mel) in found.items():
+        picture = draw_mel(mel, (low, peak), len(mel) if title == "prompt" else longest)
+        cells.append(
+            f"<figure><figcaption>{escape(title)}</figcaption>"
+            f'<img src="{data_uri("image/png", picture)}" width="{SIZE[0]}" height="{SIZE[1]}" alt="mel spectrogram">'
+            f'<audio controls preload="metadata" src="{sound}"></audio></figure>'
+        )
+    return f'<div class="players">{"".join(cells)}</div>'
+
+
+def as_flac(path: Path) -> bytes:
+    """The file itself where it is FLAC, else its samples as 16-bit FLAC."""
+    content = path.read_bytes()
+    if content.startswith(b"fLaC"):
+        return content
+    with soundfile.SoundFile(io.BytesIO(content)) as file:
+        rate = file.samplerate
+        # Whole numbers stay what they are.
+        samples = file.read(dtype="int16") if file.subtype == "PCM_16" else file.read(dtype="float32").clip(-1, 1)
+    written = io.BytesIO()
+    soundfile.write(written, samples, rate, format="FLAC", subtype="PCM_16")
+    return written.getvalue()
+
+
+def draw_mel(mel: Tensor, colours: tuple[float, float], frames: int) -> bytes:
+    """log10 mel (T, M) as a PNG of ``SIZE``, low bands below, in colours from low to high; it is ``frames`` wide."""
+    width = max(1, round(SIZE[0] * len(mel) / frames))
+    scaled = F.interpolate(mel.T[None, None], (SIZE[1], width), mode="bilinear", antialias=True, align_corners=False)
+    low, high = colours
+    shares = ((scaled[0, 0].flip(0) - low) / max(high - low, 1e-6)).clamp(0, 1)
+    pixels = np.full(SIZE[::-1], EMPTY, dtype=np.uint8)
+    # Every fourth colour is enough for the eye, and makes the file half as large.
+    pixels[:, :width] = 4 * (shares * 63).round().to(torch.uint8).numpy()
+    image = Image.fromarray(pixels, "L")
+    image.putpalette((matplotlib.colormaps["magma"](np.arange(256))[:, :3] * 255).round().astype(np.uint8).tobytes())
+    written = io.BytesIO()
+    image.save(written, "PNG", transparency=EMPTY, optimize=True)
+    return written.getvalue()
+
+
+def data_uri(kind: str, content: bytes) -> str:
+    return f"data:{kind};base64,{base64.b64encode(content).decode()}"

@@ -10,9 +10,9 @@ from melle.evaluation.charts import judges
 from melle.evaluation.metrics import METRICS, metric_of, whose
 from melle.evaluation.players import Sounds, players
 from melle.evaluation.scores import SystemScore, UtteranceScore, best_first
+from melle.evaluation.systems import RECORDINGS
 from melle.evaluation.wer import errors_marked
 
-RECORDINGS = "recordings"  # the ceiling whose sound stands beside the syntheses
 SHOWN = ("sim_o", "utmos", "dnsmos")  # values of an utterance that are told, besides errors
 PLAIN = " plain"  # ends the name of a recogniser that listened without its hint
 

@@ -164,7 +164,8 @@ def _row(
             values |= {f"errors/{ear.name}": errors.errors, f"words/{ear.name}": errors.length}
             if "plain" in found:
                 transcripts[f"{ear.name} plain"] = plain = normalise(found["plain"])
-                counts[f"wer_plain/{ear.name}"] = count_errors(reference, plain)
+                counts[f"wer_plain/{ear.name}"] = again = count_errors(reference, plain)
+                values |= {f"errors/{ear.name} plain": again.errors, f"words/{ear.name} plain": again.length}
         elif isinstance(ear, VoiceEar):
             values |= {f"{kind}/{ear.name}": value for kind, value in compared.get(ear.name, {}).items()}
         else:

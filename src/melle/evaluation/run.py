@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import sys
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime, timezone
@@ -11,6 +13,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
+from filelock import FileLock
 from tqdm import tqdm
 
 from melle.audio import MelSpec
@@ -112,9 +115,7 @@ def score(evaluation: Evaluation) -> Results:
     other processes that work on the same (``help_out``) are waited for.
     """
     shop, parts = evaluation.workshop()
-    folder = evaluation.output
-    for name, cases in evaluation.protocols.items():
-        write_lists(folder / "lists", name, cases)
+    folder, begun = evaluation.output, time.time()
     with tqdm(total=sum(len(piece.cases) for piece in shop.pieces), unit="clip", desc="evaluating") as bar:
 
         def report(what: str, done: int) -> None:
@@ -125,16 +126,35 @@ def score(evaluation: Evaluation) -> Results:
         shop.work(report)
     rows = gather(shop, parts, folder, evaluation.seed)
     results = Results(rows, evaluation.judges.names(), evaluation.settings())
+    with FileLock(folder / "work" / "results.lock"):  # whoever else worked on the same ends at the same time
+        if not _written_since(begun, folder, results):
+            _write(evaluation, results)
+    for lock in (folder / "work").rglob("*.lock"):
+        lock.unlink(missing_ok=True)
+    return results
+
+
+def _write(evaluation: Evaluation, results: Results) -> None:
+    folder = evaluation.output
+    for name, cases in evaluation.protocols.items():
+        write_lists(folder / "lists", name, cases)
     write_report(folder, results)
     write_board(folder, results)
     if not evaluation.keep_audio:
         shutil.rmtree(folder / "audio", ignore_errors=True)
-        rows = [replace(row, utterances=[_without_sound(score) for score in row.utterances]) for row in rows]
+        rows = [replace(row, utterances=[_without_sound(u) for u in row.utterances]) for row in results.systems]
         results = replace(results, systems=rows)
     write_results(folder, results)
-    for lock in (folder / "work").rglob("*.lock"):
-        lock.unlink(missing_ok=True)
-    return results
+
+
+def _written_since(begun: float, folder: Path, results: Results) -> bool:
+    """Whether another process has just written the same results."""
+    path = folder / "results.json"
+    if not path.is_file() or path.stat().st_mtime < begun:
+        return False
+    theirs = json.loads(path.read_text(encoding="utf-8"))["settings"]
+    ours = json.loads(json.dumps(results.settings))
+    return {**theirs, "date": None} == {**ours, "date": None}
 
 
 def _without_sound(score: UtteranceScore) -> UtteranceScore:

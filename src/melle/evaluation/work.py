@@ -135,14 +135,19 @@ class Workshop:
         self._rest(None)
 
     def findings(self, piece: Piece) -> list[dict[str, Any]] | None:
-        """What was found, for each case; None: it is still to be done, or was done under other circumstances."""
+        """What was found, for each case; None: it is still to be done, or to be done again."""
+        found = self._note(piece)
+        if found is None or piece.ear is not None or all(path.is_file() for path in self._files(piece)):
+            return found
+        return None
+
+    def _note(self, piece: Piece) -> list[dict[str, Any]] | None:
+        """What was found, if it was under the same circumstances; of speech the files may be gone."""
         try:
             content = json.loads((self.notes / piece.path).read_text(encoding="utf-8"))
         except (FileNotFoundError, ValueError):
             return None
         if not isinstance(content, dict) or content.get("key") != piece.key:
-            return None
-        if piece.ear is None and not all(path.is_file() for path in self._files(piece)):
             return None
         return content["found"]
 
@@ -151,7 +156,7 @@ class Workshop:
         found: list[list[dict[str, Any]]] = [[] for _ in range(part.samples)]
         for piece in self.pieces:
             if piece.part is part and piece.ear is ear:
-                found[piece.sample] += self.findings(piece) or []
+                found[piece.sample] += self._note(piece) or []
         return found
 
     def _is_ready(self, piece: Piece) -> bool:

@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from melle.errors import UserError
 
@@ -50,6 +50,14 @@ def write_weights(path: Path, weights: dict[str, Tensor]) -> None:
 def file_name(text: str, most: int = 120) -> str:
     """A text as part of a file's name: what a name may not hold on every system becomes "-"."""
     return "".join(character if character.isalnum() or character in "-_." else "-" for character in text)[:most]
+
+
+def file_stamp(path: str | Path) -> list[Any]:
+    """Changes when the file does: where it is, its size and when it was written; of a folder, of its files."""
+    path = Path(path).absolute()
+    files = sorted(path.iterdir()) if path.is_dir() else [path]
+    found = [(file.name, file.stat()) for file in files if file.is_file()]
+    return [str(path), *([name, status.st_size, status.st_mtime_ns] for name, status in found)]
 
 
 def check_writable(path: str | Path, folder: bool = False) -> None:

@@ -187,6 +187,15 @@ def test_what_changes_is_done_again_and_nothing_else(make, tmp_path, asr, speake
     next((tmp_path / "out" / "audio" / "cross_sentence" / "tiny-last").iterdir()).unlink()
     score(make(options=DecodingOptions(max_length=3.0)))
     assert len(list((tmp_path / "out" / "audio" / "cross_sentence" / "tiny-last").iterdir())) == 12
+    asr.calls = 0
+    target = results.systems[0].utterances[0].id
+    recording = next(u.audio_path for u in utterances if u.id == target)
+    save_audio(recording, 0.3 * torch.sin(torch.arange(256 * 99) / 9), 16000)  # of a length that is no text's
+    again = score(make(options=DecodingOptions(max_length=3.0)))
+    assert again.systems[0].metrics["wer/tones"] > 0 and asr.calls > 0
+    asr.calls = 0
+    score(make(options=DecodingOptions(max_length=3.0), vocoder={"name": "griffin_lim", "iterations": 3}))
+    assert asr.calls == 24  # all but the recordings
 
 
 def test_helpers_leave_nothing_to_do(make, asr):

@@ -14,6 +14,7 @@ from melle.audio import MelSpec
 from melle.checkpoint import load_description
 from melle.data.manifest import Utterance
 from melle.errors import UserError
+from melle.files import file_stamp
 from melle.pretrained import CONFIG, WEIGHTS, is_hub_id, load_pretrained
 
 ALSO = ("last.ckpt", "best.ckpt")  # further names of a run's checkpoints
@@ -39,11 +40,7 @@ class Checkpoint:
 
     def identity(self) -> list[Any]:
         """Changes when the file does."""
-        path = self.path / WEIGHTS if self.path.is_dir() else self.path
-        if not path.exists():  # on the hub
-            return [str(self.path), self.step]
-        status = path.stat()
-        return [str(path.resolve()), self.step, status.st_size, status.st_mtime_ns]
+        return [self.step, *file_stamp(self.path)]
 
 
 def find_checkpoints(where: str | Path | Sequence[str | Path] | None) -> list[Path]:

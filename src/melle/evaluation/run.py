@@ -131,7 +131,7 @@ def score(evaluation: Evaluation) -> Results:
             _write(evaluation, results)
     for lock in (folder / "work").rglob("*.lock"):
         lock.unlink(missing_ok=True)
-    return results
+    return results if evaluation.keep_audio else _without_sound(results)
 
 
 def _write(evaluation: Evaluation, results: Results) -> None:
@@ -142,8 +142,7 @@ def _write(evaluation: Evaluation, results: Results) -> None:
     write_board(folder, results)
     if not evaluation.keep_audio:
         shutil.rmtree(folder / "audio", ignore_errors=True)
-        rows = [replace(row, utterances=[_without_sound(u) for u in row.utterances]) for row in results.systems]
-        results = replace(results, systems=rows)
+        results = _without_sound(results)
     write_results(folder, results)
 
 
@@ -157,9 +156,14 @@ def _written_since(begun: float, folder: Path, results: Results) -> bool:
     return {**theirs, "date": None} == {**ours, "date": None}
 
 
-def _without_sound(score: UtteranceScore) -> UtteranceScore:
+def _without_sound(results: Results) -> Results:
     """What is not kept is not named."""
-    return replace(score, audio=None) if score.audio and Path(score.audio).parts[0] == "audio" else score
+
+    def silent(score: UtteranceScore) -> UtteranceScore:
+        return replace(score, audio=None) if score.audio and Path(score.audio).parts[0] == "audio" else score
+
+    rows = [replace(row, utterances=[silent(score) for score in row.utterances]) for row in results.systems]
+    return replace(results, systems=rows)
 
 
 def help_out(evaluation: Evaluation) -> None:

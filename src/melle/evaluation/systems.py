@@ -15,6 +15,7 @@ from torch import Tensor
 from melle.audio import LogMel, MelSpec, load_audio
 from melle.evaluation.checkpoints import Checkpoint
 from melle.evaluation.protocols import Case
+from melle.files import file_stamp
 from melle.synthesis.guards import DecodingOptions
 from melle.synthesis.prompt import Prompt, read_voice
 from melle.synthesis.speech import Speech
@@ -67,6 +68,11 @@ class Sound:
     vocoder: dict[str, Any]  # arguments of ``make_vocoder`` besides the mel
     device: torch.device
 
+    def identity(self) -> list[Any]:
+        """Changes with the vocoder, and with what is in its files."""
+        files = [value for value in self.vocoder.values() if isinstance(value, str) and Path(value).exists()]
+        return [self.vocoder, *map(file_stamp, files)]
+
     def reader(self, spec: MelSpec | None = None) -> Vocoder:
         return make_vocoder(spec=spec or self.spec, **self.vocoder).to(self.device)
 
@@ -107,7 +113,7 @@ class Vocoded(Recordings):
         self.name = VOCODED_PROMPTS if prompts else VOCODED
 
     def identity(self) -> Any:
-        return [self.name, self.sound.spec.as_dict(), self.sound.vocoder]
+        return [self.name, self.sound.spec.as_dict(), self.sound.identity()]
 
     def say(self, cases: Sequence[Case], seeds: Sequence[int]) -> list[Said]:
         log_mel, vocoder = self.sound.round_trip
@@ -129,7 +135,7 @@ class Model:
         self.sample_rate = checkpoint.mel.sample_rate
 
     def identity(self) -> Any:
-        return [self.checkpoint.identity(), self.sound.vocoder, vars(self.options), self.weights]
+        return [self.checkpoint.identity(), self.sound.identity(), vars(self.options), self.weights]
 
     @cached_property
     def synthesizer(self) -> Synthesizer:

@@ -13,7 +13,6 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -22,11 +21,12 @@ from filelock import FileLock, Timeout
 from torch import Tensor
 
 from melle.audio import load_audio, save_audio
+from melle.data.manifest import Utterance
 from melle.errors import UserError
 from melle.evaluation.ears import Ear, Judges, VoiceEar
 from melle.evaluation.protocols import Case
 from melle.evaluation.systems import Model, Recordings, Said, System, Vocoded, distinct_voices, seeds_of
-from melle.files import file_name, written_whole
+from melle.files import file_name, file_stamp, written_whole
 
 VERSION = 1  # of what pieces find: raised when the same inputs would give something else
 PATIENCE = 0.2  # seconds between looks at what other processes work on
@@ -82,18 +82,10 @@ class Piece:
         what = "speech" if self.ear is None else file_name(self.ear.key)
         return self.part.folder / f"{what}-{self.sample}-{self.start:05d}.json"
 
-    @cached_property
-    def key(self) -> str:
-        """Tells what its findings depend on."""
-        cases = [
-            [str(u.audio_path.resolve()), u.transcription] if u else None
-            for case in self.cases
-            for u in (case.target, case.prompt)
-        ]
-        given = [case.given for case in self.cases]
-        speech = [VERSION, self.part.system.identity(), cases, given, self.seeds]
-        what = [*speech, self.ear and [self.ear.key, self.ear.identity()]]
-        return hashlib.sha256(json.dumps(what, sort_keys=True, default=str).encode()).hexdigest()
+    @property
+    def place(self) -> tuple[Path, int, int]:
+        """What it has in common with the other pieces of the same utterances."""
+        return self.part.folder, self.sample, self.start
 
     @property
     def seeds(self) -> list[int]:
@@ -112,7 +104,9 @@ class Workshop:
     def __init__(self, parts: Sequence[Part], sound: Path, notes: Path, batch_size: int):
         self.sound, self.notes = sound, notes
         self.pieces = [piece for part in parts for piece in _pieces(part, batch_size)]
-        self._speech = {_place(piece): piece for piece in self.pieces if piece.ear is None}
+        self._speech = {piece.place: piece for piece in self.pieces if piece.ear is None}
+        self._keys: dict[tuple[Path, int, int], str] = {}
+        self._stamps: dict[Path, list[Any]] = {}
         self._heard: dict[tuple[str, str], dict[str, Any]] = {}  # of recordings, which several protocols share
         self._awake: Model | None = None
 
@@ -147,9 +141,25 @@ class Workshop:
             content = json.loads((self.notes / piece.path).read_text(encoding="utf-8"))
         except (FileNotFoundError, ValueError):
             return None
-        if not isinstance(content, dict) or content.get("key") != piece.key:
+        if not isinstance(content, dict) or content.get("key") != self._key(piece):
             return None
         return content["found"]
+
+    def _key(self, piece: Piece) -> str:
+        """Tells what the findings of a piece depend on."""
+        if piece.place not in self._keys:
+            cases = [[self._told(case.target), self._told(case.prompt), case.given] for case in piece.cases]
+            self._keys[piece.place] = _digest([VERSION, piece.part.system.identity(), cases, piece.seeds])
+        said = self._keys[piece.place]
+        return said if piece.ear is None else _digest([said, piece.ear.key, piece.ear.identity()])
+
+    def _told(self, utterance: Utterance | None) -> list[Any] | None:
+        if utterance is None:
+            return None
+        path = utterance.audio_path
+        if path not in self._stamps:
+            self._stamps[path] = file_stamp(path)
+        return [utterance.transcription, self._stamps[path]]
 
     def of(self, part: Part, ear: Ear | None) -> list[list[dict[str, Any]]]:
         """The findings of a part, sample by sample: one for each case."""
@@ -163,7 +173,7 @@ class Workshop:
         """A judge has to wait for the speech."""
         if piece.ear is None or not piece.part.kept:
             return True
-        return self.findings(self._speech[_place(piece)]) is not None
+        return self.findings(self._speech[piece.place]) is not None
 
     def _try(self, piece: Piece, report: Callable[[str, int], None]) -> bool:
         """Do a piece, unless another process does."""
@@ -180,7 +190,7 @@ class Workshop:
                     found.append(one)
                     report("", 1)
                 with written_whole(path, sync=False) as partial:
-                    partial.write_text(json.dumps({"key": piece.key, "found": found}), encoding="utf-8")
+                    partial.write_text(json.dumps({"key": self._key(piece), "found": found}), encoding="utf-8")
                 return True
         except Timeout:
             return False
@@ -222,7 +232,7 @@ class Workshop:
     def _said(self, piece: Piece) -> list[Said]:
         if not piece.part.kept:
             return piece.part.system.say(piece.cases, piece.seeds)
-        speech = self.findings(self._speech[_place(piece)]) or []
+        speech = self.findings(self._speech[piece.place]) or []
         rate = piece.part.system.sample_rate
         return [Said(load_audio(path, rate), one["begins"]) for path, one in zip(self._files(piece), speech)]
 
@@ -268,8 +278,8 @@ def _pieces(part: Part, batch_size: int) -> Iterator[Piece]:
                 yield Piece(part, ear, sample, start, end)
 
 
-def _place(piece: Piece) -> tuple[Path, int, int]:
-    return piece.part.folder, piece.sample, piece.start
+def _digest(content: Any) -> str:
+    return hashlib.sha256(json.dumps(content, sort_keys=True, default=str).encode()).hexdigest()
 
 
 def _mark(clip: Tensor) -> str:

@@ -107,6 +107,8 @@ def test_bad_input_is_a_user_error(checkpoint, manifest, tmp_path):
         evaluate(config(f"checkpoint={manifest}", f"data.test={manifest}"))
     with pytest.raises(UserError, match="processes=0"):
         evaluate(config(f"checkpoint={checkpoint}", f"data.test={manifest}", *DEAF, "processes=0"))
+    with pytest.raises(UserError, match=r"add speaker\.unispeech\.checkpoint=…"):
+        evaluate(config(f"checkpoint={checkpoint}", f"data.test={manifest}", "asr=none", "speaker=unispeech"))
     with pytest.raises(UserError, match="of 40 to 50 s"):
         evaluate(config(f"checkpoint={checkpoint}", f"data.test={manifest}", "data.test_seconds=[40,50]"))
 

@@ -51,7 +51,14 @@ def protocol_cases(cfg: DictConfig) -> dict[str, list[Case]]:
 
 
 def build_judges(cfg: DictConfig, tell: bool = True) -> Judges:
-    """Those of ``cfg.asr``, ``cfg.speaker`` and ``cfg.quality`` that can be had; of the others a line says why not."""
+    """Those of ``cfg.asr``, ``cfg.speaker`` and ``cfg.quality`` that can be had; of the others a line says why not.
+
+    Raises UserError where one lacks what only the user can give.
+    """
+
+    for group in ("asr", "speaker", "quality"):
+        for key in sorted(OmegaConf.missing_keys(cfg.get(group) or OmegaConf.create())):
+            raise UserError(f"{key} is not given: add {key}=… to the command")
 
     def make(group: str, what: str) -> dict[str, Any]:
         found = {

@@ -26,7 +26,8 @@ def config(*overrides: str):
 
 def run(folder: Path, *arguments: str, **how):
     command = [sys.executable, str(ROOT / "evaluate.py"), *arguments]
-    ears = {**os.environ, "PYTHONPATH": os.pathsep.join([str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")])}
+    paths = os.pathsep.join([str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")])
+    ears = {**os.environ, "PYTHONPATH": paths, "OMP_NUM_THREADS": "1"}  # threads, as here: others round otherwise
     return subprocess.run(command, cwd=folder, capture_output=True, text=True, env=ears, **how)
 
 

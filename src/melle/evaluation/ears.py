@@ -13,7 +13,7 @@ from melle.evaluation.prosody import pitch_statistics
 from melle.evaluation.quality import Quality
 from melle.evaluation.speaker import SpeakerEncoder
 
-DIGITS = 6  # after the point, of what is kept of an embedding
+DIGITS = 6  # after the point, of what is kept of an embedding, and of a similarity
 
 
 class Ear(Protocol):

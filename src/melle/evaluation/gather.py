@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from melle.evaluation.ears import Ear, Recogniser, VoiceEar
+from melle.evaluation.ears import DIGITS, Ear, Recogniser, VoiceEar
 from melle.evaluation.metrics import METRICS
 from melle.evaluation.protocols import Case
 from melle.evaluation.scores import SystemScore, UtteranceScore
@@ -198,7 +198,7 @@ def _compare(
     voices: dict[str, Tensor],
 ) -> list[dict[str, float | str]]:
     """How each voice compares with its own prompt, as recorded and vocoded, and with those of the other speakers."""
-    embeddings = torch.tensor([found["embedding"] for found in heard])
+    embeddings = torch.tensor([found["embedding"] for found in heard], dtype=torch.float64)
     original = similarities(embeddings, voices[PROMPTS])
     resynthesised = similarities(embeddings, voices[VOCODED_PROMPTS])
     given = prompts[PROMPTS].cases
@@ -207,11 +207,11 @@ def _compare(
     compared = []
     for case, row, again in zip(cases, original.tolist(), resynthesised.tolist()):
         own = index[voice_key(case)]
-        found: dict[str, float | str] = {"sim_o": row[own], "sim_r": again[own]}
+        found: dict[str, float | str] = {"sim_o": round(row[own], DIGITS), "sim_r": round(again[own], DIGITS)}
         speaker = case.target.speaker
         others = [value for value, of in zip(row, speakers) if None not in (of, speaker) and of != speaker]
         if others:
-            found["sim_others"] = statistics.fmean(others)
+            found["sim_others"] = round(statistics.fmean(others), DIGITS)
             # A recording that is the prompt of another one is not to be compared with itself.
             fair = [(v, of) for v, of, k in zip(row, speakers, index) if k != (case.target.audio_path, None)]
             found["nearest"] = max(fair, key=lambda item: item[0])[1] or ""
@@ -221,7 +221,7 @@ def _compare(
 
 def _embeddings(shop: Workshop, prompts: Part, ear: VoiceEar) -> Tensor:
     (found,) = shop.of(prompts, ear)
-    return torch.tensor([one["embedding"] for one in found])
+    return torch.tensor([one["embedding"] for one in found], dtype=torch.float64)
 
 
 def _sum(counts: Iterable[ErrorCounts]) -> ErrorCounts:

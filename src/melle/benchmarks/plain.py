@@ -67,6 +67,7 @@ class PlainMelle(nn.Module):
         mel_lengths: Tensor,
         segment_steps: Tensor,
         longest: int | None = None,
+        true_frames: int | None = None,
     ) -> MelleOutput:
         net = self.network
         rows, frames, _ = mel.shape

@@ -127,6 +127,8 @@ def configure(model: str, overrides: tuple[str, ...]) -> tuple[dict[str, Any], M
     arguments = OmegaConf.to_container(cfg.model, resolve=True)
     for name in ("normalise_mel", "gradient_checkpointing"):
         arguments.pop(name)
+    if None in arguments.values():
+        raise UserError(f"model={model} is the network of a checkpoint; choose another preset")
     arguments |= {"vocab_size": VOCABULARY, "pace": 15 / arguments["reduction_factor"]}
     try:
         with torch.device("meta"):
@@ -218,7 +220,7 @@ def make_step(network: torch.nn.Module, setup: Setup, device: torch.device) -> C
 
     def step(batch: Batch) -> None:
         with autocast():
-            output = network(**batch.inputs(), longest=batch.longest)
+            output = network(**batch.inputs(), **batch.sizes())
             terms = setup.loss(output, batch.mel_lengths, batch.text_segments, batch.segment_steps, r, 0)
             loss = terms.total / terms.frames
         scaler.scale(loss).backward()

@@ -13,6 +13,8 @@ from torch.nn.utils.rnn import pad_sequence
 from melle.data.index import Fault
 from melle.text import EOS, PAD
 
+NO_TENSORS = ("longest", "true_frames", "ids", "faults")  # of a batch
+
 
 @dataclass(frozen=True)
 class Row:
@@ -41,12 +43,17 @@ class Batch:
     mel_lengths: Tensor  # (B,) frames
     segment_steps: Tensor  # (B, U) mel steps per utterance
     longest: int  # positions of the longest row, tokens and mel steps together
+    true_frames: int  # of all rows, padding not counted
     ids: list[list[str]]
     faults: list[Fault] = field(default_factory=list)
 
     def inputs(self) -> dict[str, Tensor]:
         """The tensors, as keyword arguments of ``Melle.forward``."""
-        return {f.name: getattr(self, f.name) for f in fields(self) if f.name not in ("longest", "ids", "faults")}
+        return {f.name: getattr(self, f.name) for f in fields(self) if f.name not in NO_TENSORS}
+
+    def sizes(self) -> dict[str, int]:
+        """What else ``Melle.forward`` takes: numbers that it would else have to ask a GPU for, and wait."""
+        return {"longest": self.longest, "true_frames": self.true_frames}
 
     def to(self, device: torch.device) -> Batch:
         return self.map(lambda tensor: tensor.to(device, non_blocking=True))
@@ -105,6 +112,7 @@ def collate(rows: list[Row], reduction_factor: int, n_mels: int = 80) -> Batch:
         mel_lengths=torch.tensor([len(m) for m in mels]),
         segment_steps=segment_steps,
         longest=int((text_lengths + segment_steps.sum(1)).max()),
+        true_frames=sum(map(len, mels)),
         ids=ids,
         faults=faults,
     )

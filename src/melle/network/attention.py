@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from itertools import pairwise
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -13,6 +14,10 @@ from melle.network.linear import Linear
 
 Rotation = tuple[Tensor, Tensor]
 
+# On the newest GPUs PyTorch prefers cuDNN's attention, which plans anew, for tens to hundreds of milliseconds, whenever
+# a batch has a shape that was not there before. Ours nearly all do.
+torch.backends.cuda.enable_cudnn_sdp(False)
+
 
 def rotation(positions: Tensor, head_width: int, base: float = 10000.0) -> Rotation:
     """Cosines and sines of rotary embedding, (B, 1, L, head_width / 2), for positions (B, L), whole or fractional."""
@@ -22,19 +27,47 @@ def rotation(positions: Tensor, head_width: int, base: float = 10000.0) -> Rotat
 
 
 def rotate(x: Tensor, by: Rotation) -> Tensor:
-    """Turn each pair (first half, second half) of x (B, H, L, head_width) by its position's angles."""
+    """Turn each pair (first half, second half) of x (…, B, H, L, head_width) by its position's angles."""
     cos, sin = by
-    first, second = x.float().chunk(2, dim=-1)
-    return torch.cat((first * cos - second * sin, second * cos + first * sin), dim=-1).to(x.dtype)
+    if torch.compiler.is_compiling():  # which makes one kernel of this
+        first, second = x.float().chunk(2, dim=-1)
+        return torch.cat((first * cos - second * sin, second * cos + first * sin), dim=-1).to(x.dtype)
+    return _Rotate.apply(x, cos, sin) if torch.is_grad_enabled() else _turn(x, cos, sin)
+
+
+class _Rotate(torch.autograd.Function):
+    """By itself, autograd would keep both halves in 32 bits, and read and write them three times as often."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+        ctx.save_for_backward(cos, sin)
+        return _turn(x, cos, sin)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
+        cos, sin = ctx.saved_tensors
+        return _turn(gradient, cos, -sin), None, None
+
+
+def _turn(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+    """Reckons in 32 bits, and rounds the result to x's."""
+    first, second = x.chunk(2, dim=-1)
+    turned = torch.empty_like(x)
+    left, right = turned.chunk(2, dim=-1)
+    torch.addcmul(first * cos, second, sin, value=-1, out=left)
+    torch.addcmul(second * cos, first, sin, out=right)
+    return turned
 
 
 class KVCache:
     """Keys and values of one layer, room for ``capacity`` positions of B rows, filled from the left.
 
-    All rows write to the same slots; which slots a row may read is the attention mask's business.
+    All rows write to the same slots; which slots a row may read is the attention mask's business. There is room for a
+    few more than asked for: a GPU's attention would copy, in every layer, a mask whose rows are not multiples of 8.
     """
 
     def __init__(self, rows: int, heads: int, capacity: int, head_width: int, device, dtype):
+        capacity = -(-capacity // 8) * 8
         # Not set to zero: memory that no step reaches is then never taken.
         self.keys = torch.empty(rows, heads, capacity, head_width, device=device, dtype=dtype)
         self.values = torch.empty_like(self.keys)
@@ -72,9 +105,9 @@ class KVCache:
 class SelfAttention(nn.Module):
     """Multi-head attention, (B, L, D) → (B, L, D).
 
-    ``mask`` (B, 1, queries, keys) is True where a query may look; None means causal. ``cache`` makes the call a step
-    of decoding: x holds the new positions only, and unless the cache was empty a mask must be given or x hold just one,
-    which then looks at everything. With ``guide``,
+    ``mask`` (B, 1, queries, keys) is True where a query may look, or is added to the scores; None means causal.
+    ``cache`` makes the call a step of decoding: x holds the new positions only, and unless the cache was empty a mask
+    must be given or x hold just one, which then looks at everything. With ``guide``,
     head 0's weights, (B, queries, keys), come back too. ``norm`` names the norm before the last matrix, None for none
     (see ``Block``).
     """
@@ -95,9 +128,10 @@ class SelfAttention(nn.Module):
         guide: bool = False,
     ) -> tuple[Tensor, Tensor | None]:
         rows, length, width = x.shape
-        q, k, v = self.qkv(x).view(rows, length, 3, self.heads, -1).permute(2, 0, 3, 1, 4)
+        parts = self.qkv(x).view(rows, length, 3, self.heads, -1).permute(2, 0, 3, 1, 4)
+        q, k, v = parts
         if rotation is not None:
-            q, k = rotate(q, rotation), rotate(k, rotation)
+            q, k = rotate(parts[:2], rotation)
         if cache is not None:
             k, v = cache.append(k, v)
         dropout = self.dropout if self.training else 0.0

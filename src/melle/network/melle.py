@@ -210,6 +210,7 @@ class Melle(nn.Module):
         mel_lengths: Tensor,
         segment_steps: Tensor,
         longest: int | None = None,
+        true_frames: int | None = None,
     ) -> MelleOutput:
         """The teacher-forced pass: every step is predicted from the true frames before it.
 
@@ -220,6 +221,7 @@ class Melle(nn.Module):
             segment_steps (B, U): mel steps of each utterance of the row, 0 where a row has fewer.
             longest: positions of the longest row. The row with the longest text is seldom the one with the most steps:
                 without this number, which a GPU would have to be asked for, more padding is computed.
+            true_frames: the sum of ``mel_lengths``. Without it the post-net, in training, has to ask.
         """
         rows, frames, _ = mel.shape
         steps = frames // self.reduction_factor
@@ -242,14 +244,14 @@ class Melle(nn.Module):
                 guide.append(weights.gather(1, own)[:, :, : text.shape[1]])
         hidden = self.norm(x.gather(1, slots[:, :, None].expand(-1, -1, x.shape[2])))
         latent = LatentOutput(*(part.reshape(rows, frames, self.n_mels) for part in self.latent(hidden)))
-        refined = self.refine(latent.frames, layout.lengths_to_mask(mel_lengths, frames))
+        refined = self.refine(latent.frames, layout.lengths_to_mask(mel_lengths, frames), true_frames)
         return MelleOutput(target, *latent, refined, self.stop(hidden)[..., 0].float(), guide)
 
-    def refine(self, frames: Tensor, valid: Tensor) -> Tensor:
-        """y' to y'' (B, T, M), by the post-net where there is one; ``valid`` (B, T) as there."""
+    def refine(self, frames: Tensor, valid: Tensor, count: int | None = None) -> Tensor:
+        """y' to y'' (B, T, M), by the post-net where there is one; ``valid`` (B, T) and ``count`` as there."""
         if self.postnet is None:
             return frames
-        return self.postnet(frames, valid).float()
+        return self.postnet(frames, valid, count).float()
 
     def start(
         self,
@@ -311,6 +313,8 @@ class Melle(nn.Module):
             slots = torch.arange(count, device=frames.device)
             mask = (slots < state.prefix[:, None]) | (slots >= state.prefix_size)
             mask = (mask if place is None else mask & (slots <= place))[:, None, None]
+            if place is not None:  # as what is added to scores, which every layer would else make of it on a GPU
+                mask = torch.where(mask, 0.0, -torch.inf).to(x.dtype)
         for block, cache in zip(self.blocks, state.caches):
             # Compiled only where the cache does not grow with every step.
             x, _ = (block.forward if place is None else block)(x, rotary, mask, cache)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from itertools import pairwise
 
+import torch
 from torch import Tensor, nn
 
 from melle.network.layers import make_activation
@@ -33,15 +34,26 @@ class PostNet(nn.Module):
         """Frames that the post-net sees to each side."""
         return sum(convolution.kernel_size[0] // 2 for convolution in self.convolutions)
 
-    def forward(self, frames: Tensor, valid: Tensor) -> Tensor:
+    def forward(self, frames: Tensor, valid: Tensor, count: int | None = None) -> Tensor:
+        """``count``: how many frames are valid. Without it training asks, for which a GPU has to be waited for."""
         x = frames * valid[..., None]
-        places = valid.flatten().nonzero()[:, 0]  # once: a GPU has to be asked how many they are
+        places = _places(valid, count) if self.training else None
         last = len(self.norms) - 1
         for index, (convolution, norm) in enumerate(zip(self.convolutions, self.norms)):
             y = convolution(x.transpose(1, 2)).transpose(1, 2)
-            normed = norm(y.flatten(0, 1)[places])
-            x = normed.new_zeros(valid.numel(), y.shape[2]).index_copy(0, places, normed).unflatten(0, valid.shape)
+            if places is None:  # by running statistics every frame is normed for itself
+                x = torch.where(valid[..., None], norm(y.flatten(0, 1)).unflatten(0, valid.shape), 0)
+            else:
+                # Not by y[places], whose gradient a GPU adds up after sorting all places.
+                normed = norm(y.flatten(0, 1).index_select(0, places))
+                x = normed.new_zeros(valid.numel(), y.shape[2]).index_copy(0, places, normed).unflatten(0, valid.shape)
             if index < last:
                 x = self.activation(x)
             x = self.dropout(x)
         return frames + x
+
+
+def _places(valid: Tensor, count: int | None) -> Tensor:
+    """Where ``valid`` (B, T), read as (B·T,), is True."""
+    flat = valid.flatten()
+    return (flat.nonzero() if count is None else flat.nonzero_static(size=count))[:, 0]

@@ -46,24 +46,29 @@ def read_prompt(prompt: Prompt, tokenizer: Tokenizer, log_mel: LogMel, reduction
 
 
 def read_voice(recording: str | Path | Tensor | np.ndarray, log_mel: LogMel, reduction_factor: int) -> Tensor:
-    """Log10 mel (T, M) of a recording, T a multiple of r.
+    """Log10 mel (T, M) of a recording, T a multiple of r. Raises UserError where ``hear_voice`` does."""
+    name = _name(recording)
+    mel = whole_steps(log_mel(hear_voice(recording, log_mel.spec.sample_rate, name)), reduction_factor)
+    if not len(mel):
+        raise UserError(f"{name}: shorter than one step of the model; give three seconds of speech or more")
+    return mel
+
+
+def hear_voice(recording: str | Path | Tensor | np.ndarray, rate: int, name: str | None = None) -> Tensor:
+    """Samples (N,) of a recording at ``rate``, at which samples are given. ``name``: what errors call it.
 
     Raises UserError for one without speech, too short or too long.
     """
-    rate = log_mel.spec.sample_rate
+    name = name or _name(recording)
     if isinstance(recording, Tensor | np.ndarray):
-        name, audio = "the prompt", read_samples(recording, rate)
+        audio = read_samples(recording, rate)
         _check_duration(name, len(audio) / rate)
     else:
-        name = str(recording)
         _check_duration(name, audio_duration(recording))  # an hour of sound is not read to be refused
         audio = read_samples(recording, rate)
     if audio.abs().max() < FAINTEST:
         raise UserError(f"{name}: holds nothing but silence; give a recording of the voice to speak in")
-    mel = whole_steps(log_mel(audio), reduction_factor)
-    if not len(mel):
-        raise UserError(f"{name}: shorter than one step of the model; give three seconds of speech or more")
-    return mel
+    return audio
 
 
 def read_samples(audio: str | Path | Tensor | np.ndarray, sample_rate: int) -> Tensor:
@@ -85,6 +90,10 @@ def read_samples(audio: str | Path | Tensor | np.ndarray, sample_rate: int) -> T
             f"the prompt has samples up to {float(samples.abs().max()):.4g} where 1 is full scale; scale it down"
         )
     return samples.float()
+
+
+def _name(recording: str | Path | Tensor | np.ndarray) -> str:
+    return "the prompt" if isinstance(recording, Tensor | np.ndarray) else str(recording)
 
 
 def _check_duration(name: str, seconds: float) -> None:

@@ -6,7 +6,6 @@ import copy
 import operator
 import secrets
 import time
-import unicodedata
 import zlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -27,6 +26,7 @@ from melle.synthesis.parts import split_text
 from melle.synthesis.prompt import Prompt, ReadPrompt, read_prompt, read_voice
 from melle.synthesis.speech import Chunk, Speech, Timings
 from melle.synthesis.weights import check_weights, lighten
+from melle.text.base import is_speakable
 from melle.vocoders import Vocoder
 from melle.vocoders.choice import default_vocoder
 from melle.vocoders.neural import NeuralVocoder
@@ -323,7 +323,7 @@ class Synthesizer:
         return Row(segments, mel, expected * least - given, latest, level, job.seed)
 
     def _encode(self, text: str) -> list[int]:
-        if text.strip() and not _speakable(text):
+        if text.strip() and not is_speakable(text):
             raise UserError(f"the text {text[:40]!r} holds nothing to say; give at least one word")
         return self.tokenizer.encode(text)
 
@@ -349,7 +349,7 @@ class Synthesizer:
         try:
             return len(self.tokenizer.encode(part))
         except UserError:
-            if _speakable(part):
+            if is_speakable(part):
                 raise
             return len(part)
 
@@ -395,10 +395,6 @@ class Synthesizer:
 def another_seed(seed: int, what: str, number: int) -> int:
     """The seed of part, attempt or candidate ``number``; of number 0 it is ``seed`` itself."""
     return seed if number == 0 else zlib.crc32(f"{seed} {what} {number}".encode())
-
-
-def _speakable(text: str) -> bool:
-    return any(unicodedata.category(character)[0] in "LN" for character in text)
 
 
 def _as_list(value: Any) -> list[Any]:

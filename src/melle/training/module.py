@@ -87,7 +87,7 @@ class MelleModule(lightning.LightningModule):
             )
 
     def forward(self, batch: Batch) -> LossTerms:
-        output = self.network(**batch.inputs(), longest=batch.longest)
+        output = self.network(**batch.inputs(), **batch.sizes())
         return self.loss(
             output,
             batch.mel_lengths,
@@ -127,9 +127,9 @@ class MelleModule(lightning.LightningModule):
             self._skipped_in_a_row = 0
             for name, value in result.terms._asdict().items():
                 if name != "frames":
-                    self.log(f"train/{name}", value, prog_bar=name in SHOWN)
-            self.log("train/gradient_norm", result.gradient_norm)
-        self.log("train/skipped_steps", float(self.skipped))
+                    self._log(f"train/{name}", value, prog_bar=name in SHOWN)
+            self._log("train/gradient_norm", result.gradient_norm)
+        self._log("train/skipped_steps", float(self.skipped))
         self.step.end()
         if result.faults and self.trainer.world_size > 1:
             self.trainer.datamodule.share_faults()
@@ -195,6 +195,10 @@ class MelleModule(lightning.LightningModule):
             return gather(self.network, lambda: Melle(**self.description.network))
         return self.network if self.trainer.is_global_zero else None
 
+    def _log(self, name: str, value: float, **options: Any) -> None:
+        """Log a number without sending it to the device: Lightning would, and a GPU would wait for each."""
+        self.log(name, torch.tensor(value), **options)
+
     @property
     def _scaler(self) -> torch.amp.GradScaler | None:
         """That of half precision, where it is trained in."""
@@ -245,12 +249,13 @@ def swap_words(batch: Batch) -> Batch:
     How much the loss rises by it (the "text gap") says how much the network listens to the text: 0 means that it
     babbles on from the sound alone.
     """
-    text = batch.text.clone()
-    for row, length in enumerate(batch.text_lengths.tolist()):
+    own, lengths = batch.text.cpu(), batch.text_lengths.tolist()  # not row by row on a GPU, which would wait each time
+    text = own.clone()
+    for row, length in enumerate(lengths):
         donor = (row + 1) % len(text)
-        words = batch.text[donor, : int(batch.text_lengths[donor]) - 1]
+        words = own[donor, : lengths[donor] - 1]
         if len(text) == 1:
             words = words.flip(0)
         repeated = words.repeat(-(-(length - 1) // len(words)))[: length - 1]
         text[row, : length - 1] = repeated
-    return replace(batch, text=text)
+    return replace(batch, text=text.to(batch.text.device))

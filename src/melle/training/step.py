@@ -28,6 +28,13 @@ def unchanged_buffers(network: nn.Module) -> Iterator[None]:
         buffer.data.copy_(value)  # behind autograd's back: the backward pass takes the batch's own statistics
 
 
+def copy_all(targets: list[Tensor], values: list[Tensor]) -> None:
+    """Copy each value to its target, in one operation for each type of number."""
+    for dtype in {target.dtype for target in targets}:
+        pairs = [(target, value) for target, value in zip(targets, values) if target.dtype == dtype]
+        torch._foreach_copy_([target for target, _ in pairs], [value for _, value in pairs])
+
+
 class StepResult(NamedTuple):
     """What a step came to; the same on all ranks."""
 
@@ -64,8 +71,13 @@ class GradientStep:
 
     def begin(self) -> None:
         """Before the first batch of a step: remember the running statistics, which a skipped step must not change."""
-        if not self._terms:
-            self._before = [buffer.clone() for buffer in self.network.buffers()]
+        if self._terms:
+            return
+        buffers = list(self.network.buffers())
+        if self._before:
+            copy_all(self._before, buffers)
+        else:
+            self._before = [buffer.clone() for buffer in buffers]
 
     def add(self, terms: LossTerms, ids: Iterable[Iterable[str]], accumulated: int) -> Tensor:
         """What to propagate backwards for a batch, where the trainer divides by the batches ``accumulated``."""
@@ -98,8 +110,7 @@ class GradientStep:
         else:
             for parameter in parameters:
                 parameter.grad = None  # which optimisers pass over
-            for buffer, before in zip(self.network.buffers(), self._before):
-                buffer.copy_(before)
+            copy_all(list(self.network.buffers()), self._before)
         terms = LossTerms(*(term / max(frames, 1.0) for term in sums[:-1]), frames)
         return StepResult(terms, norm, finite, stop > 0, requeue > 0, faults > 0)
 

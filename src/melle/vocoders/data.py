@@ -182,7 +182,9 @@ class VocoderData(lightning.LightningDataModule):
 
     def train_dataloader(self) -> DataLoader[Segment]:
         done = self.trainer.global_step if self.trainer is not None else 0
-        return DataLoader(self._batches(done), batch_size=None, num_workers=self.workers)
+        return DataLoader(
+            self._batches(done), batch_size=None, num_workers=self.workers, pin_memory=torch.cuda.is_available()
+        )
 
     def val_dataloader(self) -> DataLoader[Segment]:
         return DataLoader(WholeRecordings(self.recordings["val"], self.val_count, self.val_frames), batch_size=1)

@@ -78,6 +78,6 @@ class Discriminators(nn.Module):
         )
 
     def forward(self, waveform: Tensor) -> tuple[list[Tensor], list[list[Tensor]]]:
-        """Scores, and what the layers saw, of every member."""
+        """Scores, and what the layers saw, of every member; no row of a batch changes another's."""
         judgements = [member(waveform) for member in self.members]
         return [scores for scores, _ in judgements], [seen for _, seen in judgements]

@@ -41,10 +41,12 @@ class HifiGan(Vocoder):
                 model, output_loading_info=True, local_files_only=local_only
             )
         except Exception as error:  # of many kinds: broken JSON and weights, shapes that do not fit, no network
-            raise UserError(f"vocoder.model={model}: cannot be loaded ({reason(error)}); give a local folder") from None
+            raise UserError(
+                f"vocoder.hifigan.model={model}: cannot be loaded ({reason(error)}); give a local folder"
+            ) from None
         if found["missing_keys"]:
             raise UserError(
-                f"vocoder.model={model}: has no {min(found['missing_keys'])}; give a HiFi-GAN of SpeechT5's"
+                f"vocoder.hifigan.model={model}: has no {min(found['missing_keys'])}; give a HiFi-GAN of SpeechT5's"
             )
         config = self.model.config
         made_for = {
@@ -54,7 +56,7 @@ class HifiGan(Vocoder):
         }
         for what, (its, ours) in made_for.items():
             if its != ours:
-                raise UserError(f"vocoder.model={model}: made for {its} {what}, where this model has {ours}")
+                raise UserError(f"vocoder.hifigan.model={model}: made for {its} {what}, where this model has {ours}")
         self.model.eval()
         self.context = _reach(config)
 

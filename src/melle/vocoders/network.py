@@ -8,6 +8,8 @@ from dataclasses import asdict, dataclass
 import torch
 from torch import Tensor, nn
 
+from melle.vocoders.inverse import inverse_stft
+
 MOST_LOG_MAGNITUDE = math.log(1e2)  # keeps exp() finite before the network has learned anything
 
 
@@ -58,6 +60,8 @@ class VocoderNetwork(nn.Module):
         super().__init__()
         if sizes.kernel % 2 == 0 or min(sizes.width, sizes.hidden, sizes.blocks) < 1:
             raise ValueError(f"{sizes}: an odd kernel, and sizes of 1 or more")
+        if 2 * hop_length > n_fft:
+            raise ValueError(f"hop_length={hop_length}: at most half of n_fft={n_fft}, or samples stand in no window")
         self.n_fft, self.hop_length, self.mel_mean, self.mel_std = n_fft, hop_length, mel_mean, mel_std
         self.sizes = sizes
         self.embed = nn.Conv1d(n_mels, sizes.width, sizes.kernel, padding=sizes.kernel // 2)
@@ -81,8 +85,8 @@ class VocoderNetwork(nn.Module):
         x = self.norm(x.transpose(1, 2)).transpose(1, 2)
         for block in self.blocks:
             x = block(x)
-        magnitude, phase = self.head(self.last_norm(x.transpose(1, 2))).float().transpose(1, 2).chunk(2, dim=1)
+        with torch.autocast(x.device.type, enabled=False):  # in bfloat16 phases would be off by a hundredth: a hiss
+            predicted = self.head(self.last_norm(x.float().transpose(1, 2))).transpose(1, 2)
+        magnitude, phase = predicted.chunk(2, dim=1)
         spectrum = torch.polar(magnitude.clamp(max=MOST_LOG_MAGNITUDE).exp(), phase)
-        return torch.istft(
-            spectrum, self.n_fft, self.hop_length, window=self.window, length=mel.shape[1] * self.hop_length
-        )
+        return inverse_stft(spectrum, self.n_fft, self.hop_length, self.window)

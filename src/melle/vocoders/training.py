@@ -12,7 +12,8 @@ import lightning
 import torch
 from omegaconf import DictConfig
 from torch import Tensor
-from torch.optim import AdamW
+from torch.nn.utils import parametrize
+from torch.optim import AdamW, Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
 from melle.audio import save_audio
@@ -23,6 +24,9 @@ from melle.vocoders.discriminators import Discriminators
 from melle.vocoders.losses import MelDistance, discriminator_loss, feature_distance, generator_loss
 from melle.vocoders.network import VocoderSizes
 from melle.vocoders.neural import KEY, VocoderDescription, load_vocoder
+
+LOOK_EVERY = 20  # optimiser steps between looks at whether the loss is finite: each waits for the device
+NEVER = 2**62  # the step of what has not come
 
 
 @dataclass(frozen=True)
@@ -57,6 +61,7 @@ class VocoderModule(lightning.LightningModule):
         self.mel_distance = MelDistance(description.mel.sample_rate)
         self.learning_rate, self.samples, self.sample_count = learning_rate, samples, sample_count
         self._other = AdamW(self.discriminators.parameters(), lr=learning_rate, betas=(0.8, 0.99))
+        self.register_buffer("_not_finite", torch.tensor(NEVER), persistent=False)  # the first step whose loss was not
         # What StopSignals asks of a module.
         self.step = self.result = SimpleNamespace(stop=False, requeue=False)
 
@@ -73,14 +78,14 @@ class VocoderModule(lightning.LightningModule):
         if self.global_step >= self.loss.adversarial_after:
             terms["discriminator"] = self._discriminate(real, made.detach())
             self.discriminators.requires_grad_(False)
-            scores, seen = self.discriminators(made)
-            with torch.no_grad():
-                _, seen_real = self.discriminators(real)
+            with parametrize.cached():  # both passes take the same weights, normalised once
+                scores, seen = self.discriminators(made)
+                with torch.no_grad():
+                    _, seen_real = self.discriminators(real)
             self.discriminators.requires_grad_(True)
             terms |= {"adversarial": generator_loss(scores), "features": feature_distance(seen_real, seen)}
             total = total + self.loss.adversarial * terms["adversarial"] + self.loss.features * terms["features"]
-        if not torch.isfinite(total):
-            raise UserError(f"step {self.global_step}: the loss is not finite; lower learning_rate, or resume earlier")
+        self._watch(total.detach())
         self.log_dict({f"train/{name}": value.detach() for name, value in terms.items()})
         self.log("train/total", total.detach(), prog_bar=True)
         return total
@@ -89,12 +94,25 @@ class VocoderModule(lightning.LightningModule):
         """One step of the discriminators."""
         for group in self._other.param_groups:
             group["lr"] = self.learning_rate * self.schedule(self.global_step)
-        loss = discriminator_loss(self.discriminators(real)[0], self.discriminators(made)[0])
+        scores, _ = self.discriminators(torch.cat((real, made)))  # one pass of a larger batch keeps a GPU busier
+        loss = discriminator_loss(*zip(*(score.chunk(2) for score in scores)))
         self._other.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(self.discriminators.parameters(), 1.0)
         self._other.step()
         return loss.detach()
+
+    def _watch(self, total: Tensor) -> None:
+        """Note on the device when the loss was first not finite, and look at the note now and then."""
+        now = self._not_finite.clamp(max=self.global_step)
+        self._not_finite = torch.where(torch.isfinite(total), self._not_finite, now)
+        if self.global_step % LOOK_EVERY == 0:
+            self._stop_if_not_finite()
+
+    def _stop_if_not_finite(self) -> None:
+        step = int(self._not_finite)
+        if step != NEVER:
+            raise UserError(f"step {step}: the loss is not finite; lower learning_rate, or resume earlier")
 
     def validation_step(self, batch: Segment, index: int) -> None:
         real, mel = batch
@@ -108,6 +126,7 @@ class VocoderModule(lightning.LightningModule):
                 save_audio(self.samples / "recordings" / f"{index}.wav", real[0], rate)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        self._stop_if_not_finite()  # what is saved can be gone on from
         checkpoint[KEY] = self.description.as_dict()
         checkpoint["discriminators"] = self._other.state_dict()
 
@@ -119,6 +138,24 @@ class VocoderModule(lightning.LightningModule):
             for name, value in state.items():
                 if isinstance(value, Tensor) and name != "step":
                     state[name] = value.to(self.device)
+        for optimizer in (self.trainer.optimizers[0], self._other):
+            fuse(optimizer, self.device.type == "cuda")
+
+    def on_train_end(self) -> None:
+        self._stop_if_not_finite()
+
+
+def fuse(optimizer: Optimizer, fused: bool) -> None:
+    """Let an AdamW do its steps in a few operations, or in many; what it goes on from may have been the other way.
+
+    Not by AdamW's own argument, with which Lightning refuses to clip gradients.
+    """
+    for group in optimizer.param_groups:
+        group["fused"] = fused or None  # None: as PyTorch likes best
+        for parameter in group["params"]:
+            state = optimizer.state.get(parameter, {})
+            if "step" in state:  # which is counted where the operations are
+                state["step"] = state["step"].to(parameter.device if fused else "cpu", torch.float32)
 
 
 def build_vocoder(cfg: DictConfig, data: VocoderData, checkpoint: Path | None) -> VocoderModule:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterable
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
@@ -13,7 +14,7 @@ import melle.config
 import melle.evaluation.folder  # noqa: F401  (both: resolvers that the configuration uses)
 from melle.errors import UserError
 
-SEVERAL = ("checkpoint", "protocol", "asr", "speaker", "quality")  # what may be given as a,b
+SEVERAL = ("checkpoint", "protocol", "asr", "speaker", "quality", "vocoder")  # what may be given as a,b
 
 
 def evaluate(cfg: DictConfig) -> dict[str, float]:
@@ -23,17 +24,23 @@ def evaluate(cfg: DictConfig) -> dict[str, float]:
     """
     # Imported here, so that what is wrong with the command line is said at once.
     from melle.evaluation.helpers import helpers
-    from melle.evaluation.metrics import format_tables
+    from melle.evaluation.metrics import METRICS, format_tables
     from melle.evaluation.run import score
     from melle.evaluation.setup import evaluation_from
 
+    check_objective(cfg.objective and cfg.objective.partition("/")[0], METRICS)  # whose it is, is known at the end
     evaluation = evaluation_from(cfg)
-    with helpers(cfg):
-        results = score(evaluation)
+    results = score(evaluation, helpers(cfg, evaluation))
     print(format_tables(results))
     print(f"\nTo look at and listen to: {evaluation.output / 'report.html'}")
     print(f"Every utterance: {evaluation.output / 'results.csv'}, results.json")
     return results.of(results.protocols[0])[-1].metrics
+
+
+def check_objective(objective: str | None, metrics: Iterable[str]) -> None:
+    """Raises UserError where what is to be minimised is none of the metrics."""
+    if objective and objective not in metrics:
+        raise UserError(f"objective={objective}: there is no such metric; choose one of {', '.join(metrics)}")
 
 
 def with_lists(arguments: list[str]) -> list[str]:
@@ -52,6 +59,7 @@ def with_lists(arguments: list[str]) -> list[str]:
 def main(cfg: DictConfig) -> float | None:
     try:
         metrics = evaluate(cfg)
+        check_objective(cfg.objective, metrics)
     except UserError as error:
         if HydraConfig.get().mode == RunMode.MULTIRUN:
             raise  # a row of the sweep's table; the other jobs go on

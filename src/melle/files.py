@@ -13,6 +13,8 @@ from melle.errors import UserError
 if TYPE_CHECKING:
     from torch import Tensor
 
+MOST_BYTES = 180  # of a text in a file's name, in UTF-8
+
 
 @contextmanager
 def written_whole(path: str | Path, partial: str | Path | None = None, sync: bool = True) -> Iterator[Path]:
@@ -48,8 +50,12 @@ def write_weights(path: Path, weights: dict[str, Tensor]) -> None:
 
 
 def file_name(text: str, most: int = 120) -> str:
-    """A text as part of a file's name: what a name may not hold on every system becomes "-"."""
-    return "".join(character if character.isalnum() or character in "-_." else "-" for character in text)[:most]
+    """A text as part of a file's name: what a name may not hold on every system becomes "-".
+
+    At most ``most`` characters, and of those that take several bytes as many as leave room in the 255 of a name.
+    """
+    name = "".join(character if character.isalnum() or character in "-_." else "-" for character in text)[:most]
+    return name.encode()[:MOST_BYTES].decode(errors="ignore")  # without what is left of a character that is cut
 
 
 def file_stamp(path: str | Path) -> list[Any]:

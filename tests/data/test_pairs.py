@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import melle.data.pairs as module
 from melle.data.manifest import Utterance
 from melle.data.pairs import cross_sentence_pairs
 from melle.errors import UserError
@@ -76,3 +77,12 @@ def test_without_speakers_there_is_nothing_to_pair():
         cross_sentence_pairs([utterance(n, None, f"text {n}", 3) for n in range(4)])
     with pytest.raises(UserError, match=r"0\.wav: no such file"):
         cross_sentence_pairs([utterance(0, "anna", "text", None)])
+
+
+def test_of_thousands_by_one_speaker_every_text_is_read_twice_at_most(monkeypatch):
+    utterances = [Utterance(f"text {n // 2}", Path(f"{n}.wav"), f"{n}", "x", None, 3.0) for n in range(2000)]
+    read, calls = module._words, []
+    monkeypatch.setattr(module, "_words", lambda utterance: calls.append(utterance) or read(utterance))
+    found = cross_sentence_pairs(utterances, 300)
+    assert len(found) == 300 and all(p.target.transcription != p.prompt.transcription for p in found)
+    assert len(calls) <= 2 * len(utterances)

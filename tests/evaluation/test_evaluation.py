@@ -3,6 +3,7 @@
 import csv
 import json
 import shutil
+import time
 from dataclasses import replace
 from itertools import pairwise
 
@@ -10,6 +11,7 @@ import numpy as np
 import pytest
 import soundfile
 import torch
+from filelock import Timeout
 from tones import TEXTS, ToneAsr, ToneSpeaker, write_checkpoint
 
 from melle.audio import MelSpec, load_audio, save_audio
@@ -21,9 +23,16 @@ from melle.evaluation.protocols import Continuation, CrossSentence, Plain
 from melle.evaluation.run import Evaluation, help_out, or_left_out, score
 from melle.evaluation.scores import read_metrics
 from melle.evaluation.wer import count_errors
+from melle.files import file_name
 from melle.synthesis.guards import DecodingOptions
+from melle.synthesis.synthesizer import Synthesizer
 
 LENGTHS = (0.0, 99.0)
+
+
+def griffin_lim(iterations: int, *names: str) -> dict:
+    """Vocoders of these names."""
+    return {name: {"name": "griffin_lim", "iterations": iterations} for name in names or ("griffin_lim",)}
 
 
 @pytest.fixture
@@ -41,7 +50,7 @@ def make(utterances, checkpoint, tmp_path, asr, speaker):
             "checkpoints": read_checkpoints([checkpoint], utterances),
             "protocols": {"cross_sentence": cases},
             "judges": Judges({"tones": asr}, {"bands": speaker}),
-            "vocoder": {"name": "griffin_lim", "iterations": 2},
+            "vocoders": griffin_lim(2),
             "options": DecodingOptions(max_length=2.0),
             "batch_size": 5,
         }
@@ -61,7 +70,8 @@ def without_time(results):
 def test_the_whole_way(make, checkpoint, tmp_path, asr, speaker):
     results = score(make(options=DecodingOptions(stop_threshold=1.0)))
     recordings, vocoded, model = results.systems
-    assert [row.system for row in results.systems] == ["recordings", "recordings through mel and vocoder", "tiny/last"]
+    ceilings = ["recordings", "recordings through mel and griffin_lim"]
+    assert [row.system for row in results.systems] == [*ceilings, "tiny/last"]
     assert {n: v for n, v in recordings.metrics.items() if "pitch" not in n and n != "words_per_second"} == (
         pytest.approx(
             {
@@ -99,7 +109,7 @@ def test_the_whole_way(make, checkpoint, tmp_path, asr, speaker):
             assert seconds == pytest.approx(utterance.seconds) and (folder / utterance.prompt_audio).is_file()
     targets = read_manifest(folder / "lists" / "cross_sentence_targets.jsonl")
     assert [u.id for u in targets] == [u.id for u in model.utterances]
-    assert not list(folder.rglob("*.partial")) and not list(folder.rglob("*.lock"))
+    assert not list(folder.rglob("*.partial"))
 
 
 def test_scores_are_what_a_naive_listener_finds(make, tmp_path):
@@ -134,7 +144,7 @@ def test_scores_are_what_a_naive_listener_finds(make, tmp_path):
     recorded = [case.target.duration for case in cases.values()]
     assert model.metrics["duration_ratio"] == pytest.approx(sum(seconds) / sum(recorded))
     # SIM-r compares with the prompt as the vocoder gives it back.
-    files = sorted((folder / "audio/cross_sentence/prompts-through-mel-and-vocoder").glob("*.flac"))
+    files = sorted((folder / "audio/cross_sentence/prompts-through-mel-and-griffin_lim").glob("*.flac"))
     again = {p.stem.split("-", 1)[1]: speaker.embed(load_audio(p, 16000), 16000) for p in files}
     assert again.keys() == prompts.keys()
     said = [speaker.embed(load_audio(folder / u.audio, 16000), 16000) for u in model.utterances]
@@ -194,7 +204,7 @@ def test_what_changes_is_done_again_and_nothing_else(make, tmp_path, asr, speake
     again = score(make(options=DecodingOptions(max_length=3.0)))
     assert again.systems[0].metrics["wer/tones"] > 0 and asr.calls > 0
     asr.calls = 0
-    score(make(options=DecodingOptions(max_length=3.0), vocoder={"name": "griffin_lim", "iterations": 3}))
+    score(make(options=DecodingOptions(max_length=3.0), vocoders=griffin_lim(3)))
     assert asr.calls == 24  # all but the recordings
 
 
@@ -250,7 +260,7 @@ def test_continuation_and_plain_beside_each_other(make, utterances, asr, speaker
 
 def test_a_continuation_holds_its_beginning(make, utterances, tmp_path):
     cases = Continuation(0.3).cases(utterances, LENGTHS, None, 0)
-    model = score(make(protocols={"continuation": cases}, vocoder={"name": "griffin_lim", "iterations": 8})).systems[2]
+    model = score(make(protocols={"continuation": cases}, vocoders=griffin_lim(8))).systems[2]
     for utterance, case in zip(model.utterances, cases):
         whole = load_audio(tmp_path / "out" / utterance.audio, 16000)
         # 0.3 s are 19 frames, of which 16 are four whole steps.
@@ -302,9 +312,10 @@ def test_bad_settings_are_told_before_anything_is_heard(make, tmp_path, checkpoi
     for wrong, says in (
         ({"weights": "int4"}, "choose one of float32"),
         ({"device": "meta"}, "device=meta"),
-        ({"vocoder": {"name": "x"}}, "vocoder=x"),
+        ({"vocoders": {"griffin_lim": {"name": "x"}}}, "vocoder=x"),
         ({"samples": 0}, "samples=0"),
         ({"batch_size": 0}, "batch_size=0"),
+        ({"seed": -1}, "seed=-1"),
     ):
         with pytest.raises(UserError, match=says):
             score(make(**wrong))
@@ -344,3 +355,84 @@ def test_no_seed_is_used_twice():
     seeds = [seed for sample in range(5) for seed in seeds_of(1000, sample, 3)]
     assert len(set(seeds)) == 5000 and seeds_of(4, 0, 3) == [3, 4, 5, 6]
     assert all(b - a == 1 for a, b in pairwise(seeds_of(9, 0, 0)))
+
+
+def test_a_checkpoint_that_training_replaces_is_not_scored_under_the_old_step(make, checkpoint, asr):
+    evaluation = make()
+    write_checkpoint(checkpoint, 1500)
+    with pytest.raises(UserError, match=r"last\.ckpt was replaced while being scored; give its step_NNNNNN\.ckpt"):
+        score(evaluation)
+
+
+def test_missing_findings_are_named(make):
+    shop, parts = make(checkpoints=[]).workshop()
+    with pytest.raises(UserError, match=r"speech-0-00000\.json: is gone"):
+        shop.of(parts[1], None)
+
+
+def test_speech_that_vanishes_before_it_is_heard_is_said_again(make, tmp_path, speaker):
+    """As by another command with keep_audio=false, which has ended: between two judges, and while one sets to work."""
+
+    class Clearing(ToneAsr):
+        def transcribe(self, waveforms, sample_rate):
+            yield from super().transcribe(waveforms, sample_rate)
+            if self.calls == 24:
+                shutil.rmtree(tmp_path / "out" / "audio")
+
+    whole = score(make("whole", checkpoints=[]))
+    judges = Judges({"tones": Clearing()}, {"bands": speaker})
+    assert score(make(checkpoints=[], judges=judges)).systems == whole.systems
+    shop, _ = make("again", checkpoints=[]).workshop()
+    said = shop._files
+    shop._files = lambda piece: (piece.ear and shutil.rmtree(shop.sound, ignore_errors=True)) or said(piece)
+    heard = next(piece for piece in shop.pieces if piece.ear and piece.part.kept)
+    shop._try(next(piece for piece in shop.pieces if piece.place == heard.place), lambda what, done: None)
+    assert not shop._try(heard, lambda what, done: None) and not (shop.notes / heard.path).exists()
+
+
+def test_the_end_of_one_command_leaves_the_locks_of_another(make):
+    shop, _ = make(checkpoints=[]).workshop()
+    piece = shop.pieces[0]
+
+    class Meanwhile(ToneAsr):
+        def transcribe(self, waveforms, sample_rate):
+            if not self.calls:
+                score(make(checkpoints=[], judges=Judges()))  # ends while this piece is locked
+                with pytest.raises(Timeout):
+                    shop.lock(piece.path, timeout=0).acquire()
+            yield from super().transcribe(waveforms, sample_rate)
+
+    score(make(checkpoints=[], judges=Judges({"tones": Meanwhile()})))
+    shop.lock(piece.path, timeout=0).acquire()
+
+
+def test_a_checkpoint_that_training_removes_is_left_out_unless_it_had_said_all(make, checkpoint, utterances, capsys):
+    others = [write_checkpoint(checkpoint.with_name(f"step_{step}.ckpt"), step) for step in (1, 2)]
+    settings = {
+        "checkpoints": read_checkpoints([checkpoint, *others], utterances),
+        "protocols": {"plain": Plain().cases(utterances, LENGTHS, 2, 0)},
+        "judges": Judges(),
+    }
+    score(make(**settings | {"checkpoints": settings["checkpoints"][:1]}))
+    for path in others:
+        path.unlink()
+    with pytest.raises(UserError, match=r"step_2\.ckpt was removed .*; give one that stays"):
+        score(make(**settings | {"checkpoints": settings["checkpoints"][1:2]}))
+    found = score(make(**settings | {"judges": Judges({"tones": ToneAsr()})}))
+    assert [row.step for row in found.systems] == [None, None, 1, 7] and "wer/tones" in found.systems[2].metrics
+    (line,) = (line for line in capsys.readouterr().err.splitlines() if "left out" in line)
+    assert line.startswith("tiny/step_2 is left out of plain: ") and line.endswith("removed while being scored")
+
+
+def test_the_time_of_speaking_is_not_that_of_loading(make, monkeypatch):
+    load = Synthesizer.from_checkpoint
+    monkeypatch.setattr(Synthesizer, "from_checkpoint", lambda *given, **how: time.sleep(1) or load(*given, **how))
+    case = make().protocols["cross_sentence"][0]
+    assert make().workshop()[1][-1].system.say([case], [0])[0].seconds < 1
+
+
+def test_an_utterance_of_a_long_name_in_characters_of_several_bytes_has_a_file(make, utterances):
+    named = [replace(utterance, id="語" * 81) for utterance in utterances[:1]]
+    row = score(make(checkpoints=[], protocols={"plain": Plain().cases(named, LENGTHS, None, 0)})).systems[1]
+    assert row.utterances[0].id == "語" * 81
+    assert file_name("語" * 81) == "語" * 60 and file_name("é" * 90) == "é" * 90 and file_name("a/b" * 60) == "a-b" * 40

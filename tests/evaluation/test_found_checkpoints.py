@@ -1,3 +1,4 @@
+import os
 import shutil
 
 import pytest
@@ -7,7 +8,7 @@ from tones import write_checkpoint
 from melle.checkpoint import load_model
 from melle.data.manifest import read_manifest
 from melle.errors import UserError
-from melle.evaluation.checkpoints import find_checkpoints, read_checkpoints
+from melle.evaluation.checkpoints import Removed, find_checkpoints, read_checkpoints
 from melle.evaluation.folder import evaluation_folder
 from melle.pretrained import save_pretrained
 
@@ -53,9 +54,13 @@ def test_exported_folders_stand_beside_checkpoints(tmp_path, checkpoint, utteran
     assert found == [tmp_path / "exported" / "small", checkpoint]
     names = {c.name: c for c in read_checkpoints(found, utterances)}
     assert names.keys() == {"small", "tiny/last"} and names["small"].step == 7
-    before = names["small"].identity()
+    before = names["small"]
     save_pretrained(load_model(checkpoint), tmp_path / "exported" / "small", torch.float16)
-    assert names["small"].identity() != before
+    (again,) = read_checkpoints(found[:1], utterances)
+    assert before.identity() != again.identity()
+    again.check()
+    with pytest.raises(UserError, match="was replaced"):
+        before.check()
 
 
 def test_runs_of_one_name_are_told_apart(tmp_path, checkpoint, utterances):
@@ -93,3 +98,27 @@ def test_bad_input(tmp_path, checkpoint, utterances):
 )
 def test_results_go_to_the_run_or_to_what_runs_share(checkpoint, folder):
     assert evaluation_folder(checkpoint) == folder
+
+
+def test_of_a_name_that_training_gives_to_another_file_the_lasting_one_is_loaded(tmp_path, checkpoint, utterances):
+    steps = [write_checkpoint(checkpoint.with_name(f"step_{step:06d}.ckpt"), step) for step in (7, 8)]
+    checkpoint.unlink()
+    os.link(steps[0], checkpoint)
+    (found,) = read_checkpoints([checkpoint], utterances)
+    assert (found.name, found.path, found.file) == ("tiny/last", checkpoint, steps[0])
+    os.link(steps[1], tmp_path / "partial")
+    (tmp_path / "partial").replace(checkpoint)
+    found.check()
+    steps[0].unlink()
+    with pytest.raises(Removed, match=r"step_000007\.ckpt was removed"):
+        found.check()
+
+
+def test_a_look_makes_no_network(monkeypatch, tmp_path, checkpoint, utterances):
+    save_pretrained(load_model(checkpoint), tmp_path / "small")
+    for module in ("checkpoint", "pretrained"):
+        monkeypatch.setattr(f"melle.{module}.Melle", None)
+    assert [c.step for c in read_checkpoints([checkpoint, tmp_path / "small"], utterances)] == [7, 7]
+    (tmp_path / "small" / "model.safetensors").unlink()
+    with pytest.raises(UserError, match=r"has no model\.safetensors"):
+        read_checkpoints([tmp_path / "small"], utterances)

@@ -1,6 +1,7 @@
 """The code around Whisper and Resemblyzer, without their packages or weights."""
 
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from types import ModuleType, SimpleNamespace
 
 import numpy as np
@@ -8,6 +9,7 @@ import pytest
 import torch
 
 from melle.errors import UserError
+from melle.evaluation.ears import QualityEar, Recogniser, VoiceEar
 from melle.evaluation.speaker import ResemblyzerSpeaker, similarities
 from melle.evaluation.whisper import WhisperAsr
 
@@ -143,6 +145,41 @@ def test_whisper_pads_as_told_but_long_sound_as_trained(fake_whisper):
 def test_whisper_that_cannot_be_loaded_asks_for_a_folder(fake_whisper):
     with pytest.raises(UserError, match=r"^model=missing: .*\(Invalid model size\); .* by model=FOLDER$"):
         WhisperAsr("missing")
+
+
+def test_a_recogniser_listens_again_where_its_files_change_and_not_for_another_normaliser(fake_whisper, tmp_path):
+    def identity(folder, **options):
+        return Recogniser("whisper", WhisperAsr(str(tmp_path / folder), cpu_threads=1, **options)).identity()
+
+    for version in ("v1", "v2"):
+        (tmp_path / version / "ct2").mkdir(parents=True)
+        (tmp_path / version / "ct2" / "model.bin").write_text("weights")
+    first = identity("v1/ct2")
+    assert first == identity("v1/ct2", normaliser="digits") != identity("v2/ct2")
+    (tmp_path / "v1" / "ct2" / "model.bin").write_text("other weights")
+    assert identity("v1/ct2") != first
+
+
+def test_every_judge_depends_on_the_file_that_it_names(tmp_path):
+    (tmp_path / "file").touch()
+    for setting in ("model", "weights", "checkpoint"):
+        judge = SimpleNamespace(name="x", settings={setting: str(tmp_path / "file"), "device": None})
+        for ear in (Recogniser("x", judge), VoiceEar("x", judge), QualityEar("x", judge)):
+            (tmp_path / "file").write_text("")
+            before = ear.identity()
+            (tmp_path / "file").write_text("more")
+            assert ear.identity() != before
+
+
+def test_whisper_leaves_the_cores_to_helpers_that_torch_leaves_to_them(fake_whisper, monkeypatch):
+    pools, module = [], "melle.evaluation.whisper"
+    monkeypatch.setattr(f"{module}.ThreadPoolExecutor", lambda n: pools.append(n) or ThreadPoolExecutor(n))
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 4)
+    free, told = WhisperAsr("base"), WhisperAsr("base", cpu_threads=3)
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
+    for asr in (free, told):
+        list(asr.transcribe([torch.zeros(1600)], 16000))
+    assert pools == [2, 3]
 
 
 def test_similarity_is_the_cosine():

@@ -82,3 +82,8 @@ def test_lists_are_written_for_others(tmp_path):
     assert [u.id for u in targets] == ["u0", "u1", "u2"] and [u.id for u in prompts] == ["u9", "u8", "u7"]
     write_lists(tmp_path, "plain", [Case(cases[0].target)])
     assert not (tmp_path / "plain_prompts.jsonl").exists()
+
+
+def test_without_speakers_other_protocols_are_named():
+    with pytest.raises(UserError, match=r'names its "speaker".*protocol=plain,continuation'):
+        CrossSentence().cases([utterance(n, None, f"text {n}", 5.0) for n in range(3)], (4.0, 10.0), None, 0)

@@ -36,13 +36,17 @@ def cross_sentence_pairs(
     """
     pairs = []
     for own in by_speaker([utterance for utterance in utterances if utterance.speaker is not None]):
-        outside = [max(min_seconds - other.duration, other.duration - max_seconds, 0.0) for other in own]
+        levels = _by_distance(own, min_seconds, max_seconds)
         for target in within(own, target_seconds):
-            choice = [(far, other) for far, other in zip(outside, own) if _words(other) != _words(target)]
-            if choice:
-                nearest = min(far for far, _ in choice)
-                pool = [other for far, other in choice if far == nearest]
-                pairs.append(Pair(target, random.Random(f"{seed}/{target.id}").choice(pool)))
+            text = _words(target)
+            for level, of_text in levels:
+                same = of_text.get(text, [])
+                if len(same) < len(level):
+                    number = random.Random(f"{seed}/{target.id}").choice(range(len(level) - len(same)))
+                    for place in same:  # the so-manieth of the others
+                        number += place <= number
+                    pairs.append(Pair(target, level[number]))
+                    break
     if not pairs:
         least, most = target_seconds
         length = f" one of them of {least:g} to {most:g} s," if target_seconds != (0.0, float("inf")) else ""
@@ -75,8 +79,27 @@ def spread(utterances: Sequence[Utterance], count: int | None, seed: int) -> lis
     return [utterance for *_, utterance in turns[:count]]
 
 
-def _words(utterance: Utterance) -> list[str]:
-    return utterance.transcription.lower().split()
+def _by_distance(
+    utterances: Sequence[Utterance], least: float, most: float
+) -> list[tuple[list[Utterance], dict[str, list[int]]]]:
+    """Those that are equally far from lasting ``least`` to ``most`` seconds together, the nearest first.
+
+    With each the places of every text in it: of thousands by one speaker no two need to be compared.
+    """
+    levels = defaultdict(list)
+    for utterance in utterances:
+        levels[max(least - utterance.duration, utterance.duration - most, 0.0)].append(utterance)
+    found = []
+    for _, level in sorted(levels.items()):
+        places = defaultdict(list)
+        for place, utterance in enumerate(level):
+            places[_words(utterance)].append(place)
+        found.append((level, places))
+    return found
+
+
+def _words(utterance: Utterance) -> str:
+    return " ".join(utterance.transcription.lower().split())
 
 
 def _name(utterance: Utterance) -> tuple[str, str]:

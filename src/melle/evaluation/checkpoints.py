@@ -15,9 +15,13 @@ from melle.checkpoint import load_description
 from melle.data.manifest import Utterance
 from melle.errors import UserError
 from melle.files import file_stamp
-from melle.pretrained import CONFIG, WEIGHTS, is_hub_id, load_pretrained
+from melle.pretrained import CONFIG, WEIGHTS, fetched, is_hub_id, look_into
 
 ALSO = ("last.ckpt", "best.ckpt")  # further names of a run's checkpoints
+
+
+class Removed(UserError):
+    """A checkpoint that was found is no longer there, as when training keeps the newest ones only."""
 
 
 @dataclass(frozen=True)
@@ -29,6 +33,8 @@ class Checkpoint:
     mel: MelSpec
     run: str  # name of the run, or of the exported folder
     name: str  # as the table shows it
+    file: Path  # what is loaded: of last.ckpt, which training replaces, the step_NNNNNN.ckpt that is the same file
+    stamp: list[Any]  # of the file when it was looked into
 
     @property
     def folder(self) -> Path:
@@ -39,8 +45,17 @@ class Checkpoint:
         return folder.parent if folder.name == "checkpoints" else folder
 
     def identity(self) -> list[Any]:
-        """Changes when the file does."""
-        return [self.step, *file_stamp(self.path)]
+        """Differs where another file was looked into."""
+        return [self.step, *self.stamp]
+
+    def check(self) -> None:
+        """Raises ``Removed``, or UserError where the file is no longer the one that was looked into."""
+        if not self.file.exists():
+            raise Removed(f"{self.file} was removed while being scored")
+        if file_stamp(self.file) != self.stamp:
+            raise UserError(
+                f"{self.file} was replaced while being scored; give its step_NNNNNN.ckpt, which stays, or start again"
+            )
 
 
 def find_checkpoints(where: str | Path | Sequence[str | Path] | None) -> list[Path]:
@@ -73,19 +88,28 @@ def read_checkpoints(paths: Sequence[Path], utterances: Iterable[Utterance]) -> 
     utterances = list({(u.id, u.transcription): u for u in utterances}.values())
     checkpoints = []
     for path in paths:
-        model = load_pretrained(path)
-        description = model.description
+        file = _lasting(fetched(path))
+        stamp = file_stamp(file)  # before the look, so that what is written meanwhile is noticed
+        description, step = look_into(file)
         for utterance in utterances:
             try:
                 description.tokenizer.encode(utterance.transcription)
             except UserError as error:
                 raise UserError(f"{path} cannot speak utterance {utterance.id}: {error}") from None
-        checkpoints.append(Checkpoint(path, model.step, description.mel, *_names(path)))
+        checkpoints.append(Checkpoint(path, step, description.mel, *_names(path), file, stamp))
     others = [c for c in checkpoints if c.path.name not in ALSO]
     siblings = {(c.path.parent.resolve(), c.step) for c in others}
     alone = [c for c in checkpoints if c.path.name in ALSO and (c.path.parent.resolve(), c.step) not in siblings]
     ordered = sorted(others + alone, key=lambda c: (str(c.folder), c.step, c.path.name))
     return _tell_apart(ordered)
+
+
+def _lasting(path: Path) -> Path:
+    """The name of a file that training does not give to another."""
+    if path.name not in ALSO:
+        return path
+    same = (other for other in path.parent.glob("step_*.ckpt") if other.exists() and other.samefile(path))
+    return next(same, path)
 
 
 def _names(path: Path) -> tuple[str, str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Protocol
 
 from torch import Tensor
@@ -12,8 +13,10 @@ from melle.evaluation.asr import Asr
 from melle.evaluation.prosody import pitch_statistics
 from melle.evaluation.quality import Quality
 from melle.evaluation.speaker import SpeakerEncoder
+from melle.files import file_stamp
 
-DIGITS = 6  # after the point, of what is kept of an embedding, and of a similarity
+FILES = ("model", "weights", "checkpoint")  # settings of judges that may name a file or a folder
+DIGITS = 6  # after the point, of what is kept of an embedding, a similarity or a distance
 
 
 class Ear(Protocol):
@@ -44,7 +47,7 @@ class Recogniser:
         return f"asr {self.name}"
 
     def identity(self) -> Any:
-        return [self.asr.name, self.asr.settings]
+        return _depends_on(self.asr, besides=("normaliser",))  # which is applied to what was heard, at the end
 
     def hear(self, clips: Sequence[Tensor], sample_rate: int) -> Iterator[dict[str, Any]]:
         for heard in self.asr.transcribe(clips, sample_rate):
@@ -65,7 +68,7 @@ class VoiceEar:
         return f"voice {self.name}"
 
     def identity(self) -> Any:
-        return [self.encoder.name, self.encoder.settings]
+        return _depends_on(self.encoder)
 
     def hear(self, clips: Sequence[Tensor], sample_rate: int) -> Iterator[dict[str, Any]]:
         for clip in clips:
@@ -85,7 +88,7 @@ class QualityEar:
         return f"quality {self.name}"
 
     def identity(self) -> Any:
-        return [self.quality.name, self.quality.settings]
+        return _depends_on(self.quality)
 
     def hear(self, clips: Sequence[Tensor], sample_rate: int) -> Iterator[dict[str, Any]]:
         for clip in clips:
@@ -125,3 +128,10 @@ class Judges:
     def names(self) -> dict[str, str]:
         """As people call them."""
         return {name: judge.name for judge_of in (self.asr, self.speaker) for name, judge in judge_of.items()}
+
+
+def _depends_on(judge: Asr | SpeakerEncoder | Quality, besides: Sequence[str] = ()) -> list[Any]:
+    """What a judge finds depends on: its settings but ``besides``, and what is in the files that they name."""
+    settings = {name: value for name, value in judge.settings.items() if name not in besides}
+    paths = [Path(settings[name]).expanduser() for name in FILES if settings.get(name)]
+    return [judge.name, settings, *(file_stamp(path) for path in paths if path.exists())]

@@ -18,7 +18,7 @@ from melle.evaluation.metrics import METRICS
 from melle.evaluation.protocols import Case
 from melle.evaluation.scores import SystemScore, UtteranceScore
 from melle.evaluation.speaker import similarities
-from melle.evaluation.systems import PROMPTS, VOCODED_PROMPTS, voice_key
+from melle.evaluation.systems import PROMPTS, Recordings, voice_key
 from melle.evaluation.wer import ErrorCounts, corpus_rate, count_characters, count_errors
 from melle.evaluation.work import Part, Workshop
 
@@ -38,11 +38,17 @@ def gather(shop: Workshop, parts: Sequence[Part], folder: Path, seed: int) -> li
     scores = []
     for protocol in dict.fromkeys(part.protocol for part in parts):
         own = [part for part in parts if part.protocol == protocol]
-        prompts = {part.system.name: part for part in own if part.system.name in (PROMPTS, VOCODED_PROMPTS)}
+        prompts = {part.system.name: part for part in own if _is_prompts(part)}
         for part in own:
-            if part.system.name not in prompts:
-                scores.append(_score(part, _rows(shop, part, prompts, folder), seed))
+            if not _is_prompts(part):
+                # Those of the row: as they were recorded, and through its own vocoder.
+                compared = {name: prompts[name] for name in (PROMPTS, part.system.sound.prompts) if name in prompts}
+                scores.append(_score(part, _rows(shop, part, compared, folder), seed))
     return scores
+
+
+def _is_prompts(part: Part) -> bool:
+    return isinstance(part.system, Recordings) and part.system.prompts
 
 
 def _score(part: Part, rows: list[Row], seed: int) -> SystemScore:
@@ -121,12 +127,12 @@ def _rows(shop: Workshop, part: Part, prompts: dict[str, Part], folder: Path) ->
         for ear in part.ears
         if isinstance(ear, VoiceEar)
     }
-    rows = []
+    rows, given = [], _Given.to(part.cases, prompts[PROMPTS].cases) if prompts else None
     for sample in range(part.samples):
         compared = {
-            ear.name: _compare(part.cases, heard[ear.key][sample], prompts, voices[ear.key])
+            ear.name: _compare(heard[ear.key][sample], given, voices[ear.key], part.system.sound.prompts)
             for ear in part.ears
-            if isinstance(ear, VoiceEar) and prompts
+            if isinstance(ear, VoiceEar) and given is not None
         }
         for number, case in enumerate(part.cases):
             own = {ear: heard[ear.key][sample][number] for ear in part.ears}
@@ -152,7 +158,7 @@ def _row(
     whole, begins = recorded, given  # seconds
     if said is not None:
         whole, begins = said["samples"] / part.system.sample_rate, said["begins"] / part.system.sample_rate
-    values: dict[str, float | str] = {}
+    values: dict[str, float | str] = dict((said or {}).get("values", {}))
     references, transcripts, counts = {}, {}, {}
     for ear, found in heard.items():
         if isinstance(ear, Recogniser):
@@ -191,31 +197,48 @@ def _row(
     return Row(number, score, dict(sorted(counts.items())), said["computing"] if by_model else None)
 
 
+@dataclass(frozen=True)
+class _Given:
+    """Which of B voices were given for A cases."""
+
+    own: Tensor  # (A,): the number of a case's own
+    others: Tensor  # (A, B): whether it is another speaker's
+    fair: Tensor  # (A, B): whether it may be compared: a recording that is the prompt of another one hears itself
+    speakers: list[str | None]  # of the voices
+
+    @classmethod
+    def to(cls, cases: Sequence[Case], voices: Sequence[Case]) -> _Given:
+        index = {voice_key(voice): number for number, voice in enumerate(voices)}
+        numbers = {None: -1}  # of the speakers
+        of_cases, of_voices = (
+            torch.tensor([numbers.setdefault(one.target.speaker, len(numbers)) for one in some])
+            for some in (cases, voices)
+        )
+        others = (of_cases[:, None] != of_voices) & (of_cases >= 0)[:, None] & (of_voices >= 0)
+        fair = torch.ones_like(others)
+        for number, case in enumerate(cases):
+            if (itself := index.get((case.target.audio_path.resolve(), None))) is not None:
+                fair[number, itself] = False
+        own = torch.tensor([index[voice_key(case)] for case in cases])
+        return cls(own, others, fair, [voice.target.speaker for voice in voices])
+
+
 def _compare(
-    cases: Sequence[Case],
-    heard: Sequence[dict[str, Any]],
-    prompts: dict[str, Part],
-    voices: dict[str, Tensor],
+    heard: Sequence[dict[str, Any]], given: _Given, voices: dict[str, Tensor], vocoded: str
 ) -> list[dict[str, float | str]]:
-    """How each voice compares with its own prompt, as recorded and vocoded, and with those of the other speakers."""
+    """How each voice compares with its own prompt, as recorded and ``vocoded``, and with those of other speakers."""
     embeddings = torch.tensor([found["embedding"] for found in heard], dtype=torch.float64)
-    original = similarities(embeddings, voices[PROMPTS])
-    resynthesised = similarities(embeddings, voices[VOCODED_PROMPTS])
-    given = prompts[PROMPTS].cases
-    index = {voice_key(case): number for number, case in enumerate(given)}
-    speakers = [case.target.speaker for case in given]
-    compared = []
-    for case, row, again in zip(cases, original.tolist(), resynthesised.tolist()):
-        own = index[voice_key(case)]
-        found: dict[str, float | str] = {"sim_o": round(row[own], DIGITS), "sim_r": round(again[own], DIGITS)}
-        speaker = case.target.speaker
-        others = [value for value, of in zip(row, speakers) if None not in (of, speaker) and of != speaker]
-        if others:
-            found["sim_others"] = round(statistics.fmean(others), DIGITS)
-            # A recording that is the prompt of another one is not to be compared with itself.
-            fair = [(v, of) for v, of, k in zip(row, speakers, index) if k != (case.target.audio_path, None)]
-            found["nearest"] = max(fair, key=lambda item: item[0])[1] or ""
-        compared.append(found)
+    original = similarities(embeddings, voices[PROMPTS])  # (A, B)
+    resynthesised = similarities(embeddings, voices[vocoded])
+    own = [like.gather(1, given.own[:, None])[:, 0].tolist() for like in (original, resynthesised)]
+    count = given.others.sum(1)
+    others = (original * given.others).sum(1) / count.clamp(min=1)
+    nearest = original.masked_fill(~given.fair, -torch.inf).argmax(1)
+    compared: list[dict[str, float | str]] = []
+    for sim_o, sim_r, there, mean, number in zip(*own, count.tolist(), others.tolist(), nearest.tolist()):
+        compared.append({"sim_o": round(sim_o, DIGITS), "sim_r": round(sim_r, DIGITS)})
+        if there:
+            compared[-1] |= {"sim_others": round(mean, DIGITS), "nearest": given.speakers[number] or ""}
     return compared
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import multiprocessing
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -13,42 +14,50 @@ from omegaconf import DictConfig, OmegaConf
 
 from melle.data.processes import cores, follow_parent
 from melle.errors import UserError
-from melle.evaluation.run import help_out
-from melle.evaluation.setup import evaluation_from
+from melle.evaluation.ears import Judges
+from melle.evaluation.run import Evaluation, help_out
+from melle.evaluation.setup import build_judges
 
 VISIBLE = "CUDA_VISIBLE_DEVICES"
 
 
-@contextmanager
-def helpers(cfg: DictConfig) -> Iterator[int]:
-    """While the block runs, ``cfg.processes`` - 1 processes help with the evaluation that it describes.
+def helpers(cfg: DictConfig, evaluation: Evaluation) -> AbstractContextManager[None]:
+    """While the block runs, ``cfg.processes`` - 1 processes help with ``evaluation``, which ``cfg`` describes.
 
     "auto": a process for every GPU, of which each has its own, or one. On a CPU they share the cores. What one fails at
-    is left to the others, and all end with this process.
+    is left to the others. When the block ends they are ended, too: then they have nothing left to do, and may still be
+    loading their models.
     """
     count, devices = _share(cfg.processes, cfg.device)
-    threads = max(1, cores() // count)
+    # What was found here, such as the folder of a sweep's job or the newest checkpoint, might be found otherwise there.
+    # Only the judges are made anew: they hold models, which no process can hand to another.
+    values, given = OmegaConf.to_container(cfg, resolve=False), replace(evaluation, judges=Judges())
+    return _helped(count, devices, values, given)
+
+
+@contextmanager
+def _helped(count: int, devices: list[str], values: Any, evaluation: Evaluation) -> Iterator[None]:
+    threads, own = max(1, cores() // count), torch.get_num_threads()
     context, started = multiprocessing.get_context("spawn"), []
     before = os.environ.get(VISIBLE)
     try:
         for number in range(1, count):
             if devices:
                 os.environ[VISIBLE] = devices[number % len(devices)]  # read when the new process begins
-            values = OmegaConf.to_container(cfg, resolve=False)
-            started.append(context.Process(target=_help, args=(values, None if devices else threads), daemon=True))
+            arguments = (values, evaluation, None if devices else threads)
+            started.append(context.Process(target=_help, args=arguments, daemon=True))
             started[-1].start()
         _set(before)
-        own = torch.get_num_threads()
         if count > 1 and not devices:
             torch.set_num_threads(threads)
-        yield count
-        torch.set_num_threads(own)
-        for process in started:
-            process.join()
+        yield
     finally:
         _set(before)
+        torch.set_num_threads(own)
         for process in started:
             process.terminate()
+        for process in started:
+            process.join()
 
 
 def _share(processes: int | str, device: str) -> tuple[int, list[str]]:
@@ -62,11 +71,12 @@ def _share(processes: int | str, device: str) -> tuple[int, list[str]]:
     return processes, names[:gpus]
 
 
-def _help(values: dict[str, Any], threads: int | None) -> None:
+def _help(values: dict[str, Any], evaluation: Evaluation, threads: int | None) -> None:
     follow_parent()
     if threads is not None:
         torch.set_num_threads(threads)
-    help_out(evaluation_from(OmegaConf.create(values), tell=False))
+    with suppress(UserError):  # the process that is helped comes to the same, and tells it
+        help_out(replace(evaluation, judges=build_judges(OmegaConf.create(values), tell=False)))
 
 
 def _set(value: str | None) -> None:

@@ -28,7 +28,7 @@ METRICS = {
     "wer_plain": Metric("plain WER %", 1, True, -1),  # without the recogniser's hint
     "cer": Metric("CER %", 1, True, -1),
     "sim_o": Metric("SIM-o", 3, better=1),  # cosine with the prompt's voice
-    "sim_r": Metric("SIM-r", 3, better=1),  # with that of the prompt through mel and vocoder
+    "sim_r": Metric("SIM-r", 3, better=1),  # with that of the prompt through mel and the row's vocoder
     "sim_others": Metric("others", 3),  # mean cosine with the other speakers' prompts
     "nearest_right": Metric("nearest %", 0, True, 1),  # utterances most like a prompt of the right speaker
     "utmos": Metric("UTMOS", 2, better=1),
@@ -36,6 +36,7 @@ METRICS = {
     "dnsmos_signal": Metric("signal", 2, better=1),
     "dnsmos_background": Metric("background", 2, better=1),
     "dnsmos_p808": Metric("P.808", 2, better=1),
+    "mel_distance": Metric("mel dist.", 3, better=-1),  # of a recording and what a vocoder makes of its mel
     "natural_stops": Metric("stops %", 1, True, 1),  # utterances that the model ended by itself
     "duration_ratio": Metric("length", 2),  # seconds spoken per second recorded
     "words_per_second": Metric("words/s", 2, narrow=False),
@@ -82,6 +83,7 @@ def format_tables(results: Results) -> str:
         head = f"{protocol}: {count} utterances" + (f", {samples} samples of each (± over them)" if samples > 1 else "")
         tables.append(f"{head}\n{_align(cells(rows, {}, narrow=True))}")
     legend = [f"{name}: {title}" for name, title in results.names.items() if name != title]
+    legend += [f"checkpoints speak through {results.speaking}"] if results.speaking else []
     return "\n\n".join([*tables, *(["\n".join(legend)] if legend else [])])
 
 

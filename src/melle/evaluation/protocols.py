@@ -63,6 +63,11 @@ class CrossSentence:
     ) -> list[Case]:
         if self.prompts is not None:
             return _listed(utterances, self.prompts, count, seed)
+        if all(utterance.speaker is None for utterance in utterances):
+            raise UserError(
+                'no line of the test manifest names its "speaker", whose other utterances are prompts; add it, or give '
+                "protocol=plain,continuation"
+            )
         shortest, longest = self.min_prompt_seconds, self.max_prompt_seconds
         pairs = cross_sentence_pairs(utterances, count, seed, shortest, longest, seconds)
         return [Case(pair.target, pair.prompt) for pair in pairs]

@@ -65,6 +65,7 @@ def _header(results: Results) -> str:
         _number(len(ceilings), "ceiling") if ceilings else "",
         _number(len(results.protocols), "protocol"),
         _number(len(utterances), "utterance"),
+        f"checkpoints speak through {results.speaking}" if results.speaking else "",
         str(results.settings.get("date", "")),
     ]
     links = "".join(

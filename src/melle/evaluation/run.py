@@ -7,13 +7,13 @@ import shutil
 import sys
 import time
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
-from filelock import FileLock
 from tqdm import tqdm
 
 from melle.audio import MelSpec
@@ -30,6 +30,7 @@ from melle.evaluation.systems import Model, Recordings, Sound, Vocoded
 from melle.evaluation.work import Part, Workshop, make_parts
 from melle.files import check_writable
 from melle.synthesis.guards import DecodingOptions
+from melle.synthesis.synthesizer import check_seed
 from melle.synthesis.weights import check_weights
 
 T = TypeVar("T")
@@ -44,7 +45,8 @@ class Evaluation:
         protocols: cases by the protocol's name, as its ``cases`` gives them.
         output: folder for results.json, results.csv, report.html, tensorboard/, lists/, audio/ and work/.
         judges: who listens.
-        vocoder: arguments of ``make_vocoder`` besides the mel.
+        vocoders: by the names that rows show, arguments of ``make_vocoder`` besides the mel. Models speak through the
+            first; what the recordings sound like through each is a row.
         options: of decoding.  weights: of the models (see ``melle.synthesis.weights``).
         samples: how often a model says every utterance, each time with another seed.
         batch_size: utterances of a piece of work.
@@ -57,7 +59,7 @@ class Evaluation:
     protocols: dict[str, list[Case]]
     output: Path
     judges: Judges = field(default_factory=Judges)
-    vocoder: dict[str, Any] = field(default_factory=lambda: {"name": "griffin_lim"})
+    vocoders: dict[str, dict[str, Any]] = field(default_factory=lambda: {"griffin_lim": {"name": "griffin_lim"}})
     options: DecodingOptions = field(default_factory=DecodingOptions)
     samples: int = 1
     batch_size: int = 30
@@ -71,18 +73,23 @@ class Evaluation:
         for name in ("samples", "batch_size"):
             if getattr(self, name) < 1:
                 raise UserError(f"{name}={getattr(self, name)} must be 1 or more")
+        check_seed(self.seed)
         device = find_device(self.device, "device=")
         check_weights(self.weights, device)
         check_writable(self.output, folder=True)
         # The ceilings' mel is the first checkpoint's: one table, one ceiling.
-        sound = Sound(self.checkpoints[0].mel if self.checkpoints else MelSpec(), self.vocoder, device)
-        for spec in {checkpoint.mel for checkpoint in self.checkpoints} | {sound.spec}:
-            sound.reader(spec)
+        spec = self.checkpoints[0].mel if self.checkpoints else MelSpec()
+        sounds = [Sound(name, spec, arguments, device) for name, arguments in self.vocoders.items()]
+        first, *_ = sounds
+        for other in {checkpoint.mel for checkpoint in self.checkpoints} - {spec}:
+            first.reader(other)
+        for sound in sounds:
+            sound.reader()
         parts = make_parts(
             self.protocols,
-            [Recordings(sound), Vocoded(sound)],
-            [Recordings(sound, prompts=True), Vocoded(sound, prompts=True)],
-            [Model(checkpoint, sound, self.options, self.weights) for checkpoint in self.checkpoints],
+            [Recordings(first), *map(Vocoded, sounds)],
+            [Recordings(first, prompts=True), *(Vocoded(sound, prompts=True) for sound in sounds)],
+            [Model(checkpoint, first, self.options, self.weights) for checkpoint in self.checkpoints],
             self.judges,
             self.samples,
             self.seed,
@@ -99,7 +106,7 @@ class Evaluation:
             "asr": {name: {"name": asr.name, **asr.settings} for name, asr in self.judges.asr.items()},
             "speaker": {name: {"name": one.name, **one.settings} for name, one in self.judges.speaker.items()},
             "quality": {name: {"name": one.name, **one.settings} for name, one in self.judges.quality.items()},
-            "vocoder": self.vocoder,
+            "vocoder": self.vocoders,
             "decoding": asdict(self.options),
             "weights": self.weights,
             "mel": (self.checkpoints[0].mel if self.checkpoints else MelSpec()).as_dict(),
@@ -108,15 +115,20 @@ class Evaluation:
         }
 
 
-def score(evaluation: Evaluation) -> Results:
+def score(evaluation: Evaluation, helped: AbstractContextManager[Any] | None = None) -> Results:
     """Do what is still to be done of an evaluation, and write its results.
 
     Every piece of work is kept in the output folder: what was done before is taken from there, however it ended, and
     other processes that work on the same (``help_out``) are waited for.
+
+    ``helped``: entered if there is something to do, and left before anything that was made is removed.
     """
     shop, parts = evaluation.workshop()
     folder, begun = evaluation.output, time.time()
-    with tqdm(total=sum(len(piece.cases) for piece in shop.pieces), unit="clip", desc="evaluating") as bar:
+    is_done = all(shop.findings(piece) is not None for piece in shop.pieces)
+    helping = nullcontext() if helped is None or is_done else helped
+    clips = sum(len(piece.cases) for piece in shop.pieces)
+    with helping, tqdm(total=clips, unit="clip", desc="evaluating") as bar:
 
         def report(what: str, done: int) -> None:
             if what:
@@ -124,14 +136,22 @@ def score(evaluation: Evaluation) -> Results:
             bar.update(done)
 
         shop.work(report)
-    rows = gather(shop, parts, folder, evaluation.seed)
+    rows = gather(shop, _without_lost(parts, shop.lost), folder, evaluation.seed)
     results = Results(rows, evaluation.judges.names(), evaluation.settings())
-    with FileLock(folder / "work" / "results.lock"):  # whoever else worked on the same ends at the same time
+    with shop.lock("results"):  # whoever else worked on the same ends at the same time
         if not _written_since(begun, folder, results):
             _write(evaluation, results)
-    for lock in (folder / "work").rglob("*.lock"):
-        lock.unlink(missing_ok=True)
     return results if evaluation.keep_audio else _without_sound(results)
+
+
+def _without_lost(parts: Sequence[Part], lost: Sequence[tuple[Part, str]]) -> list[Part]:
+    """The parts that were done; of the others a line says why not. Raises UserError where no checkpoint was."""
+    found = [part for part in parts if not any(part is one for one, _ in lost)]
+    if lost and not any(isinstance(part.system, Model) for part in found):
+        raise UserError(f"{lost[0][1]}; give one that stays")
+    for part, why in lost:
+        print(f"{part.system.name} is left out of {part.protocol}: {why}", file=sys.stderr)
+    return found
 
 
 def _write(evaluation: Evaluation, results: Results) -> None:

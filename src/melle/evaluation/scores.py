@@ -66,6 +66,12 @@ class Results:
     def protocols(self) -> list[str]:
         return list(dict.fromkeys(row.protocol for row in self.systems))
 
+    @property
+    def speaking(self) -> str | None:
+        """Of several vocoders the one through which the checkpoints speak."""
+        vocoders = list(self.settings.get("vocoder", ()))
+        return vocoders[0] if len(vocoders) > 1 and any(row.run is not None for row in self.systems) else None
+
     def of(self, protocol: str) -> list[SystemScore]:
         return [row for row in self.systems if row.protocol == protocol]
 

@@ -14,11 +14,12 @@ from melle.evaluation.checkpoints import find_checkpoints, read_checkpoints
 from melle.evaluation.ears import Judges
 from melle.evaluation.protocols import Case
 from melle.evaluation.run import Evaluation, or_left_out
+from melle.evaluation.usable import usable_cases
 from melle.synthesis.guards import DecodingOptions
 
 
-def evaluation_from(cfg: DictConfig, tell: bool = True) -> Evaluation:
-    """What conf/evaluate.yaml describes. ``tell``: which metrics are left out."""
+def evaluation_from(cfg: DictConfig) -> Evaluation:
+    """What conf/evaluate.yaml describes. A line on stderr tells which metrics are left out."""
     protocols = protocol_cases(cfg)
     utterances = [u for cases in protocols.values() for case in cases for u in (case.target, case.prompt) if u]
     where = OmegaConf.to_container(cfg.checkpoint) if OmegaConf.is_list(cfg.checkpoint) else cfg.checkpoint
@@ -26,8 +27,8 @@ def evaluation_from(cfg: DictConfig, tell: bool = True) -> Evaluation:
         checkpoints=read_checkpoints(find_checkpoints(where), utterances),
         protocols=protocols,
         output=Path(cfg.output),
-        judges=build_judges(cfg, tell),
-        vocoder=OmegaConf.to_container(cfg.vocoder),
+        judges=build_judges(cfg),
+        vocoders=chosen_vocoders(cfg),
         options=DecodingOptions(**cfg.decoding),
         samples=cfg.samples,
         batch_size=cfg.batch_size,
@@ -38,22 +39,34 @@ def evaluation_from(cfg: DictConfig, tell: bool = True) -> Evaluation:
     )
 
 
+def chosen_vocoders(cfg: DictConfig) -> dict[str, dict[str, Any]]:
+    """Those of ``cfg.vocoder`` by name, the first one first."""
+    chosen = OmegaConf.to_container(cfg.get("vocoder") or OmegaConf.create())
+    if not chosen:
+        raise UserError("vocoder= names none; give griffin_lim, hifigan, neural, or several")
+    for name, arguments in chosen.items():
+        if not isinstance(arguments, dict) or "name" not in arguments:
+            raise UserError(f"vocoder.{name}={arguments}: give a vocoder's settings, such as vocoder.neural.model=FILE")
+    return chosen
+
+
 def protocol_cases(cfg: DictConfig) -> dict[str, list[Case]]:
-    """What is spoken under each protocol of ``cfg.protocol``."""
+    """What is spoken under each protocol of ``cfg.protocol``. Lines on stderr tell what is left out, and why."""
     if cfg.data.test is None:
         raise UserError("data.test=null: give the manifest to score by data.test=FILE")
-    if not cfg.protocol:
+    if not cfg.get("protocol"):
         raise UserError("protocol= names none; give cross_sentence, continuation, plain, or several")
     utterances = read_manifest(cfg.data.test)
     least, most = cfg.data.test_seconds
     protocols = [build(node) for node in cfg.protocol.values()]
-    return {one.name: one.cases(utterances, (least, most), cfg.utterances, cfg.seed) for one in protocols}
+    chosen = {one.name: one.cases(utterances, (least, most), cfg.utterances, cfg.seed) for one in protocols}
+    return {name: usable_cases(name, cases) for name, cases in chosen.items()}
 
 
 def build_judges(cfg: DictConfig, tell: bool = True) -> Judges:
     """Those of ``cfg.asr``, ``cfg.speaker`` and ``cfg.quality`` that can be had; of the others a line says why not.
 
-    Raises UserError where one lacks what only the user can give.
+    ``tell``: whether there is that line. Raises UserError where one lacks what only the user can give.
     """
 
     for group in ("asr", "speaker", "quality"):

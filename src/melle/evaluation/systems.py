@@ -1,10 +1,10 @@
-"""What is scored: the recordings, the recordings through mel and vocoder, and models speaking the same texts."""
+"""What is scored: the recordings, the recordings through mel and each vocoder, and models speaking the same texts."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
@@ -13,7 +13,9 @@ import torch
 from torch import Tensor
 
 from melle.audio import LogMel, MelSpec, load_audio
+from melle.errors import UserError
 from melle.evaluation.checkpoints import Checkpoint
+from melle.evaluation.ears import DIGITS
 from melle.evaluation.protocols import Case
 from melle.files import file_stamp
 from melle.synthesis.guards import DecodingOptions
@@ -23,9 +25,7 @@ from melle.synthesis.synthesizer import Synthesizer, another_seed
 from melle.vocoders import Vocoder, make_vocoder
 
 RECORDINGS = "recordings"
-VOCODED = "recordings through mel and vocoder"
 PROMPTS = "prompts"
-VOCODED_PROMPTS = "prompts through mel and vocoder"
 
 
 @dataclass(frozen=True)
@@ -36,6 +36,7 @@ class Said:
     begins: int = 0
     finish_reason: str | None = None  # as in ``Speech``; None: nobody decided when to end
     seconds: float = 0.0  # of computing
+    values: dict[str, float] = field(default_factory=dict)  # what could be measured only while it was made
 
     @property
     def own(self) -> Tensor:
@@ -50,6 +51,7 @@ class System(Protocol):
     run: str | None
     step: int | None
     sample_rate: int  # samples per second of what it says
+    sound: Sound  # whose vocoder it speaks through; recordings: the one to whose prompts they are compared
 
     def identity(self) -> Any:
         """What it says depends on, as plain values: when these change, it has to speak again."""
@@ -62,8 +64,9 @@ class System(Protocol):
 
 @dataclass(frozen=True)
 class Sound:
-    """How mel frames become sound in an evaluation, and where this is computed."""
+    """How mel frames become sound by one of an evaluation's vocoders, and where this is computed."""
 
+    name: str  # of the vocoder, as rows name it
     spec: MelSpec  # of the ceilings: the first checkpoint's
     vocoder: dict[str, Any]  # arguments of ``make_vocoder`` besides the mel
     device: torch.device
@@ -75,6 +78,11 @@ class Sound:
 
     def reader(self, spec: MelSpec | None = None) -> Vocoder:
         return make_vocoder(spec=spec or self.spec, **self.vocoder).to(self.device)
+
+    @property
+    def prompts(self) -> str:
+        """What the prompts through it are called."""
+        return f"{PROMPTS} through mel and {self.name}"
 
     @cached_property
     def round_trip(self) -> tuple[LogMel, Vocoder]:
@@ -106,11 +114,14 @@ class Recordings:
 
 
 class Vocoded(Recordings):
-    """The second ceiling: what is left of it in mel frames. No model on this mel and vocoder sounds better."""
+    """A further ceiling: what is left of it in mel frames. No model on this mel and vocoder sounds better.
+
+    Measures "mel_distance" as well: how far the mel of what the vocoder makes is from the one it was given.
+    """
 
     def __init__(self, sound: Sound, prompts: bool = False):
         super().__init__(sound, prompts)
-        self.name = VOCODED_PROMPTS if prompts else VOCODED
+        self.name = sound.prompts if prompts else f"{RECORDINGS} through mel and {sound.name}"
 
     def identity(self) -> Any:
         return [self.name, self.sound.spec.as_dict(), self.sound.identity()]
@@ -120,9 +131,14 @@ class Vocoded(Recordings):
         said = []
         for case in cases:
             read, begun = self._read(case), time.perf_counter()
-            # The last frame stands at the end of the recording, and so the sound that is made of it beyond.
-            waveform = vocoder(log_mel(read.waveform.to(self.sound.device))).cpu()[: len(read.waveform)]
-            said.append(Said(waveform.clamp(-1, 1), read.begins, seconds=time.perf_counter() - begun))
+            mel = log_mel(read.waveform.to(self.sound.device))
+            # The last frame stands at the end of the recording, and so the sound that is made of it beyond. What is no
+            # number is silence, as in the file.
+            waveform = vocoder(mel)[: len(read.waveform)].nan_to_num(0.0).clamp(-1, 1)
+            kept = waveform.cpu()
+            seconds = time.perf_counter() - begun
+            values = {"mel_distance": mel_distance(mel, log_mel(waveform))}
+            said.append(Said(kept, read.begins, seconds=seconds, values=values))
         return said
 
 
@@ -140,25 +156,39 @@ class Model:
     @cached_property
     def synthesizer(self) -> Synthesizer:
         vocoder = self.sound.reader(self.checkpoint.mel)
-        return Synthesizer.from_checkpoint(self.checkpoint.path, vocoder, self.sound.device, weights=self.weights)
+        try:
+            return Synthesizer.from_checkpoint(self.checkpoint.file, vocoder, self.sound.device, weights=self.weights)
+        finally:  # whatever went well or wrong, it must be the file that the table names
+            self.checkpoint.check()
 
     def rest(self) -> None:
         """Give the memory back until it speaks again."""
         self.__dict__.pop("synthesizer", None)
 
     def say(self, cases: Sequence[Case], seeds: Sequence[int]) -> list[Said]:
+        tts = self.synthesizer  # loaded before the time counts
+        try:
+            return self._say(tts, cases, seeds)
+        except UserError as error:
+            if len(cases) == 1:
+                raise UserError(f"{self.name} cannot speak {cases[0].target.id}: {error}") from None
+            for case, seed in zip(cases, seeds):
+                self.say([case], [seed])  # until the one that it is about
+            raise
+
+    def _say(self, tts: Synthesizer, cases: Sequence[Case], seeds: Sequence[int]) -> list[Said]:
         texts = [case.target.transcription for case in cases]
         begun = time.perf_counter()
         if cases and cases[0].given is not None:
             beginnings = [voice_given(case, self.sample_rate) for case in cases]
-            speeches = self.synthesizer.continuation(texts, beginnings, self.options, list(seeds))
+            speeches = tts.continuation(texts, beginnings, self.options, list(seeds))
             said = [self._with_beginning(*pair) for pair in zip(beginnings, speeches)]
         else:
             prompts = [case.prompt and Prompt(case.prompt.audio_path, case.prompt.transcription) for case in cases]
-            speeches = self.synthesizer(texts, prompts, options=self.options, seed=list(seeds))
+            speeches = tts(texts, prompts, options=self.options, seed=list(seeds))
             said = [Said(speech.waveform, 0, speech.finish_reason) for speech in speeches]
         seconds = (time.perf_counter() - begun) / max(len(cases), 1)
-        return [Said(one.waveform, one.begins, one.finish_reason, seconds) for one in said]
+        return [replace(one, seconds=seconds) for one in said]
 
     def _with_beginning(self, beginning: Tensor, speech: Speech) -> Said:
         """Both through the vocoder as one, so that no seam is heard between them."""
@@ -167,6 +197,12 @@ class Model:
         waveform = tts.vocoder(torch.cat([mel, speech.mel]).to(tts.device)).cpu().nan_to_num(0.0)
         waveform = waveform / waveform.abs().max().clamp(min=1)
         return Said(waveform, len(mel) * tts.spec.hop_length, speech.finish_reason)
+
+
+def mel_distance(one: Tensor, other: Tensor) -> float:
+    """Mean absolute difference of log10 mels (T, M); frames beyond the end of the shorter one do not count."""
+    frames = min(len(one), len(other))
+    return round(float((one[:frames] - other[:frames]).abs().mean()), DIGITS)
 
 
 def voice_given(case: Case, sample_rate: int) -> Tensor:
@@ -179,10 +215,10 @@ def voice_given(case: Case, sample_rate: int) -> Tensor:
 
 
 def voice_key(case: Case) -> tuple[Path, float | None] | None:
-    """Tells the voices that are given apart; None: none is."""
+    """Tells the voices that are given apart, however their paths are spelled; None: none is."""
     if case.prompt is not None:
-        return case.prompt.audio_path, None
-    return None if case.given is None else (case.target.audio_path, case.given)
+        return case.prompt.audio_path.resolve(), None
+    return None if case.given is None else (case.target.audio_path.resolve(), case.given)
 
 
 def distinct_voices(cases: Sequence[Case]) -> list[Case]:

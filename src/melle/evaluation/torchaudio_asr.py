@@ -35,7 +35,7 @@ class HubertPipelineAsr:
     def __init__(self, weights: str | Path | None = None, device: str = "auto", normaliser: str = "english"):
         import_jiwer()
         self.normalise = make_normaliser(normaliser)
-        self.settings = {"normaliser": normaliser}
+        self.settings = {"weights": weights and str(weights), "normaliser": normaliser}
         self.device = find_device(device, "device=")
         bundle = torchaudio.pipelines.HUBERT_ASR_LARGE
         self.labels = bundle.get_labels()

@@ -55,6 +55,7 @@ class WhisperAsr:
         self.normalise = make_normaliser(normaliser)
         self.name = f"whisper {Path(model).name}"
         self.settings = {
+            "model": str(model),
             "initial_prompt": initial_prompt,
             "beam_size": beam_size,
             "pad_seconds": pad_seconds,
@@ -66,6 +67,7 @@ class WhisperAsr:
         if device == "auto":
             device = _best_device(model, compute_type)
         self.workers = (cpu_threads or torch.get_num_threads()) if device == "cpu" else 1
+        self.shares = device == "cpu" and not cpu_threads
         self.model = _load(model, device, compute_type, self.workers)
         extractor = self.model.feature_extractor
         self.pad_frames = min(round(pad_seconds / extractor.time_per_frame), extractor.nb_max_frames)
@@ -79,7 +81,9 @@ class WhisperAsr:
             self._hinted = self.model.get_prompt(self._tokenizer, hint, without_timestamps=True)
 
     def transcribe(self, waveforms: Sequence[Tensor], sample_rate: int) -> Iterator[Transcript]:
-        with ThreadPoolExecutor(self.workers) as pool:
+        # By now torch may have left some of the cores to helpers.
+        workers = min(self.workers, torch.get_num_threads()) if self.shares else self.workers
+        with ThreadPoolExecutor(workers) as pool:
             yield from pool.map(lambda waveform: self._listen(waveform, sample_rate), waveforms)
 
     def _listen(self, waveform: Tensor, sample_rate: int) -> Transcript:

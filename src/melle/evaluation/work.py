@@ -23,6 +23,7 @@ from torch import Tensor
 from melle.audio import load_audio, save_audio
 from melle.data.manifest import Utterance
 from melle.errors import UserError
+from melle.evaluation.checkpoints import Removed
 from melle.evaluation.ears import Ear, Judges, VoiceEar
 from melle.evaluation.protocols import Case
 from melle.evaluation.systems import Model, Recordings, Said, System, Vocoded, distinct_voices, seeds_of
@@ -30,6 +31,10 @@ from melle.files import file_name, file_stamp, written_whole
 
 VERSION = 1  # of what pieces find: raised when the same inputs would give something else
 PATIENCE = 0.2  # seconds between looks at what other processes work on
+
+
+class Vanished(Exception):
+    """The speech that a judge was about to hear is no longer there."""
 
 
 @dataclass(frozen=True)
@@ -106,27 +111,45 @@ class Workshop:
         self.pieces = [piece for part in parts for piece in _pieces(part, batch_size)]
         self._speech = {piece.place: piece for piece in self.pieces if piece.ear is None}
         self._keys: dict[tuple[Path, int, int], str] = {}
+        self._hearing: dict[str, Any] = {}
         self._stamps: dict[Path, list[Any]] = {}
         self._heard: dict[tuple[str, str], dict[str, Any]] = {}  # of recordings, which several protocols share
         self._awake: Model | None = None
+        self.lost: list[tuple[Part, str]] = []  # whose checkpoints were removed before they had said all, and which
 
     def work(self, report: Callable[[str, int], None]) -> None:
-        """Until every piece is done. ``report`` is told what is being done, and how many utterances more are."""
+        """Until every piece is done, but for those of lost parts.
+
+        ``report`` is told what is being done, and how many utterances more are.
+        """
         open_pieces = self.pieces
         while open_pieces:
             left, idle = [], True
             for piece in open_pieces:
-                if self.findings(piece) is not None:
+                if self._is_lost(piece.part) or self.findings(piece) is not None:
                     report("", len(piece.cases))
                 elif self._is_ready(piece) and self._try(piece, report):
                     idle = False
                 else:
                     left.append(piece)
+            left = [piece for piece in left if not self._is_lost(piece.part)]
+            vanished = self._vanished(left)
+            report("", -sum(len(piece.cases) for piece in vanished))
+            left = vanished + left
             if left and idle:
                 report("waiting for other processes", 0)
                 time.sleep(PATIENCE)
             open_pieces = left
         self._rest(None)
+
+    def _is_lost(self, part: Part) -> bool:
+        return any(part is lost for lost, _ in self.lost)
+
+    def _vanished(self, left: Sequence[Piece]) -> list[Piece]:
+        """Speech that was done, and is no longer there for a judge among the pieces left: others may clear it away."""
+        open_places = {piece.place for piece in left if piece.ear is None}
+        waiting = dict.fromkeys(piece.place for piece in left if piece.ear is not None and not self._is_ready(piece))
+        return [self._speech[place] for place in waiting if place not in open_places]
 
     def findings(self, piece: Piece) -> list[dict[str, Any]] | None:
         """What was found, for each case; None: it is still to be done, or to be done again."""
@@ -151,7 +174,11 @@ class Workshop:
             cases = [[self._told(case.target), self._told(case.prompt), case.given] for case in piece.cases]
             self._keys[piece.place] = _digest([VERSION, piece.part.system.identity(), cases, piece.seeds])
         said = self._keys[piece.place]
-        return said if piece.ear is None else _digest([said, piece.ear.key, piece.ear.identity()])
+        if piece.ear is None:
+            return said
+        if piece.ear.key not in self._hearing:  # once: files of judges are looked at
+            self._hearing[piece.ear.key] = piece.ear.identity()
+        return _digest([said, piece.ear.key, self._hearing[piece.ear.key]])
 
     def _told(self, utterance: Utterance | None) -> list[Any] | None:
         if utterance is None:
@@ -162,11 +189,16 @@ class Workshop:
         return [utterance.transcription, self._stamps[path]]
 
     def of(self, part: Part, ear: Ear | None) -> list[list[dict[str, Any]]]:
-        """The findings of a part, sample by sample: one for each case."""
+        """The findings of a part, sample by sample: one for each case. Raises UserError where some are missing."""
         found: list[list[dict[str, Any]]] = [[] for _ in range(part.samples)]
         for piece in self.pieces:
             if piece.part is part and piece.ear is ear:
-                found[piece.sample] += self._note(piece) or []
+                if (note := self._note(piece)) is None:
+                    raise UserError(
+                        f"{self.notes / piece.path}: is gone, or of a command with other settings; "
+                        "run the same command again, and not two such on one folder at a time"
+                    )
+                found[piece.sample] += note
         return found
 
     def _is_ready(self, piece: Piece) -> bool:
@@ -178,9 +210,8 @@ class Workshop:
     def _try(self, piece: Piece, report: Callable[[str, int], None]) -> bool:
         """Do a piece, unless another process does."""
         path = self.notes / piece.path
-        path.parent.mkdir(parents=True, exist_ok=True)
         try:
-            with FileLock(f"{path}.lock", timeout=0):
+            with self.lock(piece.path, timeout=0):
                 if (found := self.findings(piece)) is not None:
                     report("", len(found))
                     return True
@@ -192,8 +223,17 @@ class Workshop:
                 with written_whole(path, sync=False) as partial:
                     partial.write_text(json.dumps({"key": self._key(piece), "found": found}), encoding="utf-8")
                 return True
-        except Timeout:
+        except (Timeout, Vanished):
             return False
+        except Removed as error:
+            self.lost.append((piece.part, str(error)))
+            return False
+
+    def lock(self, what: Path | str, timeout: float = -1) -> FileLock:
+        """Of what one process at a time does. Its file stays: another process may be about to take it."""
+        path = self.notes / ".locks" / f"{what}.lock"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return FileLock(path, timeout)
 
     def _speak(self, piece: Piece) -> Iterator[dict[str, Any]]:
         system = piece.part.system
@@ -206,6 +246,7 @@ class Workshop:
                 "begins": one.begins,
                 "finish_reason": one.finish_reason,
                 "computing": one.seconds,
+                "values": one.values,
             }
 
     def _rest(self, system: System | None) -> None:
@@ -232,9 +273,15 @@ class Workshop:
     def _said(self, piece: Piece) -> list[Said]:
         if not piece.part.kept:
             return piece.part.system.say(piece.cases, piece.seeds)
-        speech = self.findings(self._speech[piece.place]) or []
-        rate = piece.part.system.sample_rate
-        return [Said(load_audio(path, rate), one["begins"]) for path, one in zip(self._files(piece), speech)]
+        rate, spoken = piece.part.system.sample_rate, self._speech[piece.place]
+        speech = self.findings(spoken)
+        try:
+            if speech is not None:
+                return [Said(load_audio(path, rate), one["begins"]) for path, one in zip(self._files(piece), speech)]
+        except UserError:
+            if self.findings(spoken) is not None:
+                raise
+        raise Vanished
 
     def _files(self, piece: Piece) -> list[Path]:
         return [self.sound / piece.part.audio(number, piece.sample) for number in range(piece.start, piece.end)]

@@ -11,6 +11,7 @@ import pytest
 import soundfile
 
 from melle.data.corpora import digits, synthetic
+from melle.data.corpora import voices as voices_module
 from melle.data.corpora.digits import DigitCorpus
 from melle.data.corpora.espeak import Espeak, Voice, copy_data
 from melle.data.corpora.synthetic import Line, make_corpus
@@ -140,7 +141,7 @@ def test_held_out_voices_are_of_variants_never_heard_in_training():
     names = [voice.name for split in voices.values() for voice in split]
     assert len(set(names)) == len(names)
     variants = {split: {voice.variant for voice in members} for split, members in voices.items()}
-    assert len(variants["train"]) == len({*digits.TRAIN_FEMALE, *digits.TRAIN_MALE})
+    assert len(variants["train"]) == len({*voices_module.TRAIN_FEMALE, *voices_module.TRAIN_MALE})
     assert variants["train"].isdisjoint(variants["validation"] | variants["test"])
     assert variants["validation"].isdisjoint(variants["test"])
     sounds = [replace(voice, name="") for voice in voices["train"]]
@@ -185,7 +186,7 @@ def test_other_settings_make_the_corpus_again(tmp_path):
 
 def test_other_voices_make_the_corpus_again(tmp_path, monkeypatch):
     folder = tiny(tmp_path / "demo").prepare()
-    monkeypatch.setattr(digits, "TEST_VARIANTS", ("m8", "f3"))
+    monkeypatch.setattr(voices_module, "TEST_VARIANTS", ("m8", "f3"))
     tiny(folder).prepare()
     assert {u.speaker for u in read_manifest(folder / "test.jsonl")} == {"test-000-m8", "test-001-f3"}
 

@@ -19,6 +19,32 @@ def test_text_becomes_ipa(tokenizer):
     assert max(tokenizer.encode("four two seven nine")) < tokenizer.vocab_size <= FIRST + 20
 
 
+def test_marks_are_kept_where_speech_pauses():
+    marked = PhonemeTokenizer.fit(["Four, two! Is it seven?", "Nine. 4,249. St Ives"], punctuation=True)
+    plain = PhonemeTokenizer.fit(["Four, two! Is it seven?", "Nine. 4,249. St Ives"])
+
+    def say(text):
+        return marked.decode(marked.encode(text))
+
+    def words(text):
+        return plain.decode(plain.encode(text))
+
+    four, two, seven, nine = (words(word) for word in ("four", "two", "seven", "nine"))
+    assert say("Four, two! Seven?") == f"{four}, {two}! {seven}?"
+    assert say("(Four); two — seven… “Nine.”") == f"{four}, {two}, {seven}. {nine}."
+    assert say("4,249.") == words("4,249") + "." and "," not in words("4,249")  # no pause within a number
+    assert say("St. Ives") == say("St Ives")
+    for again in (tokenizer_from_dict(marked.as_dict()), pickle.loads(pickle.dumps(marked))):
+        assert again.encode("Nine, four.") == marked.encode("Nine, four.")
+    unmarked = PhonemeTokenizer("en-us", plain.as_dict()["symbols"], punctuation=True)
+    assert unmarked.encode("Nine, four.") == plain.encode("nine four")
+    old = {name: value for name, value in plain.as_dict().items() if name != "punctuation"}  # of earlier checkpoints
+    assert tokenizer_from_dict(old).encode("Nine, four.") == plain.encode("nine four")
+    for text in ("…", "?!", "“”"):
+        with pytest.raises(UserError, match="no sound"):
+            marked.encode(text)
+
+
 def test_the_language_matters():
     french = PhonemeTokenizer.fit(["chat"], "fr-fr")
     assert french.decode(french.encode("chat")) == "ʃˈa"

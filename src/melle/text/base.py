@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from importlib import import_module
 from typing import Any, Protocol
 
@@ -49,3 +50,8 @@ def tokenizer_from_dict(values: dict[str, Any]) -> Tokenizer:
 def check_not_empty(text: str) -> None:
     if not text.strip():
         raise UserError("the text is empty; give at least one word")
+
+
+def is_speakable(text: str) -> bool:
+    """Whether there is a letter or a digit in it."""
+    return any(unicodedata.category(character)[0] in "LN" for character in text)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterable
 from functools import lru_cache
 from typing import Any
@@ -11,28 +12,36 @@ from melle.errors import UserError
 from melle.text.base import check_not_empty
 from melle.text.symbols import SymbolTokenizer
 
+# What speech does at a mark: it pauses, ends, asks, or cries out.
+_MARKS = {**dict.fromkeys(",;:—–", ","), **dict.fromkeys(".…", "."), "?": "?", "!": "!"}
+# Marks at the end of a word, but for the points of titles and initials.
+_AT_MARKS = re.compile(r"(?<!\bMr)(?<!\bMrs)(?<!\bMs)(?<!\bDr)(?<!\bSt)(?<!\b[A-Z])([,;:—–.…?!])[^\w\s]*(?=\s|$)")
+
 
 class PhonemeTokenizer:
     """Text as IPA symbols, of one language: "in a word" as "ɪn ɐ wˈɜːd ", each word ended by a blank.
 
     Args:
         language: espeak's code, "en-us", "fr-fr", "it".  symbols: the IPA symbols that the model knows.
+        punctuation: keep marks, as one of ",", ".", "?" and "!" after their word; those not among the symbols are
+            passed over.
     """
 
-    def __init__(self, language: str, symbols: Iterable[str]):
-        self.language = language
+    def __init__(self, language: str, symbols: Iterable[str], punctuation: bool = False):
+        self.language, self.punctuation = language, punctuation
         self._phonemes = SymbolTokenizer("characters", symbols)
-        self._speak = lru_cache(20_000)(_phonemizer(language))  # a small corpus is encoded many times
+        self._phonemize = _phonemizer(language)
+        self._speak = lru_cache(20_000)(self._say)  # a small corpus is encoded many times
 
     @classmethod
-    def fit(cls, texts: Iterable[str], language: str = "en-us") -> PhonemeTokenizer:
+    def fit(cls, texts: Iterable[str], language: str = "en-us", punctuation: bool = False) -> PhonemeTokenizer:
         """A tokenizer that knows every phoneme in ``texts``."""
-        tokenizer = cls(language, ())
+        tokenizer = cls(language, (), punctuation)
         tokenizer._phonemes = SymbolTokenizer.fit((tokenizer._speak(text) for text in texts), "characters")
         return tokenizer
 
     def __reduce__(self):  # a loader process that is not forked starts an espeak of its own
-        return PhonemeTokenizer, (self.language, self._phonemes.symbols)
+        return PhonemeTokenizer, (self.language, self._phonemes.symbols, self.punctuation)
 
     @property
     def vocab_size(self) -> int:
@@ -43,7 +52,10 @@ class PhonemeTokenizer:
         """Ids of a text, without <EOS>. Raises UserError for a text that is empty, silent or has unknown phonemes."""
         check_not_empty(text)
         phonemes = self._speak(text)
-        if not phonemes:
+        if self.punctuation:
+            unknown = "".join({*_MARKS.values()}.difference(self._phonemes.symbols))
+            phonemes = phonemes.translate(str.maketrans("", "", unknown))
+        if not phonemes.strip(",.?! "):
             raise UserError(f"the text {text!r} has no sound; give it words that can be spoken")
         return self._phonemes.encode(phonemes)
 
@@ -52,15 +64,30 @@ class PhonemeTokenizer:
         return self._phonemes.decode(ids)
 
     def as_dict(self) -> dict[str, Any]:
-        return {"kind": "phonemes", "language": self.language, "symbols": self._phonemes.symbols}
+        return {
+            "kind": "phonemes",
+            "language": self.language,
+            "symbols": self._phonemes.symbols,
+            "punctuation": self.punctuation,
+        }
+
+    def _say(self, text: str) -> str:
+        """The text's phonemes and, if wanted, marks."""
+        if not self.punctuation:
+            return self._phonemize([text])[0]
+        parts = _AT_MARKS.split(" ".join(text.split()))  # by turns text and a mark, or two
+        spoken = self._phonemize(parts[::2])
+        marks = [_MARKS[mark] for mark in parts[1::2]] + [""]
+        return " ".join(words + mark for words, mark in zip(spoken, marks) if words)
 
 
 def _phonemizer(language: str):
-    """A function from text to phonemes in one string."""
+    """A function from texts to the phonemes of each in one string."""
     try:
         import espeakng_loader
         from phonemizer.backend import EspeakBackend
         from phonemizer.backend.espeak.wrapper import EspeakWrapper
+        from phonemizer.logger import get_logger
         from phonemizer.separator import Separator
     except ImportError:
         raise UserError('tokenizer=phonemes needs: python -m pip install -e ".[phonemes]"') from None
@@ -68,10 +95,11 @@ def _phonemizer(language: str):
     os.environ["ESPEAK_DATA_PATH"] = espeakng_loader.get_data_path()  # where the library looks unless it is told
     if not EspeakBackend.is_supported_language(language):
         raise UserError(f"tokenizer.language={language}: espeak-ng has no such language; try en-us, fr-fr, de, it …")
-    backend = EspeakBackend(language, with_stress=True, language_switch="remove-flags")
+    backend = EspeakBackend(language, with_stress=True, language_switch="remove-flags", logger=get_logger("quiet"))
     separator = Separator(phone="", word=" ", syllable="")
 
-    def speak(text: str) -> str:
-        return " ".join(backend.phonemize([" ".join(text.split())], separator=separator, strip=True)[0].split())
+    def phonemize(texts: list[str]) -> list[str]:
+        texts = [" ".join(text.split()) for text in texts]
+        return [" ".join(words.split()) for words in backend.phonemize(texts, separator=separator, strip=True)]
 
-    return speak
+    return phonemize

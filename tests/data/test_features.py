@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from dataclasses import fields
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -16,10 +17,12 @@ import torch
 from melle.audio import LogMel, MelSpec, load_audio, save_audio
 from melle.commands import features as command
 from melle.data import feature_writing, features
+from melle.data.datamodule import MelleDataModule
 from melle.data.feature_writing import build
 from melle.data.features import RECORD, FeatureStore, Label, count_records, label_of
 from melle.data.manifest import Utterance, read_manifest, write_manifest
 from melle.errors import DataError, UserError
+from melle.text.symbols import SymbolTokenizer
 
 try:
     import resource
@@ -482,3 +485,29 @@ def test_the_command_knows_all_options():
         for field in fields(kind):
             assert isinstance(field.default, table[field.name][0])
             assert float(table[field.name][1].split("default: ")[1].rstrip(")")) == field.default
+
+
+def test_training_makes_what_is_missing(own, tmp_path, capsys):
+    manifest = own / "m.jsonl"
+
+    def data():
+        fit = partial(SymbolTokenizer.fit, unit="characters")
+        return MelleDataModule(
+            manifest,
+            manifest,
+            1,
+            fit,
+            mel=SPEC,
+            index=tmp_path / "index",
+            features=tmp_path / "made",
+            make_features=True,
+        )
+
+    for expected in (f"made features of {len(sounds(own))} recordings", ""):  # the second time they are there
+        module = data()
+        module.prepare_data()
+        module.setup()
+        assert expected in capsys.readouterr().err
+    assert_holds(FeatureStore(tmp_path / "made", SPEC), sounds(own))
+    with pytest.raises(UserError, match="needs a folder"):
+        MelleDataModule(manifest, manifest, 1, None, make_features=True)

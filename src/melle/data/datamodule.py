@@ -22,7 +22,9 @@ from tqdm import tqdm
 from melle.audio import MelSpec, speech_level
 from melle.data.batch import Batch, collate
 from melle.data.batching import EndlessBatches, FrameBudgetSampler
+from melle.data.corpora.download import alone
 from melle.data.dataset import UtteranceDataset
+from melle.data.feature_writing import build
 from melle.data.features import FeatureStore
 from melle.data.index import Fault, open_index, open_tokenizer
 from melle.data.ledger import Ledger
@@ -62,6 +64,7 @@ class MelleDataModule(lightning.LightningDataModule):
         max_join: utterances of one speaker joined into a row, at most.  max_row_seconds: limit of joining.
         silence: shortens silences, such as ``SileroTrim()``, or None.
         features: folder of log-mels computed before (``python -m melle prepare features``), or None.
+        make_features: compute what that folder lacks before training, by a process on every core.
         cache: keep features in memory.
         index: folder for indexes of manifests.
         max_left_out: share of a manifest that may be left out; three utterances may be in any case, unless it is 0.
@@ -86,6 +89,7 @@ class MelleDataModule(lightning.LightningDataModule):
         max_row_seconds: float = 30.0,
         silence: Callable[[Tensor, int], Tensor] | None = None,
         features: str | Path | None = None,
+        make_features: bool = False,
         cache: bool = False,
         index: str | Path = "data/index",
         max_left_out: float = 0.01,
@@ -101,7 +105,10 @@ class MelleDataModule(lightning.LightningDataModule):
         self.reduction_factor = reduction_factor
         self.batch_frames, self.max_attention = batch_frames, max_attention
         self.max_join, self.max_row_seconds = max_join, max_row_seconds
+        if make_features and features is None:
+            raise UserError("data.make_features=true needs a folder to put them: data.features=")
         self.silence, self.features, self.cache = silence, features, cache
+        self.make_features = make_features
         self.index, self.max_left_out, self.left_out = index, max_left_out, left_out
         self.workers, self.seed = workers, seed
         self.tokenizer: Tokenizer | None = None
@@ -116,6 +123,11 @@ class MelleDataModule(lightning.LightningDataModule):
     def prepare_data(self) -> None:
         if self.corpus is not None:
             self.corpus.prepare()
+        if self.make_features:
+            with alone(Path(self.features), "computing these features"):
+                report = build([self.paths["train"], self.paths["val"]], self.features, self.mel, self.silence)
+            if report.made:
+                print(report.text, file=sys.stderr)
 
     def setup(self, stage: str | None = None) -> None:
         if self.datasets:
@@ -140,9 +152,11 @@ class MelleDataModule(lightning.LightningDataModule):
         faults = data.index.faults
         total = len(data.index) + len(faults)
         listing = Path(self.left_out) / f"{split}.jsonl" if self.left_out else None
-        ledger = Ledger(self.paths[split], total, self.max_left_out, listing, _rank())
-        for fault in faults:
-            ledger.add(fault, known_to_all=True)
+        inherited = getattr(self._fit_tokenizer, "keywords", {}).get("checkpoint")
+        ledger = Ledger(self.paths[split], total, self.max_left_out, listing, _rank(), inherited)
+        for fault in faults:  # all of them before they are judged, so that an error says how many there are
+            ledger.note(fault, tell=ledger.rank == 0)
+        ledger.judge()
         self.datasets[split], self.ledgers[split] = data, ledger
         self._usable[split] = np.ones(len(data.index), dtype=bool)
         frames = data.index.column("frames")
@@ -186,7 +200,8 @@ class MelleDataModule(lightning.LightningDataModule):
             self.ledgers[split].add(data.fault(int(number), utterance, error), known_to_all=True)
         usable &= ~out
         if not usable.any():
-            raise UserError(f"{self.paths[split]}: no usable utterance is left; {self.ledgers[split].example}")
+            why_not = self.ledgers[split].example or "add one JSON object per utterance"
+            raise UserError(f"{self.paths[split]}: no usable utterance is left; {why_not}")
 
     def statistics(self, sample: int = 500) -> CorpusStatistics:
         """Mean and deviation of the training mels over up to ``sample`` utterances, their pace and loudness."""

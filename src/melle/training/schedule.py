@@ -30,6 +30,29 @@ class WarmupConstant:
         return min(1.0, (step + 1) / max(1, self.warmup_steps))
 
 
+class WarmupHoldLinear:
+    """Linear warm-up to 1 over ``warmup_steps``, then 1, then linearly to 0 over the last ``decay_share`` of all steps.
+
+    Until it falls nothing depends on ``total_steps``: a run may be made longer, going on from a checkpoint before that.
+    """
+
+    def __init__(self, warmup_steps: int, total_steps: int, decay_share: float):
+        if not 0 < decay_share <= 1:
+            raise ValueError(f"optim.schedule.decay_share={decay_share} must be above 0 and at most 1")
+        self.decay_steps = decay_share * total_steps
+        if not 0 <= warmup_steps <= total_steps - self.decay_steps:
+            raise ValueError(
+                f"optim.schedule: warmup_steps={warmup_steps} and the last {decay_share:.0%} of {total_steps} steps "
+                "overlap; lower one of them"
+            )
+        self.warmup_steps, self.total_steps = warmup_steps, total_steps
+
+    def __call__(self, step: int) -> float:
+        if step < self.warmup_steps:
+            return (step + 1) / self.warmup_steps
+        return min(1.0, max(0.0, (self.total_steps - step) / self.decay_steps))
+
+
 class WarmupInverseSqrt:
     """Linear warm-up to 1 over ``warmup_steps``, then falling as 1 / √step (the reference implementation's)."""
 

@@ -19,8 +19,14 @@ from melle.evaluation.metrics import format_tables
 from melle.evaluation.protocols import CrossSentence
 from melle.evaluation.run import Evaluation, score
 from melle.evaluation.setup import build_judges
+from melle.evaluation.usable import speakable, usable_cases
 from melle.training.run import train
 from melle.training.signals import Stopped
+
+VOCODERS = {  # that learn the voices of a corpus
+    "demo": "python train.py experiment=vocoder_quickstart",  # a quarter of an hour on two cores
+    "synthetic_english": "python train.py experiment=vocoder_english",  # ten minutes of one GPU
+}
 
 
 def report_vocoder(cfg: DictConfig) -> None:
@@ -33,7 +39,7 @@ def report_vocoder(cfg: DictConfig) -> None:
     )
     print(
         "To score models with it:\n  python evaluate.py checkpoint=runs/quickstart/checkpoints/last.ckpt "
-        f"vocoder=neural vocoder.model={checkpoint}"
+        f"vocoder=neural vocoder.neural.model={checkpoint}"
     )
 
 
@@ -45,22 +51,26 @@ def report(cfg: DictConfig) -> None:
         return
     protocol = CrossSentence(prompts=cfg.data.test_prompts)
     cases = protocol.cases(read_manifest(cfg.data.test), tuple(cfg.data.test_seconds), cfg.report.utterances, seed=0)
+    cases = speakable(usable_cases(protocol.name, cases), checkpoint)
     utterances = [utterance for case in cases for utterance in (case.target, case.prompt)]
     checkpoints = read_checkpoints([checkpoint], utterances)
     results = score(Evaluation(checkpoints, {protocol.name: cases}, run / "report", build_judges(cfg)))
     prompt = cases[0].prompt
     print(f"\n{format_tables(results)}\n")
-    print(f"Speech in voices never heard in training, to listen to: {run / 'report' / 'report.html'}")
+    what = "Held-out texts" if cfg.data.corpus is None else "Speech in voices never heard in training"
+    print(f"{what}, to listen to: {run / 'report' / 'report.html'}")
     print("To hear more:")
     print(
         f'  python -m melle synthesize --checkpoint {checkpoint} --text "{cases[0].target.transcription}" '
         f'--prompt {prompt.audio_path} --prompt-text "{prompt.transcription}" -o speech.wav'
     )
-    if cfg.data.corpus is not None:  # the quickstart's, of which a vocoder learns these voices, too
-        print("For a cleaner sound, a vocoder of our own, in a quarter of an hour on two cores:")
-        print("  python train.py experiment=vocoder_quickstart")
     data = HydraConfig.get().runtime.choices.data
-    print(f"To score all of it:\n  python evaluate.py checkpoint={checkpoint} data={data} data.test={cfg.data.test}")
+    if data in VOCODERS:
+        print(f"For a cleaner sound, a vocoder of our own that learns these voices:\n  {VOCODERS[data]}")
+    scored = f"data={data} data.test={cfg.data.test}"
+    if data != "demo":  # which says it by itself
+        scored += " 'data.test_seconds=[{:g},{:g}]'".format(*cfg.data.test_seconds)
+    print(f"To score all of it:\n  python evaluate.py checkpoint={checkpoint} {scored}")
     print(f"To see the curves, and to hear how it learned:\n  tensorboard --logdir {run.parent}")
 
 

@@ -220,3 +220,11 @@ def test_an_unknown_key_is_told_without_a_traceback():
     result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120)
     assert result.returncode != 0
     assert "modle" in result.stderr and "Traceback" not in result.stderr
+
+
+def test_a_model_in_its_place_needs_no_name(tiny_checkpoint, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    speak = ["synthesize", "--text", "four two", "-o", "out.wav"]
+    assert main(speak) == 2 and "--checkpoint is missing" in capsys.readouterr().err
+    assert main(["export", "--checkpoint", str(tiny_checkpoint), "-o", "data/pretrained"]) == 0
+    assert main(speak) == 0 and len(load_audio(tmp_path / "out.wav", 16000)) > 0

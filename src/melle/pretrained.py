@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
-from melle.checkpoint import FORMAT, LoadedModel, ModelDescription, load_model
+from melle.checkpoint import FORMAT, LoadedModel, ModelDescription, load_description, load_model, load_step
 from melle.errors import UserError, reason
 from melle.files import check_writable, write_weights, written_whole
 from melle.network import Melle
 from melle.vocoders import neural
 
 WEIGHTS, CONFIG, TOKENIZER = "model.safetensors", "config.json", "tokenizer.json"
+HINT = "give a folder that `python -m melle export` wrote, or a .ckpt file that train.py wrote"
 FILES = [WEIGHTS, CONFIG, TOKENIZER, neural.WEIGHTS, neural.CONFIG]
 
 
@@ -57,11 +60,26 @@ def load_pretrained(where: str | Path, average: bool = True) -> LoadedModel:
 
     ``average`` as in ``load_model``. Raises UserError for anything else.
     """
-    if Path(where).is_dir():
-        return _load_folder(Path(where))
+    where = fetched(where)
+    return _load_folder(where) if where.is_dir() else load_model(where, average)
+
+
+def look_into(where: str | Path) -> tuple[ModelDescription, int]:
+    """What ``load_pretrained`` would load, and after how many steps it was written; the weights stay unread."""
+    where = fetched(where)
+    if not where.is_dir():
+        return load_description(where), load_step(where)
+    description, step = _describe_folder(where)
+    if not (where / WEIGHTS).is_file():
+        raise UserError(f"{where}: has no {WEIGHTS}; {HINT}")
+    return description, step
+
+
+def fetched(where: str | Path) -> Path:
+    """The file or folder itself; of a hub id the folder that it is downloaded to."""
     if not Path(where).exists() and is_hub_id(str(where)):
-        return _load_folder(_download(str(where)))
-    return load_model(where, average)
+        return _download(str(where))
+    return Path(where)
 
 
 def is_hub_id(name: str) -> bool:
@@ -81,21 +99,33 @@ def push(folder: str | Path, name: str, private: bool = True) -> str:
 
 
 def _load_folder(folder: Path) -> LoadedModel:
-    hint = "give a folder that `python -m melle export` wrote, or a .ckpt file that train.py wrote"
-    try:
+    description, step = _describe_folder(folder)
+    with _mistakes_told(folder):
+        network = Melle(**description.network)
+        network.load_state_dict(load_file(folder / WEIGHTS))
+    vocoder = folder if (folder / neural.CONFIG).exists() else None
+    return LoadedModel(network.eval(), description, step, vocoder)
+
+
+def _describe_folder(folder: Path) -> tuple[ModelDescription, int]:
+    """The description, and the steps trained."""
+    with _mistakes_told(folder):
         config = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
         tokenizer = json.loads((folder / TOKENIZER).read_text(encoding="utf-8"))
         if config["format"] != FORMAT:
             raise UserError(f"{folder}: written by another version (format {config['format']}); export it again")
-        description = ModelDescription.from_dict(config | {"tokenizer": tokenizer})
-        network = Melle(**description.network)
-        network.load_state_dict(load_file(folder / WEIGHTS))
+        return ModelDescription.from_dict(config | {"tokenizer": tokenizer}), int(config.get("step", 0))
+
+
+@contextmanager
+def _mistakes_told(folder: Path) -> Iterator[None]:
+    """What goes wrong within is a UserError."""
+    try:
+        yield
     except FileNotFoundError as error:
-        raise UserError(f"{folder}: has no {Path(error.filename or WEIGHTS).name}; {hint}") from None
+        raise UserError(f"{folder}: has no {Path(error.filename or WEIGHTS).name}; {HINT}") from None
     except (ValueError, KeyError, TypeError, AttributeError, RuntimeError, SafetensorError, OSError) as error:
-        raise UserError(f"{folder}: damaged, or of something else ({reason(error)}); {hint}") from None
-    vocoder = folder if (folder / neural.CONFIG).exists() else None
-    return LoadedModel(network.eval(), description, int(config.get("step", 0)), vocoder)
+        raise UserError(f"{folder}: damaged, or of something else ({reason(error)}); {HINT}") from None
 
 
 def _download(name: str) -> Path:

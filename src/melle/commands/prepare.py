@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from melle.commands import features, shards
+from melle.commands import features, shards, split
 from melle.errors import UserError
 
 SUBSETS = (
@@ -45,6 +45,7 @@ def add(commands: argparse._SubParsersAction) -> None:
     _add_folder(corpora)
     features.add(corpora)
     shards.add(corpora)
+    split.add(corpora)
 
 
 def _published(corpora: argparse._SubParsersAction, name: str, text: str, run) -> argparse.ArgumentParser:

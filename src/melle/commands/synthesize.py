@@ -15,9 +15,15 @@ if TYPE_CHECKING:
     from melle.synthesis.synthesizer import Synthesizer
 
 
+PRETRAINED = Path("data/pretrained")  # where an exported model speaks without being named
+
+
 def add(commands: argparse._SubParsersAction) -> None:
     speak = commands.add_parser("synthesize", help="speak a text with a trained model")
-    speak.add_argument("--checkpoint", required=True, help="a .ckpt file of train.py, a folder of export, or a hub id")
+    speak.add_argument(
+        "--checkpoint",
+        help=f"a .ckpt file of train.py, a folder of export, or a hub id (default: {PRETRAINED}, where it is)",
+    )
     what = speak.add_mutually_exclusive_group(required=True)
     what.add_argument("--text", help="what to say")
     what.add_argument("--text-file", type=Path, help="a text of any length, read aloud piece by piece; - for stdin")
@@ -75,6 +81,12 @@ def synthesize(options: argparse.Namespace) -> None:
     from melle.synthesis.jobs import read_jobs, run_jobs
     from melle.synthesis.synthesizer import check_seed
 
+    if options.checkpoint is None:
+        if not PRETRAINED.is_dir():
+            raise UserError(
+                f"--checkpoint is missing, and there is no {PRETRAINED}; train a model with python train.py"
+            )
+        options.checkpoint = str(PRETRAINED)
     if (options.prompt is None) != (options.prompt_text is None):
         raise UserError("--prompt and --prompt-text belong together: give the recording and what is said in it")
     if options.retries < 0 or options.batch_size < 1:

@@ -114,11 +114,12 @@ def open_tokenizer(manifest: str | Path, fit: Callable[[Iterator[str]], Tokenize
 
 
 def describe_fit(fit: Callable[[Iterator[str]], Tokenizer]) -> list:
-    """What tells a way of making tokenizers from others; of a local folder of files also when they were changed."""
+    """What tells a way of making tokenizers from others; of local files also when they were changed."""
     function, arguments = getattr(fit, "func", fit), list(getattr(fit, "args", ()))
     keywords = sorted(getattr(fit, "keywords", {}).items())
-    folders = [Path(value) for _, value in keywords if isinstance(value, str) and Path(value).is_dir()]
-    files = [path for folder in folders for path in sorted(folder.glob("*.json"))]
+    places = [Path(value) for _, value in keywords if isinstance(value, str)]
+    files = [path for place in places if place.is_dir() for path in sorted(place.glob("*.json"))]
+    files += [place for place in places if place.is_file()]
     name = f"{function.__module__}.{function.__qualname__} {arguments} {keywords}"
     return [name, [[str(path), *_state(path.stat())] for path in files]]
 

@@ -25,10 +25,20 @@ class Ledger:
         path: a JSONL file to which all of them are added that it does not have, or None; ranks above 0 write to files
             of their own beside it.
         rank: of this process among those that train together.
+        tokenizer: path of the checkpoint whose tokenizer the texts are for, where they are for one.
     """
 
-    def __init__(self, manifest: str | Path, total: int, most: float, path: Path | None = None, rank: int = 0):
+    def __init__(
+        self,
+        manifest: str | Path,
+        total: int,
+        most: float,
+        path: Path | None = None,
+        rank: int = 0,
+        tokenizer: str | None = None,
+    ):
         self.manifest, self.total, self.most, self.rank = manifest, total, most, rank
+        self.look = f"python -m melle check {manifest}" + (f" --tokenizer {tokenizer}" if tokenizer else "")
         self.limit = max(most * total, FEW) if most > 0 else 0
         self.path = path.with_name(f"{path.stem}.rank{rank}{path.suffix}") if path and rank else path
         self.counts: Counter[str] = Counter()
@@ -60,7 +70,7 @@ class Ledger:
         if len(self._seen) > self.limit:
             raise UserError(
                 f"{self.summary()}, more than data.max_left_out={self.most:g}; such as {self.example}. "
-                f"Look with: python -m melle check {self.manifest}"
+                f"Look with: {self.look}"
             )
 
     def _tell(self, fault: Fault) -> None:

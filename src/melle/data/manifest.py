@@ -77,11 +77,9 @@ def write_manifest(path: str | Path, utterances: Iterable[Utterance]) -> None:
     try:
         with partial.open("w", encoding="utf-8") as file:
             for utterance in utterances:
-                audio = Path(utterance.audio_path).resolve()
-                audio_path = audio.relative_to(folder) if audio.is_relative_to(folder) else audio
                 line = {
                     "transcription": utterance.transcription,
-                    "audio_path": audio_path.as_posix(),
+                    "audio_path": audio_from(folder, utterance.audio_path),
                     "id": utterance.id,
                 }
                 for field in ("speaker", "language", "duration"):
@@ -91,6 +89,12 @@ def write_manifest(path: str | Path, utterances: Iterable[Utterance]) -> None:
         os.replace(partial, path)
     finally:
         partial.unlink(missing_ok=True)
+
+
+def audio_from(folder: Path, audio: Path) -> str:
+    """What a manifest in ``folder``, a resolved path, calls a recording: below the folder relative to it."""
+    audio = Path(audio).resolve()
+    return (audio.relative_to(folder) if audio.is_relative_to(folder) else audio).as_posix()
 
 
 def with_duration(utterance: Utterance) -> Utterance:

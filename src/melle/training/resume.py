@@ -10,9 +10,10 @@ import torch
 from filelock import FileLock
 from torch import nn
 
-from melle.checkpoint import ModelDescription, load_model, load_step
+from melle.checkpoint import ModelDescription, load_step
 from melle.errors import UserError
 from melle.network import Melle
+from melle.pretrained import load_pretrained
 from melle.training.checkpoints import step_files
 
 OWN_FILES = (
@@ -81,12 +82,14 @@ def check_same_model(checkpoint: Path, earlier: ModelDescription, ours: ModelDes
 
 
 @torch.no_grad()
-def take_weights(network: Melle, ours: ModelDescription, checkpoint: Path) -> list[str]:
-    """Begin with the (averaged) weights of a checkpoint where names and shapes agree. Returns what could not be taken.
+def take_weights(network: Melle, ours: ModelDescription, checkpoint: str | Path) -> list[str]:
+    """Begin with the (averaged) weights of a checkpoint or exported folder, where names and shapes agree.
+
+    Returns what could not be taken.
 
     The text embedding is taken only where both tokenizers are the same: equal sizes do not make equal symbols.
     """
-    model = load_model(checkpoint)
+    model = load_pretrained(checkpoint)
     theirs = model.network.state_dict()
     same_text = model.description.tokenizer.as_dict() == ours.tokenizer.as_dict()
     left_out, taken = [], 0

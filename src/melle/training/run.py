@@ -24,7 +24,9 @@ from melle.config import build
 from melle.data.datamodule import CorpusStatistics, MelleDataModule
 from melle.errors import UserError
 from melle.network import Melle
+from melle.pretrained import look_into
 from melle.training.checkpoints import WholeFiles
+from melle.training.inheriting import inherit
 from melle.training.module import MelleModule
 from melle.training.record import read_metrics, write_metrics, write_record
 from melle.training.resume import check_same_model, find_resume, take_weights
@@ -54,11 +56,16 @@ def train(cfg: DictConfig) -> dict[str, float]:
     checkpoint = find_resume(cfg.resume, Path(cfg.run_dir))
     if cfg.task not in ("speech", "vocoder"):
         raise UserError(f"task={cfg.task}: choose speech or vocoder")
+    if cfg.task == "speech":
+        cfg = inherit(cfg, checkpoint)
     data = build(cfg.data if cfg.task == "speech" else cfg.vocoder_data)
     data.prepare_data()
     data.setup()
     module = (build_module if cfg.task == "speech" else build_vocoder)(cfg, data, checkpoint)
     trainer = build_trainer(cfg, checkpoint)
+    if "mixed" in str(trainer.precision) and torch.cuda.is_available():
+        # What is left to 32 bits, as the speech samples', need not be exact to the last of them where the rest is not.
+        torch.set_float32_matmul_precision("high")
     if trainer.is_global_zero:
         write_record(cfg.run_dir, cfg, trainer.world_size)
     try:
@@ -135,7 +142,7 @@ def build_module(cfg: DictConfig, data: MelleDataModule, checkpoint: Path | None
     ``cfg.init_from`` keeps the scale of its mels.
     """
     earlier = None if checkpoint is None else load_description(checkpoint)
-    first = load_description(cfg.init_from) if cfg.init_from and earlier is None else None
+    first = look_into(cfg.init_from)[0] if cfg.init_from and earlier is None else None
     statistics = _statistics(data, earlier or first)
     if earlier is not None:
         statistics = replace(statistics, **{name: getattr(earlier, name) for name in TOLD})
@@ -154,7 +161,7 @@ def build_module(cfg: DictConfig, data: MelleDataModule, checkpoint: Path | None
     if earlier is not None:
         check_same_model(checkpoint, earlier, description)
     if first is not None:
-        left_out = take_weights(network, description, Path(cfg.init_from))
+        left_out = take_weights(network, description, cfg.init_from)
         print(f"Begins with the weights of {cfg.init_from}.", *left_out, sep="\n  not taken: ", file=sys.stderr)
     if cfg.compile:
         try:

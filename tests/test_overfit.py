@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from test_presets import CONF, configure
+from test_presets import MODELS, configure
 
 from melle.audio import LogMel
 from melle.checkpoint import LoadedModel, ModelDescription
@@ -17,7 +17,7 @@ from melle.text.symbols import SymbolTokenizer
 SIZES = {"width": 64, "heads": 4, "ff_width": 128, "prenet_hidden": 128, "latent_hidden": 64, "dropout": 0.0}
 
 
-@pytest.mark.parametrize("preset", sorted(path.stem for path in CONF.glob("model/*.yaml")))
+@pytest.mark.parametrize("preset", MODELS)
 def test_preset_learns_a_recording_by_heart(preset, tone_manifests, real_speech):
     cfg = configure(tone_manifests, f"model={preset}")
     text, waveform = real_speech[0]

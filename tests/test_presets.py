@@ -26,6 +26,8 @@ SMALL = [
     *("model.latent_hidden=16", "data.corpus=null", "data.batch_frames=600"),
 ]
 ONLINE = {"tokenizer=llama", "tokenizer=qwen", "tokenizer=huggingface"}  # need a hub or a folder
+INHERITED = {"model=inherited", "tokenizer=inherited"}  # need a checkpoint: tests/training/test_inheriting.py
+MODELS = sorted(path.stem for path in CONF.glob("model/*.yaml") if f"model={path.stem}" not in INHERITED)
 
 
 def options() -> list[str]:
@@ -81,7 +83,7 @@ def step_and_speak(cfg, tones: Path) -> None:
         assert len(speech.waveform) > 0 and torch.isfinite(speech.waveform).all()
 
 
-@pytest.mark.parametrize("option", [option for option in options() if option not in ONLINE])
+@pytest.mark.parametrize("option", [option for option in options() if option not in ONLINE | INHERITED])
 def test_option_trains_and_speaks(option, tone_manifests):
     step_and_speak(configure(tone_manifests, option), tone_manifests)
 
@@ -136,7 +138,7 @@ class Chance:
         return noise
 
 
-@pytest.mark.parametrize("preset", sorted(path.stem for path in CONF.glob("model/*.yaml")))
+@pytest.mark.parametrize("preset", MODELS)
 def test_cached_decoding_equals_the_full_pass_with_the_same_chance(preset, tone_manifests, monkeypatch):
     cfg = configure(tone_manifests, f"model={preset}")
     network = build_module(cfg, build(cfg.data)).network.eval()

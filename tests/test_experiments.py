@@ -1,0 +1,45 @@
+"""The experiments, at the smallest size at which all of their parts run."""
+
+import math
+from pathlib import Path
+
+import pytest
+from hydra import compose, initialize_config_dir
+
+from melle import Synthesizer
+from melle.training.run import train
+
+CONF = Path(__file__).parents[1] / "conf"
+EXPERIMENTS = sorted(path.stem for path in (CONF / "experiment").glob("*.yaml"))
+
+
+def composed(*overrides):
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        return compose("train", list(overrides))
+
+
+def test_synthetic_english(tmp_path):
+    """Corpus, features, training and speech of words that nobody trained."""
+    data = tmp_path / "data"
+    cfg = composed(
+        "experiment=synthetic_english",
+        f"run_dir={tmp_path / 'run'}",
+        *(f"data.{split}={data / name}.jsonl" for split, name in (("train", "train"), ("val", "validation"))),
+        *(f"data.corpus.folder={data}", "data.corpus.hours=0.01", "data.corpus.train_voices=3"),
+        *("+data.corpus.validation_voices=2", "+data.corpus.test_voices=1", "+data.corpus.held_out_utterances=2"),
+        *("data.corpus.sentences=40", f"data.features={data / 'features'}", f"data.index={tmp_path / 'index'}"),
+        *("data.batch_frames=1500", "data.workers=0", "model.width=32", "model.heads=2", "model.ff_width=32"),
+        *("trainer.max_steps=4", "trainer.val_check_interval=4", "optim.schedule.warmup_steps=1", "logger=csv"),
+        *("report.utterances=0", "callbacks.speech=null"),
+    )
+    metrics = train(cfg)
+    assert metrics["step"] == 4 and math.isfinite(metrics["validation/regression"])
+    assert list((data / "features").rglob("index"))
+    tts = Synthesizer.from_checkpoint(tmp_path / "run" / "checkpoints" / "last.ckpt")
+    assert len(tts("Is that a zebra, or 12 of them?", seed=1).mel) > 0
+
+
+@pytest.mark.parametrize("name", EXPERIMENTS)
+def test_every_experiment_composes(name):
+    cfg = composed(f"experiment={name}", "init_from=some.ckpt")
+    assert cfg.name and cfg.task in ("speech", "vocoder")

@@ -18,11 +18,6 @@ VARIANTS = {
 }
 
 
-@pytest.fixture(autouse=True)
-def _forget_graphs():
-    torch._dynamo.reset()
-
-
 def make(**arguments) -> Melle:
     """Small, without chance."""
     sizes = {"vocab_size": 12, "n_mels": 5, "width": 16, "layers": 2, "heads": 2, "ff_width": 32}
@@ -51,8 +46,9 @@ def results(network: Melle, batch: Batch) -> list[Tensor]:
     return [value.detach() for value in values]
 
 
-def check_equal(network: Melle, compiled: Melle) -> None:
-    for batch in make_batches():
+def check_equal(network: Melle, compiled: Melle, least: int = 1) -> None:
+    """Where batches have at least so many rows."""
+    for batch in (batch for batch in make_batches() if len(batch.text) >= least):
         for a, b in zip(results(network, batch), results(compiled, batch), strict=True):
             assert torch.allclose(a, b, rtol=1e-4, atol=1e-4 * a.abs().max())
 
@@ -83,7 +79,7 @@ def test_with_the_compiler_too():
     network = make()
     compiled = copy.deepcopy(network)
     compiled.compile_blocks()
-    check_equal(network, compiled)
+    check_equal(network, compiled, least=2)  # a single row has a graph of its own: another twenty seconds
 
 
 def test_dropout_is_the_same_when_a_block_is_computed_again():

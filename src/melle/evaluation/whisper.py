@@ -48,6 +48,7 @@ class WhisperAsr:
     ):
         try:
             import ctranslate2  # noqa: F401  (faster-whisper is of no use without it)
+            import faster_whisper  # noqa: F401
             from faster_whisper.tokenizer import Tokenizer
         except ImportError:
             raise UserError('word error rates need faster-whisper: python -m pip install -e ".[eval]"') from None

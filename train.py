@@ -29,16 +29,24 @@ VOCODERS = {  # that learn the voices of a corpus
 }
 
 
+MODELS = {  # of a corpus: run, something to say, and what evaluate.py is to be told
+    "synthetic_english": ("synthetic_english", "The kettle has been boiling for an hour.", " data=synthetic_english"),
+}
+QUICKSTART = ("quickstart", "four two seven", "")
+
+
 def report_vocoder(cfg: DictConfig) -> None:
     """Say how to hear a trained vocoder."""
+    run, text, data = MODELS.get(HydraConfig.get().runtime.choices.data, QUICKSTART)
+    model = f"runs/{run}/checkpoints/last.ckpt"
     checkpoint = Path(cfg.run_dir) / "checkpoints" / "last.ckpt"
     print(f"Sounds of it beside recordings: {Path(cfg.run_dir) / 'samples'}\nTo speak with it:")
     print(
-        '  python -m melle synthesize --checkpoint runs/quickstart/checkpoints/last.ckpt --text "four two seven" '
+        f'  python -m melle synthesize --checkpoint {model} --text "{text}" '
         f"--vocoder neural --vocoder-model {checkpoint} -o speech.wav"
     )
     print(
-        "To score models with it:\n  python evaluate.py checkpoint=runs/quickstart/checkpoints/last.ckpt "
+        f"To score models with it:\n  python evaluate.py checkpoint={model}{data} "
         f"vocoder=neural vocoder.neural.model={checkpoint}"
     )
 

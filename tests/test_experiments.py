@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 from hydra import compose, initialize_config_dir
+from hydra.utils import get_object
+from omegaconf import OmegaConf
 
 from melle import Synthesizer
 from melle.training.run import train
@@ -41,5 +43,20 @@ def test_synthetic_english(tmp_path):
 
 @pytest.mark.parametrize("name", EXPERIMENTS)
 def test_every_experiment_composes(name):
-    cfg = composed(f"experiment={name}", "init_from=some.ckpt")
+    cfg = composed(f"experiment={name}", "init_from=some.ckpt", "data.train=a.jsonl", "data.val=b.jsonl")
     assert cfg.name and cfg.task in ("speech", "vocoder")
+    for group in (
+        "data",
+        "model",
+        "loss",
+        "optim",
+        "tokenizer",
+        "callbacks",
+        "trainer",
+        "vocoder_data",
+        "vocoder_training",
+    ):
+        for node in filter(None, [cfg.get(group)]):
+            OmegaConf.to_container(node, resolve=True, throw_on_missing=True)
+            if "_target_" in node:
+                get_object(node._target_)

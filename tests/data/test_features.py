@@ -503,11 +503,12 @@ def test_training_makes_what_is_missing(own, tmp_path, capsys):
             make_features=True,
         )
 
-    for expected in (f"made features of {len(sounds(own))} recordings", ""):  # the second time they are there
+    for made in (True, False):  # the second time they are there
         module = data()
         module.prepare_data()
         module.setup()
-        assert expected in capsys.readouterr().err
+        assert (f"made features of {len(sounds(own))} recordings" in (said := capsys.readouterr().err)) == made
+        assert ("made features" in said) == made
     assert_holds(FeatureStore(tmp_path / "made", SPEC), sounds(own))
     with pytest.raises(UserError, match="needs a folder"):
         MelleDataModule(manifest, manifest, 1, None, make_features=True)

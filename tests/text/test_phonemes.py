@@ -20,8 +20,10 @@ def test_text_becomes_ipa(tokenizer):
 
 
 def test_marks_are_kept_where_speech_pauses():
-    marked = PhonemeTokenizer.fit(["Four, two! Is it seven?", "Nine. 4,249. St Ives"], punctuation=True)
-    plain = PhonemeTokenizer.fit(["Four, two! Is it seven?", "Nine. 4,249. St Ives"])
+    marked = PhonemeTokenizer.fit(
+        ["Four, two! Is it seven?", "Nine. 4,249. St Ives", "Is it I, or B?"], punctuation=True
+    )
+    plain = PhonemeTokenizer.fit(["Four, two! Is it seven?", "Nine. 4,249. St Ives", "Is it I, or B?"])
 
     def say(text):
         return marked.decode(marked.encode(text))
@@ -34,6 +36,10 @@ def test_marks_are_kept_where_speech_pauses():
     assert say("(Four); two — seven… “Nine.”") == f"{four}, {two}, {seven}. {nine}."
     assert say("4,249.") == words("4,249") + "." and "," not in words("4,249")  # no pause within a number
     assert say("St. Ives") == say("St Ives")
+    for letter in "I", "B":  # only after the point of an initial nobody pauses
+        assert say(f"Is it {letter}?") == words(f"Is it {letter}") + "?"
+        assert say(f"{letter}, four!") == f"{words(letter)}, {four}!"
+    assert (say("I. Nine"), say("B. Nine")) == (f"{words('I')}. {nine}", words("B. Nine"))
     for again in (tokenizer_from_dict(marked.as_dict()), pickle.loads(pickle.dumps(marked))):
         assert again.encode("Nine, four.") == marked.encode("Nine, four.")
     unmarked = PhonemeTokenizer("en-us", plain.as_dict()["symbols"], punctuation=True)

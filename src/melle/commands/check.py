@@ -13,7 +13,11 @@ def add(commands: argparse._SubParsersAction) -> None:
     check.add_argument("-o", "--output", type=Path, help="the clean manifest (default: NAME.clean.jsonl beside it)")
     check.add_argument("--min-seconds", type=float, default=0.3, help="leave out what is shorter (default: 0.3)")
     check.add_argument("--max-seconds", type=float, default=30.0, help="leave out what is longer (default: 30)")
-    check.add_argument("--tokenizer", type=Path, metavar="CHECKPOINT", help="leave out texts that its model cannot say")
+    check.add_argument(
+        "--tokenizer",
+        metavar="CHECKPOINT",
+        help="leave out texts that its model (or exported folder, or hub name) cannot say",
+    )
     check.add_argument("--strict", action="store_true", help="leave out what is clipped or has an odd pace, too")
     check.add_argument("--workers", type=int, help="processes (default: one per core); the result is the same")
     check.set_defaults(run=run)
@@ -21,15 +25,15 @@ def add(commands: argparse._SubParsersAction) -> None:
 
 def run(options: argparse.Namespace) -> None:
     """Check the manifest, write the two lists, print the report."""
-    from melle.checkpoint import load_model
     from melle.data.check import check_manifest
     from melle.data.inspection import Limits
+    from melle.pretrained import look_into
 
     report = check_manifest(
         options.manifest,
         options.output,
         Limits(options.min_seconds, options.max_seconds),
-        tokenizer=load_model(options.tokenizer).description.tokenizer if options.tokenizer else None,
+        tokenizer=look_into(options.tokenizer)[0].tokenizer if options.tokenizer else None,
         strict=options.strict,
         workers=options.workers,
     )

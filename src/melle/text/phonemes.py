@@ -14,8 +14,9 @@ from melle.text.symbols import SymbolTokenizer
 
 # What speech does at a mark: it pauses, ends, asks, or cries out.
 _MARKS = {**dict.fromkeys(",;:—–", ","), **dict.fromkeys(".…", "."), "?": "?", "!": "!"}
-# Marks at the end of a word, but for the points of titles and initials.
-_AT_MARKS = re.compile(r"(?<!\bMr)(?<!\bMrs)(?<!\bMs)(?<!\bDr)(?<!\bSt)(?<!\b[A-Z])([,;:—–.…?!])[^\w\s]*(?=\s|$)")
+# Marks at the end of a word, but for the points of titles and of initials, of which "I" is seldom one.
+_POINT = r"(?<!\bMr)(?<!\bMrs)(?<!\bMs)(?<!\bDr)(?<!\bSt)(?<!\b[A-HJ-Z])\."
+_AT_MARKS = re.compile(rf"({_POINT}|[,;:—–…?!])[^\w\s]*(?=\s|$)")
 
 
 class PhonemeTokenizer:

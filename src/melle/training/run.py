@@ -63,9 +63,9 @@ def train(cfg: DictConfig) -> dict[str, float]:
     data.setup()
     module = (build_module if cfg.task == "speech" else build_vocoder)(cfg, data, checkpoint)
     trainer = build_trainer(cfg, checkpoint)
-    if "mixed" in str(trainer.precision) and torch.cuda.is_available():
-        # What is left to 32 bits, as the speech samples', need not be exact to the last of them where the rest is not.
-        torch.set_float32_matmul_precision("high")
+    # What is left to 32 bits, as the speech samples', need not be exact to the last of them where the rest is not.
+    # "highest" is the default, which an earlier job of a sweep may have changed.
+    torch.set_float32_matmul_precision("high" if "mixed" in str(trainer.precision) else "highest")
     if trainer.is_global_zero:
         write_record(cfg.run_dir, cfg, trainer.world_size)
     try:

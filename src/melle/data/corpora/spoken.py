@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
@@ -12,7 +11,7 @@ from typing import ClassVar
 import numpy as np
 
 from melle.data.corpora.espeak import Voice
-from melle.data.corpora.synthetic import DESCRIPTION, Line, check_replaceable, make_corpus
+from melle.data.corpora.synthetic import Line, check_replaceable, description_of, make_corpus
 from melle.data.corpora.voices import Manner, describe, held_out_voices, train_voices
 from melle.errors import UserError
 
@@ -50,7 +49,7 @@ class SpokenCorpus(ABC):
     def prepare(self) -> Path:
         """Make the corpus if need be; return its folder, which holds train.jsonl, validation.jsonl and test.jsonl."""
         folder = Path(self.folder)
-        if self._is_there(folder):
+        if description_of(folder) == self._settings():
             return folder
         check_replaceable(folder)
         return make_corpus(folder, self._lines(), self.seed, self.workers, self._settings())
@@ -86,9 +85,3 @@ class SpokenCorpus(ABC):
         settings = {name: value for name, value in asdict(self).items() if name not in ("folder", "workers")}
         voices = describe([voice for split in self.voices().values() for voice in split])
         return {"corpus": self.NAME, "version": self.VERSION, **settings, "voices": voices}
-
-    def _is_there(self, folder: Path) -> bool:
-        try:
-            return json.loads((folder / DESCRIPTION).read_text(encoding="utf-8")) == self._settings()
-        except (OSError, ValueError):
-            return False

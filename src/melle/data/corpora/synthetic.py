@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import sys
 import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
@@ -67,8 +68,10 @@ def make_corpus(
     _check_lines(splits)
     description = json.loads(json.dumps(dict(description or {})))
     with alone(target, "making this corpus"):
-        if not description or _description(target) != description:
+        if not description or description_of(target) != description:
             check_replaceable(target)
+            if target.exists():
+                print(f"{folder}: the corpus there, of other settings, is replaced with all in it", file=sys.stderr)
             _make(target, splits, seed, workers, description)
     return Path(folder)
 
@@ -107,7 +110,8 @@ def check_replaceable(folder: Path) -> None:
         raise UserError(f"{folder} exists and is not a corpus made by this generator; name another folder or remove it")
 
 
-def _description(folder: Path) -> dict | None:
+def description_of(folder: Path) -> dict | None:
+    """What the corpus in a folder is made of; None where there is none."""
     try:
         return json.loads((folder / DESCRIPTION).read_text(encoding="utf-8"))
     except (OSError, ValueError):

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 _PLURALS = {
-    **{"child": "children", "woman": "women", "man": "men", "foot": "feet", "tooth": "teeth", "goose": "geese"},
+    **{"child": "children", "foot": "feet", "tooth": "teeth", "goose": "geese"},
     **{"mouse": "mice", "ox": "oxen", "wife": "wives", "knife": "knives", "wolf": "wolves", "calf": "calves"},
     **{"shelf": "shelves", "leaf": "leaves", "thief": "thieves", "loaf": "loaves", "crossroads": "crossroads"},
+    **{"stomach": "stomachs", "crisis": "crises", "physics": "physics", "mathematics": "mathematics"},
     **{name: name for name in ("sheep", "deer", "moose", "salmon", "trout", "shrimp", "fish")},
 }
 _THIRD = {"be": "is", "have": "has", "do": "does", "go": "goes"}
@@ -33,7 +34,7 @@ def plural(noun: str) -> str:
 def third_person(verb: str) -> str:
     """wash → washes. Of several words the first one changes."""
     first, *after = verb.split(" ")
-    return " ".join([_THIRD.get(first) or ("goes" if first == "go" else _with_s(first)), *after])
+    return " ".join([_THIRD.get(first) or _with_s(first), *after])
 
 
 def progressive(verb: str) -> str:

@@ -6,6 +6,8 @@ from functools import cache
 from importlib.resources import files
 from typing import NamedTuple
 
+from melle.data.corpora.english.inflection import past
+
 VALIDATION_SENTENCES = 60  # the first of the sentences held out; the rest is for the test
 
 
@@ -24,8 +26,6 @@ def words(section: str) -> tuple[str, ...]:
 @cache
 def verbs(section: str) -> tuple[Verb, ...]:
     """The verbs of a section with their forms."""
-    from melle.data.corpora.english.inflection import past
-
     found = []
     for entry in words(section):
         base, *forms = entry.split("/")

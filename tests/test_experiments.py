@@ -45,18 +45,8 @@ def test_synthetic_english(tmp_path):
 def test_every_experiment_composes(name):
     cfg = composed(f"experiment={name}", "init_from=some.ckpt", "data.train=a.jsonl", "data.val=b.jsonl")
     assert cfg.name and cfg.task in ("speech", "vocoder")
-    for group in (
-        "data",
-        "model",
-        "loss",
-        "optim",
-        "tokenizer",
-        "callbacks",
-        "trainer",
-        "vocoder_data",
-        "vocoder_training",
-    ):
-        for node in filter(None, [cfg.get(group)]):
-            OmegaConf.to_container(node, resolve=True, throw_on_missing=True)
-            if "_target_" in node:
-                get_object(node._target_)
+    groups = ("data", "model", "loss", "optim", "tokenizer", "callbacks", "trainer", "vocoder_data", "vocoder_training")
+    for node in (cfg[group] for group in groups if group in cfg):
+        OmegaConf.to_container(node, resolve=True, throw_on_missing=True)
+        if "_target_" in node:
+            get_object(node._target_)

@@ -48,11 +48,11 @@ class SpokenCorpus(ABC):
 
     def prepare(self) -> Path:
         """Make the corpus if need be; return its folder, which holds train.jsonl, validation.jsonl and test.jsonl."""
-        folder = Path(self.folder)
-        if description_of(folder) == self._settings():
+        folder, settings = Path(self.folder), self._settings()
+        if description_of(folder) == settings:
             return folder
         check_replaceable(folder)
-        return make_corpus(folder, self._lines(), self.seed, self.workers, self._settings())
+        return make_corpus(folder, self._lines(), self.seed, self.workers, settings)
 
     def voices(self) -> dict[str, list[Voice]]:
         """The voices of each split."""

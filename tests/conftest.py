@@ -14,7 +14,7 @@ from melle.checkpoint import ModelDescription
 from melle.data.corpora.espeak import Voice
 from melle.data.corpora.synthetic import Line, make_corpus
 from melle.data.manifest import Utterance, read_manifest, with_duration, write_manifest
-from melle.network import Melle
+from melle.model import Melle
 from melle.text.symbols import SymbolTokenizer
 from melle.training.module import MelleModule
 

@@ -21,7 +21,7 @@ from tqdm import tqdm
 from melle import DecodingOptions, Prompt, Synthesizer
 from melle.audio import MelSpec, loudness, speech_level
 from melle.checkpoint import LoadedModel, ModelDescription
-from melle.network import Melle
+from melle.model import Melle
 from melle.synthesis.guards import REASONS, SILENT
 from melle.synthesis.synthesizer import LONGER
 from melle.text.symbols import SymbolTokenizer

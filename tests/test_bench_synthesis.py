@@ -8,9 +8,9 @@ import torch
 from melle.benchmarks import synthesis
 from melle.benchmarks.plain_decoding import PlainDecoder
 from melle.benchmarks.synthesis import bench_synthesis, floor
-from melle.network import Melle
-from melle.network.attention import KVCache
-from melle.network.melle import DecodingState
+from melle.model import Melle
+from melle.model.attention import KVCache
+from melle.model.melle import DecodingState
 from melle.synthesis.weights import lighten
 from tests.conftest import TINY
 

@@ -13,7 +13,7 @@ from melle.cli import main
 from melle.data.batch import Row, collate
 from melle.errors import UserError
 from melle.losses import MelleLoss
-from melle.network import Melle
+from melle.model import Melle
 
 TINY = ["width=16", "layers=2", "heads=2", "ff_width=16", "prenet_hidden=16", "latent_hidden=16", "postnet_channels=8"]
 CALM = {"dropout": 0.0, "prenet_dropout": 0.0, "latent_dropout": 0.0, "postnet_dropout": 0.0, "latent_sampling": False}

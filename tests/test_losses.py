@@ -7,7 +7,7 @@ import torch
 from torch.distributions import Normal, kl_divergence
 
 from melle.losses import LossTerms, MelleLoss, guide_loss
-from melle.network.melle import MelleOutput
+from melle.model.melle import MelleOutput
 
 R, M = 2, 3
 STEPS = torch.tensor([[2, 3], [4, 0], [1, 2]])  # per utterance of each row

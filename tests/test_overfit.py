@@ -9,8 +9,8 @@ from melle.checkpoint import LoadedModel, ModelDescription
 from melle.config import build
 from melle.data.batch import Row, collate
 from melle.losses import regression_loss
-from melle.network import Melle
-from melle.network.layout import lengths_to_mask
+from melle.model import Melle
+from melle.model.layout import lengths_to_mask
 from melle.synthesis.synthesizer import Synthesizer
 from melle.text.symbols import SymbolTokenizer
 

@@ -14,7 +14,7 @@ from transformers import PreTrainedTokenizerFast
 from melle.checkpoint import LoadedModel
 from melle.config import build
 from melle.data.batch import Row, collate
-from melle.network import prenet
+from melle.model import prenet
 from melle.synthesis.guards import DecodingOptions
 from melle.synthesis.prompt import Prompt
 from melle.synthesis.synthesizer import Synthesizer

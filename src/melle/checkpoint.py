@@ -12,7 +12,7 @@ import torch
 from melle.audio import MelSpec
 from melle.errors import UserError
 from melle.files import written_whole
-from melle.network import Melle
+from melle.model import Melle
 from melle.text import Tokenizer, tokenizer_from_dict
 
 KEY = "melle"  # where the description lies in a Lightning checkpoint

@@ -13,8 +13,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from melle.network.layout import lengths_to_mask
-from melle.network.melle import MelleOutput
+from melle.model.layout import lengths_to_mask
+from melle.model.melle import MelleOutput
 
 
 class LossTerms(NamedTuple):

@@ -15,7 +15,7 @@ from safetensors.torch import load_file
 from melle.checkpoint import FORMAT, LoadedModel, ModelDescription, load_description, load_model, load_step
 from melle.errors import UserError, reason
 from melle.files import check_writable, write_weights, written_whole
-from melle.network import Melle
+from melle.model import Melle
 from melle.vocoders import neural
 
 WEIGHTS, CONFIG, TOKENIZER = "model.safetensors", "config.json", "tokenizer.json"

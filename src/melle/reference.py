@@ -17,7 +17,7 @@ from torch import Tensor
 from melle.audio import MelSpec
 from melle.checkpoint import LoadedModel, ModelDescription, read_content, save_model
 from melle.errors import UserError
-from melle.network import Melle
+from melle.model import Melle
 from melle.text import FIRST, Tokenizer
 
 

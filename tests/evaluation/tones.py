@@ -10,7 +10,7 @@ from melle.audio import MelSpec
 from melle.checkpoint import ModelDescription
 from melle.evaluation.asr import Transcript
 from melle.evaluation.normalisers import spell_digits
-from melle.network import Melle
+from melle.model import Melle
 from melle.text.symbols import SymbolTokenizer
 
 VOICES = {"anna": 1500.0, "ben": 700.0, "cleo": 300.0}  # Hz

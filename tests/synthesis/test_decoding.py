@@ -8,7 +8,7 @@ import torch
 from melle.audio import load_audio, save_audio
 from melle.checkpoint import LoadedModel, load_model
 from melle.errors import UserError
-from melle.network import Melle
+from melle.model import Melle
 from melle.synthesis.guards import DecodingOptions
 from melle.synthesis.prompt import Prompt
 from melle.synthesis.synthesizer import Synthesizer

@@ -7,8 +7,8 @@ import torch
 from torch._subclasses.fake_tensor import unset_fake_temporarily
 
 from melle.benchmarks.synthesis import _state
-from melle.network import Melle
-from melle.network.noise import StepNoise
+from melle.model import Melle
+from melle.model.noise import StepNoise
 from melle.synthesis.guards import DecodingOptions, Guards
 from melle.synthesis.refining import Refiner
 from melle.synthesis.weights import lighten

@@ -3,10 +3,10 @@
 import pytest
 import torch
 
-from melle.network import Melle
-from melle.network.compiled import compiled_graphs
-from melle.network.noise import BLOCK as DRAWN
-from melle.network.noise import RowNoise
+from melle.model import Melle
+from melle.model.compiled import compiled_graphs
+from melle.model.noise import BLOCK as DRAWN
+from melle.model.noise import RowNoise
 from melle.synthesis import decoding
 from melle.synthesis.decoding import Row, decode
 from melle.synthesis.guards import DecodingOptions

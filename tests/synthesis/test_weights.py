@@ -6,7 +6,7 @@ import torch
 from melle import DecodingOptions, Synthesizer
 from melle.checkpoint import load_model
 from melle.errors import UserError
-from melle.network import Melle
+from melle.model import Melle
 from melle.synthesis.weights import lighten
 from tests.conftest import TINY
 from tests.synthesis.test_decoding import PROMPT, bias_stop

@@ -17,7 +17,7 @@ from melle.data.manifest import read_manifest
 from melle.errors import UserError
 from melle.evaluation.protocols import Case
 from melle.evaluation.usable import speakable
-from melle.network import Melle
+from melle.model import Melle
 from melle.pretrained import save_pretrained
 from melle.text.symbols import SymbolTokenizer
 from melle.training.inheriting import inherit, tokenizer_of

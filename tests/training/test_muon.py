@@ -3,7 +3,7 @@ import copy
 import pytest
 import torch
 
-from melle.network import Melle
+from melle.model import Melle
 from melle.training.muon import Muon, orthogonalise
 from melle.training.optimizers import build_adamw, build_muon_adamw
 

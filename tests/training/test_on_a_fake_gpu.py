@@ -17,7 +17,7 @@ from torch._subclasses.fake_tensor import (
 from melle.benchmarks.train import configure
 from melle.data.batch import Batch, Row, collate
 from melle.losses import MelleLoss
-from melle.network import Melle
+from melle.model import Melle
 from melle.training.ema import Ema
 from melle.training.module import MelleModule
 from melle.training.optimizers import build_adamw, build_muon_adamw

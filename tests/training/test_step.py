@@ -9,7 +9,7 @@ import torch
 from melle.data.batch import Row, collate
 from melle.errors import UserError
 from melle.losses import MelleLoss
-from melle.network import Melle
+from melle.model import Melle
 from melle.training.run import train
 from melle.training.step import GradientStep
 from tests.conftest import TINY

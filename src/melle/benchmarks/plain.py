@@ -14,10 +14,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from melle.network import Melle, MelleOutput
-from melle.network.attention import Rotation, SelfAttention, rotate
-from melle.network.layout import lengths_to_mask, paced_text_positions
-from melle.network.postnet import PostNet
+from melle.model import Melle, MelleOutput
+from melle.model.attention import Rotation, SelfAttention, rotate
+from melle.model.layout import lengths_to_mask, paced_text_positions
+from melle.model.postnet import PostNet
 
 
 class PlainAttention(nn.Module):

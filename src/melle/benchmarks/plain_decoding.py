@@ -7,9 +7,9 @@ import copy
 import torch
 from torch import Tensor
 
-from melle.network import Melle
-from melle.network.attention import rotate
-from melle.network.linear import make_plain
+from melle.model import Melle
+from melle.model.attention import rotate
+from melle.model.linear import make_plain
 
 
 class PlainDecoder:

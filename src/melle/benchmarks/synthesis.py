@@ -22,10 +22,10 @@ from melle.benchmarks.train import VOCABULARY, configure, in_own_process, peak_m
 from melle.checkpoint import LoadedModel, ModelDescription
 from melle.devices import best_device
 from melle.errors import UserError
-from melle.network import Melle
-from melle.network.attention import KVCache
-from melle.network.melle import DecodingState
-from melle.network.noise import RowNoise
+from melle.model import Melle
+from melle.model.attention import KVCache
+from melle.model.melle import DecodingState
+from melle.model.noise import RowNoise
 from melle.peak import synchronise
 from melle.synthesis.decoding import Row, decode
 from melle.synthesis.guards import DecodingOptions

@@ -32,9 +32,9 @@ from melle.data.batch import Batch, Row, collate
 from melle.data.batching import FrameBudgetSampler
 from melle.errors import UserError
 from melle.losses import MelleLoss
-from melle.network import Melle
-from melle.network.compiled import compiled_graphs
-from melle.network.flops import training_flops
+from melle.model import Melle
+from melle.model.compiled import compiled_graphs
+from melle.model.flops import training_flops
 from melle.peak import matmul_peak, synchronise
 
 PRECISIONS = {"32": torch.float32, "bf16": torch.bfloat16, "16": torch.float16}

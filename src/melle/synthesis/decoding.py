@@ -10,8 +10,8 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
 from melle.data.batch import join_text, pad_texts
-from melle.network import Melle
-from melle.network.noise import RowNoise, StepNoise
+from melle.model import Melle
+from melle.model.noise import RowNoise, StepNoise
 from melle.synthesis.guards import REASONS, DecodingOptions, Guards
 from melle.synthesis.refining import BLOCK, Refiner
 from melle.synthesis.stepping import Stepper

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from melle.network import Melle
+from melle.model import Melle
 
 BLOCK = 16  # frames
 

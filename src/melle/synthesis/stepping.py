@@ -7,9 +7,9 @@ import threading
 import torch
 from torch import Tensor
 
-from melle.network import Melle
-from melle.network.melle import DecodingState
-from melle.network.noise import StepNoise
+from melle.model import Melle
+from melle.model.melle import DecodingState
+from melle.model.noise import StepNoise
 
 CAPTURING = threading.Lock()  # PyTorch captures one graph at a time
 WARM_UPS = 2  # steps in which libraries set themselves up, before a graph is captured

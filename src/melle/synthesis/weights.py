@@ -8,8 +8,8 @@ import torch
 from torch import nn
 
 from melle.errors import UserError
-from melle.network import Melle
-from melle.network.linear import make_plain
+from melle.model import Melle
+from melle.model.linear import make_plain
 
 KINDS = ("float32", "bfloat16", "float16", "int8")
 EXACT = ("latent", "stop", "postnet")  # parts of the network that 16 bits leave alone

@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from torch import Tensor
 
-from melle.network.attention_map import diagonality
+from melle.model.attention_map import diagonality
 
 MOST_LABELS = 40  # tokens that can be told apart beside a map
 RANGE = 4.0  # log10 magnitude (80 dB) below the recording's peak that colours show

@@ -16,7 +16,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from melle.checkpoint import ModelDescription
 from melle.errors import UserError
-from melle.network import Melle
+from melle.model import Melle
 from melle.pretrained import look_into
 from melle.text import Tokenizer
 

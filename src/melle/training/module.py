@@ -21,7 +21,7 @@ from melle.checkpoint import KEY, ModelDescription
 from melle.data.batch import Batch
 from melle.errors import UserError
 from melle.losses import LossTerms, MelleLoss
-from melle.network import Melle
+from melle.model import Melle
 from melle.seeding import seeded
 from melle.training.step import GradientStep, StepResult, unchanged_buffers
 

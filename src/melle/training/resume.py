@@ -12,7 +12,7 @@ from torch import nn
 
 from melle.checkpoint import ModelDescription, load_step
 from melle.errors import UserError
-from melle.network import Melle
+from melle.model import Melle
 from melle.pretrained import load_pretrained
 from melle.training.checkpoints import step_files
 

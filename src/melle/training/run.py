@@ -23,7 +23,7 @@ from melle.checkpoint import ModelDescription, load_description, load_step
 from melle.config import build
 from melle.data.datamodule import CorpusStatistics, MelleDataModule
 from melle.errors import UserError
-from melle.network import Melle
+from melle.model import Melle
 from melle.pretrained import look_into
 from melle.training.checkpoints import WholeFiles
 from melle.training.inheriting import inherit

@@ -26,8 +26,8 @@ from melle.data.pairs import cross_sentence_pairs
 from melle.errors import UserError
 from melle.evaluation.wer import corpus_rate, count_errors
 from melle.files import written_whole
-from melle.network import Melle
-from melle.network.attention_map import attention_map
+from melle.model import Melle
+from melle.model.attention_map import attention_map
 from melle.seeding import seeded
 from melle.synthesis.guards import DecodingOptions
 from melle.synthesis.prompt import Prompt

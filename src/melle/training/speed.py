@@ -14,8 +14,8 @@ import torch
 from torch import Tensor
 
 from melle.data.batch import Batch
-from melle.network.compiled import compiled_graphs
-from melle.network.flops import training_flops
+from melle.model.compiled import compiled_graphs
+from melle.model.flops import training_flops
 from melle.peak import matmul_peak
 from melle.seeding import seeded
 from melle.training.module import MelleModule

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from melle.network.linear import FEW, Linear
+from melle.model.linear import FEW, Linear
 
 
 @pytest.mark.parametrize("bias", [True, False])

@@ -4,7 +4,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from melle.network.attention import SelfAttention, causal_in_pieces
+from melle.model.attention import SelfAttention, causal_in_pieces
 
 
 @pytest.mark.parametrize("length", [1, 5, 8, 37])

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from melle.data.batch import Batch, Row, collate
-from melle.network import Melle
-from melle.network.compiled import compiled_graphs, require_compiler
+from melle.model import Melle
+from melle.model.compiled import compiled_graphs, require_compiler
 
 REFERENCE = {"block": "sub_ln", "norm": "rms", "mlp": "gated", "activation": "silu"}
 VARIANTS = {

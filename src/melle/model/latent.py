@@ -8,8 +8,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from melle.network.layers import make_activation
-from melle.network.linear import Linear
+from melle.model.layers import make_activation
+from melle.model.linear import Linear
 
 LOG_VARIANCE_RANGE = (-14.0, 10.0)  # keeps exp() and the KL term finite in every precision
 

@@ -9,8 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from melle.network.layers import make_norm
-from melle.network.linear import Linear
+from melle.model.layers import make_norm
+from melle.model.linear import Linear
 
 Rotation = tuple[Tensor, Tensor]
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from melle.network.attention import Rotation, SelfAttention, head_weights, rotate
-from melle.network.melle import Melle
+from melle.model.attention import Rotation, SelfAttention, head_weights, rotate
+from melle.model.melle import Melle
 
 
 def attention_weights(attention: SelfAttention, x: Tensor, rotation: Rotation | None, mask: Tensor | None) -> Tensor:

@@ -7,7 +7,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
-from melle.network.layers import make_activation
+from melle.model.layers import make_activation
 
 
 class PostNet(nn.Module):

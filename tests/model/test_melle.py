@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from melle.data.batch import Row, collate
-from melle.network import Melle
-from melle.network.layout import paced_text_positions
+from melle.model import Melle
+from melle.model.layout import paced_text_positions
 
 VARIANTS = {
     "paper": {},

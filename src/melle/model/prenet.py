@@ -7,8 +7,8 @@ from itertools import pairwise
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from melle.network.layers import make_activation
-from melle.network.linear import Linear
+from melle.model.layers import make_activation
+from melle.model.linear import Linear
 
 
 class PreNet(nn.Module):

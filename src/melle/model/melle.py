@@ -11,15 +11,15 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from melle.network import layout
-from melle.network.attention import KVCache, Rotation, rotation
-from melle.network.block import Block
-from melle.network.compiled import require_compiler
-from melle.network.latent import LatentOutput, LatentSampler
-from melle.network.layers import choose, make_norm
-from melle.network.noise import StepNoise
-from melle.network.postnet import PostNet
-from melle.network.prenet import PreNet
+from melle.model import layout
+from melle.model.attention import KVCache, Rotation, rotation
+from melle.model.block import Block
+from melle.model.compiled import require_compiler
+from melle.model.latent import LatentOutput, LatentSampler
+from melle.model.layers import choose, make_norm
+from melle.model.noise import StepNoise
+from melle.model.postnet import PostNet
+from melle.model.prenet import PreNet
 
 
 class MelleOutput(NamedTuple):

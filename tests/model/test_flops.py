@@ -5,8 +5,8 @@ import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
-from melle.network import Melle
-from melle.network.flops import training_flops
+from melle.model import Melle
+from melle.model.flops import training_flops
 
 SIZES = {"vocab_size": 20, "width": 32, "layers": 2, "heads": 2, "ff_width": 48, "n_mels": 20, "latent_hidden": 24}
 SIZES |= {"prenet_hidden": 24, "postnet_channels": 12, "dropout": 0.0}  # dropout's attention skips some of the future

@@ -6,7 +6,7 @@ from functools import partial
 
 from torch import Tensor, nn
 
-from melle.network.linear import Linear
+from melle.model.linear import Linear
 
 NORMS = {"layer": nn.LayerNorm, "rms": partial(nn.RMSNorm, eps=1e-6)}
 ACTIVATIONS = {"relu": nn.ReLU, "silu": nn.SiLU, "tanh": nn.Tanh}

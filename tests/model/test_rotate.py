@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from melle.network.attention import rotate, rotation
+from melle.model.attention import rotate, rotation
 
 
 def formula(x, by):

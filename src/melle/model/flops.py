@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from melle.network.melle import Melle
+from melle.model.melle import Melle
 
 
 def training_flops(network: Melle, text_lengths: Tensor, steps: Tensor) -> Tensor:

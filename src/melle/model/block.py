@@ -7,8 +7,8 @@ import math
 import torch
 from torch import Tensor, nn
 
-from melle.network.attention import KVCache, Rotation, SelfAttention
-from melle.network.layers import BLOCKS, Mlp, choose, make_norm
+from melle.model.attention import KVCache, Rotation, SelfAttention
+from melle.model.layers import BLOCKS, Mlp, choose, make_norm
 
 
 class Block(nn.Module):

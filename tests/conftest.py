@@ -11,8 +11,8 @@ import torch
 
 from melle.audio import MelSpec, load_audio, save_audio
 from melle.checkpoint import ModelDescription
-from melle.data.corpora.espeak import Voice
-from melle.data.corpora.synthetic import Line, make_corpus
+from melle.corpora.espeak import Voice
+from melle.corpora.synthetic import Line, make_corpus
 from melle.data.manifest import Utterance, read_manifest, with_duration, write_manifest
 from melle.model import Melle
 from melle.text.symbols import SymbolTokenizer

@@ -18,9 +18,10 @@ import soundfile
 from hydra import compose, initialize_config_dir
 
 from melle.commands import prepare
+from melle.corpora import synthetic
+from melle.corpora.digits import DigitCorpus
 from melle.data.corpora import folder as own_folder
-from melle.data.corpora import fsdd, librispeech, libritts, ljspeech, recordings, synthetic, vctk
-from melle.data.corpora.digits import DigitCorpus
+from melle.data.corpora import fsdd, librispeech, libritts, ljspeech, recordings, vctk
 from melle.data.corpora.librispeech import evaluation_lists
 from melle.data.corpora.recordings import share
 from melle.data.manifest import Utterance, read_manifest
@@ -507,7 +508,7 @@ def test_a_corpus_made_since_one_looked_is_left_alone(tmp_path, monkeypatch):
     monkeypatch.setattr(synthetic, "_speak", gate)
     corpus = DigitCorpus(tmp_path / "demo", hours=1e-4, train_voices=3, validation_voices=2, test_voices=2)
     for _ in range(2):
-        monkeypatch.setattr("melle.data.corpora.spoken.description_of", lambda *_: None)
+        monkeypatch.setattr("melle.corpora.spoken.description_of", lambda *_: None)
         corpus.prepare()
     assert gate.calls == 1
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+from melle.corpora.digits import DIGITS
 from melle.data.corpora.archives import Archive, Source
-from melle.data.corpora.digits import DIGITS
 from melle.data.corpora.recordings import Manifests, measured, prepare_manifests, stamp
 from melle.data.manifest import Utterance
 from melle.errors import UserError

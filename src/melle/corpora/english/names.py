@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from melle.data.corpora.english.lexicon import words
+from melle.corpora.english.lexicon import words
 
 # Spellings of what may begin a syllable, carry it, end it, and of what ends surnames and the names of towns.
 _ONSETS = (

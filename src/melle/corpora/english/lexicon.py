@@ -6,7 +6,7 @@ from functools import cache
 from importlib.resources import files
 from typing import NamedTuple
 
-from melle.data.corpora.english.inflection import past
+from melle.corpora.english.inflection import past
 
 VALIDATION_SENTENCES = 60  # the first of the sentences held out; the rest is for the test
 

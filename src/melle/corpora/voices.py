@@ -11,8 +11,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from melle.data.corpora.espeak import Voice
-from melle.data.corpora.timbres import draw_timbre
+from melle.corpora.espeak import Voice
+from melle.corpora.timbres import draw_timbre
 
 # How voices were chosen: Whisper base heard each variant of espeak-ng 1.52 say 20 digits in four accents. Those with 3
 # errors or more are left out (Andy, AnxiousAndy, Jacky, john, RicishayMax, RicishayMax3), and so are whispers, robots,

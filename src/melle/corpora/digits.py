@@ -12,8 +12,8 @@ from pathlib import Path
 
 import numpy as np
 
-from melle.data.corpora.spoken import SpokenCorpus
-from melle.data.corpora.voices import Manner
+from melle.corpora.spoken import SpokenCorpus
+from melle.corpora.voices import Manner
 
 DIGITS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 LENGTHS = (0.06, 0.20, 0.28, 0.26, 0.20)  # probability of 1, 2, … 5 digits

@@ -25,8 +25,8 @@ import torch
 import torchaudio
 from tqdm import tqdm
 
+from melle.corpora.espeak import Espeak, Voice, copy_data
 from melle.data.corpora.download import alone
-from melle.data.corpora.espeak import Espeak, Voice, copy_data
 from melle.data.manifest import Utterance, write_manifest
 from melle.data.processes import cores, share_out
 from melle.errors import UserError

@@ -11,9 +11,9 @@ from typing import NamedTuple, TypeVar
 
 import numpy as np
 
-from melle.data.corpora.english import names
-from melle.data.corpora.english.inflection import plural, progressive, third_person, with_article
-from melle.data.corpora.english.lexicon import Verb, verbs, words
+from melle.corpora.english import names
+from melle.corpora.english.inflection import plural, progressive, third_person, with_article
+from melle.corpora.english.lexicon import Verb, verbs, words
 
 T = TypeVar("T")
 

@@ -10,9 +10,9 @@ from typing import ClassVar
 
 import numpy as np
 
-from melle.data.corpora.espeak import Voice
-from melle.data.corpora.synthetic import Line, check_replaceable, description_of, make_corpus
-from melle.data.corpora.voices import Manner, describe, held_out_voices, train_voices
+from melle.corpora.espeak import Voice
+from melle.corpora.synthetic import Line, check_replaceable, description_of, make_corpus
+from melle.corpora.voices import Manner, describe, held_out_voices, train_voices
 from melle.errors import UserError
 
 

@@ -6,11 +6,11 @@ from itertools import islice, pairwise
 import numpy as np
 import pytest
 
-from melle.data.corpora.english import names
-from melle.data.corpora.english.corpus import EnglishCorpus
-from melle.data.corpora.english.grammar import Grammar
-from melle.data.corpora.english.inflection import past, plural, progressive, third_person, with_article
-from melle.data.corpora.english.lexicon import Verb, held_out, verbs, words
+from melle.corpora.english import names
+from melle.corpora.english.corpus import EnglishCorpus
+from melle.corpora.english.grammar import Grammar
+from melle.corpora.english.inflection import past, plural, progressive, third_person, with_article
+from melle.corpora.english.lexicon import Verb, held_out, verbs, words
 from melle.data.manifest import read_manifest
 from melle.errors import UserError
 

@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 import soundfile
 
-from melle.data.corpora import digits, synthetic
-from melle.data.corpora import voices as voices_module
-from melle.data.corpora.digits import DigitCorpus
-from melle.data.corpora.espeak import Espeak, Voice, copy_data
-from melle.data.corpora.synthetic import Line, make_corpus
-from melle.data.corpora.timbres import draw_timbre
+from melle.corpora import digits, synthetic
+from melle.corpora import voices as voices_module
+from melle.corpora.digits import DigitCorpus
+from melle.corpora.espeak import Espeak, Voice, copy_data
+from melle.corpora.synthetic import Line, make_corpus
+from melle.corpora.timbres import draw_timbre
 from melle.data.manifest import read_manifest
 from melle.errors import UserError
 

@@ -12,10 +12,10 @@ from pathlib import Path
 
 import numpy as np
 
-from melle.data.corpora.english.grammar import Grammar
-from melle.data.corpora.english.lexicon import held_out
-from melle.data.corpora.spoken import SpokenCorpus
-from melle.data.corpora.voices import Manner
+from melle.corpora.english.grammar import Grammar
+from melle.corpora.english.lexicon import held_out
+from melle.corpora.spoken import SpokenCorpus
+from melle.corpora.voices import Manner
 from melle.errors import UserError
 
 SECONDS = 4.0  # of a sentence, on average over the voices

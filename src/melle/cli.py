@@ -3,30 +3,21 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Sequence
 
-from melle.commands import bench, check, export, import_reference, prepare, synthesize
-from melle.errors import UserError
+from melle.commands import check, export, import_reference, prepare, synthesize
+from melle.console import run_command
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; returns the exit status: 0, 2 after an error that the user can mend, 130 after Ctrl-C."""
     options = _parser().parse_args(arguments)
-    try:
-        options.run(options)
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
-        return 130  # as a shell says it
-    return 0
+    return run_command(options.run, options)
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="melle", description="Speech from text in the voice of a prompt.")
     commands = parser.add_subparsers(required=True, metavar="command")
-    for command in (synthesize, prepare, check, bench, export, import_reference):
+    for command in (synthesize, prepare, check, export, import_reference):
         command.add(commands)
     return parser

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch._subclasses.fake_tensor import unset_fake_temporarily
 
-from melle.benchmarks.synthesis import _state
+from benchmarks.synthesis import _state
 from melle.model import Melle
 from melle.model.noise import StepNoise
 from melle.synthesis.guards import DecodingOptions, Guards

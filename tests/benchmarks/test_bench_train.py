@@ -1,4 +1,4 @@
-"""``python -m melle bench train``: the plain implementation is the same model, and the table tells of every variant."""
+"""``python -m benchmarks.train``: the plain implementation is the same model, and the table tells of every variant."""
 
 import copy
 import os
@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 import torch
 
-from melle.benchmarks import train
-from melle.benchmarks.plain import PlainMelle, random_batches
-from melle.cli import main
+from benchmarks import train
+from benchmarks.plain import PlainMelle, random_batches
+from benchmarks.train import main
 from melle.data.batch import Row, collate
 from melle.errors import UserError
 from melle.losses import MelleLoss
@@ -84,7 +84,7 @@ def test_every_variant_has_a_line_and_one_that_fails_says_why(monkeypatch, capsy
     monkeypatch.setattr(train, "in_own_process", train._try)  # processes take their time to begin
     monkeypatch.setattr("torch._inductor.cpp_builder.get_cpp_compiler", no_compiler)
     small = ["--model", "melle", "--device", "cpu", "--batch-frames", "1300", "--steps", "1", "--threads", "1"]
-    assert main(["bench", "train", *small, *(f"model.{size}" for size in TINY)]) == 0
+    assert main([*small, *(f"model.{size}" for size in TINY)]) == 0
     lines = capsys.readouterr().out.splitlines()
     for name in ("eager", "eager, checkpointing", "plain"):
         line = next(line for line in lines if line.startswith(f"  {name}  "))
@@ -114,5 +114,5 @@ def test_a_killed_variant_says_so():
     ],
 )
 def test_what_cannot_be_measured_is_told(capsys, arguments, says):
-    assert main(["bench", "train", "--device", "cpu", *arguments]) == 2
+    assert main(["--device", "cpu", *arguments]) == 2
     assert says in capsys.readouterr().err

@@ -1,13 +1,13 @@
-"""What ``python -m melle bench synthesis`` measures is what it says."""
+"""What ``python -m benchmarks.synthesis`` measures is what it says."""
 
 import re
 
 import pytest
 import torch
 
-from melle.benchmarks import synthesis
-from melle.benchmarks.plain_decoding import PlainDecoder
-from melle.benchmarks.synthesis import bench_synthesis, floor
+from benchmarks import synthesis
+from benchmarks.plain_decoding import PlainDecoder
+from benchmarks.synthesis import bench_synthesis, floor
 from melle.model import Melle
 from melle.model.attention import KVCache
 from melle.model.melle import DecodingState

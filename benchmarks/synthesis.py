@@ -5,10 +5,12 @@ Weights are random, as speed does not depend on them. Every measurement runs in 
 
 from __future__ import annotations
 
+import argparse
 import math
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,10 +18,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from benchmarks.plain_decoding import PlainDecoder
+from benchmarks.train import VOCABULARY, configure, in_own_process, peak_memory
 from melle.audio import MelSpec
-from melle.benchmarks.plain_decoding import PlainDecoder
-from melle.benchmarks.train import VOCABULARY, configure, in_own_process, peak_memory
 from melle.checkpoint import LoadedModel, ModelDescription
+from melle.console import run_command
 from melle.devices import best_device
 from melle.errors import UserError
 from melle.model import Melle
@@ -80,12 +83,12 @@ class Comparison:
 
 def bench_synthesis(
     model: str = "melle",
-    overrides: tuple[str, ...] = (),
+    overrides: Sequence[str] = (),
     device: str = "auto",
     weights: str = "float32",
     seconds: float | None = None,
-    factors: tuple[int, ...] = (1, 2, 4),
-    batches: tuple[int, ...] = (1, 8, 64),
+    reduction_factors: Sequence[int] = (1, 2, 4),
+    batches: Sequence[int] = (1, 8, 64),
     threads: int | None = None,
     compile: bool = False,
 ) -> str:
@@ -95,11 +98,12 @@ def bench_synthesis(
     seconds = seconds or (2.0 if device == "cpu" else 10.0)
     check_weights(weights, device, compile)
     setups = {}
-    for r in factors:
+    for r in reduction_factors:
         network, _ = configure(model, (*overrides, f"model.reduction_factor={r}"))
         setups[r] = Setup(network, device, weights, seconds, threads, compile)
+    r = reduction_factors[0]
     lines = [
-        f"Decoding {model} ({_millions(setups[factors[0]].network):.1f} M parameters at r = {factors[0]}) on {device}, "
+        f"Decoding {model} ({_millions(setups[r].network):.1f} M parameters at r = {r}) on {device}, "
         f"{weights} weights{', compiled' if compile else ''}, utterances of {seconds:g} s",
         f"after a prompt of {PROMPT_SECONDS} s, random weights. Without vocoder unless it is named.",
         f"  {'r':<4}{'batch':>5}{'ms/step':>10}{'floor':>8}{'× floor':>9}{'real time':>11}{'per minute':>12}{'GiB':>8}",
@@ -110,14 +114,14 @@ def bench_synthesis(
             _tell(f"r = {r}, batch {rows}")
             figures = _run(measure, setup, rows)
             per_minute = 60 * rows / figures.total
-            best = max(best, rows / figures.step) if r == factors[0] else best
+            best = max(best, rows / figures.step) if r == reduction_factors[0] else best
             lines.append(
                 f"  {r:<4}{rows:>5}{1e3 * figures.step:>10.2f}{1e3 * figures.floor:>8.2f}"
                 f"{figures.step / figures.floor:>9.2f}{figures.total / seconds / rows:>11.3f}"
                 f"{per_minute:>12.1f}{figures.memory / 2**30:>8.2f}"
             )
     _tell("a plain decoder")
-    r = factors[0]
+    r = reduction_factors[0]
     compared: Comparison = _run(compare, setups[r], 0, LONG // r)
     read = 2 * TOKENS + 2 + round(PROMPT_SECONDS * FRAME_RATE / r)  # positions before an utterance of the table
     short: Comparison = _run(compare, setups[r], read, read + round(seconds * FRAME_RATE / r))
@@ -128,10 +132,9 @@ def bench_synthesis(
         f"Utterances of the table at r = {r}: {1e3 * short.plain:.2f} ms/step by the plain decoder, at batch 1;",
         f"ours, at its best batch, makes {best * short.plain:.1f} × as many.",
     ]
-    for name, (first, factor) in _run(vocode, setups[max(factors)]).items():
-        lines.append(
-            f"{name}: first sound after {first:.2f} s at r = {max(factors)}, by itself {factor:.3f} × real time"
-        )
+    most = max(reduction_factors)
+    for name, (first, factor) in _run(vocode, setups[most]).items():
+        lines.append(f"{name}: first sound after {first:.2f} s at r = {most}, by itself {factor:.3f} × real time")
     lines.append(
         "floor: reading weights and cache once, as fast as a matrix-vector product reads.\n"
         "real time: seconds of computing per second of speech."
@@ -313,9 +316,29 @@ def _millions(network: dict[str, Any]) -> float:
 def _run(function: Any, *arguments: Any) -> Any:
     result = in_own_process(function, *arguments)
     if isinstance(result, str):
-        raise UserError(f"bench synthesis: {result}")
+        raise UserError(f"benchmarks.synthesis: {result}")
     return result
 
 
 def _tell(what: str) -> None:
     print(f"{what} …", file=sys.stderr, flush=True)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """``python -m benchmarks.synthesis``: print what decoding does with time and memory, beside a plain decoder."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.synthesis", description=__doc__.splitlines()[0])
+    parser.add_argument("--model", default="melle", help="preset, as in train.py")
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda …")
+    parser.add_argument("--weights", default="float32", help="float32, bfloat16, float16, or int8 (CPU)")
+    parser.add_argument("--compile", action="store_true", help="with torch.compile for the network's blocks")
+    parser.add_argument("--seconds", type=float, help="of an utterance; CPU: 2, GPU: 10")
+    parser.add_argument("--reduction-factors", type=int, nargs="+", default=[1, 2, 4], help="r to measure")
+    parser.add_argument("--batches", type=int, nargs="+", default=[1, 8, 64], help="utterances decoded at a time")
+    parser.add_argument("--threads", type=int, help="CPU threads; default: all")
+    parser.add_argument("overrides", nargs="*", help="more of train.py's, such as model.layers=2")
+    options = vars(parser.parse_args(arguments))
+    return run_command(lambda: print(bench_synthesis(**options)))
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import multiprocessing
 import os
+import tempfile
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -17,6 +19,7 @@ from torch.utils.data import DataLoader
 from tqdm import tqdm
 
 from melle.audio import MelSpec
+from melle.console import run_command
 from melle.data.batch import Batch, collate
 from melle.data.batching import EndlessBatches, FrameBudgetSampler
 from melle.data.dataset import UtteranceDataset
@@ -240,3 +243,40 @@ def _children(process: int) -> list[int]:
     except OSError:
         return []
     return own + [grandchild for child in own for grandchild in _children(child)]
+
+
+def bench_data(
+    utterances: int,
+    batch_frames: int,
+    recordings: int,
+    workers: list[int],
+    seconds: float,
+    lines: int,
+    batches: int,
+    folder: Path | None,
+) -> None:
+    """Print each figure as soon as it is known."""
+    print(bench_batches(utterances, batch_frames), flush=True)
+    with tempfile.TemporaryDirectory(prefix="melle-bench-", dir=folder) as name:
+        if recordings:
+            print(bench_loaders(recordings, workers, seconds, batch_frames, Path(name)), flush=True)
+        if lines:
+            print(bench_memory(lines, max(workers), batches, Path(name)))
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """``python -m benchmarks.data``: print what the data path does, beside a plain loader."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.data", description=__doc__)
+    parser.add_argument("--utterances", type=int, default=LIBRISPEECH, help="of the epoch to batch")
+    parser.add_argument("--batch-frames", type=int, default=50000, help="positions per batch, padding counted")
+    parser.add_argument("--recordings", type=int, default=300, help="made for the loaders, 12 s each; 0: none")
+    parser.add_argument("--workers", type=int, nargs="+", default=[0, 1, 2], help="loader processes to compare")
+    parser.add_argument("--seconds", type=float, default=15.0, help="to measure each loader for")
+    parser.add_argument("--lines", type=int, default=0, help="of a manifest whose memory to measure, such as 10000000")
+    parser.add_argument("--batches", type=int, default=300, help="to draw from that manifest")
+    parser.add_argument("--folder", type=Path, help="where to make the files (deleted at the end); default: a new one")
+    return run_command(lambda: bench_data(**vars(parser.parse_args(arguments))))
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -5,12 +5,13 @@ Every variant runs in a process of its own, so that none pays for another's memo
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import multiprocessing
 import resource
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
@@ -25,9 +26,10 @@ from hydra import compose, initialize_config_dir
 from hydra.errors import HydraException
 from omegaconf import OmegaConf
 
-from melle.benchmarks.data import FRAME_RATE, librispeech_like
-from melle.benchmarks.plain import PlainMelle, random_batches
+from benchmarks.data import FRAME_RATE, librispeech_like
+from benchmarks.plain import PlainMelle, random_batches
 from melle.config import build
+from melle.console import run_command
 from melle.data.batch import Batch, Row, collate
 from melle.data.batching import FrameBudgetSampler
 from melle.errors import UserError
@@ -72,7 +74,7 @@ class Figures:
 
 def bench_train(
     model: str = "melle",
-    overrides: tuple[str, ...] = (),
+    overrides: Sequence[str] = (),
     device: str = "auto",
     precision: str = "32",
     batch_frames: int | None = None,
@@ -113,9 +115,9 @@ def bench_train(
     return table(f"{model} ({size / 1e6:.1f} M parameters)", setup, peak, results)
 
 
-def configure(model: str, overrides: tuple[str, ...]) -> tuple[dict[str, Any], MelleLoss]:
+def configure(model: str, overrides: Sequence[str]) -> tuple[dict[str, Any], MelleLoss]:
     """The network's arguments and the losses of a preset; UserError where it does not exist or cannot be built."""
-    folders = [folder / "conf" for folder in (Path.cwd(), Path(__file__).parents[3])]
+    folders = [folder / "conf" for folder in (Path.cwd(), Path(__file__).parents[1])]
     conf = next((folder for folder in folders if (folder / "train.yaml").is_file()), None)
     if conf is None:
         raise UserError("no conf/train.yaml here: call this from the folder of your clone")
@@ -303,3 +305,21 @@ def table(name: str, setup: Setup, peak: float, results: dict[str, Figures | str
         + ("memory of tensors at the peak." if setup.device == "cuda" else "memory of the process at its peak.")
     )
     return "\n".join(lines)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """``python -m benchmarks.train``: print what a training step does with time and memory, beside a plain one."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.train", description=__doc__.splitlines()[0])
+    parser.add_argument("--model", default="melle", help="preset, as in train.py")
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda or mps")
+    parser.add_argument("--precision", choices=PRECISIONS, default="32", help="of the arithmetic")
+    parser.add_argument("--batch-frames", type=int, help="positions per batch, padding counted; CPU: 3000, GPU: 50000")
+    parser.add_argument("--steps", type=int, help="to time, after two to warm up; CPU: 3, GPU: 20")
+    parser.add_argument("--threads", type=int, help="CPU threads; default: all")
+    parser.add_argument("overrides", nargs="*", help="more of train.py's, such as model.layers=2")
+    options = vars(parser.parse_args(arguments))
+    return run_command(lambda: print(bench_train(**options)))
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

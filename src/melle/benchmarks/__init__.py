@@ -1,1 +1,0 @@
-"""What ``python -m melle bench`` measures: claims of speed, side by side in one run."""

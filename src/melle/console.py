@@ -1,0 +1,37 @@
+"""What all entry points share: the console's encoding, one line in place of a traceback, commands to paste."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from melle.errors import UserError
+
+
+def set_up_console() -> None:
+    """Let stdout and stderr replace what their encoding lacks (cp437, ASCII) by an escape, rather than raise."""
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def run_command(function: Callable[..., Any], *arguments: Any) -> int:
+    """Call ``function``; the exit status is 0, 2 after an error that the user can mend, 130 after Ctrl-C."""
+    set_up_console()
+    try:
+        function(*arguments)
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return 130  # as a shell says it
+    return 0
+
+
+def shell_command(*parts: str | Path) -> str:
+    """One line that a shell reads as these arguments."""
+    return shlex.join(str(part) for part in parts)

@@ -95,6 +95,20 @@ def test_guide_is_the_mass_near_each_utterances_diagonal(output):
     assert guide.item() == pytest.approx(R * total, rel=1e-4)
 
 
+def test_guide_follows_the_times_of_words_where_they_are_known(output):
+    weights, due = output.guide[0], torch.full((3, 5), float("nan"))
+    steps = STEPS.sum(1).tolist()
+    due[0, : steps[0]] = torch.linspace(0.2, 2.0, steps[0])  # of one row; the others have their diagonals
+    total, diagonals = 0.0, guide_loss(weights[1:], SEGMENTS[1:], STEPS[1:], 2.5).item()
+    ends = STEPS[0].cumsum(0).tolist()
+    for k in range(steps[0]):
+        segment = sum(k >= end for end in ends)
+        near = [math.exp(-0.5 * ((j + 0.5 - float(due[0, k])) / 0.7) ** 2) for j in range(SEGMENTS.shape[1])]
+        total -= math.log(sum(float(weights[0, k, j]) * n for j, n in enumerate(near) if SEGMENTS[0, j] == segment))
+    both = guide_loss(weights, SEGMENTS, STEPS, 0.7, due, diagonal_width=2.5).item()
+    assert both == pytest.approx(total + diagonals, rel=1e-4)
+
+
 def test_total_is_the_weighted_sum_with_warm_up_and_decay(output):
     settings = {
         "kl_weight": 0.1,

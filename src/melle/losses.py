@@ -67,11 +67,20 @@ def stop_loss(logits: Tensor, steps: Tensor, positive_weight: float) -> Tensor:
     return masked_sum(terms, lengths_to_mask(steps, logits.shape[1]))
 
 
-def guide_loss(weights: Tensor, text_segments: Tensor, segment_steps: Tensor, width: float) -> Tensor:
-    """-log of the attention's mass near the diagonal of each utterance, (B, K, S) → scalar.
+def guide_loss(
+    weights: Tensor,
+    text_segments: Tensor,
+    segment_steps: Tensor,
+    width: float,
+    due: Tensor | None = None,
+    diagonal_width: float | None = None,
+) -> Tensor:
+    """-log of the attention's mass near the token that is due, (B, K, S) → scalar.
 
-    In a segment of K_u steps and S_u tokens, step k is due at token (k + ½) S_u / K_u; a token counts by a Gaussian of
-    ``width`` tokens around that point, and tokens of other segments do not count.
+    ``due`` (B, K) says which token of the row a step is due at, by the times of words. Where it is NaN or not given, a
+    segment of K_u steps and S_u tokens has its diagonal: step k is due at token (k + ½) S_u / K_u. A token counts by a
+    Gaussian of ``width`` tokens around that point, on a diagonal of ``diagonal_width`` (None: the same); tokens of
+    other segments do not count.
     """
     segments, steps = segment_steps.shape[1], weights.shape[1]
     ends = segment_steps.cumsum(1)
@@ -82,9 +91,14 @@ def guide_loss(weights: Tensor, text_segments: Tensor, segment_steps: Tensor, wi
     tokens = (text_segments[:, :, None] == torch.arange(segments, device=weights.device)).sum(dim=1)  # (B, U)
     first_token, first_step = tokens.cumsum(1) - tokens, ends - segment_steps
     share = (step_index - first_step.gather(1, own) + 0.5) / segment_steps.gather(1, own).clamp(min=1)
-    due = first_token.gather(1, own) + share * tokens.gather(1, own)  # (B, K)
+    diagonal = first_token.gather(1, own) + share * tokens.gather(1, own)  # (B, K)
+    diagonal_width = width if diagonal_width is None else diagonal_width
+    widths = torch.full_like(diagonal, diagonal_width)
+    if due is not None:
+        widths = torch.where(due.isnan(), diagonal_width, width)
+        diagonal = torch.where(due.isnan(), diagonal, due)
     token_index = torch.arange(weights.shape[2], device=weights.device) + 0.5
-    near = torch.exp(-0.5 * ((token_index - due[:, :, None]) / width).square())
+    near = torch.exp(-0.5 * ((token_index - diagonal[:, :, None]) / widths[:, :, None]).square())
     near = near * (text_segments[:, None, :] == own[:, :, None])
     mass = (weights * near).sum(dim=2)
     return masked_sum(-mass.clamp(min=1e-6).log(), valid)
@@ -97,7 +111,8 @@ class MelleLoss(nn.Module):
         kl_weight: λ once warmed up.  kl_warmup_steps: optimiser steps during which λ is 0.
         flux_weight: β.  stop_weight: γ.  stop_positive_weight: weight of the one positive step.
         guide_weight: weight of guided attention, falling linearly to 0 over ``guide_decay_steps`` (0: it stays).
-        guide_width: tokens, the deviation of the guide's Gaussian.
+        guide_width: tokens, the deviation of the guide's Gaussian around the token that is due.
+        guide_diagonal_width: the same on a diagonal, where the times of words are not known; None: the same.
     """
 
     def __init__(
@@ -110,11 +125,13 @@ class MelleLoss(nn.Module):
         guide_weight: float = 0.0,
         guide_decay_steps: int = 0,
         guide_width: float = 1.0,
+        guide_diagonal_width: float | None = None,
     ):
         super().__init__()
         self.kl_weight, self.kl_warmup_steps, self.flux_weight = kl_weight, kl_warmup_steps, flux_weight
         self.stop_weight, self.stop_positive_weight = stop_weight, stop_positive_weight
-        self.guide_weight, self.guide_decay_steps, self.guide_width = guide_weight, guide_decay_steps, guide_width
+        self.guide_weight, self.guide_decay_steps = guide_weight, guide_decay_steps
+        self.guide_width, self.guide_diagonal_width = guide_width, guide_diagonal_width
 
     def forward(
         self,
@@ -124,6 +141,7 @@ class MelleLoss(nn.Module):
         segment_steps: Tensor,
         reduction_factor: int,
         step: int,
+        due: Tensor | None = None,
     ) -> LossTerms:
         """``step`` counts optimiser steps; the other arguments are the batch's, as in ``Melle.forward``."""
         frames = output.target.shape[1]
@@ -138,7 +156,8 @@ class MelleLoss(nn.Module):
         stop = reduction_factor * stop_loss(output.stop, segment_steps.sum(1), self.stop_positive_weight)
         guide = torch.zeros((), device=regression.device)
         if output.guide:
-            guide = sum(guide_loss(w, text_segments, segment_steps, self.guide_width) for w in output.guide)
+            widths = {"width": self.guide_width, "due": due, "diagonal_width": self.guide_diagonal_width}
+            guide = sum(guide_loss(w, text_segments, segment_steps, **widths) for w in output.guide)
             guide = reduction_factor * guide / len(output.guide)
         total = (
             regression

@@ -2,11 +2,11 @@
 
 import pytest
 import torch
-from tests.network.test_melle import VARIANTS, make
 
 from melle.data.batch import Row, collate
 from melle.model.attention import rotate
 from melle.model.attention_map import attention_map, attention_weights, diagonality
+from tests.model.test_melle import VARIANTS, make
 
 
 def batch():

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, fields, replace
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -13,13 +14,14 @@ from torch.nn.utils.rnn import pad_sequence
 from melle.data.index import Fault
 from melle.text import EOS, PAD
 
-NO_TENSORS = ("longest", "true_frames", "ids", "faults")  # of a batch
+NO_INPUTS = ("longest", "true_frames", "ids", "faults", "due")  # of a batch, for the network
 
 
 @dataclass(frozen=True)
 class Row:
     """Utterances of one voice, one after the other: token ids and log10 mel (T, M) of each, and their ids.
 
+    ``pace`` says of each, where known, how its tokens follow its frames: points (2, P) of a line from frames to tokens.
     ``faults`` are the utterances that should have been here but cannot be used.
     """
 
@@ -27,6 +29,7 @@ class Row:
     mels: list[Tensor]
     ids: list[str]
     faults: list[Fault] = field(default_factory=list)
+    pace: list[Tensor | None] = field(default_factory=list)
 
 
 @dataclass
@@ -46,10 +49,11 @@ class Batch:
     true_frames: int  # of all rows, padding not counted
     ids: list[list[str]]
     faults: list[Fault] = field(default_factory=list)
+    due: Tensor | None = None  # (B, K) where in the row's text each step is due, in tokens; NaN where unknown
 
     def inputs(self) -> dict[str, Tensor]:
         """The tensors, as keyword arguments of ``Melle.forward``."""
-        return {f.name: getattr(self, f.name) for f in fields(self) if f.name not in NO_TENSORS}
+        return {f.name: getattr(self, f.name) for f in fields(self) if f.name not in NO_INPUTS}
 
     def sizes(self) -> dict[str, int]:
         """What else ``Melle.forward`` takes: numbers that it would else have to ask a GPU for, and wait."""
@@ -63,7 +67,8 @@ class Batch:
 
     def map(self, change: Callable[[Tensor], Tensor]) -> Batch:
         """The batch with every tensor changed."""
-        return replace(self, **{name: change(tensor) for name, tensor in self.inputs().items()})
+        changed = {name: change(tensor) for name, tensor in self.inputs().items()}
+        return replace(self, **changed, due=None if self.due is None else change(self.due))
 
 
 def join_text(segments: list[list[int]]) -> tuple[Tensor, Tensor]:
@@ -115,4 +120,35 @@ def collate(rows: list[Row], reduction_factor: int, n_mels: int = 80) -> Batch:
         true_frames=sum(map(len, mels)),
         ids=ids,
         faults=faults,
+        due=due_tokens(rows, segment_steps, reduction_factor),
     )
+
+
+def word_pace(words: Sequence[tuple[float, float]], spans: list[tuple[int, int]] | None, tokens: int) -> Tensor:
+    """Points (2, P) of the line from time to tokens, by words whose begin and end are known.
+
+    Args:
+        words: begin and end of each word, in any unit of time.  spans: first token and one past the last of each word.
+        tokens: how many the utterance has.  Where words and spans differ in number, one line leads from the first
+            word's begin to the last one's end.
+    """
+    if spans is None or len(spans) != len(words):
+        words, spans = [(words[0][0], words[-1][1])], [(0, tokens)]
+    times = [time for word in words for time in word]
+    places = [place for span in spans for place in span]
+    return torch.tensor([[*times, times[-1]], [*places, tokens]], dtype=torch.float32)
+
+
+def due_tokens(rows: list[Row], segment_steps: Tensor, reduction_factor: int) -> Tensor | None:
+    """The token that is due in the middle of each step, (B, K), counted in the row's text; None if no row knows."""
+    if not any(pace is not None for row in rows for pace in row.pace):
+        return None
+    due = torch.full((len(rows), int(segment_steps.sum(1).max())), torch.nan)
+    for place, row, steps in zip(due, rows, segment_steps.tolist()):
+        step = token = 0
+        for tokens, pace, count in zip(row.tokens, row.pace, steps):
+            if pace is not None:
+                frame = (np.arange(count) + 0.5) * reduction_factor
+                place[step : step + count] = token + torch.from_numpy(np.interp(frame, *pace.numpy()))
+            step, token = step + count, token + len(tokens)
+    return due

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from melle.audio import LogMel, MelSpec, load_audio
-from melle.data.batch import Row
+from melle.data.batch import Row, word_pace
 from melle.data.batching import RowIndex
 from melle.data.index import Fault, ManifestIndex
 from melle.data.manifest import Utterance
@@ -75,10 +75,20 @@ class UtteranceDataset(Dataset[Row]):
                 reason = DataError("unreadable", f"{utterance.audio_path}: {type(error).__name__}: {error}")
                 whole.faults.append(self.fault(number, utterance, reason))
                 continue
-            whole.tokens.append(self.tokenizer.encode(utterance.transcription))
+            tokens = self.tokenizer.encode(utterance.transcription)
+            whole.tokens.append(tokens)
+            whole.pace.append(self._pace(utterance, tokens))
             whole.mels.append(mel)
             whole.ids.append(utterance.id)
         return whole
+
+    def _pace(self, utterance: Utterance, tokens: list[int]) -> Tensor | None:
+        """How tokens follow frames, by the times of the words; None where they are unknown, or where silences go."""
+        if not utterance.words or self.silence is not None:
+            return None
+        rate = self.log_mel.spec.frame_rate
+        words = [(begin * rate, end * rate) for begin, end in utterance.words]
+        return word_pace(words, self.tokenizer.word_spans(tokens), len(tokens))
 
     def fault(self, number: int, utterance: Utterance, error: DataError) -> Fault:
         """What is wrong with an utterance, for the ledger."""

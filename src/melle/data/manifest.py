@@ -1,7 +1,9 @@
 """Manifests: one JSON object a line, each an utterance with its transcript.
 
 ``{"transcription": "four two", "audio_path": "audio/a.flac"}`` is the reference implementation's form. ``speaker``,
-``language``, ``duration`` (seconds) and ``id`` may ride along. A relative audio path counts from the manifest's folder.
+``language``, ``duration`` (seconds), ``id`` and ``words`` may ride along: ``words`` are the begin and end in seconds of
+every word, ``[[0.15, 0.4], …]``, which guided attention follows. A relative audio path counts from the manifest's
+folder.
 """
 
 from __future__ import annotations
@@ -11,19 +13,23 @@ import os
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from pathlib import Path
 
 from melle.audio import audio_duration
 from melle.errors import DataError, UserError
 
-FIELDS = ("transcription", "audio_path", "speaker", "language", "duration", "id")
+FIELDS = ("transcription", "audio_path", "speaker", "language", "duration", "id", "words")
 
 UNWRITABLE = re.compile("[\0\ud800-\udfff]")  # NUL, and halves of surrogate pairs
 
 
 @dataclass(frozen=True)
 class Utterance:
-    """A recording and what is said in it. ``duration`` is in seconds, None where the manifest does not say."""
+    """A recording and what is said in it; None where the manifest does not say.
+
+    ``duration`` is in seconds. ``words``: begin and end of every word in seconds, in order.
+    """
 
     transcription: str
     audio_path: Path
@@ -31,6 +37,7 @@ class Utterance:
     speaker: str | None = None
     language: str | None = None
     duration: float | None = None
+    words: tuple[tuple[float, float], ...] | None = None
 
 
 def read_manifest(path: str | Path) -> list[Utterance]:
@@ -82,7 +89,7 @@ def write_manifest(path: str | Path, utterances: Iterable[Utterance]) -> None:
                     "audio_path": audio_from(folder, utterance.audio_path),
                     "id": utterance.id,
                 }
-                for field in ("speaker", "language", "duration"):
+                for field in ("speaker", "language", "duration", "words"):
                     if getattr(utterance, field) is not None:
                         line[field] = getattr(utterance, field)
                 file.write(json.dumps(line, ensure_ascii=False) + "\n")
@@ -127,6 +134,10 @@ def parse_line(line: bytes, path: Path, number: int) -> Utterance:
     duration = item.get("duration")
     if duration is not None and not _is_duration(duration):
         raise DataError("wrong field", f'{where}: "duration" must be a number of seconds')
+    words = item.get("words")
+    if words is not None and not _is_words(words):
+        message = f'{where}: "words" must be a list of [begin, end] in seconds, in order'
+        raise DataError("wrong field", message)
     text = {field: str(item[field]) if item.get(field) is not None else None for field in ("speaker", "language", "id")}
     return Utterance(
         transcription=item["transcription"].strip(),
@@ -135,6 +146,7 @@ def parse_line(line: bytes, path: Path, number: int) -> Utterance:
         speaker=text["speaker"],
         language=text["language"],
         duration=float(duration) if duration is not None else None,
+        words=None if words is None else tuple((float(begin), float(end)) for begin, end in words),
     )
 
 
@@ -151,3 +163,12 @@ def _is_name(value: object) -> bool:
 
 def _is_duration(value: object) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and 0 < value < 1e9
+
+
+def _is_words(value: object) -> bool:
+    if not isinstance(value, list) or not all(isinstance(word, list) and len(word) == 2 for word in value):
+        return False
+    times = [time for word in value for time in word]
+    if not all(isinstance(time, int | float) and not isinstance(time, bool) and 0 <= time < 1e9 for time in times):
+        return False
+    return all(begin <= end for begin, end in value) and all(a[0] <= b[0] for a, b in pairwise(value))

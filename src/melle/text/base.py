@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import unicodedata
+from collections.abc import Container, Iterable
 from importlib import import_module
 from typing import Any, Protocol
 
@@ -22,6 +23,10 @@ class Tokenizer(Protocol):
 
     def encode(self, text: str) -> list[int]:
         """Ids of a text, without <EOS>. Raises UserError for a text that it cannot express."""
+        ...
+
+    def word_spans(self, ids: list[int]) -> list[tuple[int, int]] | None:
+        """First token and one past the last of every word in ``ids``; None where words cannot be told apart."""
         ...
 
     def decode(self, ids: list[int]) -> str:
@@ -45,6 +50,19 @@ def tokenizer_from_dict(values: dict[str, Any]) -> Tokenizer:
     values = dict(values)
     module, name = _KINDS[values.pop("kind", "symbols")].rsplit(".", 1)
     return getattr(import_module(module), name)(**values)
+
+
+def spans(ids: Iterable[int], between: Container[int]) -> list[tuple[int, int]]:
+    """Runs of ids that are not ``between``: the first of each and one past its last."""
+    found, start, end = [], None, 0
+    for end, id in enumerate(ids, start=1):
+        if id in between:
+            if start is not None:
+                found.append((start, end - 1))
+            start = None
+        elif start is None:
+            start = end - 1
+    return found if start is None else [*found, (start, end)]
 
 
 def check_not_empty(text: str) -> None:

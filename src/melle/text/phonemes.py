@@ -9,7 +9,7 @@ from functools import lru_cache
 from typing import Any
 
 from melle.errors import UserError
-from melle.text.base import check_not_empty
+from melle.text.base import FIRST, check_not_empty, spans
 from melle.text.symbols import SymbolTokenizer
 
 # What speech does at a mark: it pauses, ends, asks, or cries out.
@@ -45,6 +45,11 @@ class PhonemeTokenizer:
         return PhonemeTokenizer, (self.language, self._phonemes.symbols, self.punctuation)
 
     @property
+    def _between(self) -> set[int]:
+        """Ids of what stands between words."""
+        return {FIRST + number for number, symbol in enumerate(self._phonemes.symbols) if symbol in " ,.?!"}
+
+    @property
     def vocab_size(self) -> int:
         """Number of ids, padding and <EOS> counted."""
         return self._phonemes.vocab_size
@@ -59,6 +64,10 @@ class PhonemeTokenizer:
         if not phonemes.strip(",.?! "):
             raise UserError(f"the text {text!r} has no sound; give it words that can be spoken")
         return self._phonemes.encode(phonemes)
+
+    def word_spans(self, ids: Iterable[int]) -> list[tuple[int, int]]:
+        """First token and one past the last of every word in ``ids``; blanks and marks belong to none."""
+        return spans(ids, self._between)
 
     def decode(self, ids: Iterable[int]) -> str:
         """The phonemes: what was written is not kept."""

@@ -73,6 +73,10 @@ class SubwordTokenizer:
             raise UserError(f"the text holds what the tokenizer cannot express: {' '.join(unknown)!r}; leave it out")
         return [FIRST + id for id in encoding.ids]
 
+    def word_spans(self, ids: Iterable[int]) -> None:
+        """Not known: tokens of a language model may reach across words."""
+        return None
+
     def decode(self, ids: Iterable[int]) -> str:
         return self._tokenizer.decode([id - FIRST for id in ids if id >= FIRST])
 

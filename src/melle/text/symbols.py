@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from melle.errors import UserError
-from melle.text.base import FIRST, check_not_empty
+from melle.text.base import FIRST, PAD, check_not_empty, spans
 
 
 class SymbolTokenizer:
@@ -49,6 +49,11 @@ class SymbolTokenizer:
             unknown = " ".join(sorted(set(symbols) - self._ids.keys()))
             known = " ".join(self.symbols) if len(self.symbols) <= 40 else f"{len(self.symbols)} {self.unit}"
             raise UserError(f"the text holds what the model never learned: {unknown!r}; it knows: {known}") from None
+
+    def word_spans(self, ids: Iterable[int]) -> list[tuple[int, int]]:
+        """First token and one past the last of every word in ``ids``; blanks between words belong to none."""
+        blank = self._ids.get(" ", PAD) if self.unit == "characters" else PAD
+        return spans(ids, {blank}) if self.unit == "characters" else [(i, i + 1) for i, _ in enumerate(ids)]
 
     def decode(self, ids: Iterable[int]) -> str:
         symbols = [self.symbols[i - FIRST] for i in ids if i >= FIRST]

@@ -95,6 +95,7 @@ class MelleModule(lightning.LightningModule):
             batch.segment_steps,
             self.network.reduction_factor,
             self.global_step,
+            batch.due,
         )
 
     def on_train_batch_start(self, batch: Batch, index: int) -> None:

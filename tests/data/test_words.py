@@ -1,0 +1,75 @@
+"""Times of words lead from the manifest to the token that each step is due at."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from melle.data.batch import Row, collate, word_pace
+from melle.data.manifest import Utterance, parse_line, read_manifest, write_manifest
+from melle.errors import DataError
+from melle.text.phonemes import PhonemeTokenizer
+from melle.text.symbols import SymbolTokenizer
+
+
+def line(words: object) -> bytes:
+    return json.dumps({"transcription": "one two", "audio_path": "a.wav", "words": words}).encode()
+
+
+def test_a_manifest_keeps_the_times_of_words(tmp_path):
+    words = ((0.1, 0.4), (0.5, 0.9))
+    write_manifest(tmp_path / "a.jsonl", [Utterance("one two", tmp_path / "a.wav", "a", words=words)])
+    assert read_manifest(tmp_path / "a.jsonl")[0].words == words
+    assert parse_line(line(None), tmp_path / "a.jsonl", 1).words is None
+
+
+@pytest.mark.parametrize(
+    "words",
+    ["one", [0.1, 0.4], [[0.1]], [[0.4, 0.1]], [[-1, 0.1]], [[0.5, 0.6], [0.1, 0.2]], [[True, 2]], [["a", "b"]]],
+)
+def test_times_that_are_none_are_refused(words, tmp_path):
+    with pytest.raises(DataError, match=r'line 3: "words" must be a list of \[begin, end\]'):
+        parse_line(line(words), tmp_path / "a.jsonl", 3)
+
+
+def test_words_are_found_among_tokens():
+    characters = SymbolTokenizer.fit(["one two"], "characters")
+    assert characters.word_spans(characters.encode("two one")) == [(0, 3), (4, 7)]
+    words = SymbolTokenizer.fit(["one two"], "words")
+    assert words.word_spans(words.encode("two one two")) == [(0, 1), (1, 2), (2, 3)]
+    phonemes = PhonemeTokenizer.fit(["Well, no!", "Yes? I am."], punctuation=True)
+    ids = phonemes.encode("Yes, no. Well!")
+    found = [phonemes.decode(ids[start:end]) for start, end in phonemes.word_spans(ids)]
+    assert found == [phonemes.decode(phonemes.encode(word)).strip() for word in ("Yes", "no", "Well")]
+
+
+def test_each_step_is_due_where_the_words_say():
+    """Two utterances in a row and one alone, against a naive walk along the words."""
+    r = 2
+    first = word_pace([(2.0, 6.0), (9.0, 12.0)], [(0, 3), (4, 7)], 8)  # frames
+    rows = [
+        Row([[5] * 8, [6] * 4], [torch.zeros(15, 80), torch.zeros(10, 80)], ["a", "b"], pace=[first, None]),
+        Row([[5] * 8], [torch.zeros(16, 80)], ["c"], pace=[first]),
+    ]
+    due = collate(rows, r).due
+
+    def naive(frame: float) -> float:
+        for (begin, end), (start, stop) in (((0, 2), (0, 0)), ((2, 6), (0, 3)), ((6, 9), (3, 4)), ((9, 12), (4, 7))):
+            if begin <= frame < end:
+                return start + (frame - begin) / (end - begin) * (stop - start)
+        return 8.0
+
+    expected = [naive((k + 0.5) * r) for k in range(8)]
+    np.testing.assert_allclose(due[1, :8], expected, rtol=1e-5)
+    np.testing.assert_allclose(due[0, :7], expected[:7], rtol=1e-5)  # its last frame fills no step
+    assert due[0, 7:].isnan().all() and due.shape == (2, 12)
+
+
+def test_where_words_cannot_be_told_apart_one_line_leads_from_first_to_last():
+    pace = word_pace([(1.0, 2.0), (5.0, 9.0)], [(0, 10)], 10)
+    assert np.interp([0.0, 1.0, 5.0, 9.0, 20.0], *pace.numpy()).tolist() == [0.0, 0.0, 5.0, 10.0, 10.0]
+
+
+def test_without_times_nothing_is_due():
+    assert collate([Row([[5, 6]], [torch.zeros(4, 80)], ["a"])], 2).due is None

@@ -1,14 +1,19 @@
 """Each loss against a loop over rows, frames and bands written from the paper's equations."""
 
 import math
+from pathlib import Path
 
 import pytest
 import torch
+import torch.nn.functional as F
+from hydra.utils import instantiate
+from omegaconf import OmegaConf
 from torch.distributions import Normal, kl_divergence
 
 from melle.losses import LossTerms, MelleLoss, guide_loss
 from melle.model.melle import MelleOutput
 
+CONF = Path(__file__).parents[1] / "conf" / "loss"
 R, M = 2, 3
 STEPS = torch.tensor([[2, 3], [4, 0], [1, 2]])  # per utterance of each row
 LENGTHS = torch.tensor([10, 7, 5])  # frames; rows 1 and 2 end within a step
@@ -39,8 +44,8 @@ def test_regression_equation_6(output):
             for guess in (output.frames, output.refined):
                 error = float(output.target[b, t, m] - guess[b, t, m])
                 total += abs(error) + error**2
-    assert terms(output).regression.item() == pytest.approx(total / M, rel=1e-5)
-    assert terms(output).mean().regression.item() == pytest.approx(total / (len(places()) * M), rel=1e-5)
+    assert terms(output).regression.item() == pytest.approx(total, rel=1e-5)
+    assert terms(output).mean().regression.item() == pytest.approx(total / len(places()), rel=1e-5)
 
 
 def test_kl_equation_7_against_torch_distributions(output):
@@ -48,7 +53,7 @@ def test_kl_equation_7_against_torch_distributions(output):
     for b, t in places():
         posterior = Normal(output.mean[b, t], (0.5 * output.log_variance[b, t]).exp())
         total += kl_divergence(posterior, Normal(output.target[b, t], 1.0)).sum().item()
-    assert terms(output).kl.item() == pytest.approx(total / M, rel=1e-5)
+    assert terms(output).kl.item() == pytest.approx(total, rel=1e-5)
 
 
 def test_flux_equation_8_stays_within_an_utterance(output):
@@ -60,7 +65,7 @@ def test_flux_equation_8_stays_within_an_utterance(output):
             for t in range(begin + 1, end):
                 total -= float((output.mean[b, t] - output.target[b, t - 1]).abs().sum())
             begin += steps * R
-    assert terms(output).flux.item() == pytest.approx(total / M, rel=1e-5)
+    assert terms(output).flux.item() == pytest.approx(total, rel=1e-5)
 
 
 @pytest.mark.parametrize("weight", [1.0, 10.0, 100.0])
@@ -132,3 +137,39 @@ def test_padding_never_leaks(output):
     output.stop[torch.arange(5) >= STEPS.sum(1)[:, None]] = 1e9
     after = terms(output)
     assert all(torch.equal(a, b) for a, b in zip(before, after))
+
+
+@pytest.mark.parametrize(("preset", "flux_weight"), [("paper", 0.5), ("reference", 1.0)])
+def test_presets_have_the_papers_scale_in_terms_and_gradients(preset, flux_weight):
+    """Against a loop in the reference's scale, r = 1: norms over 80 bands and means over frames, weights as printed."""
+    cfg = OmegaConf.load(CONF / "paper.yaml")
+    if preset != "paper":
+        cfg.update({k: v for k, v in OmegaConf.load(CONF / f"{preset}.yaml").items() if k != "defaults"})
+    lengths, bands = [9, 6], 80
+    leaves = {
+        name: torch.randn(2, 9, bands, requires_grad=True) for name in ("mean", "log_variance", "frames", "refined")
+    }
+    stop, target = torch.randn(2, 9, requires_grad=True), torch.randn(2, 9, bands)
+    frames = sum(lengths)
+    regression = kl = flux = ends = torch.zeros(())
+    for b, length in enumerate(lengths):
+        for t in range(length):
+            y, mu, log_variance = target[b, t], leaves["mean"][b, t], leaves["log_variance"][b, t]
+            for guess in (leaves["frames"][b, t], leaves["refined"][b, t]):
+                regression = regression + (guess - y).norm(1) + (guess - y).norm(2) ** 2
+            kl = kl + 0.5 * (log_variance.exp() + (mu - y) ** 2 - 1 - log_variance).sum()
+            flux = flux - ((mu - target[b, t - 1]).norm(1) if t else 0)
+            last = t == length - 1
+            ends = ends - (100.0 * F.logsigmoid(stop[b, t]) if last else F.logsigmoid(-stop[b, t]))
+    expected = (regression + 0.1 * kl + flux_weight * flux + ends) / frames
+    wanted = torch.autograd.grad(expected, [*leaves.values(), stop])
+    output = MelleOutput(target=target, stop=stop, guide=[], **leaves)
+    segments, steps = torch.zeros(2, 3, dtype=torch.long), torch.tensor(lengths)
+    found = instantiate(cfg)(output, steps, segments, steps[:, None], 1, 10**6).mean()
+    for name, value in (("regression", regression), ("kl", kl), ("flux", flux), ("stop", ends)):
+        assert getattr(found, name).item() == pytest.approx(value.item() / frames, rel=1e-5)
+    assert found.total.item() == pytest.approx(expected.item(), rel=1e-5)
+    gradients = torch.autograd.grad(found.total, [*leaves.values(), stop])
+    one, other = (torch.cat([part.flatten() for part in parts]) for parts in (gradients, wanted))
+    assert F.cosine_similarity(one, other, dim=0) > 0.9999
+    assert one.norm().item() == pytest.approx(other.norm().item(), rel=1e-5)

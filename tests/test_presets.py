@@ -230,5 +230,7 @@ def test_presets_are_what_they_say():
     assert limited.model == paper.model and "phonemes" in limited.tokenizer._target_
     reference = model("reference")
     assert (reference.model.block, reference.model.norm, reference.model.mlp) == ("sub_ln", "rms", "gated")
-    assert (reference.loss.stop_positive_weight, reference.loss.kl_warmup_steps) == (20.0, 0)
+    weights = reference.loss.stop_positive_weight, reference.loss.flux_weight, reference.loss.kl_warmup_steps
+    assert weights == (100.0, 1.0, 0)
+    assert (reference.trainer.gradient_clip_val, paper.trainer.gradient_clip_val) == (1.0, 80.0)
     assert reference.optim.schedule.warmup_steps == 10000

@@ -1,8 +1,9 @@
 """The four losses of the paper (§3.3, equations 5 to 8), and guided attention, which is not in the paper.
 
-Every term is a sum over frames, of means over bands; what counts by steps (stop, guide) counts r frames a step. Divided
-by the frames of all batches of an optimiser step, on all ranks (``LossTerms.mean``), they give the same loss and
-gradients however the step is cut into batches. Only true frames count: padding and whatever stands in it never enters.
+The scale is the paper's: the mel terms are norms, that is sums over the M bands of a frame, and the weights of
+``conf/loss`` are those printed in the paper. Every term is a sum over frames; what counts by steps (stop, guide) counts
+r frames a step. Divided by the frames of all batches of an optimiser step, on all ranks (``LossTerms.mean``), they give
+the same loss and gradients however the step is cut into batches. Only true frames count: padding never enters.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ class LossTerms(NamedTuple):
     flux: Tensor
     stop: Tensor
     guide: Tensor
-    mean_distance: Tensor  # |μ - y|, only watched: the flux loss pushes it up
+    mean_distance: Tensor  # |μ - y|, a mean over bands, only watched: the flux loss pushes it up
     frames: Tensor  # how many
 
     def mean(self) -> LossTerms:
@@ -34,10 +35,13 @@ class LossTerms(NamedTuple):
         return LossTerms(*(term / self.frames.clamp(min=1) for term in self[:-1]), self.frames)
 
 
+SUMMED_OVER_BANDS = ("regression", "kl", "flux")  # what is comparable between implementations once divided by M
+
+
 def masked_sum(values: Tensor, mask: Tensor) -> Tensor:
-    """Sum over the places where ``mask`` (B, T) is True of ``values`` (B, T), or of the means of (B, T, M) over M."""
+    """Sum over the places where ``mask`` (B, T) is True of ``values``, (B, T) or (B, T, M)."""
     if values.ndim == 3:
-        values = values.mean(dim=2)
+        values = values.sum(dim=2)
     return torch.where(mask, values, 0).sum()
 
 
@@ -166,7 +170,7 @@ class MelleLoss(nn.Module):
             + self.stop_weight * stop
             + self._guide_weight(step) * guide
         )
-        distance = masked_sum((output.mean - output.target).abs(), valid)
+        distance = masked_sum((output.mean - output.target).abs(), valid) / output.target.shape[2]
         return LossTerms(total, regression, kl, flux, stop, guide, distance.detach(), mel_lengths.sum().float())
 
     def _guide_weight(self, step: int) -> float:

@@ -20,7 +20,7 @@ from tqdm import tqdm
 from melle.checkpoint import KEY, ModelDescription
 from melle.data.batch import Batch
 from melle.errors import UserError
-from melle.losses import LossTerms, MelleLoss
+from melle.losses import SUMMED_OVER_BANDS, LossTerms, MelleLoss
 from melle.model import Melle
 from melle.seeding import seeded
 from melle.training.step import GradientStep, StepResult, unchanged_buffers
@@ -129,6 +129,8 @@ class MelleModule(lightning.LightningModule):
             for name, value in result.terms._asdict().items():
                 if name != "frames":
                     self._log(f"train/{name}", value, prog_bar=name in SHOWN)
+                if name in SUMMED_OVER_BANDS:
+                    self._log(f"train/{name}_per_band", value / self.network.n_mels)
             self._log("train/gradient_norm", result.gradient_norm)
         self._log("train/skipped_steps", float(self.skipped))
         self.step.end()
@@ -161,7 +163,9 @@ class MelleModule(lightning.LightningModule):
             return
         for name, value in zip(LossTerms._fields[:-1], sums):
             self.log(f"validation/{name}", value / frames)
-        self.log("validation/text_gap", gap / frames, prog_bar=True)
+            if name in SUMMED_OVER_BANDS:
+                self.log(f"validation/{name}_per_band", value / frames / self.network.n_mels)
+        self.log("validation/text_gap", gap / frames / self.network.n_mels, prog_bar=True)
 
     def configure_optimizers(self) -> dict[str, Any]:
         # A fused optimiser would unscale half-precision gradients itself, after they were clipped.
@@ -247,8 +251,8 @@ class MelleModule(lightning.LightningModule):
 def swap_words(batch: Batch) -> Batch:
     """The batch with each row's tokens replaced by the next row's, lengths kept; a row alone is read backwards.
 
-    How much the loss rises by it (the "text gap") says how much the network listens to the text: 0 means that it
-    babbles on from the sound alone.
+    How much the regression loss per band rises by it (the "text gap") says how much the network listens to the text: 0
+    means that it babbles on from the sound alone.
     """
     own, lengths = batch.text.cpu(), batch.text_lengths.tolist()  # not row by row on a GPU, which would wait each time
     text = own.clone()

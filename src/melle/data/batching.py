@@ -114,9 +114,9 @@ class FrameBudgetSampler(Sampler[list[RowIndex]]):
 
     Every epoch joins, sorts and shuffles anew from ``seed`` and the epoch. All ranks compute the same list of batches,
     which does not depend on their number, and each takes its share; ranks get the same number of batches. With
-    ``shuffle`` up to ``world_size`` - 1 batches of an epoch sit out; without it (validation) as many come twice, so
-    that all are heard. The batch with the longest rows comes first and the one with the most positions next, so that
-    want of memory shows at once.
+    ``shuffle`` up to ``world_size`` - 1 batches of an epoch sit out; without it (validation) every batch comes once,
+    and ranks without one get an empty batch, of which ``collate`` makes a stand-in that does not count. The batch with
+    the longest rows comes first and the one with the most positions next, so that want of memory shows at once.
 
     Args:
         speakers, frames, tokens: of each utterance; speaker as a number, negative where unknown.
@@ -163,7 +163,7 @@ class FrameBudgetSampler(Sampler[list[RowIndex]]):
         """This rank's batches of an epoch, from the ``first`` of all ranks on."""
         plan = self.plan(epoch)
         for start in range(first, len(plan) - (self.world_size - 1) * self.shuffle, self.world_size):
-            yield plan.batch((start + self.rank) % len(plan))
+            yield plan.batch(start + self.rank) if start + self.rank < len(plan) else []
 
     def __iter__(self) -> Iterator[list[RowIndex]]:
         return self.share(0)

@@ -17,7 +17,6 @@ from typing import TextIO
 
 import numpy as np
 import torch
-from filelock import FileLock, Timeout
 from numpy.typing import NDArray
 from torch import Tensor
 from tqdm import tqdm
@@ -40,6 +39,7 @@ from melle.data.features import (
 from melle.data.manifest import Utterance, parse_line, read_lines
 from melle.data.processes import cores, share_out
 from melle.errors import DataError, UserError
+from melle.locks import locked
 
 SHARD_BYTES = 2 * 10**9
 COMMIT_SECONDS = 5.0  # what a killed run loses, at most
@@ -205,13 +205,10 @@ def _write(file: FileIO, place: int, content: bytes) -> None:
 def _writing(folder: Path) -> Iterator[None]:
     """Make the folder and keep other writers out; what the disk refuses becomes a UserError."""
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with FileLock(folder / "write.lock", timeout=0):
+        with locked(folder / "write.lock", "writing there", wait=False):
             for partial in folder.glob(".lookup-*"):  # of killed processes
                 partial.unlink(missing_ok=True)
             yield
-    except Timeout:
-        raise UserError(f"{folder}: another process is writing there; wait until it is done") from None
     except OSError as error:
         full = error.errno in (errno.ENOSPC, errno.EFBIG, getattr(errno, "EDQUOT", errno.ENOSPC))
         hint = "make room and run again, it goes on from there" if full else "give a folder that can be written to"

@@ -21,13 +21,13 @@ from itertools import count
 from pathlib import Path
 
 import numpy as np
-from filelock import FileLock
 from numpy.typing import NDArray
 from tqdm import tqdm
 
 from melle.audio import audio_duration
 from melle.data.manifest import Utterance, parse_line, read_lines
 from melle.errors import DataError, UserError
+from melle.locks import locked
 from melle.text import Tokenizer, tokenizer_from_dict
 
 VERSION = 1  # raise it when the columns change
@@ -61,12 +61,8 @@ class ManifestIndex:
         self._columns: dict[str, NDArray] = {}
 
     def __getstate__(self) -> dict:
-        return {
-            **self.__dict__,
-            "_columns": {},
-            "faults": [],
-            "unheard": [],
-        }  # a loader process maps the columns itself
+        # A loader process maps the columns itself.
+        return {**self.__dict__, "_columns": {}, "faults": [], "unheard": []}
 
     def column(self, name: str) -> NDArray:
         """One of "frames" and "tokens" (counts), "speaker" (a number, NOBODY where unknown), "place" and "line"."""
@@ -203,8 +199,7 @@ def make_once(place: Path, build: Callable[[Path], None]) -> Path:
     if place.is_dir():
         return place
     try:
-        place.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(place.with_name(place.name + ".lock")):
+        with locked(place.with_name(place.name + ".lock"), "reading this manifest"):
             if not place.is_dir():
                 partial = Path(tempfile.mkdtemp(prefix=".partial-", dir=place.parent))
                 try:

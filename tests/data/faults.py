@@ -188,9 +188,7 @@ class Faults:
         line = json.dumps(whole).encode()
         for _ in range(60):
             self.add_line("broken", line[: self.bytes.randrange(1, len(line))], "not JSON")
-            junk = self.bytes.choice(
-                [b"{", b"}", b"nul", b'{"a":}', b"{'a': 1}", b"\xef\xbb\xbf{}", b"1 2", b"[" * 9999]
-            )
+            junk = self.bytes.choice([b"{", b"}", b"nul", b'{"a":}', b"{'a': 1}", b"1 2", b"[" * 9999])
             self.add_line("junk", junk, "not JSON")
             place = self.bytes.randrange(len(line))
             bad = self.bytes.choice([b"\xff", b"\xc3(", b"\xed\xa0\x80", b"\x80", "é".encode("latin-1")])

@@ -39,6 +39,18 @@ def test_a_broken_line_is_named(tmp_path, line, says):
         read_manifest(path)
 
 
+def test_joined_files_and_lists_from_windows_are_read(tmp_path):
+    line = '{"transcription": "hi", "audio_path": "audio\\\\a.wav", "id": "%s"}\n'
+    both = ("\ufeff" + line % "a" + line % "b") + ("\ufeff" + line % "c")  # cat one.jsonl two.jsonl
+    (tmp_path / "m.jsonl").write_text(both, encoding="utf-8")
+    (tmp_path / "audio").mkdir()
+    (tmp_path / "audio/a.wav").touch()
+    found = read_manifest(tmp_path / "m.jsonl")
+    assert [u.id for u in found] == ["a", "b", "c"] and {u.audio_path for u in found} == {tmp_path / "audio/a.wav"}
+    (tmp_path / "audio\\a.wav").touch()  # such a name is possible here
+    assert read_manifest(tmp_path / "m.jsonl")[0].audio_path == tmp_path / "audio\\a.wav"
+
+
 def test_missing_and_empty_manifests(tmp_path):
     with pytest.raises(UserError, match="no such manifest"):
         read_manifest(tmp_path / "none.jsonl")

@@ -26,10 +26,10 @@ import torchaudio
 from tqdm import tqdm
 
 from melle.corpora.espeak import Espeak, Voice, copy_data
-from melle.data.corpora.download import alone
 from melle.data.manifest import Utterance, write_manifest
 from melle.data.processes import cores, share_out
 from melle.errors import UserError
+from melle.locks import making
 
 SAMPLE_RATE = 16000  # samples per second
 MARGIN = 0.05  # seconds of near-silence left before and after the speech
@@ -67,7 +67,7 @@ def make_corpus(
     target = Path(folder).resolve()  # where a link leads
     _check_lines(splits)
     description = json.loads(json.dumps(dict(description or {})))
-    with alone(target, "making this corpus"):
+    with making(target, "making this corpus"):
         if not description or description_of(target) != description:
             check_replaceable(target)
             if target.exists():

@@ -22,7 +22,6 @@ from tqdm import tqdm
 from melle.audio import MelSpec, speech_level
 from melle.data.batch import Batch, collate
 from melle.data.batching import EndlessBatches, FrameBudgetSampler
-from melle.data.corpora.download import alone
 from melle.data.dataset import UtteranceDataset
 from melle.data.feature_writing import build
 from melle.data.features import FeatureStore
@@ -30,6 +29,7 @@ from melle.data.index import Fault, open_index, open_tokenizer
 from melle.data.ledger import Ledger
 from melle.data.processes import live_on_for_a_while
 from melle.errors import DataError, UserError
+from melle.locks import making
 from melle.text import Tokenizer
 
 LEAST_FRAMES = 5  # fewer say nothing, and batch norms need more than one
@@ -124,7 +124,7 @@ class MelleDataModule(lightning.LightningDataModule):
         if self.corpus is not None:
             self.corpus.prepare()
         if self.make_features:
-            with alone(Path(self.features), "computing these features"):
+            with making(Path(self.features), "computing these features"):
                 report = build([self.paths["train"], self.paths["val"]], self.features, self.mel, self.silence)
             if report.made:
                 print(report.text, file=sys.stderr)

@@ -104,6 +104,14 @@ def audio_from(folder: Path, audio: Path) -> str:
     return (audio.relative_to(folder) if audio.is_relative_to(folder) else audio).as_posix()
 
 
+def portable(folder: Path, name: str) -> Path:
+    """The file ``name`` of a list in ``folder``; backslashes, as lists from Windows have, lead to the same file."""
+    path = folder / name
+    if os.sep == "/" and "\\" in name and not os.path.exists(path):
+        return folder / name.replace("\\", "/")
+    return path
+
+
 def with_duration(utterance: Utterance) -> Utterance:
     """The utterance with its duration, read from the audio file's header where the manifest does not say."""
     if utterance.duration is not None:
@@ -115,7 +123,7 @@ def parse_line(line: bytes, path: Path, number: int) -> Utterance:
     """One line of the manifest ``path``. Raises DataError for what is not an utterance."""
     where = f"{path}, line {number}"
     try:
-        item = json.loads(line.decode("utf-8-sig" if number == 1 else "utf-8"))
+        item = json.loads(line.decode("utf-8-sig"))  # joined files have a byte order mark amid them
     except UnicodeDecodeError:
         raise DataError("not UTF-8", f"{where}: not UTF-8; save the manifest in that encoding") from None
     except (ValueError, RecursionError) as error:  # JSON's own, a number too long, too many brackets
@@ -141,7 +149,7 @@ def parse_line(line: bytes, path: Path, number: int) -> Utterance:
     text = {field: str(item[field]) if item.get(field) is not None else None for field in ("speaker", "language", "id")}
     return Utterance(
         transcription=item["transcription"].strip(),
-        audio_path=path.parent / item["audio_path"],
+        audio_path=portable(path.parent, item["audio_path"]),
         id=text["id"] or f"{path.stem}-{number}",
         speaker=text["speaker"],
         language=text["language"],

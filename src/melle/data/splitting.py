@@ -18,8 +18,8 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from melle.data.corpora.recordings import share
 from melle.data.manifest import Utterance, audio_from, parse_line, read_lines
+from melle.data.sources.manifests import share
 from melle.errors import DataError, UserError
 from melle.files import check_writable, written_whole
 

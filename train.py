@@ -12,6 +12,8 @@ from hydra.types import RunMode
 from lightning.pytorch.utilities import rank_zero_only
 from omegaconf import DictConfig
 
+from melle.config import readable_arguments
+from melle.console import set_up_console
 from melle.data.manifest import read_manifest
 from melle.errors import UserError
 from melle.evaluation.checkpoints import read_checkpoints
@@ -23,6 +25,7 @@ from melle.evaluation.usable import speakable, usable_cases
 from melle.training.run import train
 from melle.training.signals import Stopped
 
+LISTS = ("callbacks", "logger", "asr", "speaker")  # groups of which several options may be chosen
 VOCODERS = {  # that learn the voices of a corpus
     "demo": "python train.py experiment=vocoder_quickstart",  # a quarter of an hour on two cores
     "synthetic_english": "python train.py experiment=vocoder_english",  # ten minutes of one GPU
@@ -85,6 +88,7 @@ def report(cfg: DictConfig) -> None:
 @hydra.main(config_path="conf", config_name="train", version_base="1.3")
 def main(cfg: DictConfig) -> float | None:
     begun = time.monotonic()
+    set_up_console()
     try:
         metrics = train(cfg)
         if rank_zero_only.rank:
@@ -111,4 +115,5 @@ def main(cfg: DictConfig) -> float | None:
 
 
 if __name__ == "__main__":
+    sys.argv[1:] = readable_arguments(sys.argv[1:], LISTS, default="experiment=quickstart")
     main()

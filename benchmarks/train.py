@@ -123,7 +123,7 @@ def configure(model: str, overrides: Sequence[str]) -> tuple[dict[str, Any], Mel
         raise UserError("no conf/train.yaml here: call this from the folder of your clone")
     try:
         with initialize_config_dir(str(conf.resolve()), version_base="1.3"):
-            cfg = compose("train", [f"model={model}", *overrides])
+            cfg = compose("train", [f"{'experiment' if model == 'quickstart' else 'model'}={model}", *overrides])
     except HydraException as error:
         raise UserError(str(error).strip().splitlines()[0]) from None
     arguments = OmegaConf.to_container(cfg.model, resolve=True)

@@ -46,7 +46,8 @@ def configure(tones: Path, *overrides: str):
     small = list(SMALL)
     small += [f"data.{split}={tones / f'{split}.jsonl'}" for split in ("train", "val", "test")]
     small.append(f"data.index={tones / 'index'}")
-    if "model=quickstart" not in overrides:
+    overrides = ["experiment=quickstart" if option == "model=quickstart" else option for option in overrides]
+    if "experiment=quickstart" not in overrides:
         overrides = ("model=melle", *overrides) if not overrides[0].startswith("model=") else overrides
     else:
         small.append("model.guided_layers=[1]")

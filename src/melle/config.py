@@ -2,22 +2,29 @@
 
 from __future__ import annotations
 
+import re
 import zlib
+from collections.abc import Collection
 from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
-from hydra.errors import InstantiationException
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override, Quote, QuotedString
+from hydra.errors import HydraException, InstantiationException
 from hydra.types import RunMode
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
 from melle.errors import UserError
 
+NO_CHOICE = ("callbacks", "logger")  # groups that may be null: for Hydra "[]", as several options may be chosen
+
 
 def sweep_suffix() -> str:
-    """What tells the jobs of a sweep (``-m``) apart, such as "-model.norm=rms,seed=1"; empty outside of a sweep.
+    """What tells the jobs of a sweep (``-m``) apart, such as "-model.norm-rms_seed-1"; empty outside of a sweep.
 
-    Overrides that all jobs share are a number at its end, which also keeps it short enough for a file system.
+    Overrides that all jobs share are a number at its end, which also keeps it short enough for a file system. What
+    Hydra or a shell would read as more than a name is a hyphen.
     """
     if not HydraConfig.initialized() or HydraConfig.get().mode != RunMode.MULTIRUN:
         return ""
@@ -26,10 +33,59 @@ def sweep_suffix() -> str:
     everything = ",".join(sorted(text for text in hydra.overrides.task if not text.startswith(("name=", "run_dir="))))
     if named != everything or len(named) > 120:
         named = f"{named[:100]}-{zlib.crc32(everything.encode()):08x}"
-    return "-" + named.replace("/", ".")
+    return "-" + re.sub(r"[^\w.+-]+", "-", named.replace("/", ".").replace(",", "_"))
 
 
 OmegaConf.register_new_resolver("sweep_suffix", sweep_suffix, replace=True)
+
+
+def readable_arguments(arguments: list[str], lists: Collection[str], default: str | None = None) -> list[str]:
+    """A command line as Hydra's grammar wants it.
+
+    A plain ``key=value`` that the grammar cannot read (accents, "#", "~", "(", "'" or "=" in a path) gets quotes, and
+    so does a path with commas outside of a sweep. ``name=1e5`` and ``name=null`` stay names.
+
+    Args:
+        lists: keys that take several values: "a,b" is "[a,b]" outside of a sweep.
+        default: what is added where neither a model nor an experiment is chosen, such as "experiment=quickstart".
+    """
+    sweep = bool({"-m", "--multirun"} & set(arguments))
+    readable = [_readable(argument, lists, sweep) for argument in arguments]
+    keys = {argument.partition("=")[0].lstrip("+~") for argument in arguments}
+    chosen = keys & {"model", "experiment", "task", "-cn", "--config-name", "-cp", "--config-path"}
+    if chosen or default is None:
+        return readable
+    overrides = [n for n, argument in enumerate(readable, 1) if "=" in argument and not argument.startswith("-")]
+    place = overrides[-1] if overrides else len(readable)  # among the others, as argparse wants them
+    return [*readable[:place], default, *readable[place:]]
+
+
+def _readable(argument: str, lists: Collection[str], sweep: bool) -> str:
+    key, sign, value = argument.partition("=")
+    if key.startswith("~") and key[1:] in NO_CHOICE and not sign:
+        return f"{key[1:]}=[]"
+    if not sign or key.startswith("-"):
+        return argument
+    if key in NO_CHOICE and value in ("null", "none"):
+        return f"{key}=[]"
+    if key in lists and "," in value and value[0] not in "[{'\"" and not sweep:
+        return f"{key}=[{value}]"
+    quoted = f"{key}={QuotedString(value, Quote.single).with_quotes()}"
+    if value[:1] in ("[", "{", "'", '"') or "${" in value:
+        return argument
+    override = _parse(argument)
+    if override is None:
+        return argument if _parse(quoted) is None else quoted
+    if override.is_sweep_override():
+        return argument if sweep or "/" not in value else quoted
+    return quoted if key == "name" and not isinstance(override.value(), str) else argument
+
+
+def _parse(argument: str) -> Override | None:
+    try:
+        return OverridesParser.create().parse_override(argument)
+    except HydraException:
+        return None
 
 
 def build(cfg: DictConfig, **arguments: Any) -> Any:

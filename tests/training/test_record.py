@@ -9,7 +9,6 @@ from importlib.metadata import version
 from pathlib import Path
 
 import pytest
-import torch
 import yaml
 from hydra import compose, initialize_config_dir
 from hydra.utils import instantiate
@@ -94,7 +93,7 @@ def test_loggers_write_into_the_run(tmp_path, logger):
     pytest.importorskip({"csv": "lightning"}.get(logger, logger))
     with initialize_config_dir(CONF, version_base="1.3"):
         cfg = compose("train", ["name=x", f"run_dir={tmp_path}", f"logger={logger}"])
-    assert Path(instantiate(cfg.logger).save_dir) == tmp_path
+    assert Path(instantiate(cfg.logger[logger]).save_dir) == tmp_path
 
 
 def test_csv_keeps_what_was_logged_before_a_run_goes_on(tmp_path, tone_manifests):
@@ -114,8 +113,7 @@ def test_tensorboard_hides_what_a_run_that_goes_on_does_again(tmp_path, tone_man
     checkpoints = tmp_path / "run/checkpoints"
     for name in ("step_000007.ckpt", "last.ckpt"):  # as if it had been killed before it saved
         (checkpoints / name).unlink()
-    step = torch.load(checkpoints / "step_000004.ckpt", weights_only=True)["global_step"]
-    train(configure(tmp_path, tone_manifests, 9, *options, f"logger.purge_step={step + 1}"))
+    train(configure(tmp_path, tone_manifests, 9, *options))
     events = EventAccumulator(str(tmp_path / "run/tensorboard"))
     events.Reload()
     assert [event.step for event in events.Scalars("train/total")] == [2, 5, 8]

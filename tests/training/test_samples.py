@@ -66,9 +66,7 @@ def test_tensorboard_and_scores(run):
 
 
 def test_files_need_no_logger(tmp_path, tone_manifests):
-    cfg = configure(tmp_path, tone_manifests, 2, ONE)
-    cfg.logger = None
-    train(cfg)
+    train(configure(tmp_path, tone_manifests, 2, ONE, "logger=[]"))
     assert len(list((tmp_path / "run/samples/step_000002").iterdir())) == 3
 
 

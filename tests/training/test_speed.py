@@ -6,7 +6,6 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from omegaconf import open_dict
 
 from melle.data.batch import Batch, Row, collate
 from melle.training import speed
@@ -233,12 +232,9 @@ def test_memory_of_the_process_grows_with_what_it_holds():
 
 
 def test_a_run_logs_finite_values_by_optimiser_step(tmp_path, tone_manifests):
-    cfg = configure(tmp_path, tone_manifests, 6, "trainer.log_every_n_steps=2", "++trainer.accumulate_grad_batches=2")
-    with open_dict(cfg):
-        cfg.callbacks.speed = {"_target_": "melle.training.speed.SpeedMonitor"}
-        cfg.logger = {"_target_": "lightning.pytorch.loggers.CSVLogger", "save_dir": str(tmp_path / "log")}
-    train(cfg)
-    (table,) = (tmp_path / "log").rglob("metrics.csv")
+    options = ("trainer.log_every_n_steps=2", "trainer.accumulate_grad_batches=2", "logger=csv")
+    train(configure(tmp_path, tone_manifests, 6, *options))
+    (table,) = (tmp_path / "run").rglob("metrics.csv")
     rows = [row for row in csv.DictReader(table.open()) if row["speed/frames_per_second"]]
     assert [int(row["step"]) for row in rows] == [2, 4, 6]
     for row in rows:

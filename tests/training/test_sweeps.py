@@ -67,7 +67,7 @@ def test_a_failed_job_is_a_row_and_the_others_run(sweep, tmp_path):
     assert "| 2 | 2    | 0.25       | 7     | done" in done.stdout
     # Folders are named by what varies; a number stands for the rest.
     runs = [tmp_path / row["run"] for row in rows]
-    assert all(run.name.startswith(f"app-x={row['x']}-") and (run / "hydra").is_dir() for run, row in zip(runs, rows))
+    assert all(run.name.startswith(f"app-x-{row['x']}-") and (run / "hydra").is_dir() for run, row in zip(runs, rows))
     commands = (tmp_path / "commands.txt").read_text().splitlines()
     assert commands == [f'x={row["x"]} y=1 run_dir="{row["run"]}"' for row in (rows[2], rows[0], rows[1])]
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 from hydra import compose, initialize_config_dir
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from melle.checkpoint import load_model
 from melle.errors import UserError
@@ -16,6 +16,7 @@ from melle.training.run import train
 ROOT = Path(__file__).parents[2]
 CONF = str(ROOT / "conf")
 SMALL = [
+    "experiment=quickstart",
     "name=test",
     "data.index=${run_dir}/index",
     "data.corpus=null",
@@ -115,14 +116,23 @@ def test_impossible_settings_are_named(tmp_path, tone_manifests, override, says)
     assert not (tmp_path / "run/checkpoints").exists()
 
 
-@pytest.mark.parametrize("model", ["melle", "melle_rope", "quickstart"])
-def test_presets_compose_and_paper_presets_carry_no_tricks(model):
+@pytest.mark.parametrize("choice", ["model=melle", "model=melle_rope", "experiment=quickstart"])
+def test_presets_compose_and_paper_presets_carry_no_tricks(choice):
     with initialize_config_dir(CONF, version_base="1.3"):
-        cfg = compose("train", [f"model={model}", "name=x"])
+        cfg = compose("train", [choice, "name=x"])
     tricks = cfg.model.guided_layers or cfg.model.normalise_mel or cfg.model.text_attention != "causal"
     tricks = tricks or "muon" in cfg.optim.optimizer._target_ or cfg.loss.guide_weight
-    assert bool(tricks) == (model == "quickstart")
-    assert cfg.trainer.max_steps == (400000 if model != "quickstart" else cfg.trainer.max_steps)
+    assert bool(tricks) == (choice == "experiment=quickstart")
+    assert cfg.trainer.max_steps == (2200 if choice == "experiment=quickstart" else 400000)
+
+
+def test_a_model_preset_changes_the_model_alone():
+    def rest(choice):
+        with initialize_config_dir(CONF, version_base="1.3"):
+            cfg = OmegaConf.to_container(compose("train", [choice, "name=x"]))
+        return {key: value for key, value in cfg.items() if key != "model"}
+
+    assert rest("model=quickstart") == rest("model=melle_rope") == rest("model=melle")
 
 
 def test_missing_audio_and_unknown_words_are_told_before_training(tmp_path, tone_manifests):

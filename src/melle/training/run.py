@@ -26,10 +26,12 @@ from melle.errors import UserError
 from melle.model import Melle
 from melle.pretrained import look_into
 from melle.training.checkpoints import WholeFiles
+from melle.training.ema import Ema
 from melle.training.inheriting import inherit
 from melle.training.module import MelleModule
 from melle.training.record import read_metrics, write_metrics, write_record
 from melle.training.resume import check_same_model, find_resume, take_weights
+from melle.training.signals import StopSignals
 from melle.vocoders.training import build_vocoder
 
 # What checkpoints say of the training data.
@@ -96,22 +98,21 @@ def build_trainer(cfg: DictConfig, checkpoint: Path | None = None) -> lightning.
 
     What a logger has of steps after ``checkpoint``, from which the run goes on, is replaced by what comes.
     """
-    again = {}
-    if cfg.logger is not None and "purge_step" in cfg.logger:
-        again["purge_step"] = 0 if checkpoint is None else load_step(checkpoint) + 1
     if cfg.trainer.get("gradient_clip_algorithm") not in (None, "norm"):
         raise UserError("trainer.gradient_clip_algorithm: gradients are clipped by norm; leave it out")
     plugins: list = [WholeFiles()]
     if SLURMEnvironment.detect() and not TorchElasticEnvironment.detect():
         plugins.append(SLURMEnvironment(auto_requeue=False))  # ``StopSignals`` does that
-    callbacks = [callback for callback in build(cfg.callbacks).values() if callback is not None]
+    callbacks = [*_chosen(cfg.get("callbacks")).values(), StopSignals()]
     if not cfg.trainer.get("enable_progress_bar", True):  # Lightning refuses a bar then
         callbacks = [callback for callback in callbacks if not isinstance(callback, ProgressBar)]
+    callbacks.sort(key=lambda callback: isinstance(callback, Ema))  # last, so that the average speaks in a validation
+    first_step = 0 if checkpoint is None else load_step(checkpoint) + 1
     trainer: lightning.Trainer = _build_trainer(
         cfg.trainer,
         default_root_dir=cfg.run_dir,
         callbacks=callbacks,
-        logger=build(cfg.logger, **again),
+        logger=list(_chosen(cfg.get("logger"), purge_step=first_step).values()),
         plugins=plugins,
         precision=_precision(cfg.trainer),
     )
@@ -124,6 +125,18 @@ def build_trainer(cfg: DictConfig, checkpoint: Path | None = None) -> lightning.
     # ``StopSignals`` asks along with the loss.
     trainer.fit_loop.epoch_loop._broadcast_sigterm_tensor = lambda: None
     return trainer
+
+
+def _chosen(group: DictConfig | None, **options: Any) -> dict[str, Any]:
+    """What the chosen options of a group make; ``options`` replace those that an option has.
+
+    An experiment may say how an option is to be that is not chosen.
+    """
+    made = {}
+    for name, node in (group or {}).items():
+        if node is not None and "_target_" in node:
+            made[name] = build(node, **{key: value for key, value in options.items() if key in node})
+    return made
 
 
 def _build_trainer(cfg: DictConfig, **arguments: Any) -> lightning.Trainer:

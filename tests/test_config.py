@@ -1,0 +1,96 @@
+"""Command lines as people type them, and what Hydra makes of them."""
+
+import string
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from hydra import compose, initialize_config_dir
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+from melle.config import readable_arguments
+
+ROOT = Path(__file__).parents[1]
+LISTS = ("callbacks", "logger")
+
+
+def composed(*arguments: str, default: str | None = None):
+    with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
+        return compose("train", readable_arguments(list(arguments), LISTS, default))
+
+
+PATHS = ["/data/ünï/x.jsonl", "a#b", "~/x", "a(1)/b)", "it's/x", "lr=1,x=2/last.ckpt", "a b", "=", "日本/語", "a\\b"]
+TEXT = st.text(string.printable.strip() + "éß中 ", min_size=1)
+
+
+@pytest.mark.parametrize("path", PATHS)
+def test_a_plain_path_is_what_was_typed(path):
+    assert composed(f"data.train={path}", "name=x").data.train == path
+
+
+@given(TEXT)
+def test_a_text_without_structure_stays_what_was_typed(text):
+    assume(text == text.strip() and "${" not in text and "\\" not in text)
+    (argument,) = readable_arguments([f"data.val=/{text}"], LISTS)
+    assert OverridesParser.create().parse_override(argument).value() == f"/{text}"
+
+
+@pytest.mark.parametrize("name", ["1e5", "null", "true", "7", "Été", "plain"])
+def test_a_name_stays_what_was_typed(name):
+    assert composed(f"name={name}").name == name
+
+
+def test_structure_and_sweeps_are_left_alone():
+    given = ["data.test_seconds=[1,2]", "seed=3", "a='b c'", "~data.mel", "x=${y}", "resume=false", "--cfg", "job"]
+    assert readable_arguments(given, LISTS) == given
+    assert readable_arguments(["-m", "seed=1,2", "data.train=a/b,c/d"], LISTS) == [
+        "-m",
+        "seed=1,2",
+        "data.train=a/b,c/d",
+    ]
+    assert readable_arguments(["data.train=a/b,c/d"], LISTS) == ["data.train='a/b,c/d'"]
+
+
+@pytest.mark.parametrize(
+    ("argument", "chosen"),
+    [
+        ("logger=null", None),
+        ("~logger", None),
+        ("logger=csv", ["csv"]),
+        ("logger=tensorboard,csv", ["tensorboard", "csv"]),
+        ("logger=[csv,wandb]", ["csv", "wandb"]),
+        ("seed=1", ["tensorboard"]),
+    ],
+)
+def test_loggers_can_be_several_one_or_none(argument, chosen):
+    logger = composed(argument, "name=x").get("logger")
+    assert logger is None if chosen is None else list(logger) == chosen
+
+
+def test_callbacks_can_be_chosen():
+    assert list(composed("callbacks=ema,checkpoint", "name=x").callbacks) == ["ema", "checkpoint"]
+    assert composed("callbacks=null", "name=x").get("callbacks") is None
+
+
+def test_the_quickstart_is_what_runs_when_nothing_is_chosen():
+    default = "experiment=quickstart"
+    assert composed(default=default).name == "quickstart"
+    assert composed("seed=3", default=default).optim.optimizer.muon_lr > 0
+    paper = composed("model=melle_rope", "trainer.devices=4", "name=x", default=default)
+    assert (paper.trainer.max_steps, paper.loss.kl_warmup_steps, paper.optim.schedule.warmup_steps) == (
+        400000,
+        10000,
+        32000,
+    )
+    assert composed("experiment=vocoder_quickstart", default=default).task == "vocoder"
+
+
+def test_the_command_reads_its_arguments_so():
+    typed = ["train.py", "name=Été", "logger=null", "data.train=/ünï/a=b.jsonl", "--cfg", "job"]
+    done = subprocess.run([sys.executable, *typed], cwd=ROOT, capture_output=True, text=True, timeout=100)
+    assert done.returncode == 0, done.stderr
+    assert "name: Été" in done.stdout and "train: /ünï/a=b.jsonl" in done.stdout and "TensorBoard" not in done.stdout
+    assert "muon_lr" in done.stdout

@@ -1,12 +1,15 @@
 """The mel against transformers' SpeechT5FeatureExtractor, which is the paper's feature; files in and out."""
 
+import logging
+import stat
+
 import numpy as np
 import pytest
 import soundfile
 import torch
 from transformers import SpeechT5FeatureExtractor
 
-from melle.audio import LogMel, MelSpec, load_audio, save_audio
+from melle.audio import LogMel, MelSpec, audio_duration, load_audio, resample, save_audio
 from melle.errors import DataError, UserError
 
 
@@ -114,3 +117,52 @@ def test_sound_on_another_scale_and_of_odd_rates_is_refused(tmp_path):
     assert load_audio(tmp_path / "over.wav", 16000).max() > 1.9
     with pytest.raises(DataError, match=r"0\.50 s where 0\.40 s are planned"):
         load_audio(tmp_path / "over.wav", 16000, 0.4)
+
+
+@pytest.mark.parametrize(
+    ("channels", "gain"),
+    [((1, -1), 1.0), ((1, 0), 1.0), ((0, 0.5), 0.5), ((1, 1), 1.0), ((1, 0.9), 0.95), ((0, 0, 1, 0, 0, 0), 1.0)],
+)
+def test_channels_that_cancel_are_not_averaged(tmp_path, channels, gain, caplog):
+    wave = 0.4 * np.sin(np.arange(8000) / 10)
+    soundfile.write(tmp_path / "s.wav", np.stack([wave * factor for factor in channels], axis=1), 16000, "FLOAT")
+    with caplog.at_level(logging.INFO):
+        read = load_audio(tmp_path / "s.wav", 16000)
+    assert np.abs(read.numpy() - gain * wave).max() < 1e-6
+    averaged = gain == pytest.approx(np.mean(channels))
+    assert len(caplog.records) == (0 if averaged else 1)
+
+
+def test_unrelated_channels_are_averaged(tmp_path):
+    noise = 0.1 * np.random.default_rng(0).standard_normal((16000, 2)).astype(np.float32)
+    soundfile.write(tmp_path / "s.wav", noise, 16000, "FLOAT")
+    assert np.abs(load_audio(tmp_path / "s.wav", 16000).numpy() - noise.mean(axis=1)).max() < 1e-6
+
+
+def test_resampling_keeps_a_tone_and_does_nothing_at_one_rate():
+    wave = torch.sin(torch.arange(8000) / 8000 * 2 * torch.pi * 440)
+    assert resample(wave, 8000, 8000) is wave
+    expected = torch.sin(torch.arange(16000) / 16000 * 2 * torch.pi * 440)
+    assert (resample(wave, 8000, 16000) - expected)[100:-100].abs().max() < 1e-2
+
+
+def test_what_libsndfile_cannot_read_goes_through_ffmpeg_or_says_how(tmp_path, monkeypatch):
+    """With a stand-in for FFmpeg, that writes the same sound whatever it is given but for a broken file."""
+    soundfile.write(tmp_path / "decoded.wav", np.full(8000, 0.25), 8000, "FLOAT")
+    recording, broken = tmp_path / "my voice.m4a", tmp_path / "broken.m4a"
+    recording.write_bytes(b"ftypM4A"), broken.write_bytes(b"ftypM4A")
+    monkeypatch.setenv("PATH", str(tmp_path / "bin"))
+    with pytest.raises(DataError, match=r"install FFmpeg, or convert .*: ffmpeg -i '.*my voice.m4a' '.*my voice.wav'"):
+        load_audio(recording, 16000)
+    (tmp_path / "bin").mkdir()
+    program = tmp_path / "bin/ffmpeg"
+    script = f'case "$*" in *broken*) exit 1;; esac; for last; do :; done; /bin/cp {tmp_path}/decoded.wav "$last"'
+    program.write_text(f"#!/bin/sh\n{script}\n")
+    program.chmod(program.stat().st_mode | stat.S_IXUSR)
+    read = load_audio(recording, 16000)
+    assert len(read) == 16000 and (read[100:-100] - 0.25).abs().max() < 1e-2
+    assert audio_duration(recording) == 1.0
+    with pytest.raises(DataError, match=r"1\.00 s where 0\.40 s are planned"):
+        load_audio(recording, 16000, 0.4)
+    with pytest.raises(DataError, match="FFmpeg cannot read it either"):
+        audio_duration(broken)

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import os
+import shlex
+import shutil
+import subprocess
+import tempfile
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -18,12 +23,17 @@ from torch import Tensor, nn
 from melle.errors import DataError, UserError
 from melle.files import written_whole
 
+logger = logging.getLogger(__name__)
+
 # What soundfile raises for files that are broken, of absurd length, or named like raw samples.
 UNREADABLE = (soundfile.LibsndfileError, OSError, MemoryError, TypeError, ValueError)
 MOST_PEAK = 8.0  # of floating-point samples: more is another scale, such as that of integers
 MOST_RATIO = 2000  # of two rates in lowest terms: the memory of resampling grows with its square
 MOST_SAMPLES = 2**48  # more is a header's way of saying that it does not know
+COMPRESSED = (".m4a", ".aac", ".mp4", ".amr", ".3gp", ".wma", ".webm", ".mka", ".mov")  # FFmpeg's, not libsndfile's
 WRITTEN = ("WAV", "FLAC", "OGG", "MP3", "AIFF", "AU", "CAF", "W64", "RF64")  # others may keep a rate of their own
+KNOWN = "give a WAV, FLAC, Ogg or MP3 file"
+MOST_LOSS = 4.5  # dB that the mean of all channels may lose against the loudest: unrelated ones lose 3, one alone 6
 PIECE = 2**16  # samples written at once: of many more libsndfile's Vorbis encoder overruns the stack
 
 
@@ -98,26 +108,40 @@ def speech_level(mel: Tensor) -> float:
     return float(loudness(mel).quantile(0.95))
 
 
-def load_audio(path: str | Path, sample_rate: int, most_seconds: float | None = None) -> Tensor:
-    """Read a sound file of any format and rate that libsndfile knows: mono float32 samples (N,) at ``sample_rate``.
+def resample(waveform: Tensor, rate: int, new_rate: int) -> Tensor:
+    """Samples (…, N) at ``rate`` Hz to (…, ceil(N · new_rate / rate)) at ``new_rate``; unchanged where both agree."""
+    return waveform if rate == new_rate else torchaudio.functional.resample(waveform, rate, new_rate).contiguous()
 
-    Raises DataError where the file is missing, unreadable, empty, longer than ``most_seconds``, of a rate that cannot
-    be resampled, or holds values that are not numbers or far beyond full scale (1).
+
+def load_audio(path: str | Path, sample_rate: int, most_seconds: float | None = None) -> Tensor:
+    """Read a sound file: mono float32 samples (N,) at ``sample_rate``. See ``read_channels`` and ``to_mono``.
+
+    Raises DataError where ``read_channels`` does, or where the rate cannot be resampled.
+    """
+    samples, rate = read_channels(path, most_seconds)
+    if max(rate, sample_rate) // math.gcd(rate, sample_rate) > MOST_RATIO:
+        raise DataError("odd rate", f"{path}: {rate} samples per second; convert it to {sample_rate}")
+    waveform, channel = to_mono(samples)
+    if channel is not None:
+        _log_channel(path, channel)
+    return resample(waveform, rate, sample_rate)
+
+
+def read_channels(path: str | Path, most_seconds: float | None = None) -> tuple[Tensor, int]:
+    """Samples (N, channels) in float32, and their rate in Hz, of any format that libsndfile or FFmpeg knows.
+
+    Raises DataError where the file is missing, unreadable, empty, longer than ``most_seconds``, or holds values that
+    are not numbers or far beyond full scale (1).
     """
     _check_file(path)
     try:
         with soundfile.SoundFile(str(path)) as file:
             rate = file.samplerate
-            if most_seconds is not None and file.frames > most_seconds * rate:
-                raise DataError(
-                    "wrong duration",
-                    f"{path}: {file.frames / rate:.2f} s where {most_seconds:.2f} s are planned at most; mend its "
-                    "duration in the manifest (python -m melle check does), or, if the recording was replaced, remove "
-                    "the folder that data.index names",
-                )
+            _check_planned(path, file.frames / rate, most_seconds)
             samples = file.read(dtype="float32", always_2d=True)
     except UNREADABLE as error:
-        raise _unreadable(path, error) from None
+        samples, rate = _decode_by_ffmpeg(path, error)
+        _check_planned(path, len(samples) / rate, most_seconds)
     if not samples.size:
         raise DataError("no sound", f"{path}: holds no sound; remove it from the manifest or record it again")
     if not np.isfinite(samples).all():
@@ -125,12 +149,60 @@ def load_audio(path: str | Path, sample_rate: int, most_seconds: float | None = 
     peak = max(samples.max(), -samples.min())
     if peak > MOST_PEAK:
         raise DataError("too loud", f"{path}: samples up to {peak:.4g} where 1 is full scale; scale it down")
-    if max(rate, sample_rate) // math.gcd(rate, sample_rate) > MOST_RATIO:
-        raise DataError("odd rate", f"{path}: {rate} samples per second; convert it to {sample_rate}")
-    waveform = torch.from_numpy(samples.mean(axis=1))
-    if rate != sample_rate:
-        waveform = torchaudio.functional.resample(waveform, rate, sample_rate)
-    return waveform.contiguous()
+    return torch.from_numpy(samples), rate
+
+
+def to_mono(samples: Tensor) -> tuple[Tensor, int | None]:
+    """Samples (N, channels) to their mean (N,), or the loudest channel where the mean loses much; and which (from 0)
+
+    Channels of opposite phase cancel, and a voice in one channel alone loses 6 dB.
+    """
+    mean = samples.mean(dim=1)
+    powers = samples.square().mean(dim=0)
+    loudest = int(powers.argmax())
+    if float(mean.square().mean()) < float(powers[loudest]) * 10 ** (-MOST_LOSS / 10):
+        return samples[:, loudest].contiguous(), loudest
+    return mean, None
+
+
+_warned_of_channels = False
+
+
+def _log_channel(path: str | Path, channel: int) -> None:
+    """A corpus may have thousands of such recordings: the first of a process is a warning."""
+    global _warned_of_channels
+    logger.log(logging.INFO if _warned_of_channels else logging.WARNING, "%s: %s", path, channel_note(channel))
+    _warned_of_channels = True
+
+
+def channel_note(channel: int) -> str:
+    return f"the mean of its channels would lose much of the sound; channel {channel + 1} alone is taken"
+
+
+def _check_planned(path: str | Path, seconds: float, most_seconds: float | None) -> None:
+    if most_seconds is not None and seconds > most_seconds:
+        raise DataError(
+            "wrong duration",
+            f"{path}: {seconds:.2f} s where {most_seconds:.2f} s are planned at most; mend its duration in the "
+            "manifest (python -m melle check does), or, if the recording was replaced, remove the folder that "
+            "data.index names",
+        )
+
+
+def _decode_by_ffmpeg(path: str | Path, error: object) -> tuple[np.ndarray, int]:
+    """Samples (N, channels) and rate in Hz, by FFmpeg where it is installed; else DataError for libsndfile's error."""
+    program = shutil.which("ffmpeg")
+    if program is None:
+        raise _unreadable(path, error)
+    with tempfile.TemporaryDirectory() as folder:
+        sound = Path(folder) / "sound.wav"  # a file, as a pipe cannot be given its length afterwards
+        # No playlist may make it open an address or another file.
+        command = [program, "-v", "error", "-nostdin", "-protocol_whitelist", "file", "-i", f"file:{path}"]
+        try:
+            subprocess.run([*command, "-vn", "-c:a", "pcm_f32le", str(sound)], check=True, capture_output=True)
+            return soundfile.read(str(sound), dtype="float32", always_2d=True)
+        except (subprocess.CalledProcessError, *UNREADABLE):
+            raise _unreadable(path, error) from None
 
 
 def audio_duration(path: str | Path) -> float:
@@ -138,28 +210,35 @@ def audio_duration(path: str | Path) -> float:
     _check_file(path)
     try:
         header = soundfile.info(str(path))
+        frames, rate = header.frames, header.samplerate
     except UNREADABLE as error:
-        raise _unreadable(path, error) from None
-    if header.frames > MOST_SAMPLES:
+        samples, rate = _decode_by_ffmpeg(path, error)
+        frames = len(samples)
+    if frames > MOST_SAMPLES:
         raise _unreadable(path, "it does not say how long it is")
-    if header.frames <= 0:
+    if frames <= 0:
         raise DataError("no sound", f"{path}: holds no sound; remove it from the manifest or record it again")
-    return header.duration
+    return frames / rate
 
 
 def _check_file(path: str | Path) -> None:
     """Raise DataError for what is no file; opening a pipe, say, would wait for ever."""
-    hint = "give a WAV, FLAC, Ogg or MP3 file"
     if not os.path.isfile(path):
         if not os.path.exists(path):
-            raise DataError("missing", f"{path}: no such file; {hint}")
-        raise DataError("not a file", f"{path}: not a file; {hint}")
+            raise DataError("missing", f"{path}: no such file; {KNOWN}")
+        raise DataError("not a file", f"{path}: not a file; {KNOWN}")
     if not os.access(path, os.R_OK):
         raise DataError("no permission", f"{path}: no permission to read it; mend its permissions")
 
 
 def _unreadable(path: str | Path, reason: object) -> DataError:
-    return DataError("unreadable", f"{path}: not readable as audio ({reason}); give a WAV, FLAC, Ogg or MP3 file")
+    convert = shlex.join(["ffmpeg", "-i", str(path), str(Path(path).with_suffix(".wav"))])
+    hint = KNOWN
+    if Path(path).suffix.lower() in COMPRESSED:
+        hint = f"install FFmpeg, or convert it where that is installed: {convert}"
+        if shutil.which("ffmpeg") is not None:
+            hint = f"{KNOWN}, as FFmpeg cannot read it either"
+    return DataError("unreadable", f"{path}: not readable as audio ({reason}); {hint}")
 
 
 def save_audio(path: str | Path, waveform: Tensor, sample_rate: int) -> None:

@@ -15,9 +15,9 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 import torch
-import torchaudio
 from torch import Tensor
 
+from melle.audio import resample
 from melle.data.manifest import UNWRITABLE
 from melle.errors import DataError, UserError
 
@@ -226,5 +226,5 @@ def waveform(clip: Clip, sample_rate: int) -> Tensor:
         raise DataError("not finite", "holds values that are not numbers; write the shard without it")
     sound = torch.from_numpy(np.asarray(samples, np.float32).mean(axis=0))
     if rate != sample_rate:
-        sound = torchaudio.functional.resample(sound, rate, sample_rate)
+        sound = resample(sound, rate, sample_rate)
     return sound.contiguous()

@@ -9,9 +9,9 @@ from itertools import pairwise
 from typing import Any
 
 import torch
-import torchaudio
 from torch import Tensor
 
+from melle.audio import resample
 from melle.errors import DataError, UserError
 
 RATE = 16000  # samples per second, what Silero's network hears
@@ -71,8 +71,7 @@ class SileroTrim:
     @torch.inference_mode()
     def _speech(self, waveform: Tensor, sample_rate: int) -> list[tuple[int, int]]:
         """Begin and end, in samples, of each stretch of speech."""
-        if sample_rate != RATE:
-            waveform = torchaudio.functional.resample(waveform, sample_rate, RATE)
+        waveform = resample(waveform, sample_rate, RATE)
         library, model = _silero()
         # Without the optimiser, which changes the network after its first runs, all runs are the same, and faster.
         with torch.jit.optimized_execution(False):

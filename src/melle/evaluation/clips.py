@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 
-import torchaudio
 from torch import Tensor
 
+from melle.audio import resample
 from melle.errors import UserError
 from melle.evaluation.asr import Transcript
 
@@ -48,4 +48,4 @@ def transcribe_clips(
 
 
 def _resample(waveform: Tensor, sample_rate: int, rate: int) -> Tensor:
-    return waveform if sample_rate == rate else torchaudio.functional.resample(waveform, sample_rate, rate)
+    return resample(waveform, sample_rate, rate)

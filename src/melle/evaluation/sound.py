@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import torch.nn.functional as F
-import torchaudio
 from torch import Tensor
+
+from melle.audio import resample
 
 SILENCE = 1e-4  # largest sample of what counts as no sound: less than four steps of 16-bit sound
 
@@ -13,7 +14,7 @@ def heard(waveform: Tensor, sample_rate: int, rate: int) -> Tensor | None:
     """Waveform (N,) as float32 on the CPU at ``rate``; None where there is no sound in it, or what is no number."""
     samples = waveform.detach().cpu().float()
     if len(samples) and sample_rate != rate:
-        samples = torchaudio.functional.resample(samples, sample_rate, rate)
+        samples = resample(samples, sample_rate, rate)
     if not len(samples) or not samples.abs().max() >= SILENCE:  # NaN is neither more nor less
         return None
     return samples

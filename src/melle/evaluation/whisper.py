@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 import torch
-import torchaudio
 from torch import Tensor
 
+from melle.audio import resample
 from melle.errors import UserError
 from melle.evaluation.asr import Transcript
 from melle.evaluation.normalisers import make_normaliser
@@ -90,7 +90,7 @@ class WhisperAsr:
     def _listen(self, waveform: Tensor, sample_rate: int) -> Transcript:
         extractor = self.model.feature_extractor
         if sample_rate != extractor.sampling_rate:
-            waveform = torchaudio.functional.resample(waveform, sample_rate, extractor.sampling_rate)
+            waveform = resample(waveform, sample_rate, extractor.sampling_rate)
         features = extractor(waveform.numpy())[:, :-1]  # (bands, frames); the last frame is the extractor's padding
         most = extractor.nb_max_frames  # 30 seconds
         size = self.pad_frames if features.shape[1] <= self.pad_frames else most

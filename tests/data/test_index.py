@@ -184,3 +184,24 @@ def test_three_may_be_left_out_of_anything(tmp_path):
         ledger.add(Fault("the same name", "missing", "bad", line=9))
     with pytest.raises(UserError, match="1 of 1000"):
         Ledger("m.jsonl", 1000, 0).add(Fault("a", "missing", "bad"))
+
+
+def test_texts_of_another_language_and_unknown_words_are_faults_and_unknown_marks_are_not(tmp_path, caplog):
+    phonemizer = pytest.importorskip("phonemizer")
+    assert phonemizer
+    from melle.text.phonemes import PhonemeTokenizer
+
+    def line(text: str, **fields) -> str:
+        return json.dumps({"transcription": text, "audio_path": "a.wav", "duration": 1.0, **fields}) + "\n"
+
+    languages = ("en", "en-GB", None, "fr", "de-DE")
+    content = "".join(line("two nine", language=language) for language in languages)
+    (tmp_path / "m.jsonl").write_text(content, encoding="utf-8")
+    index = open_index(tmp_path / "m.jsonl", PhonemeTokenizer.fit(["two nine"]), 62.5, tmp_path / "index")
+    assert len(index) == 3 and {fault.kind for fault in index.faults} == {"other language"}
+    assert "fr" in index.faults[0].message and "en-us" in index.faults[0].message
+
+    (tmp_path / "n.jsonl").write_text(line("two “nine” ×") + line("two three"), encoding="utf-8")
+    index = open_index(tmp_path / "n.jsonl", SymbolTokenizer.fit(["two nine"], "words"), 62.5, tmp_path / "index")
+    assert [(fault.line, fault.kind) for fault in index.faults] == [(2, "unknown text")]
+    assert "'×' (1)" in caplog.text

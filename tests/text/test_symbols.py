@@ -20,7 +20,9 @@ def test_decode_inverts_encode(text, unit):
 def test_unknown_symbols_are_named():
     tokenizer = SymbolTokenizer.fit(["one two"], "words")
     with pytest.raises(UserError, match=r"hello.*it knows: one two"):
-        tokenizer.encode("one hello")
+        tokenizer.encode("one hello", strict=True)
+    with pytest.raises(UserError, match="hello"):
+        tokenizer.encode("hello")
     with pytest.raises(UserError, match="empty"):
         tokenizer.encode("  ")
     with pytest.raises(UserError, match="characters or words"):

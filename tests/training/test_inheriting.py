@@ -161,7 +161,7 @@ def test_texts_that_the_checkpoint_cannot_express_are_left_out_and_told(tmp_path
     lines = [json.loads(line) for line in (tone_manifests / "train.jsonl").read_text().splitlines()]
     for item in lines:
         item["audio_path"] = str(tone_manifests / item["audio_path"])
-    for number, text in ((0, "hello"), (4, "two, three")):
+    for number, text in ((0, "hello"), (4, "two elephants")):
         lines[number]["transcription"] = text
     mixed = tmp_path / "mixed.jsonl"
     mixed.write_text("".join(json.dumps(item) + "\n" for item in lines))

@@ -75,7 +75,7 @@ class UtteranceDataset(Dataset[Row]):
                 reason = DataError("unreadable", f"{utterance.audio_path}: {type(error).__name__}: {error}")
                 whole.faults.append(self.fault(number, utterance, reason))
                 continue
-            tokens = self.tokenizer.encode(utterance.transcription)
+            tokens = self.tokenizer.encode(utterance.transcription, strict=True)
             whole.tokens.append(tokens)
             whole.pace.append(self._pace(utterance, tokens))
             whole.mels.append(mel)

@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import os
 import shutil
 import tempfile
 from array import array
+from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -30,10 +32,13 @@ from melle.errors import DataError, UserError
 from melle.locks import locked
 from melle.text import Tokenizer, tokenizer_from_dict
 
-VERSION = 1  # raise it when the columns change
+VERSION = 2  # raise it when the columns change
 COLUMNS = {"place": np.int64, "line": np.int32, "frames": np.int32, "tokens": np.int32, "speaker": np.int32}
 NOBODY = -1  # speaker of an utterance that names none
 HEADERS = 4096  # recordings whose headers are read at a time
+TEXT_FAULTS = ("unknown text", "other language")
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -138,6 +143,7 @@ def _build(manifest: Path, tokenizer: Tokenizer, frame_rate: float, folder: Path
     speakers: dict[str, int] = {}
     faults: list[Fault] = []
     unheard: list[str] = []
+    unknown: Counter[str] = Counter()  # texts by what the tokenizer leaves out of them
     pending: list[tuple[int, int, Utterance, list[int]]] = []
     state = _state(manifest.stat())
 
@@ -161,19 +167,38 @@ def _build(manifest: Path, tokenizer: Tokenizer, frame_rate: float, folder: Path
             try:
                 utterance = parse_line(line, manifest, number)
                 name = utterance.id
-                pending.append((number, place, utterance, tokenizer.encode(utterance.transcription)))
+                tokens, left_out = tokens_of(utterance.transcription, utterance.language, tokenizer)
+                unknown.update(left_out)
+                pending.append((number, place, utterance, tokens))
             except DataError as error:
-                faults.append(Fault(name, error.kind, str(error), number))
-            except UserError as error:
-                faults.append(Fault(name, "unknown text", f"{manifest}, utterance {name}: {error}", number))
+                where = f"{manifest}, utterance {name}: " if error.kind in TEXT_FAULTS else ""
+                faults.append(Fault(name, error.kind, f"{where}{error}", number))
             if len(pending) == HEADERS:
                 flush()
         flush()
+    log_left_out(manifest, unknown)
     for name, values in columns.items():
         np.save(folder / f"{name}.npy", np.frombuffer(values, COLUMNS[name]) if values else np.zeros(0, COLUMNS[name]))
     description = {"manifest": str(manifest.resolve()), "state": state, "unheard": unheard}
     description["faults"] = [vars(fault) for fault in faults]
     (folder / "index.json").write_text(json.dumps(description, ensure_ascii=False), encoding="utf-8")
+
+
+def tokens_of(text: str, language: str | None, tokenizer: Tokenizer) -> tuple[list[int], list[str]]:
+    """Token ids of a text to train on, and the marks that are left out. Raises DataError where words would be."""
+    if not tokenizer.speaks(language):
+        own = f"tokenizer.language={getattr(tokenizer, 'language', None)}"
+        raise DataError("other language", f"its language is {language}, and {own}; train on one language, or remove it")
+    try:
+        return tokenizer.encode_known(text, strict=True)
+    except UserError as error:
+        raise DataError("unknown text", str(error)) from None
+
+
+def log_left_out(source: str | Path, unknown: Counter[str]) -> None:
+    if unknown:
+        shown = ", ".join(f"{mark!r} ({count})" for mark, count in unknown.most_common(10))
+        logger.warning("%s: the tokenizer leaves out of texts (how many): %s", source, shown)
 
 
 def _seconds(utterance: Utterance) -> float | DataError:

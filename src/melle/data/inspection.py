@@ -11,6 +11,7 @@ import numpy as np
 import soundfile
 
 from melle.audio import audio_duration, load_audio
+from melle.data.index import tokens_of
 from melle.data.manifest import Utterance, parse_line
 from melle.errors import DataError, UserError
 from melle.text import Tokenizer
@@ -91,10 +92,7 @@ def inspect(line: bytes, path: Path, number: int, limits: Limits, tokenizer: Tok
 def _check_text(utterance: Utterance, tokenizer: Tokenizer | None) -> None:
     if tokenizer is None:
         return
-    try:
-        tokenizer.encode(utterance.transcription)
-    except UserError as error:
-        raise DataError("unknown text", str(error)) from None
+    tokens_of(utterance.transcription, utterance.language, tokenizer)
 
 
 def _listen(path: Path, limits: Limits) -> tuple[np.ndarray, int]:

@@ -14,12 +14,12 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from melle.data.index import NOBODY, Fault, describe_fit, digest, make_once
+from melle.data.index import NOBODY, TEXT_FAULTS, Fault, describe_fit, digest, make_once, tokens_of
 from melle.data.shard_reading import Shard, describe, read_cuts
 from melle.errors import DataError, UserError
 from melle.text import Tokenizer, tokenizer_from_dict
 
-VERSION = 1  # raise it when the columns change
+VERSION = 2  # raise it when the columns change
 COLUMNS = {"line": "i", "frames": "i", "tokens": "i", "speaker": "i", "id_end": "q"}
 AHEAD = 16  # shards whose descriptions are fetched together
 
@@ -117,12 +117,10 @@ def _build(shards: Sequence[Shard], tokenizer: Tokenizer, frame_rate: float, fol
                 if name in known:
                     raise DataError("duplicate", f"{where}: a second cut {name} in one shard; give it another id")
                 known.add(name)
-                tokens = len(tokenizer.encode(cut.text))
+                tokens = len(tokens_of(cut.text, cut.language, tokenizer)[0])
             except DataError as error:
-                faults.append(Fault(name, error.kind, str(error)))
-                continue
-            except UserError as error:
-                faults.append(Fault(name, "unknown text", f"{where}, utterance {name}: {error}"))
+                place = f"{where}, utterance {name}: " if error.kind in TEXT_FAULTS else ""
+                faults.append(Fault(name, error.kind, f"{place}{error}"))
                 continue
             speaker = NOBODY if cut.speaker is None else speakers.setdefault(cut.speaker, len(speakers))
             names += name.encode()

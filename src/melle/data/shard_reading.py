@@ -41,6 +41,7 @@ class Described:
     text: str
     speaker: str | None
     seconds: float
+    language: str | None = None
 
 
 @dataclass(frozen=True)
@@ -143,7 +144,14 @@ def describe(line: bytes, where: str) -> Described:
     if not isinstance(text, str) or not text.strip() or UNWRITABLE.search(text):
         raise DataError("no transcription", f"{where}: cut {name}: its supervision has no text; add it or remove it")
     speaker = said[0].get("speaker")
-    return Described(name, text.strip(), speaker if speaker is None else str(speaker), float(seconds))
+    language = said[0].get("language")
+    return Described(
+        name,
+        text.strip(),
+        speaker if speaker is None else str(speaker),
+        float(seconds),
+        language if isinstance(language, str) else None,
+    )
 
 
 def read_clips(shard: Shard, numbers: Iterable[int]) -> Iterator[tuple[int, Clip]]:

@@ -75,7 +75,7 @@ class ShardUtterances:
                 described = describe(clip.line, name)
                 if described.id != name:
                     raise DataError("changed", f"{name}: its shard has changed; remove the folder data.index names")
-                tokens = self.tokenizer.encode(described.text)
+                tokens = self.tokenizer.encode(described.text, strict=True)
             except DataError as error:
                 row.faults.append(self.fault(number, self.index[number], error))
                 continue

@@ -93,7 +93,7 @@ def read_checkpoints(paths: Sequence[Path], utterances: Iterable[Utterance]) -> 
         description, step = look_into(file)
         for utterance in utterances:
             try:
-                description.tokenizer.encode(utterance.transcription)
+                description.tokenizer.encode(utterance.transcription, strict=True)
             except UserError as error:
                 raise UserError(f"{path} cannot speak utterance {utterance.id}: {error}") from None
         checkpoints.append(Checkpoint(path, step, description.mel, *_names(path), file, stamp))

@@ -40,7 +40,7 @@ def speakable(cases: Sequence[Case], checkpoint: Path) -> list[Case]:
         utterance = case.target
         try:
             for utterance in filter(None, (case.target, case.prompt)):
-                tokenizer.encode(utterance.transcription)
+                tokenizer.encode(utterance.transcription, strict=True)
             kept.append(case)
         except UserError as error:
             reason = reason or f"utterance {utterance.id}: {error}"

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import unicodedata
 from collections.abc import Container, Iterable
 from importlib import import_module
 from typing import Any, Protocol
 
 from melle.errors import UserError
+from melle.text.normalise import is_word, normalise, warn_left_out
 
 PAD, EOS = 0, 1  # ids that every tokenizer leaves free: padding, and the end of the text (the paper's <EOS>)
 FIRST = 2  # the first id of a tokenizer's own
@@ -21,8 +21,20 @@ class Tokenizer(Protocol):
         """Number of ids, padding and <EOS> counted."""
         ...
 
-    def encode(self, text: str) -> list[int]:
-        """Ids of a text, without <EOS>. Raises UserError for a text that it cannot express."""
+    def encode(self, text: str, strict: bool = False) -> list[int]:
+        """Ids of a text, without <EOS>. What is not known is left out, and logged once for each text.
+
+        Raises UserError where nothing would be left. ``strict``: also where letters or digits would be left out, for
+        a model must not learn from words that are in the sound alone; then marks are left out without a warning.
+        """
+        ...
+
+    def encode_known(self, text: str, strict: bool = False) -> tuple[list[int], list[str]]:
+        """As ``encode``, with what is left out instead of a warning."""
+        ...
+
+    def speaks(self, language: str | None) -> bool:
+        """Whether texts of a language (a code such as "en" or "pt-br", None where unknown) are read rightly."""
         ...
 
     def word_spans(self, ids: list[int]) -> list[tuple[int, int]] | None:
@@ -36,6 +48,42 @@ class Tokenizer(Protocol):
     def as_dict(self) -> dict[str, Any]:
         """Plain values with the ``kind``, from which ``tokenizer_from_dict`` builds the same tokenizer."""
         ...
+
+
+class LenientTokenizer:
+    """``encode`` for tokenizers that say what they know of a text."""
+
+    def known(self, text: str) -> tuple[list[int], list[str]]:
+        """Ids of what is known of a text, and the rest."""
+        raise NotImplementedError
+
+    def decode(self, ids: Iterable[int]) -> str:
+        raise NotImplementedError
+
+    def complaint(self, unknown: list[str]) -> str:
+        """A sentence on what is not known."""
+        return f"the text holds what the tokenizer cannot express: {' '.join(unknown)!r}; leave it out"
+
+    def speaks(self, language: str | None) -> bool:
+        return True
+
+    def encode(self, text: str, strict: bool = False) -> list[int]:
+        ids, unknown = self.encode_known(text, strict)
+        if unknown and not strict:
+            warn_left_out(text, tuple(unknown))
+        return ids
+
+    def encode_known(self, text: str, strict: bool = False) -> tuple[list[int], list[str]]:
+        """As ``encode``, with what is left out instead of a warning."""
+        plain = normalise(text)
+        if not plain:
+            raise UserError("the text is empty; give at least one word")
+        ids, unknown = self.known(plain)
+        if unknown:  # a tokenizer from before texts were normalised may know the text as it was written
+            ids, unknown = min((ids, unknown), self.known(" ".join(text.split())), key=lambda found: len(found[1]))
+        if unknown and (not is_word(self.decode(ids)) or (strict and any(map(is_word, unknown)))):
+            raise UserError(self.complaint(unknown))
+        return ids, unknown
 
 
 _KINDS = {  # by name, so that no kind's packages are imported before it is used
@@ -65,11 +113,6 @@ def spans(ids: Iterable[int], between: Container[int]) -> list[tuple[int, int]]:
     return found if start is None else [*found, (start, end)]
 
 
-def check_not_empty(text: str) -> None:
-    if not text.strip():
-        raise UserError("the text is empty; give at least one word")
-
-
 def is_speakable(text: str) -> bool:
     """Whether there is a letter or a digit in it."""
-    return any(unicodedata.category(character)[0] in "LN" for character in text)
+    return is_word(text)

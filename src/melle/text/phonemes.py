@@ -9,7 +9,8 @@ from functools import lru_cache
 from typing import Any
 
 from melle.errors import UserError
-from melle.text.base import FIRST, check_not_empty, spans
+from melle.text.base import FIRST, LenientTokenizer, spans
+from melle.text.normalise import normalise
 from melle.text.symbols import SymbolTokenizer
 
 # What speech does at a mark: it pauses, ends, asks, or cries out.
@@ -19,7 +20,7 @@ _POINT = r"(?<!\bMr)(?<!\bMrs)(?<!\bMs)(?<!\bDr)(?<!\bSt)(?<!\b[A-HJ-Z])\."
 _AT_MARKS = re.compile(rf"({_POINT}|[,;:—–…?!])[^\w\s]*(?=\s|$)")
 
 
-class PhonemeTokenizer:
+class PhonemeTokenizer(LenientTokenizer):
     """Text as IPA symbols, of one language: "in a word" as "ɪn ɐ wˈɜːd ", each word ended by a blank.
 
     Args:
@@ -38,7 +39,7 @@ class PhonemeTokenizer:
     def fit(cls, texts: Iterable[str], language: str = "en-us", punctuation: bool = False) -> PhonemeTokenizer:
         """A tokenizer that knows every phoneme in ``texts``."""
         tokenizer = cls(language, (), punctuation)
-        tokenizer._phonemes = SymbolTokenizer.fit((tokenizer._speak(text) for text in texts), "characters")
+        tokenizer._phonemes = SymbolTokenizer.fit((tokenizer._speak(normalise(text)) for text in texts), "characters")
         return tokenizer
 
     def __reduce__(self):  # a loader process that is not forked starts an espeak of its own
@@ -54,16 +55,20 @@ class PhonemeTokenizer:
         """Number of ids, padding and <EOS> counted."""
         return self._phonemes.vocab_size
 
-    def encode(self, text: str) -> list[int]:
-        """Ids of a text, without <EOS>. Raises UserError for a text that is empty, silent or has unknown phonemes."""
-        check_not_empty(text)
+    def known(self, text: str) -> tuple[list[int], list[str]]:
         phonemes = self._speak(text)
         if self.punctuation:
             unknown = "".join({*_MARKS.values()}.difference(self._phonemes.symbols))
             phonemes = phonemes.translate(str.maketrans("", "", unknown))
         if not phonemes.strip(",.?! "):
             raise UserError(f"the text {text!r} has no sound; give it words that can be spoken")
-        return self._phonemes.encode(phonemes)
+        return self._phonemes.known(phonemes)
+
+    def complaint(self, unknown: list[str]) -> str:
+        return self._phonemes.complaint(unknown)
+
+    def speaks(self, language: str | None) -> bool:
+        return language is None or _code(language) == _code(self.language)
 
     def word_spans(self, ids: Iterable[int]) -> list[tuple[int, int]]:
         """First token and one past the last of every word in ``ids``; blanks and marks belong to none."""
@@ -89,6 +94,12 @@ class PhonemeTokenizer:
         spoken = self._phonemize(parts[::2])
         marks = [_MARKS[mark] for mark in parts[1::2]] + [""]
         return " ".join(words + mark for words, mark in zip(spoken, marks) if words)
+
+
+def _code(language: str) -> str:
+    """What tells languages apart, whatever their country and the length of the code: en-us, en_GB and eng are "en"."""
+    code = re.split("[-_]", language.lower())[0]
+    return "zh" if code == "cmn" else "es" if code == "spa" else code[:2]
 
 
 def _phonemizer(language: str):

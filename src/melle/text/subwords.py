@@ -7,12 +7,13 @@ from collections.abc import Iterable
 from typing import Any
 
 from melle.errors import UserError
-from melle.text.base import FIRST, check_not_empty
+from melle.text.base import FIRST, LenientTokenizer
+from melle.text.normalise import normalise
 
 UNKNOWN = "<unk>"
 
 
-class SubwordTokenizer:
+class SubwordTokenizer(LenientTokenizer):
     """A tokenizer of the ``tokenizers`` library, in the JSON that the library writes. Its ids move up by two."""
 
     def __init__(self, description: str):
@@ -34,7 +35,7 @@ class SubwordTokenizer:
         tokenizer.pre_tokenizer = library.pre_tokenizers.Metaspace()
         tokenizer.decoder = library.decoders.Metaspace()
         trainer = library.trainers.BpeTrainer(vocab_size=vocab_size, special_tokens=[UNKNOWN], show_progress=False)
-        tokenizer.train_from_iterator(texts, trainer)
+        tokenizer.train_from_iterator(map(normalise, texts), trainer)
         return cls(tokenizer.to_str())
 
     @classmethod
@@ -64,14 +65,10 @@ class SubwordTokenizer:
         """Number of ids, padding and <EOS> counted."""
         return FIRST + 1 + max(self._tokenizer.get_vocab(with_added_tokens=True).values())  # ids may have gaps
 
-    def encode(self, text: str) -> list[int]:
-        """Ids of a text, without <EOS>. Raises UserError for a text that is empty or holds unknown characters."""
-        check_not_empty(text)
+    def known(self, text: str) -> tuple[list[int], list[str]]:
         encoding = self._tokenizer.encode(text, add_special_tokens=False)
         unknown = sorted({text[a:b] for id, (a, b) in zip(encoding.ids, encoding.offsets) if id == self._unknown})
-        if unknown:
-            raise UserError(f"the text holds what the tokenizer cannot express: {' '.join(unknown)!r}; leave it out")
-        return [FIRST + id for id in encoding.ids]
+        return [FIRST + id for id in encoding.ids if id != self._unknown], unknown
 
     def word_spans(self, ids: Iterable[int]) -> None:
         """Not known: tokens of a language model may reach across words."""

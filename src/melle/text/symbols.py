@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Iterable
 from typing import Any
 
 from melle.errors import UserError
-from melle.text.base import FIRST, PAD, check_not_empty, spans
+from melle.text.base import FIRST, PAD, LenientTokenizer, spans
+from melle.text.normalise import is_word, normalise, spellings
 
 
-class SymbolTokenizer:
+class SymbolTokenizer(LenientTokenizer):
     """Text as a sequence of symbols: words, or characters with a blank after every word.
 
     The last word has its blank too, so that utterances which share a row stay apart.
 
-    The symbols' ids follow each other in sorted order. Text is lower-cased and its white space collapsed.
+    The symbols' ids follow each other in sorted order. Text is normalised, lower-cased and its white space collapsed.
     """
 
     def __init__(self, unit: str, symbols: Iterable[str]):
@@ -23,12 +25,14 @@ class SymbolTokenizer:
         self.unit = unit
         self.symbols = sorted(set(symbols))
         self._ids = {symbol: FIRST + i for i, symbol in enumerate(self.symbols)}
+        # Models from before texts were normalised know ’ rather than '.
+        self._also = {normalise(symbol): id for symbol, id in self._ids.items() if symbol.strip()}
 
     @classmethod
     def fit(cls, texts: Iterable[str], unit: str) -> SymbolTokenizer:
         """A tokenizer that knows every symbol in ``texts``."""
         tokenizer = cls(unit, ())
-        return cls(unit, {symbol for text in texts for symbol in tokenizer.split(text)})
+        return cls(unit, {symbol for text in texts for symbol in tokenizer.split(normalise(text))})
 
     @property
     def vocab_size(self) -> int:
@@ -39,16 +43,44 @@ class SymbolTokenizer:
         words = text.lower().split()
         return words if self.unit == "words" else list(" ".join([*words, ""]))
 
-    def encode(self, text: str) -> list[int]:
-        """Ids of a text, without <EOS>. Raises UserError for a text that is empty or holds an unknown symbol."""
-        check_not_empty(text)
-        symbols = self.split(text)
-        try:
-            return [self._ids[symbol] for symbol in symbols]
-        except KeyError:
-            unknown = " ".join(sorted(set(symbols) - self._ids.keys()))
-            known = " ".join(self.symbols) if len(self.symbols) <= 40 else f"{len(self.symbols)} {self.unit}"
-            raise UserError(f"the text holds what the model never learned: {unknown!r}; it knows: {known}") from None
+    def known(self, text: str) -> tuple[list[int], list[str]]:
+        find = self._words if self.unit == "words" else self._characters
+        return find(self.split(text))
+
+    def complaint(self, unknown: list[str]) -> str:
+        known = " ".join(self.symbols) if len(self.symbols) <= 40 else f"{len(self.symbols)} {self.unit}"
+        return f"the text holds what the model never learned: {' '.join(unknown)!r}; it knows: {known}"
+
+    def _find(self, symbol: str) -> int | None:
+        return self._ids.get(symbol, self._also.get(symbol))
+
+    def _words(self, words: list[str]) -> tuple[list[int], list[str]]:
+        """A word may be known without the marks around it."""
+        ids, unknown = [], set()
+        for word in words:
+            bare = word.strip("".join(mark for mark in word if unicodedata.category(mark)[0] in "PS"))
+            found = self._find(word) or self._find(bare)
+            if found is not None:
+                ids.append(found)
+            else:
+                unknown.add(word)
+        return ids, sorted(unknown)
+
+    def _characters(self, characters: list[str]) -> tuple[list[int], list[str]]:
+        """A character may be known by another spelling. For a mark that is not known, words stay apart."""
+        blank, ids, unknown = self._ids.get(" "), [], set()
+        for character in characters:
+            found = self._find(character)
+            if found is None:
+                ways = ([self._find(part) for part in way] for way in spellings(character))
+                found = next((way for way in ways if None not in way), None)
+            if found is None:
+                unknown.add(character)
+                found = [] if blank is None or is_word(character) or character in "'\"" else blank
+            for id in found if isinstance(found, list) else [found]:
+                if id != blank or (ids and ids[-1] != blank):  # single blanks, and none at the beginning
+                    ids.append(id)
+        return ids, sorted(unknown)
 
     def word_spans(self, ids: Iterable[int]) -> list[tuple[int, int]]:
         """First token and one past the last of every word in ``ids``; blanks between words belong to none."""

@@ -16,8 +16,8 @@ from torch import Tensor, nn
 
 from melle.model import Melle, MelleOutput
 from melle.model.attention import Rotation, SelfAttention, rotate
+from melle.model.heads import PostNet
 from melle.model.layout import lengths_to_mask, paced_text_positions
-from melle.model.postnet import PostNet
 
 
 class PlainAttention(nn.Module):
@@ -78,7 +78,7 @@ class PlainMelle(nn.Module):
         if self.training and net.hidden_step is not None:
             hide = torch.rand(rows, steps - 1, 1, device=mel.device) < net.frame_dropout
             read = torch.where(hide, net.hidden_step.to(read.dtype), read)
-        read = torch.cat((net.begin.expand(rows, 1, -1).to(read.dtype), read), dim=1)
+        read = torch.cat((net.bos.expand(rows, 1, -1).to(read.dtype), read), dim=1)
         if net.text_position is not None:
             words = words + net.text_position.weight[:tokens]
             read = read + net.mel_position.weight[:steps]
@@ -88,8 +88,8 @@ class PlainMelle(nn.Module):
         guide = []
         for number, block in enumerate(net.blocks):
             attended, weights = block.attention(block.attention_norm(x), rotation, mask)
-            x = x + block.dropout(attended)
-            x = x + block.dropout(block.mlp(block.mlp_norm(x)))
+            x = x + block.attention_out(attended)
+            x = x + block.mlp_out(block.mlp(block.mlp_norm(x)))
             if self.training and number in net.guided_layers:
                 guide.append(weights[:, 0, tokens:, :tokens].float())
         hidden = net.norm(x[:, tokens:])
@@ -111,7 +111,7 @@ class PlainMelle(nn.Module):
         own = -(-mel_lengths // self.network.reduction_factor)
         real = torch.cat((lengths_to_mask(text_lengths, tokens), lengths_to_mask(own, steps)), dim=1)
         seen = torch.ones(tokens + steps, tokens + steps, dtype=torch.bool, device=real.device).tril()
-        if self.network.text_attention == "both_ways":
+        if self.network.text_attention == "bidirectional":
             seen[:tokens, :tokens] = True
         seen = seen & real[:, None, None]
         return torch.zeros(seen.shape, device=seen.device).masked_fill(~seen, torch.finfo(torch.float32).min)

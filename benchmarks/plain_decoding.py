@@ -22,14 +22,14 @@ class PlainDecoder:
         shared = {id(value): value for value in network.parameters()}
         self.network, self.length = copy.deepcopy(network, shared), length
         make_plain(self.network)
-        like = network.begin
+        like = network.bos
         shape = (1, network.blocks[0].attention.heads, length, network.head_width)
         self.caches = [(torch.randn(shape).to(like), torch.randn(shape).to(like)) for _ in range(len(network.blocks))]
 
     def step(self, frames: Tensor) -> tuple[Tensor, Tensor]:
         """Read frames (1, r, M) and predict the next ones, with their stop logit."""
         net = self.network
-        x = net.prenet(frames.view(1, 1, -1).to(net.begin.dtype))
+        x = net.prenet(frames.view(1, 1, -1).to(net.bos.dtype))
         position = torch.tensor([[self.length]], device=x.device)
         if net.mel_position is not None:
             x = x + net.mel_position(position)

@@ -26,8 +26,7 @@ from melle.console import run_command
 from melle.devices import best_device
 from melle.errors import UserError
 from melle.model import Melle
-from melle.model.attention import KVCache
-from melle.model.melle import DecodingState
+from melle.model.cache import DecodingState, KVCache
 from melle.model.noise import RowNoise
 from melle.peak import synchronise
 from melle.synthesis.decoding import Row, decode
@@ -241,7 +240,7 @@ def floor(network: Melle, rows: int, length: int) -> float:
     for part in network.modules():
         if isinstance(part, torch.ao.nn.quantized.dynamic.Linear):  # one byte a weight
             size += part.weight().numel()
-    begin = network.begin
+    begin = network.bos
     size += 2 * len(network.blocks) * rows * length * begin.numel() * begin.element_size()
     return size / bandwidth(begin.device)
 
@@ -278,7 +277,7 @@ def _row(number: int, prompt: int, steps: int, n_mels: int) -> Row:
 
 def _state(network: Melle, length: int, more: int) -> DecodingState:
     """Of a row with so many positions, whose keys and values are random numbers."""
-    like, caches = network.begin, []
+    like, caches = network.bos, []
     for block in network.blocks:
         heads = block.attention.heads
         cache = KVCache(1, heads, length + more, network.head_width, like.device, like.dtype)

@@ -41,6 +41,18 @@ def test_synthetic_english(tmp_path):
     assert len(tts("Is that a zebra, or 12 of them?", seed=1).mel) > 0
 
 
+def test_reference_published_has_the_flags_of_the_published_run():
+    cfg = composed("experiment=reference_published")
+    model = cfg.model
+    assert (model.norm, model.position, model.activation) == ("layer", "learned", "relu")
+    assert model.prenet_activation == "relu"
+    assert (model.postnet, model.postnet_activation, model.latent_activation) == ("conv", "tanh", "tanh")
+    assert (model.block, model.mlp, model.prenet_hidden, model.latent_hidden) == ("sub_ln", "plain", 256, 256)
+    assert (cfg.loss.flux_weight, cfg.loss.stop_positive_weight, cfg.loss.stop_weight) == (0.8, 100.0, 1.0)
+    assert (cfg.data.batch_frames, cfg.trainer.gradient_clip_val, cfg.trainer.max_steps) == (15000, 1.0, 400000)
+    assert "llama" in cfg.tokenizer.name and cfg.optim.schedule._target_.endswith("InverseSqrt")
+
+
 @pytest.mark.parametrize("name", EXPERIMENTS)
 def test_every_experiment_composes(name):
     cfg = composed(f"experiment={name}", "init_from=some.ckpt", "data.train=a.jsonl", "data.val=b.jsonl")

@@ -14,7 +14,7 @@ from transformers import PreTrainedTokenizerFast
 from melle.checkpoint import LoadedModel
 from melle.config import build
 from melle.data.batch import Row, collate
-from melle.model import prenet
+from melle.model import heads
 from melle.synthesis.guards import DecodingOptions
 from melle.synthesis.prompt import Prompt
 from melle.synthesis.synthesizer import Synthesizer
@@ -147,7 +147,7 @@ def test_cached_decoding_equals_the_full_pass_with_the_same_chance(preset, tone_
     prompt = torch.randn(prompt_steps * r, 80) - 3
     tokens = [[3, 4, 2], [5, 3]]
     chance = Chance(network, prompt_steps + new_steps)
-    monkeypatch.setattr(prenet.F, "dropout", chance.dropout)
+    monkeypatch.setattr(heads.F, "dropout", chance.dropout)
     monkeypatch.setattr(torch, "randn_like", chance.randn_like)
     begun = collate([Row(tokens, [prompt, torch.zeros(r, 80)], ["a", "b"])], r)
     with torch.no_grad():
@@ -230,7 +230,15 @@ def test_presets_are_what_they_say():
     limited = model("melle_limited")
     assert limited.model == paper.model and "phonemes" in limited.tokenizer._target_
     reference = model("reference")
-    assert (reference.model.block, reference.model.norm, reference.model.mlp) == ("sub_ln", "rms", "gated")
+    kinds = reference.model.block, reference.model.norm, reference.model.mlp, reference.model.position
+    assert kinds == ("sub_ln", "rms", "plain", "learned") and reference.model.postnet == "none"
+    assert (reference.model.activation, reference.model.latent_activation) == ("relu", "tanh")
+    assert (reference.model.prenet_hidden, reference.model.latent_hidden) == (256, 256)
+    assert (reference.model.max_text, reference.model.max_steps) == (5000, 5000)
+    assert (reference.model.dropout, reference.model.attention_dropout, reference.model.mlp_dropout) == (0.1, 0, 0)
+    network = torch.nn.Linear(2, 2)
+    groups = build(reference.optim.optimizer, _partial_=True)(network).param_groups
+    assert [(g["weight_decay"], len(g["params"]), g["betas"]) for g in groups] == [(0.01, 2, (0.9, 0.98))]
     weights = reference.loss.stop_positive_weight, reference.loss.flux_weight, reference.loss.kl_warmup_steps
     assert weights == (100.0, 1.0, 0)
     assert (reference.trainer.gradient_clip_val, paper.trainer.gradient_clip_val) == (1.0, 80.0)

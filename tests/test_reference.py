@@ -1,26 +1,29 @@
-"""The import of reference checkpoints, against the reference layout computed anew from its own state dict."""
+"""The import of reference checkpoints, against the reference's layers computed anew from its own state dict."""
 
+import json
 import math
 
 import pytest
 import torch
 import torch.nn.functional as F
 from tokenizers import Tokenizer, models, pre_tokenizers
-from transformers import PreTrainedTokenizerFast
+from transformers import PreTrainedTokenizerFast, Qwen2TokenizerFast
 
 from melle.audio import MelSpec
 from melle.checkpoint import load_model
 from melle.cli import main
 from melle.data.batch import Row, collate
+from melle.data.manifest import read_manifest
 from melle.errors import UserError
-from melle.reference import import_reference
+from melle.reference import import_reference, open_text
 from melle.synthesis.guards import DecodingOptions
 from melle.synthesis.synthesizer import Synthesizer
-from melle.text.symbols import SymbolTokenizer
+from melle.text import marks_of
 
 D, H, FF, V, HEADS, LAYERS, HIDDEN, CHANNELS, M = 16, 4, 24, 12, 4, 2, 20, 6, 80
-EOS = 2
-TOKENIZER = SymbolTokenizer("characters", "abcdefghij")  # ten symbols and our two: ids 2 to 11, the reference's 0 to 9
+WORDS = ("<unk>", "<s>", "</s>", "ONE", "TWO", "THREE", "one", "two", "three", "FOUR")
+BOS, EOS = 1, 2
+ACTIVATIONS = {"silu": F.silu, "relu": F.relu, "tanh": torch.tanh}
 
 FLAGS = {
     "rms, gated, rope": dict(norm="rms", gated=True, rope=True, postnet=True, r=1),
@@ -81,9 +84,9 @@ def make_state(norm, gated, rope, postnet, r):
     return state
 
 
-def compute(state, norm, gated, rope, postnet, r, text, mel, activations=("silu", "relu", "tanh")):
+def compute(state, norm, gated, rope, postnet, r, ids, mel, activations):
     """One utterance through the reference's layout, without chance: μ, log σ², y', y'', stop."""
-    act, prenet_act, postnet_act = ({"silu": F.silu, "relu": F.relu, "tanh": torch.tanh}[name] for name in activations)
+    act, prenet_act, postnet_act = (ACTIVATIONS[name] for name in activations)
 
     def matrix(name, x):
         return F.linear(x, state[f"{name}.weight"], state.get(f"{name}.bias"))
@@ -94,7 +97,7 @@ def compute(state, norm, gated, rope, postnet, r, text, mel, activations=("silu"
             return F.layer_norm(x, weight.shape, weight, state[f"{name}.bias"])
         return x * torch.rsqrt(x.square().mean(-1, keepdim=True) + 1e-6) * weight
 
-    words = state["text_embedding.weight"][[*text, EOS]]
+    words = state["text_embedding.weight"][ids]
     read = mel.view(-1, r * M)[:-1]
     read = prenet_act(matrix("mel_embedding.prenet_l1", read))
     read = matrix("mel_embedding.prenet_lout", prenet_act(matrix("mel_embedding.prenet_l2", read)))
@@ -134,7 +137,7 @@ def compute(state, norm, gated, rope, postnet, r, text, mel, activations=("silu"
     residual = mean
     for n in (0, 3, 6):
         residual = matrix(f"mel_decoder.vae_decoder.{n}", residual)
-        residual = F.relu(residual) if n < 6 else residual
+        residual = postnet_act(residual) if n < 6 else residual  # the reference gives it the post-net's
     frames = (mean + residual).reshape(-1, M)
     refined = frames
     if postnet:
@@ -155,60 +158,163 @@ def compute(state, norm, gated, rope, postnet, r, text, mel, activations=("silu"
     return mean.reshape(-1, M), log_variance.reshape(-1, M), frames, refined, stop
 
 
-def write(path, state, prefix=""):
-    torch.save({"step": 1234, "model": {prefix + name: value for name, value in state.items()}}, path)
-    return path
+def write(folder, state, prefix="", args=None):
+    """A checkpoint, and the flags of its run beside it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    model = {prefix + name: value for name, value in state.items()}
+    torch.save({"step": 1234, "model": model}, folder / "reference.pt")
+    if args is not None:
+        (folder / "args.json").write_text(json.dumps(args))
+    return folder / "reference.pt"
+
+
+def make_llama(folder, **marks):
+    """A tokenizer with Llama's marks, saved as transformers does."""
+    library = Tokenizer(models.WordLevel({word: n for n, word in enumerate(WORDS)}, unk_token="<unk>"))
+    library.pre_tokenizer = pre_tokenizers.Whitespace()
+    marks = {"bos_token": "<s>", "eos_token": "</s>"} | marks
+    PreTrainedTokenizerFast(tokenizer_object=library, unk_token="<unk>", **marks).save_pretrained(folder)
+    return str(folder)
+
+
+def make_qwen(folder):
+    """Letters as ids 0 to 4, of Qwen's kind: no begin mark."""
+    library = Tokenizer(models.BPE({letter: n for n, letter in enumerate("ABCDE")}, []))
+    Qwen2TokenizerFast(tokenizer_object=library).save_pretrained(folder)
+    return str(folder)
+
+
+@pytest.fixture(scope="module")
+def llama(tmp_path_factory):
+    return make_llama(tmp_path_factory.mktemp("llama") / "tokenizer")
+
+
+def without_chance(path):
+    """The network of a checkpoint, with the pre-net's dropout off and the latent at its mean."""
+    network = load_model(path).network
+    network.prenet.dropout, network.latent.sampling = 0.0, False
+    return network
+
+
+def agrees(network, batch, expected):
+    with torch.no_grad():
+        output = network(**batch.inputs())
+    for name, value in zip(("mean", "log_variance", "frames", "refined", "stop"), expected):
+        torch.testing.assert_close(getattr(output, name)[0], value, atol=2e-5, rtol=1e-4, msg=name)
 
 
 @pytest.mark.parametrize("flags", FLAGS.values(), ids=FLAGS.keys())
 @pytest.mark.parametrize(
-    ("prefix", "activations"), [("", ("silu", "relu", "tanh")), ("module.", ("relu", "tanh", "silu"))]
+    ("prefix", "activations"),
+    [
+        ("", ("silu", "relu", "tanh")),
+        ("module.", ("relu", "tanh", "silu")),
+        ("module.", ("tanh", "silu", "relu")),
+        ("", ("relu", "relu", "tanh")),
+    ],
 )
-def test_an_imported_model_computes_what_the_reference_does(tmp_path, flags, prefix, activations):
+def test_an_imported_model_computes_what_the_reference_does(tmp_path, llama, flags, prefix, activations):
+    """Every activation of every part, the flags from args.json, and <s> and </s> around the text."""
     state = make_state(**flags)
-    source = write(tmp_path / "reference.pt", state, prefix)
-    import_reference(source, tmp_path / "ours.ckpt", TOKENIZER, EOS, HEADS, *activations)
+    names = ("transformer_activation", "prenet_activation", "postnet_activation")
+    args = {**dict(zip(names, activations)), "norm": flags["norm"], "using_rope": flags["rope"], "lr": 5e-4}
+    args |= {"using_postnet": flags["postnet"], "using_qwen2mlp": flags["gated"]}
+    text = open_text(llama)
+    import_reference(write(tmp_path / "run", state, prefix, args), tmp_path / "ours.ckpt", text, heads=HEADS)
     model = load_model(tmp_path / "ours.ckpt")
     assert model.step == 1234 and model.description.mel == MelSpec()
     assert model.network.reduction_factor == flags["r"]
-    network = model.network
-    network.prenet.dropout, network.latent.sampling = 0.0, False
-    text, mel = [1, 7, 3, 3], torch.randn(6 * flags["r"], M)
-    batch = collate([Row([[token + 2 for token in text]], [mel], ["a"])], flags["r"])
-    batch.text[0, -1] = 1
-    with torch.no_grad():
-        output = network(**batch.inputs())
-    expected = compute(state, **flags, text=text, mel=mel, activations=activations)
-    for name, value in zip(("mean", "log_variance", "frames", "refined", "stop"), expected):
-        assert torch.allclose(getattr(output, name)[0], value, atol=1e-4), name
+    tokenizer, mel = model.description.tokenizer, torch.randn(6 * flags["r"], M)
+    parts = mel.split([2 * flags["r"], 4 * flags["r"]])
+    row = Row([tokenizer.encode("one TWO"), tokenizer.encode("Four")], list(parts), ["a"])
+    batch = collate([row], flags["r"], marks=marks_of(tokenizer))
+    expected = compute(state, **flags, ids=[BOS, 3, 4, 9, EOS], mel=mel, activations=activations)
+    agrees(without_chance(tmp_path / "ours.ckpt"), batch, expected)
 
 
-def test_the_command_imports_with_a_hugging_face_tokenizer(tmp_path, capsys):
-    words = {word: number for number, word in enumerate(["<unk>", "<s>", "</s>", "one", "two", "three"])}
-    library = Tokenizer(models.WordLevel(words, unk_token="<unk>"))
-    library.pre_tokenizer = pre_tokenizers.Whitespace()
-    PreTrainedTokenizerFast(tokenizer_object=library, unk_token="<unk>").save_pretrained(tmp_path / "tokenizer")
-    source = write(tmp_path / "reference.pt", make_state(**FLAGS["layer, plain, learned"]))
+def test_without_flags_the_published_run_is_taken(tmp_path, llama):
+    state = make_state(**FLAGS["layer, plain, learned"])
+    _, sources = import_reference(write(tmp_path, state), tmp_path / "ours.ckpt", open_text(llama), heads=HEADS)
+    found = {source.name: (source.value, source.taken_from) for source in sources}
+    for part, value in (("activation", "relu"), ("prenet_activation", "relu"), ("postnet_activation", "tanh")):
+        assert found[part] == (value, "the published run")
+    assert found["latent_activation"][0] == "tanh"
+    assert found["norm"] == ("layer", "the weights") and found["heads"] == (HEADS, "the command")
+    mel = torch.randn(6, M)
+    batch = collate([Row([[5]], [mel], ["a"])], 2, marks=open_text(llama).tokenizer.marks)
+    expected = compute(
+        state, **FLAGS["layer, plain, learned"], ids=[BOS, 3, EOS], mel=mel, activations=("relu", "relu", "tanh")
+    )
+    agrees(without_chance(tmp_path / "ours.ckpt"), batch, expected)
+
+
+def test_qwens_shift_is_undone(tmp_path):
+    """There its ids are moved up by one, and no mark stands around the text."""
+    text = open_text(make_qwen(tmp_path / "tokenizer"))
+    state = make_state(**FLAGS["rms, gated, rope"])
+    rows = text.tokenizer.vocab_size - 2 + 1
+    state["text_embedding.weight"] = torch.randn(rows, D)
+    import_reference(write(tmp_path, state), tmp_path / "ours.ckpt", text, heads=HEADS, activation="silu")
+    model = load_model(tmp_path / "ours.ckpt")
+    ids = model.description.tokenizer.encode("caB")
+    mel = torch.randn(5, M)
+    batch = collate([Row([ids], [mel], ["a"])], 1, marks=marks_of(model.description.tokenizer))
+    assert batch.text.shape == (1, 3)
+    expected = compute(state, **FLAGS["rms, gated, rope"], ids=[3, 1, 2], mel=mel, activations=("silu", "relu", "tanh"))
+    agrees(without_chance(tmp_path / "ours.ckpt"), batch, expected)
+
+
+def test_the_command_says_what_it_took_and_the_model_speaks(tmp_path, llama, capsys):
+    source = write(tmp_path / "run", make_state(**FLAGS["layer, plain, learned"]), args={"prenet_activation": "silu"})
     target = tmp_path / "new" / "ours.ckpt"
-    arguments = ["import-reference", "--checkpoint", source, "-o", target, "--tokenizer", tmp_path / "tokenizer"]
-    assert main([*map(str, arguments), "--eos", "2", "--heads", str(HEADS)]) == 0
-    assert "r = 2, learned positions" in capsys.readouterr().out
+    arguments = ["import-reference", "--checkpoint", source, "-o", target, "--tokenizer", llama, "--heads", HEADS]
+    assert main([*map(str, arguments)]) == 0
+    out = capsys.readouterr().out
+    assert "r = 2, learned positions" in out
+    lines = {line.split()[0]: line for line in out.splitlines()}
+    assert "silu" in lines["prenet_activation"] and "args.json" in lines["prenet_activation"]
+    assert "published run" in lines["activation"] and "10.8" in out
     tts = Synthesizer.from_checkpoint(target)
-    assert tts.tokenizer.encode("two three") == [6, 7]
-    assert torch.equal(tts.network.text_embedding.weight[1], tts.network.text_embedding.weight[2 + 2])
+    assert tts.tokenizer.encode("two three") == tts.tokenizer.encode("TWO THREE") == [6, 7]
+    asked = []
+    start = tts.network.start
+    tts.network.start = lambda text, *rest: (asked.append(text.tolist()), start(text, *rest))[1]
     speech = tts(["two three"], options=DecodingOptions(max_length=0.3))[0]
     assert torch.isfinite(speech.waveform).all() and len(speech.mel) > 0
-    assert main([*map(str, arguments), "--eos", "99"]) == 2
-    assert capsys.readouterr().err.startswith("error: --eos 99")
+    assert asked == [[[3, 6, 7, 1]]]  # <s> TWO THREE, and the end mark in the place of ours
+    assert torch.equal(tts.network.text_embedding.weight[1], tts.network.text_embedding.weight[2 + EOS])
 
 
-def test_what_does_not_fit_is_refused(tmp_path):
-    state = make_state(**FLAGS["rms, gated, rope"])
+def test_the_pace_is_measured_on_a_manifest_or_does_not_bind(tmp_path, llama, tone_manifests, capsys):
+    source = write(tmp_path, make_state(**FLAGS["rms, gated, rope"]))
     target = tmp_path / "ours.ckpt"
+    arguments = ["import-reference", "--checkpoint", source, "-o", target, "--tokenizer", llama, "--heads", HEADS]
+    assert main([*map(str, [*arguments, "--keep-case"])]) == 0
+    free = load_model(target).description
+    assert free.length_range[1] * free.frames_per_token > 4 * 19 and not free.tokenizer.upper
+    utterances = read_manifest(tone_manifests / "val.jsonl")
+    known = tmp_path / "known.jsonl"
+    sizes = []
+    with known.open("w") as file:
+        for utterance, words in zip(utterances[:3], ("one", "two three", "four one two")):
+            sizes.append((words.count(" ") + 1, utterance.audio_path))
+            file.write(json.dumps({"transcription": words, "audio_path": str(utterance.audio_path.resolve())}) + "\n")
+    assert main([*map(str, [*arguments, "--calibrate", known])]) == 0
+    import soundfile
 
-    def attempt(changed, **options):
-        options = {"eos": EOS, "heads": HEADS, **options}
-        return import_reference(write(tmp_path / "x.pt", changed), target, TOKENIZER, **options)
+    frames = [soundfile.info(path).frames * 16000 / soundfile.info(path).samplerate / 256 for _, path in sizes]
+    expected = sum(frames) / sum(tokens for tokens, _ in sizes)
+    assert load_model(target).description.frames_per_token == pytest.approx(expected, rel=0.05)
+    assert "3 utterances of" in capsys.readouterr().out
+
+
+def test_what_does_not_fit_is_refused(tmp_path, llama):
+    state = make_state(**FLAGS["rms, gated, rope"])
+    target, text = tmp_path / "ours.ckpt", open_text(llama)
+
+    def attempt(changed, args=None, folder="x", **options):
+        source = write(tmp_path / folder, changed, args=args)
+        return import_reference(source, target, text, **{"heads": HEADS, **options})
 
     with pytest.raises(UserError, match=r"no place for: speaker_embedding\.weight"):
         attempt({**state, "speaker_embedding.weight": torch.zeros(3, D)})
@@ -216,14 +322,19 @@ def test_what_does_not_fit_is_refused(tmp_path):
         attempt({name: value for name, value in state.items() if "stop" not in name})
     with pytest.raises(UserError, match=r"heads=5"):
         attempt(state, heads=5)
-    with pytest.raises(UserError, match=r"--eos 99"):
-        attempt(state, eos=99)
     with pytest.raises(UserError, match=r"activation='gelu'"):
         attempt(state, activation="gelu")
-    with pytest.raises(UserError, match=r"tokenizer has 26 ids, the checkpoint 12"):
-        import_reference(
-            tmp_path / "x.pt", target, SymbolTokenizer("characters", "abcdefghijklmnopqrstuvwxyz"), EOS, HEADS
-        )
+    with pytest.raises(UserError, match=r"activation='gelu'"):
+        attempt(state, {"postnet_activation": "gelu"}, "gelu")
+    for number, wrong in enumerate(
+        ({"norm": "layer"}, {"using_rope": False}, {"using_postnet": False}, {"using_qwen2mlp": False})
+    ):
+        ((name, value),) = wrong.items()
+        with pytest.raises(UserError, match=rf"args\.json says {name}={value}, the weights say {name}="):
+            attempt(state, wrong, f"wrong-{number}")
+    for size in (9, 3000):
+        with pytest.raises(UserError, match=rf"tokenizer has 10 ids, the checkpoint's text embedding {size} rows"):
+            attempt({**state, "text_embedding.weight": torch.zeros(size, D)})
     for name, value in (
         ("layer_norm.weight", torch.ones(D + 1)),
         ("text_embedding.weight", torch.ones(D)),
@@ -234,10 +345,27 @@ def test_what_does_not_fit_is_refused(tmp_path):
             attempt({**state, name: value})
     torch.save({"epoch": 3}, tmp_path / "other.pt")
     with pytest.raises(UserError, match="no checkpoint of the reference"):
-        import_reference(tmp_path / "other.pt", target, TOKENIZER, EOS)
+        import_reference(tmp_path / "other.pt", target, text)
     (tmp_path / "text.pt").write_text("hello")
     with pytest.raises(UserError, match="not a checkpoint"):
-        import_reference(tmp_path / "text.pt", target, TOKENIZER, EOS)
+        import_reference(tmp_path / "text.pt", target, text)
     with pytest.raises(UserError, match="no such file"):
-        import_reference(tmp_path / "gone.pt", target, TOKENIZER, EOS)
+        import_reference(tmp_path / "gone.pt", target, text)
+    with pytest.raises(UserError, match="nowhere: no such file"):
+        attempt(state, flags=tmp_path / "nowhere")
+    (tmp_path / "args.json").write_text("{'norm': 3}")
+    with pytest.raises(UserError, match=r"args\.json: not JSON"):
+        attempt(state, flags=tmp_path / "args.json")
+    (tmp_path / "args.json").write_text("[3]")
+    with pytest.raises(UserError, match="holds no flags"):
+        attempt(state, flags=tmp_path / "args.json")
     assert not target.exists() and not list(tmp_path.glob("*.partial"))
+
+
+def test_a_tokenizer_without_marks_is_refused(tmp_path, capsys):
+    for mark, what in (("bos_token", "begin"), ("eos_token", "end")):
+        folder = make_llama(tmp_path / mark, **{mark: None})
+        with pytest.raises(UserError, match=rf"names no {what} mark \({mark}\)[^\n]*--text qwen"):
+            open_text(folder)
+    with pytest.raises(UserError, match="--text bert: choose one of llama, qwen"):
+        open_text(folder, "bert")

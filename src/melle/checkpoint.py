@@ -56,12 +56,20 @@ class ModelDescription:
         if "length_range" in values:
             known["length_range"] = tuple(values["length_range"])
         return cls(
-            network=values["network"],
+            network=current_arguments(values["network"]),
             mel=MelSpec(**values["mel"]),
             tokenizer=tokenizer_from_dict(values["tokenizer"]),
             frames_per_token=values["frames_per_token"],
             **known,
         )
+
+
+def current_arguments(network: dict) -> dict:
+    """Arguments of ``Melle`` as an earlier version wrote them, in the words of this one."""
+    network = {"attention_dropout": 0.0, "mlp_dropout": 0.0, **network}  # of which training alone knew
+    if network.get("text_attention") == "both_ways":
+        network["text_attention"] = "bidirectional"
+    return network
 
 
 @dataclass(frozen=True)

@@ -1,15 +1,17 @@
 """Checkpoints of the reference implementation, turned into ours: ``python -m melle import-reference``.
 
-They hold ``{"step": …, "model": state_dict}``. What the weights show is read from them: sizes, reduction factor, kinds
-of norm, MLP and positions, post-net or none. What they cannot show is told: heads and activations.
+They hold ``{"step": …, "model": state_dict}``, and ``args.json`` beside them the flags of the run. What the weights
+show is read from them: sizes, reduction factor, kinds of norm, MLP and positions, post-net or none. Activations come
+from the flags; where there are none, from the published run.
 """
 
 from __future__ import annotations
 
+import json
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -18,7 +20,49 @@ from melle.audio import MelSpec
 from melle.checkpoint import LoadedModel, ModelDescription, read_content, save_model
 from melle.errors import UserError
 from melle.model import Melle
-from melle.text import FIRST, Tokenizer
+from melle.text import FIRST
+from melle.text.subwords import SubwordTokenizer, open_pretrained
+
+PUBLISHED = {"activation": "relu", "prenet_activation": "relu", "postnet_activation": "tanh", "heads": 16}
+FLAGS = {
+    "activation": "transformer_activation",
+    "prenet_activation": "prenet_activation",
+    "postnet_activation": "postnet_activation",
+}
+MANNERS = ("llama", "qwen")  # of reading texts: with marks around them, or with ids shifted by one
+SPARE_IDS = 1024  # by which an embedding may be larger than its tokenizer: padded to a round number
+
+
+class Source(NamedTuple):
+    """A setting of the imported model, and where it was taken from."""
+
+    name: str
+    value: Any
+    taken_from: str
+
+
+@dataclass(frozen=True)
+class Text:
+    """How the reference read texts: with which tokenizer and end mark, and which id has the embedding's first row."""
+
+    tokenizer: SubwordTokenizer
+    end: int | None
+    first: int
+
+
+@dataclass(frozen=True)
+class Pace:
+    """How long texts become, by which unprompted speech is guarded: as in ``ModelDescription``."""
+
+    frames_per_token: float
+    length_range: tuple[float, float]
+    taken_from: str
+    speech_level: float = 0.0
+
+
+# LibriSpeech in upper case by Llama's tokenizer has 10.8 frames a token, in lower case 19 (measured).
+LIBRISPEECH = Pace(10.8, (0.5, 2.0), "LibriSpeech in upper case by Llama's tokenizer")
+UNKNOWN = Pace(15.0, (0.1, 6.0), "a guess that does not bind; --calibrate measures it")
 
 
 @dataclass
@@ -53,48 +97,118 @@ class ReferenceWeights:
 
 
 def import_reference(
-    source: str | Path,
+    checkpoint: str | Path,
     target: str | Path,
-    tokenizer: Tokenizer,
-    eos: int,
-    heads: int = 16,
-    activation: str = "silu",
-    prenet_activation: str = "relu",
-    postnet_activation: str = "tanh",
-    frames_per_token: float = 18.0,
-) -> Melle:
-    """Write ``target``, a checkpoint of ours with the weights of ``source``; returns the network, in eval mode.
+    text: Text,
+    flags: str | Path | None = None,
+    pace: Pace | None = None,
+    **told: Any,
+) -> tuple[Melle, list[Source]]:
+    """Write ``target``, a checkpoint of ours with the weights of ``checkpoint``.
 
     Args:
-        tokenizer: with the reference's ids (plus the two that ours keep free).  eos: the reference's id of <EOS>.
-        heads, activation, prenet_activation, postnet_activation: what the reference was trained with.
-        frames_per_token: mean mel frames per text token; only the length guards of unprompted speech go by it.
+        text: see ``open_text``.
+        flags: its ``args.json``; None: the one beside ``checkpoint``, where there is one.
+        pace: measured lengths of texts; None: those of LibriSpeech where they apply, else guards that do not bind.
+        told: ``heads``, ``activation``, ``prenet_activation``, ``postnet_activation``, which win over the flags; None
+            counts as not told.
 
-    Raises UserError for a file that is no such checkpoint, or that does not fit these options.
+    Returns the network, in eval mode, and what was taken from where. Raises UserError for a file that is no such
+    checkpoint, for flags that contradict its weights, and for a tokenizer that does not fit.
     """
-    step, weights = _read(Path(source))
-    told = {
-        "heads": heads,
-        "activation": activation,
-        "prenet_activation": prenet_activation,
-        "postnet_activation": postnet_activation,
-    }
+    step, weights = _read(Path(checkpoint))
+    where, known = _read_flags(Path(checkpoint), flags)
     try:
-        arguments, state = _translate(weights, eos)
-        arguments |= told
+        arguments, state = _translate(weights, text)
+        sources = [Source(name, value, "the weights") for name, value in arguments.items()]
+        for name in PUBLISHED:
+            if told.get(name) is not None:
+                sources.append(Source(name, told[name], "the command"))
+            elif FLAGS.get(name) in known:
+                sources.append(Source(name, known[FLAGS[name]], str(where)))
+            else:
+                sources.append(Source(name, PUBLISHED[name], "the published run"))
+        arguments |= {source.name: source.value for source in sources}
+        arguments["latent_activation"] = arguments["postnet_activation"]  # the reference's perceptron after z has it
         weights.check_all_taken()
+        _check_flags(known, arguments, where)
         network = Melle(**arguments)
         network.load_state_dict(state)
     except (ValueError, RuntimeError, LookupError, TypeError) as error:  # what shapes that do not fit raise
-        raise UserError(f"{source} does not fit: {' '.join(str(error).split())}") from None
-    if tokenizer.vocab_size > arguments["vocab_size"]:
-        raise UserError(
-            f"the tokenizer has {tokenizer.vocab_size - FIRST} ids, the checkpoint {arguments['vocab_size'] - FIRST}; "
-            "name the tokenizer that the checkpoint was trained with"
-        )
-    description = ModelDescription(arguments, MelSpec(), tokenizer, frames_per_token)
+        raise UserError(f"{checkpoint} does not fit: {' '.join(str(error).split())}") from None
+    tokenizer = text.tokenizer
+    if pace is None:
+        pace = LIBRISPEECH if tokenizer.bos is not None and tokenizer.upper else UNKNOWN
+    marks = "no marks, ids shifted" if tokenizer.bos is None else f"{tokenizer.bos} in front, end mark behind"
+    sources += [
+        Source("latent_activation", arguments["latent_activation"], "postnet_activation"),
+        Source("marks of texts", marks, "the tokenizer"),
+        Source("case of texts", "upper" if tokenizer.upper else "as given", "--keep-case, or else LibriSpeech"),
+        Source("frames a token", round(pace.frames_per_token, 2), pace.taken_from),
+    ]
+    description = ModelDescription(
+        arguments, MelSpec(), tokenizer, pace.frames_per_token, pace.length_range, pace.speech_level
+    )
     save_model(target, LoadedModel(network.eval(), description, step))
-    return network
+    return network, sources
+
+
+def open_text(name: str, manner: str | None = None, upper: bool = True) -> Text:
+    """How the reference read texts with the Hugging Face tokenizer of this name or folder.
+
+    Args:
+        manner: "llama" (``<s>`` in front, ``</s>`` behind) or "qwen" (ids shifted by one, no marks); None: by the
+            tokenizer's kind.
+        upper: put texts into upper case, as LibriSpeech's are, on which the reference trains.
+
+    Raises UserError for a tokenizer that cannot be loaded or lacks a mark.
+    """
+    opened = open_pretrained(name)
+    manner = manner or ("qwen" if type(opened).__name__.startswith("Qwen") else "llama")
+    if manner not in MANNERS:
+        raise UserError(f"--text {manner}: choose one of {', '.join(MANNERS)}")
+    description = opened.backend_tokenizer.to_str()
+    if manner == "qwen":
+        return Text(SubwordTokenizer(description, eos=False, upper=upper), end=None, first=1)
+    for mark, what in (("bos_token", "begin"), ("eos_token", "end")):
+        if getattr(opened, mark) is None:
+            raise UserError(
+                f"the tokenizer {name} names no {what} mark ({mark}), which the reference puts around every text; give "
+                "Llama's tokenizer, or --text qwen for a checkpoint that was trained without marks"
+            )
+    return Text(SubwordTokenizer(description, opened.bos_token, upper=upper), opened.eos_token_id, first=0)
+
+
+def _read_flags(checkpoint: Path, flags: str | Path | None) -> tuple[Path, dict[str, Any]]:
+    """The file of the run's flags, and what it says; nothing where there is none."""
+    path = checkpoint.parent / "args.json" if flags is None else Path(flags)
+    if flags is None and not path.is_file():
+        return path, {}
+    try:
+        known = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such file; give the args.json of the run") from None
+    except (ValueError, OSError) as error:
+        raise UserError(f"{path}: not JSON ({error}); give the args.json of the run, or move it away") from None
+    if not isinstance(known, dict):
+        raise UserError(f"{path}: holds no flags; give the args.json of the run, or move it away")
+    return path, known
+
+
+def _check_flags(known: dict[str, Any], arguments: dict[str, Any], where: Path) -> None:
+    """Raise UserError where the flags say another network than the weights are of."""
+    weights = {
+        "norm": arguments["norm"],
+        "using_rope": arguments["position"] == "rope",
+        "using_postnet": arguments["postnet"] == "conv",
+        "using_qwen2mlp": arguments["mlp"] == "gated",
+    }
+    for name, value in weights.items():
+        if name in known and known[name] != value:
+            raise UserError(
+                f"{where} says {name}={known[name]}, the weights say {name}={value}; give the args.json of this "
+                "checkpoint by --args"
+            )
 
 
 def _read(path: Path) -> tuple[int, ReferenceWeights]:
@@ -110,17 +224,14 @@ def _read(path: Path) -> tuple[int, ReferenceWeights]:
     return int(content.get("step") or 0), ReferenceWeights(tensors)
 
 
-def _translate(weights: ReferenceWeights, eos: int) -> tuple[dict[str, Any], dict[str, Tensor]]:
+def _translate(weights: ReferenceWeights, text: Text) -> tuple[dict[str, Any], dict[str, Tensor]]:
     """The network's arguments and its state dict."""
     take = weights.take
     state: dict[str, Tensor] = {}
-    embedding = take("text_embedding.weight")
-    if not 0 <= eos < len(embedding):
-        raise UserError(f"--eos {eos}: the checkpoint's text ids go from 0 to {len(embedding) - 1}")
+    state["text_embedding.weight"] = embedding = _embedding(take("text_embedding.weight"), text)
     width = embedding.shape[1]
-    state["text_embedding.weight"] = torch.cat((torch.zeros(1, width), embedding[eos : eos + 1], embedding))
     begin = "mel_bos_embed.weight" if "mel_bos_embed.weight" in weights else "mel_bos_embed"
-    state["begin"] = take(begin).reshape(-1)
+    state["bos"] = take(begin).reshape(-1)
     for number, name in enumerate(("prenet_l1", "prenet_l2", "prenet_lout")):
         _linear(weights, f"mel_embedding.{name}", state, f"prenet.layers.{number}")
     n_mels = MelSpec().n_mels
@@ -138,7 +249,7 @@ def _translate(weights: ReferenceWeights, eos: int) -> tuple[dict[str, Any], dic
     for number in (0, 3, 6):
         _linear(weights, f"mel_decoder.vae_decoder.{number}", state, f"latent.perceptron.{number}", bias=latent_bias)
     arguments: dict[str, Any] = {
-        "vocab_size": len(embedding) + FIRST,
+        "vocab_size": len(embedding),
         "n_mels": n_mels,
         "reduction_factor": group // n_mels,
         "width": width,
@@ -153,6 +264,19 @@ def _translate(weights: ReferenceWeights, eos: int) -> tuple[dict[str, Any], dic
     }
     arguments |= _positions(weights, state) | _postnet(weights, state)
     return arguments, state
+
+
+def _embedding(rows: Tensor, text: Text) -> Tensor:
+    """Our table: padding, <EOS>, then a row for each of the tokenizer's ids."""
+    ids = text.tokenizer.vocab_size - FIRST
+    if not ids + text.first <= len(rows) <= ids + text.first + SPARE_IDS:
+        raise UserError(
+            f"the tokenizer has {ids} ids, the checkpoint's text embedding {len(rows)} rows; name the tokenizer that "
+            "the checkpoint was trained with"
+        )
+    nothing = torch.zeros(1, rows.shape[1])
+    end = nothing if text.end is None else rows[text.end : text.end + 1]
+    return torch.cat((nothing, end, rows[text.first :]))
 
 
 def _linear(weights: ReferenceWeights, source: str, state: dict[str, Tensor], target: str, bias: bool = True) -> None:

@@ -9,8 +9,7 @@ from benchmarks import synthesis
 from benchmarks.plain_decoding import PlainDecoder
 from benchmarks.synthesis import bench_synthesis, floor
 from melle.model import Melle
-from melle.model.attention import KVCache
-from melle.model.melle import DecodingState
+from melle.model.cache import DecodingState, KVCache
 from melle.synthesis.weights import lighten
 from tests.conftest import TINY
 

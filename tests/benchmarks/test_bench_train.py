@@ -21,7 +21,7 @@ SIZES = {"vocab_size": 12, "n_mels": 5, "width": 16, "layers": 2, "heads": 2, "f
 VARIANTS = {
     "paper": {},
     "reference": {"block": "sub_ln", "norm": "rms", "mlp": "gated", "activation": "silu", "position": "rope"},
-    "quickstart": {"position": "paced", "text_attention": "both_ways", "guided_layers": [1], "postnet": "none"},
+    "quickstart": {"position": "paced", "text_attention": "bidirectional", "guided_layers": [1], "postnet": "none"},
 }
 
 

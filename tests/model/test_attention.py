@@ -1,36 +1,33 @@
-"""Attention in pieces, as CPUs do it with dropout, against the fused kernel."""
+"""Attention's kernels: which are allowed on a GPU, and that nothing is changed for the rest of the program."""
 
-import pytest
+import subprocess
+import sys
+
 import torch
 import torch.nn.functional as F
 
-from melle.model.attention import SelfAttention, causal_in_pieces
+from melle.model import attention
+from tests.fake_gpu import GPU, fake_gpu
 
 
-@pytest.mark.parametrize("length", [1, 5, 8, 37])
-def test_pieces_equal_the_whole(length):
-    q, k, v = (torch.randn(2, 3, length, 4, requires_grad=True) for _ in range(3))
-    whole = F.scaled_dot_product_attention(q, k, v, is_causal=True)
-    pieces = causal_in_pieces(q, k, v, 0.0)
-    assert torch.allclose(whole, pieces, atol=1e-6)
-    ours, theirs = (torch.autograd.grad(x.square().sum(), (q, k, v)) for x in (pieces, whole))
-    assert all(torch.allclose(a, b, atol=1e-5) for a, b in zip(ours, theirs))
+def test_importing_the_model_leaves_pytorchs_kernels_alone():
+    code = "import torch; a = torch.backends.cuda.cudnn_sdp_enabled(); import melle.model; print(a, "
+    code += "torch.backends.cuda.cudnn_sdp_enabled())"
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert result.stdout.split() == ["True", "True"]
 
 
-def test_dropout_takes_its_share_and_keeps_the_mean():
-    q, k = torch.randn(2, 4, 2, 40, 8).unbind()
-    weights = causal_in_pieces(q, k, torch.eye(40).expand(4, 2, 40, 40), 0.25)  # values that show the weights
-    past = torch.ones(40, 40, dtype=torch.bool).tril()
-    assert not weights[..., ~past].any()
-    assert (weights[..., past] == 0).float().mean().item() == pytest.approx(0.25, abs=0.02)
-    full = causal_in_pieces(q, k, torch.eye(40).expand(4, 2, 40, 40), 0.0)
-    kept = weights[..., past] != 0
-    assert torch.allclose(weights[..., past][kept], full[..., past][kept] / 0.75, atol=1e-6)
+def test_on_a_gpu_our_own_call_leaves_cudnns_kernel_out(monkeypatch):
+    seen = []
+    compute = F.scaled_dot_product_attention
 
+    def watched(*arguments, **options):
+        seen.append(torch.backends.cuda.cudnn_sdp_enabled())
+        return compute(*arguments, **options)
 
-def test_training_drops_and_evaluation_does_not():
-    attention = SelfAttention(16, 2, dropout=0.5)
-    x = torch.randn(2, 9, 16)
-    assert not torch.equal(attention(x, None)[0], attention(x, None)[0])
-    attention.eval()
-    assert torch.equal(attention(x, None)[0], attention(x, None)[0])
+    monkeypatch.setattr(F, "scaled_dot_product_attention", watched)
+    with fake_gpu(monkeypatch):
+        q, k, v = (torch.empty(1, 2, 5, 8, device=GPU) for _ in range(3))
+        attention.attend(q, k, v, None, 0.0, causal=True)
+        assert torch.backends.cuda.cudnn_sdp_enabled()
+    assert seen == [False]

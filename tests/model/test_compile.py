@@ -14,7 +14,12 @@ from melle.model.compiled import compiled_graphs, require_compiler
 REFERENCE = {"block": "sub_ln", "norm": "rms", "mlp": "gated", "activation": "silu"}
 VARIANTS = {
     "causal": {},
-    "both ways, guided": {**REFERENCE, "position": "paced", "text_attention": "both_ways", "guided_layers": [1]},
+    "bidirectional, guided": {
+        **REFERENCE,
+        "position": "paced",
+        "text_attention": "bidirectional",
+        "guided_layers": [1],
+    },
 }
 
 

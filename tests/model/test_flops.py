@@ -31,7 +31,7 @@ def counted(network: Melle, tokens: int, steps: int) -> float:
 @pytest.mark.parametrize("mlp", ["plain", "gated"])
 @pytest.mark.parametrize("postnet", ["conv", "none"])
 @pytest.mark.parametrize("r", [1, 4])
-@pytest.mark.parametrize("text_attention", ["causal", "both_ways"])
+@pytest.mark.parametrize("text_attention", ["causal", "bidirectional"])
 def test_the_count_is_what_pytorch_counts_less_what_no_position_may_see(r, postnet, mlp, text_attention):
     network = Melle(**SIZES, reduction_factor=r, postnet=postnet, mlp=mlp, text_attention=text_attention)
     tokens, steps = 7, 12

@@ -2,7 +2,7 @@
 
 import torch
 
-from melle.model.postnet import PostNet
+from melle.model.heads import PostNet
 
 
 def test_a_known_count_changes_nothing():

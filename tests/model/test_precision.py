@@ -6,7 +6,7 @@ from test_melle import VARIANTS, make, make_rows
 
 from melle.data.batch import collate
 from melle.losses import MelleLoss
-from melle.model.layers import make_norm
+from melle.model.block import make_norm
 
 
 @pytest.mark.parametrize("variant", VARIANTS)

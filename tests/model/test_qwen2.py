@@ -5,7 +5,7 @@ from transformers import Qwen2Config
 from transformers.models.qwen2.modeling_qwen2 import Qwen2MLP, Qwen2RMSNorm, Qwen2RotaryEmbedding, apply_rotary_pos_emb
 
 from melle.model.attention import rotate, rotation
-from melle.model.layers import Mlp, make_norm
+from melle.model.block import Mlp, make_norm
 
 CONFIG = Qwen2Config(hidden_size=24, intermediate_size=40, num_attention_heads=3, hidden_act="silu", rope_theta=10000.0)
 

@@ -18,7 +18,7 @@ from tests.fake_gpu import GPU, Moved, fake_gpu, put_on_gpu
 KINDS = {
     "learned": {"reduction_factor": 1, "position": "learned", "max_text": 64, "max_steps": 64},
     "rope": {"position": "rope", "block": "sub_ln", "norm": "rms", "mlp": "gated"},
-    "paced": {"position": "paced", "text_attention": "both_ways"},
+    "paced": {"position": "paced", "text_attention": "bidirectional"},
 }
 CHANCE = ("rand", "dropout", "bernoulli", "normal", "uniform", "multinomial")
 

@@ -18,7 +18,7 @@ KINDS = {
     "r = 1, learned": {"reduction_factor": 1, "position": "learned", "max_text": 20, "max_steps": 200},
     "r = 2, rope": {"reduction_factor": 2, "position": "rope"},
     "r = 3, no post-net": {"reduction_factor": 3, "position": "rope", "postnet": "none"},
-    "r = 4, paced, both ways": {"position": "paced", "pace": 3.0, "text_attention": "both_ways"},
+    "r = 4, paced, bidirectional": {"position": "paced", "pace": 3.0, "text_attention": "bidirectional"},
 }
 
 
@@ -76,7 +76,7 @@ def test_steps_of_fixed_shapes_say_the_same(kind):
 
 def test_compiled_steps_say_the_same_in_few_graphs():
     torch._dynamo.reset()
-    network = make(**KINDS["r = 4, paced, both ways"])
+    network = make(**KINDS["r = 4, paced, bidirectional"])
     rows = make_rows(network)
     eager = speak(network, rows)
     network.compile_blocks()
@@ -168,7 +168,7 @@ class Seen(tuple):
 
 
 def test_rows_that_ended_take_no_work(monkeypatch):
-    network = make(**KINDS["r = 4, paced, both ways"])
+    network = make(**KINDS["r = 4, paced, bidirectional"])
     sizes = []
     step = network.step
     network.step = lambda state, *arguments: (sizes.append(len(state.prefix)), step(state, *arguments))[1]

@@ -12,8 +12,9 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
 from melle.data.index import Fault
-from melle.text import EOS, PAD
+from melle.text import EOS, PAD, Marks
 
+NO_BOS = Marks()  # <EOS> at the end, nothing in front
 NO_INPUTS = ("longest", "true_frames", "ids", "faults", "due")  # of a batch, for the network
 
 
@@ -71,11 +72,15 @@ class Batch:
         return replace(self, **changed, due=None if self.due is None else change(self.due))
 
 
-def join_text(segments: list[list[int]]) -> tuple[Tensor, Tensor]:
-    """Token ids (S,) of a row's utterances with one <EOS> at the end, and the utterance that each belongs to (S,)."""
-    ids = [token for segment in segments for token in segment] + [EOS]
-    owners = [number for number, segment in enumerate(segments) for _ in segment] + [len(segments) - 1]
-    return torch.tensor(ids), torch.tensor(owners)
+def join_text(segments: list[list[int]], marks: Marks = NO_BOS) -> tuple[Tensor, Tensor]:
+    """Token ids (S,) of a row's utterances between its marks, and the utterance that each belongs to (S,).
+
+    The begin mark belongs to the first utterance, <EOS> to the last.
+    """
+    bos, eos = ([] if mark is None else [mark] for mark in marks)
+    ids = [*bos, *(token for segment in segments for token in segment), *eos]
+    owners = [0 for _ in bos] + [number for number, segment in enumerate(segments) for _ in segment]
+    return torch.tensor(ids), torch.tensor(owners + [len(segments) - 1 for _ in eos])
 
 
 def pad_texts(rows: list[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor, Tensor]:
@@ -90,17 +95,18 @@ def whole_steps(mel: Tensor, reduction_factor: int) -> Tensor:
     return mel[: len(mel) - len(mel) % reduction_factor]
 
 
-def collate(rows: list[Row], reduction_factor: int, n_mels: int = 80) -> Batch:
-    """Rows to a batch. Within a row, each utterance but the last loses the frames that do not fill a step (< r).
+def collate(rows: list[Row], reduction_factor: int, n_mels: int = 80, marks: Marks = NO_BOS) -> Batch:
+    """Rows to a batch, with the tokenizer's ``marks`` around each text.
 
-    Rows of which nothing is left are left out; where no row is left, a stand-in keeps all ranks in step.
+    Within a row, each utterance but the last loses the frames that do not fill a step (< r). Rows of which nothing is
+    left are left out; where no row is left, a stand-in keeps all ranks in step.
     """
     faults = [fault for row in rows for fault in row.faults]
     rows = [row for row in rows if row.ids]
     ids = [row.ids for row in rows]
     if not rows:
         rows = [Row([[EOS]], [torch.zeros(2 * reduction_factor, n_mels)], [])]
-    text, text_lengths, text_segments = pad_texts([join_text(row.tokens) for row in rows])
+    text, text_lengths, text_segments = pad_texts([join_text(row.tokens, marks) for row in rows])
     mels, steps = [], []
     for row in rows:
         parts = [whole_steps(mel, reduction_factor) for mel in row.mels[:-1]] + [row.mels[-1]]
@@ -120,7 +126,7 @@ def collate(rows: list[Row], reduction_factor: int, n_mels: int = 80) -> Batch:
         true_frames=sum(map(len, mels)),
         ids=ids,
         faults=faults,
-        due=due_tokens(rows, segment_steps, reduction_factor),
+        due=due_tokens(rows, segment_steps, reduction_factor, first=int(marks.bos is not None)),
     )
 
 
@@ -139,13 +145,16 @@ def word_pace(words: Sequence[tuple[float, float]], spans: list[tuple[int, int]]
     return torch.tensor([[*times, times[-1]], [*places, tokens]], dtype=torch.float32)
 
 
-def due_tokens(rows: list[Row], segment_steps: Tensor, reduction_factor: int) -> Tensor | None:
-    """The token that is due in the middle of each step, (B, K), counted in the row's text; None if no row knows."""
+def due_tokens(rows: list[Row], segment_steps: Tensor, reduction_factor: int, first: int = 0) -> Tensor | None:
+    """The token that is due in the middle of each step, (B, K), counted in the row's text; None if no row knows.
+
+    ``first``: place of the row's first token, 1 behind a begin mark.
+    """
     if not any(pace is not None for row in rows for pace in row.pace):
         return None
     due = torch.full((len(rows), int(segment_steps.sum(1).max())), torch.nan)
     for place, row, steps in zip(due, rows, segment_steps.tolist()):
-        step = token = 0
+        step, token = 0, first
         for tokens, pace, count in zip(row.tokens, row.pace, steps):
             if pace is not None:
                 frame = (np.arange(count) + 0.5) * reduction_factor

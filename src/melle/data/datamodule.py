@@ -30,7 +30,7 @@ from melle.data.ledger import Ledger
 from melle.data.processes import live_on_for_a_while
 from melle.errors import DataError, UserError
 from melle.locks import making
-from melle.text import Tokenizer
+from melle.text import Tokenizer, marks_of
 
 LEAST_FRAMES = 5  # fewer say nothing, and batch norms need more than one
 
@@ -167,17 +167,18 @@ class MelleDataModule(lightning.LightningDataModule):
     def keep_within(self, most_tokens: int, most_steps: int) -> None:
         """Leave out what is longer than the positions that a network learns; joining keeps within them, too."""
         most_frames = most_steps * self.reduction_factor
-        self._max_row_tokens = most_tokens - 1  # <EOS>
+        marks = marks_of(self.tokenizer).count
+        self._max_row_tokens = most_tokens - marks
         self.max_row_seconds = min(self.max_row_seconds, most_frames / self.mel.frame_rate)
         for split, data in self.datasets.items():
             tokens, frames = data.index.column("tokens"), data.index.column("frames")
-            long = (tokens >= most_tokens) | (frames > most_frames)
+            long = (tokens + marks > most_tokens) | (frames > most_frames)
             self._leave_out(
                 split,
                 "too long",
                 long,
                 lambda n, tokens=tokens, frames=frames: (
-                    f"{tokens[n] + 1} tokens and {-(-int(frames[n]) // self.reduction_factor)} mel steps, but "
+                    f"{tokens[n] + marks} tokens and {-(-int(frames[n]) // self.reduction_factor)} mel steps, but "
                     f"model.max_text={most_tokens} and model.max_steps={most_steps}"
                 ),
             )
@@ -303,7 +304,12 @@ class MelleDataModule(lightning.LightningDataModule):
         return DataLoader(
             self.datasets[split],
             batch_sampler=sampler,
-            collate_fn=partial(collate, reduction_factor=self.reduction_factor, n_mels=self.mel.n_mels),
+            collate_fn=partial(
+                collate,
+                reduction_factor=self.reduction_factor,
+                n_mels=self.mel.n_mels,
+                marks=marks_of(self.tokenizer),
+            ),
             num_workers=self.workers,
             worker_init_fn=live_on_for_a_while,
             persistent_workers=self.workers > 0,

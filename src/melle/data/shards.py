@@ -30,7 +30,7 @@ from melle.data.shard_index import Named, ShardIndex, open_shard_index, open_sha
 from melle.data.shard_reading import Clip, describe, find_shards, read_clips, require_lhotse, waveform
 from melle.data.shard_schedule import Blocks, Schedule
 from melle.errors import DataError, UserError
-from melle.text import Tokenizer
+from melle.text import Tokenizer, marks_of
 
 Clips = dict[int, Clip]
 
@@ -151,7 +151,8 @@ class ShardBatches(IterableDataset[Batch]):
 
     def _collate(self, rows: list[RowIndex], clips: Clips) -> Batch:
         spec = self.utterances.log_mel.spec
-        return collate([self.utterances.row(row, clips) for row in rows], self.reduction_factor, spec.n_mels)
+        marks = marks_of(self.utterances.tokenizer)
+        return collate([self.utterances.row(row, clips) for row in rows], self.reduction_factor, spec.n_mels, marks)
 
 
 class _Progress:

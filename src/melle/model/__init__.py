@@ -1,5 +1,6 @@
 """The network, usable alone: ``from melle.model import Melle``."""
 
-from melle.model.melle import DecodingState, Melle, MelleOutput
+from melle.model.cache import DecodingState
+from melle.model.melle import Melle, MelleOutput
 
 __all__ = ["DecodingState", "Melle", "MelleOutput"]

@@ -18,10 +18,10 @@ def training_flops(network: Melle, text_lengths: Tensor, steps: Tensor) -> Tenso
     text_lengths, steps = text_lengths.long(), steps.long()
     positions = text_lengths + steps
     pairs = positions * (positions + 1) // 2
-    if network.text_attention == "both_ways":
+    if network.text_attention == "bidirectional":
         pairs = pairs + text_lengths * (text_lengths - 1) // 2
     frames = network.reduction_factor * steps
-    width = network.begin.numel()
+    width = network.bos.numel()
     multiply_adds = (
         _multiply_adds(network.blocks) * positions.sum()
         + 2 * width * len(network.blocks) * pairs.sum()  # q·k, and weights times v

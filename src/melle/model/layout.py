@@ -33,7 +33,7 @@ def step_slots(text_lengths: Tensor, steps: int) -> Tensor:
 
 
 def joined_mask(text_lengths: Tensor, size: int) -> Tensor:
-    """Causal, but text sees text both ways: (B, 1, size, size), True where the query (row) may look."""
+    """Causal, but text is bidirectional: (B, 1, size, size), True where the query (row) may look."""
     slots = torch.arange(size, device=text_lengths.device)
     causal = slots[None, :] <= slots[:, None]
     in_text = slots < text_lengths[:, None]

@@ -5,6 +5,7 @@ Shapes: B rows, S text tokens (<EOS> included), T frames, M mel bands, r frames 
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 import torch
@@ -12,14 +13,14 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from melle.model import layout
-from melle.model.attention import KVCache, Rotation, rotation
-from melle.model.block import Block
+from melle.model.attention import Rotation, rotation
+from melle.model.block import Block, choose, initialise, make_norm
+from melle.model.cache import DecodingState, KVCache
 from melle.model.compiled import require_compiler
-from melle.model.latent import LatentOutput, LatentSampler
-from melle.model.layers import choose, make_norm
+from melle.model.heads import LatentOutput, LatentSampler, PostNet, PreNet
 from melle.model.noise import StepNoise
-from melle.model.postnet import PostNet
-from melle.model.prenet import PreNet
+
+TEXT_ATTENTIONS = ("causal", "bidirectional")
 
 
 class MelleOutput(NamedTuple):
@@ -34,33 +35,6 @@ class MelleOutput(NamedTuple):
     guide: list[Tensor]  # per guided layer (B, K, S): how head 0 of a step spreads over the text
 
 
-class DecodingState(NamedTuple):
-    """Everything a decoding loop carries from step to step."""
-
-    caches: list[KVCache]
-    prefix: Tensor  # (B,) filled slots of each row before the first new step
-    prefix_size: int  # slots that the longest row fills; new steps follow there
-    steps: Tensor  # (B,) number of mel steps in the prompt
-    even: bool  # whether all rows fill those slots, so that there is nothing to mask
-    place: Tensor | None = None  # (1,) the slot that the next step fills, where all steps have the same shapes
-
-    def fix(self) -> DecodingState:
-        """From now on all steps have the same shapes, as CUDA graphs and compiled blocks want them.
-
-        Their attention goes over the whole cache, and a mask hides what is not there yet.
-        """
-        place = torch.tensor([self.caches[0].length], device=self.prefix.device)
-        for cache in self.caches:
-            cache.fix(place)
-        return self._replace(place=place)
-
-    def select(self, rows: Tensor) -> DecodingState:
-        """Of these rows only, (N,) indices; what the others took up is free again."""
-        for cache in self.caches:
-            cache.select(rows)
-        return self._replace(prefix=self.prefix[rows], steps=self.steps[rows])
-
-
 class Melle(nn.Module):
     """The decoder-only Transformer of the paper. Knows tensors only: no files, no tokenizer, no trainer.
 
@@ -68,14 +42,17 @@ class Melle(nn.Module):
         vocab_size: text ids, padding (0) and <EOS> (1) counted.
         n_mels: mel bands M.
         reduction_factor: frames r that one step reads and predicts (eq. 2).
-        width, layers, heads, ff_width, dropout: the Transformer's D, blocks, heads, inner width, dropout.
-        block: "pre_ln" or "sub_ln" (see ``Block``).  norm: "layer" or "rms".
+        width, layers, heads, ff_width: the Transformer's D, blocks N, heads, inner width.
+        dropout: on the joined input, after attention and after the MLP.  attention_dropout: on attention weights.
+        mlp_dropout: inside the MLP.
+        block: "pre_ln" or "sub_ln" (see ``Block``), with which every matrix and embedding begins with the deviation
+            0.02 √(ln 2N) and every bias at 0, as in the reference.  norm: "layer" or "rms".
         activation: "relu", "silu" or "tanh".  mlp: "plain" or "gated".
         position: "learned" (text and mel numbered apart), "rope" (rotary over the joined sequence) or "paced" (rotary,
             where a token stands at the step at which it is due; see ``layout.paced_text_positions``).
         max_text, max_steps: sizes of the learned position tables.
         rope_base: base of the rotary frequencies.
-        text_attention: "causal" (paper) or "both_ways" (text tokens see all of the text).
+        text_attention: "causal" (paper) or "bidirectional" (text tokens see all of the text).
         guided_layers: blocks whose head 0 reports its attention, for the guided-attention loss.
         prenet_*: the pre-net; its dropout also acts at inference.
         frame_dropout: share of steps whose frames are hidden from the network in training (paper: 0).
@@ -97,6 +74,8 @@ class Melle(nn.Module):
         heads: int = 16,
         ff_width: int = 4096,
         dropout: float = 0.1,
+        attention_dropout: float = 0.0,
+        mlp_dropout: float = 0.0,
         block: str = "pre_ln",
         norm: str = "layer",
         activation: str = "relu",
@@ -134,7 +113,8 @@ class Melle(nn.Module):
             raise ValueError(f"reduction_factor={reduction_factor} must be 1 or more")
         if heads < 1 or width % heads or (width // heads) % 2:
             raise ValueError(f"width={width} must be an even multiple of heads={heads}, which must be 1 or more")
-        shares = {"dropout": dropout, "prenet_dropout": prenet_dropout, "frame_dropout": frame_dropout}
+        shares = {"dropout": dropout, "attention_dropout": attention_dropout, "mlp_dropout": mlp_dropout}
+        shares |= {"prenet_dropout": prenet_dropout, "frame_dropout": frame_dropout}
         shares |= {"latent_dropout": latent_dropout, "postnet_dropout": postnet_dropout}
         for name, share in shares.items():
             if not 0 <= share < 1:
@@ -142,7 +122,7 @@ class Melle(nn.Module):
         if any(layer not in range(layers) for layer in guided_layers):
             raise ValueError(f"guided_layers={list(guided_layers)}: blocks are numbered 0 to {layers - 1}")
         self.position = choose("position", position, layout.POSITIONS)
-        self.text_attention = choose("text_attention", text_attention, ("causal", "both_ways"))
+        self.text_attention = choose("text_attention", text_attention, TEXT_ATTENTIONS)
         choose("postnet", postnet, ("conv", "none"))
         self.n_mels, self.reduction_factor, self.rope_base, self.pace = n_mels, reduction_factor, rope_base, pace
         self.mel_mean, self.mel_std = mel_mean, mel_std
@@ -154,12 +134,14 @@ class Melle(nn.Module):
         self.text_embedding = nn.Embedding(vocab_size, width)
         self.text_position = nn.Embedding(max_text, width) if position == "learned" else None
         self.mel_position = nn.Embedding(max_steps, width) if position == "learned" else None
-        self.begin = nn.Parameter(torch.randn(width) * 0.02)
+        self.bos = nn.Parameter(torch.randn(width) * 0.02)
         self.hidden_step = nn.Parameter(torch.randn(width) * 0.02) if frame_dropout > 0 else None
         self.group = group = reduction_factor * n_mels  # values that one step reads and predicts
         self.prenet = PreNet(group, prenet_hidden, width, prenet_layers, prenet_activation, prenet_dropout)
+        self.dropout = nn.Dropout(dropout)
+        dropouts = (dropout, attention_dropout, mlp_dropout)
         self.blocks = nn.ModuleList(
-            Block(width, heads, ff_width, dropout, norm, activation, mlp, block, layers) for _ in range(layers)
+            Block(width, heads, ff_width, norm, activation, mlp, block, *dropouts) for _ in range(layers)
         )
         self.norm = make_norm(norm, width)
         self.stop = nn.Linear(width, 1)
@@ -174,9 +156,12 @@ class Melle(nn.Module):
         for embedding in (self.text_embedding, self.text_position, self.mel_position):
             if embedding is not None:
                 nn.init.normal_(embedding.weight, std=0.02)
+        if block == "sub_ln":
+            initialise(self, 0.02 * math.sqrt(math.log(2 * max(layers, 1))))
+        self.register_load_state_dict_pre_hook(_on_loading)
 
     @property
-    def longest(self) -> tuple[int, int] | None:
+    def max_positions(self) -> tuple[int, int] | None:
         """Most text tokens (<EOS> counted) and most mel steps (prompt and new ones together); None for any length."""
         if self.text_position is None or self.mel_position is None:
             return None
@@ -268,15 +253,14 @@ class Melle(nn.Module):
 
         ``prompt`` (B, T, M) log10 mel and ``prompt_lengths`` (B,), multiples of r, may be ragged; T may be 0. Rows with
         a prompt have text segments 0 (prompt) and 1; rows without one, or with the beginning of what their text says in
-        its place, segment 0 only. Without ``noise`` torch's own
-        generator decides.
+        its place, segment 0 only. Without ``noise`` torch's own generator decides.
         """
         rows, frames, _ = prompt.shape
         if frames % self.reduction_factor or (prompt_lengths % self.reduction_factor).any():
             raise ValueError(f"prompt lengths must be multiples of reduction_factor={self.reduction_factor}")
         steps = prompt_lengths // self.reduction_factor
         read = self.prenet(
-            self.normalise(prompt).reshape(rows, frames // self.reduction_factor, self.group).to(self.begin.dtype),
+            self.normalise(prompt).reshape(rows, frames // self.reduction_factor, self.group).to(self.bos.dtype),
             None if noise is None else noise.keep,
         )
         segment_steps = torch.stack((steps, torch.zeros_like(steps)), dim=1)
@@ -300,7 +284,7 @@ class Melle(nn.Module):
         rows, place = len(frames), state.place
         done = (state.caches[0].length if place is None else place) - state.prefix_size
         number = state.steps + 1 + done  # this step's index in the row, <BOS> being 0
-        x = self.prenet(frames.view(rows, 1, -1).to(self.begin.dtype), None if noise is None else noise.keep)
+        x = self.prenet(frames.view(rows, 1, -1).to(self.bos.dtype), None if noise is None else noise.keep)
         if self.mel_position is not None:
             # A row that has ended stays in the batch, beyond the last position too; what it says is not heard.
             x = x + self.mel_position(number.clamp(max=self.mel_position.num_embeddings - 1)[:, None])
@@ -340,7 +324,7 @@ class Melle(nn.Module):
         """Embed and join text, <BOS> and the steps read so far (B, K, D): the blocks' input, rotation and mask."""
         rows, steps = read.shape[0], read.shape[1] + 1
         words = self.text_embedding(text)
-        read = torch.cat((self.begin.to(read.dtype).expand(rows, 1, -1), read), dim=1)
+        read = torch.cat((self.bos.to(read.dtype).expand(rows, 1, -1), read), dim=1)
         if self.text_position is not None and self.mel_position is not None:
             for name, size, table in (("text", text.shape[1], self.text_position), ("mel", steps, self.mel_position)):
                 if size > table.num_embeddings:
@@ -349,15 +333,25 @@ class Melle(nn.Module):
             read = read + self.mel_position.weight[:steps]
         index = layout.join_index(text_lengths, text.shape[1], steps)[:, :longest]
         both = torch.cat((words, read.to(words.dtype)), dim=1)
-        x = both.gather(1, index[:, :, None].expand(-1, -1, both.shape[2]))
+        x = self.dropout(both.gather(1, index[:, :, None].expand(-1, -1, both.shape[2])))
         if self.position == "paced":
             due = layout.paced_text_positions(text_segments, segment_steps.float(), self.pace)
             count = torch.arange(steps, device=text.device, dtype=due.dtype).expand(rows, -1)
             positions = torch.cat((due, count), dim=1).gather(1, index)
         else:
             positions = torch.arange(index.shape[1], device=text.device).expand(rows, -1)
-        mask = layout.joined_mask(text_lengths, index.shape[1]) if self.text_attention == "both_ways" else None
+        mask = layout.joined_mask(text_lengths, index.shape[1]) if self.text_attention == "bidirectional" else None
         return x, self._rotation(positions), mask
 
     def _rotation(self, positions: Tensor) -> Rotation | None:
         return None if self.position == "learned" else rotation(positions, self.head_width, self.rope_base)
+
+
+def rename_old_weights(state: dict[str, Tensor], prefix: str = "") -> None:
+    """Name weights of an earlier version as this one does, in place: <BOS> was ``begin``."""
+    if f"{prefix}begin" in state:
+        state[f"{prefix}bos"] = state.pop(f"{prefix}begin")
+
+
+def _on_loading(_module: nn.Module, state: dict[str, Tensor], prefix: str, *_: object) -> None:
+    rename_old_weights(state, prefix)

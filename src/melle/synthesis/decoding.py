@@ -9,12 +9,13 @@ import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
-from melle.data.batch import join_text, pad_texts
+from melle.data.batch import NO_BOS, join_text, pad_texts
 from melle.model import Melle
 from melle.model.noise import RowNoise, StepNoise
 from melle.synthesis.guards import REASONS, DecodingOptions, Guards
 from melle.synthesis.refining import BLOCK, Refiner
 from melle.synthesis.stepping import Stepper
+from melle.text import Marks
 
 
 @dataclass(frozen=True)
@@ -27,6 +28,7 @@ class Row:
     latest: float  # steps at which speech is cut off
     level: float  # log10, how loud speech should be (``audio.speech_level``)
     seed: int
+    marks: Marks = NO_BOS  # ids around the text
 
 
 @dataclass(frozen=True)
@@ -57,9 +59,9 @@ def decode(
 
     ``fixed``: make steps of fixed shapes, as compiled blocks want them; None: on a CUDA device, as CUDA graphs.
     """
-    r, device = network.reduction_factor, network.begin.device
+    r, device = network.reduction_factor, network.bos.device
     text, text_lengths, text_segments = (
-        part.to(device) for part in pad_texts([join_text(row.segments) for row in rows])
+        part.to(device) for part in pad_texts([join_text(row.segments, row.marks) for row in rows])
     )
     prompt = pad_sequence([row.prompt for row in rows], batch_first=True).to(device)
     frames = [len(row.prompt) for row in rows]
@@ -125,7 +127,7 @@ def _bounds(network: Melle, rows: Sequence[Row]) -> tuple[Tensor, Tensor]:
     """
     earliest = torch.tensor([row.earliest for row in rows]).floor().clamp(min=1)
     latest = torch.tensor([row.latest for row in rows]).ceil().clamp(min=4)
-    if network.longest is not None:
-        left = [network.longest[1] - len(row.prompt) // network.reduction_factor for row in rows]
+    if network.max_positions is not None:
+        left = [network.max_positions[1] - len(row.prompt) // network.reduction_factor for row in rows]
         latest = torch.minimum(latest, torch.tensor(left)).clamp(min=1)
     return torch.minimum(earliest, latest).long(), latest.long()

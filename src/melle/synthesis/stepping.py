@@ -7,8 +7,7 @@ import threading
 import torch
 from torch import Tensor
 
-from melle.model import Melle
-from melle.model.melle import DecodingState
+from melle.model import DecodingState, Melle
 from melle.model.noise import StepNoise
 
 CAPTURING = threading.Lock()  # PyTorch captures one graph at a time

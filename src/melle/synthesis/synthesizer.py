@@ -26,6 +26,7 @@ from melle.synthesis.parts import split_text
 from melle.synthesis.prompt import Prompt, ReadPrompt, read_prompt, read_voice
 from melle.synthesis.speech import Chunk, Speech, Timings
 from melle.synthesis.weights import check_weights, lighten
+from melle.text import marks_of
 from melle.text.base import is_speakable
 from melle.vocoders import Vocoder
 from melle.vocoders.choice import default_vocoder
@@ -83,6 +84,7 @@ class Synthesizer:
                 raise UserError(f"compile: {error}") from None
         self.description = model.description
         self.tokenizer = model.description.tokenizer
+        self._marks = marks_of(self.tokenizer)
         self.spec = model.description.mel
         self.log_mel = LogMel(self.spec)
         if vocoder is None:
@@ -313,14 +315,14 @@ class Synthesizer:
                 pace = min(max(len(mel) / len(prompt.tokens), pace * shortest), pace * longest)
             else:
                 given = len(mel) // self.network.reduction_factor
-        self._check_length(sum(map(len, segments)) + 1, len(mel) // self.network.reduction_factor)
+        self._check_length(sum(map(len, segments)) + self._marks.count, len(mel) // self.network.reduction_factor)
         expected = len(tokens) * pace / self.network.reduction_factor
         least = shortest * SHORTER if options.min_length is None else options.min_length
         most = longest * LONGER if options.max_length is None else options.max_length
         latest = expected * most - given
-        if job.leads and self.network.longest is not None:
-            latest = min(latest, self.network.longest[1] // 2)  # and leaves room for them
-        return Row(segments, mel, expected * least - given, latest, level, job.seed)
+        if job.leads and self.network.max_positions is not None:
+            latest = min(latest, self.network.max_positions[1] // 2)  # and leaves room for them
+        return Row(segments, mel, expected * least - given, latest, level, job.seed, self._marks)
 
     def _encode(self, text: str) -> list[int]:
         if text.strip() and not is_speakable(text):
@@ -330,15 +332,17 @@ class Synthesizer:
     def _split(self, text: str, prompt: ReadPrompt | None, language: str) -> list[str]:
         tokens = self._encode(text)
         most = self.description.most_tokens or MOST_TOKENS
-        before = 1 + (0 if prompt is None else len(prompt.tokens))  # <EOS> counted
-        if self.network.longest is not None:
-            most = min(most, self.network.longest[0] - before)
+        before = self._marks.count + (0 if prompt is None else len(prompt.tokens))
+        if self.network.max_positions is not None:
+            most = min(most, self.network.max_positions[0] - before)
         if len(tokens) <= most:
             return [text]
         if most < 1:
             self._check_length(before + len(tokens), 0)
-        if prompt is None and self.network.longest is not None:
-            most = min(most, (self.network.longest[0] - 1) // 2)  # for the first part is the prompt of the others
+        if prompt is None and self.network.max_positions is not None:
+            most = min(
+                most, (self.network.max_positions[0] - self._marks.count) // 2
+            )  # for the first part is the prompt of the others
         parts = split_text(text, lambda part: self._count(part) <= most, language)
         for part in parts:
             self._check_length(before + self._count(part), 0)
@@ -358,9 +362,9 @@ class Synthesizer:
         return ReadPrompt(self._encode(job.text), speech.mel)
 
     def _check_length(self, tokens: int, prompt_steps: int) -> None:
-        if self.network.longest is None:
+        if self.network.max_positions is None:
             return
-        most_tokens, most_steps = self.network.longest
+        most_tokens, most_steps = self.network.max_positions
         if tokens > most_tokens:
             raise UserError(
                 f"text and prompt text have {tokens} tokens, the model takes {most_tokens}; shorten the prompt"

@@ -32,11 +32,11 @@ def lighten(network: Melle, kind: str) -> Melle:
     make the frames and are small: they stay in 32 bits. "int8" is for the matrices of the Transformer, and for CPUs
     alone: a scale for each matrix, and one for what comes in, anew at every step (torch's dynamic quantisation).
     """
-    check_weights(kind, network.begin.device)
+    check_weights(kind, network.bos.device)
     if kind == "float32":
         return network
     quantised = torch.ao.nn.quantized.dynamic.Linear
-    if network.begin.dtype != torch.float32 or any(isinstance(part, quantised) for part in network.modules()):
+    if network.bos.dtype != torch.float32 or any(isinstance(part, quantised) for part in network.modules()):
         raise UserError(f"weights={kind}: the network has lighter weights already; start from those of 32 bits")
     if kind == "int8":
         make_plain(network.blocks)  # the library looks for this very class

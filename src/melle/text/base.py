@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Container, Iterable
 from importlib import import_module
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from melle.errors import UserError
 from melle.text.normalise import is_word, normalise, warn_left_out
@@ -13,8 +13,25 @@ PAD, EOS = 0, 1  # ids that every tokenizer leaves free: padding, and the end of
 FIRST = 2  # the first id of a tokenizer's own
 
 
+class Marks(NamedTuple):
+    """Ids around the text of a row, once, however many utterances share the row; None for no mark."""
+
+    bos: int | None = None
+    eos: int | None = EOS
+
+    @property
+    def count(self) -> int:
+        """How many tokens they add to a row."""
+        return sum(mark is not None for mark in self)
+
+
+def marks_of(tokenizer: Tokenizer) -> Marks:
+    """The tokenizer's ``marks`` where it has its own; else <EOS> at the end and nothing in front (the paper's)."""
+    return getattr(tokenizer, "marks", Marks())
+
+
 class Tokenizer(Protocol):
-    """From text to ids. ``encode`` leaves <EOS> to the batch, which appends it once per row."""
+    """From text to ids. ``encode`` leaves the ``marks`` to the batch, which puts them around each row."""
 
     @property
     def vocab_size(self) -> int:

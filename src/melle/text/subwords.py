@@ -7,20 +7,32 @@ from collections.abc import Iterable
 from typing import Any
 
 from melle.errors import UserError
-from melle.text.base import FIRST, LenientTokenizer
+from melle.text.base import EOS, FIRST, LenientTokenizer, Marks
 from melle.text.normalise import normalise
 
 UNKNOWN = "<unk>"
 
 
 class SubwordTokenizer(LenientTokenizer):
-    """A tokenizer of the ``tokenizers`` library, in the JSON that the library writes. Its ids move up by two."""
+    """A tokenizer of the ``tokenizers`` library, in the JSON that the library writes. Its ids move up by two.
 
-    def __init__(self, description: str):
+    Args:
+        description: that JSON.
+        bos: the token that begins a row, such as Llama's ``<s>``; None: nothing does.
+        eos: whether <EOS> ends a row.
+        upper: put texts into upper case first, for a model that was trained on such.
+    """
+
+    def __init__(self, description: str, bos: str | None = None, eos: bool = True, upper: bool = False):
         self._tokenizer = _library().Tokenizer.from_str(description)
         model = json.loads(description)["model"]
         name = model.get("unk_token")
         self._unknown = model.get("unk_id") if name is None else self._tokenizer.token_to_id(name)
+        self.bos, self.eos, self.upper = bos, eos, upper
+        begin = None if bos is None else self._tokenizer.token_to_id(bos)
+        if bos is not None and begin is None:
+            raise UserError(f"the tokenizer has no token {bos!r} to begin a text with")
+        self.marks = Marks(None if begin is None else FIRST + begin, EOS if eos else None)
 
     @classmethod
     def fit(cls, texts: Iterable[str], vocab_size: int = 4000) -> SubwordTokenizer:
@@ -39,26 +51,20 @@ class SubwordTokenizer(LenientTokenizer):
         return cls(tokenizer.to_str())
 
     @classmethod
-    def from_pretrained(cls, texts: Iterable[str], name: str | None) -> SubwordTokenizer:
+    def from_pretrained(
+        cls, texts: Iterable[str], name: str | None, bos: bool = False, eos: bool = True, upper: bool = False
+    ) -> SubwordTokenizer:
         """The tokenizer of a Hugging Face model, by the model's name on the hub or its local folder.
 
         ``texts`` is not used: there is nothing to learn. The tokenizer goes into the checkpoint, so that nothing has to
-        be fetched again.
+        be fetched again. ``bos``: begin rows with its begin mark. Raises UserError where it has none.
         """
-        if not name:
-            raise UserError("tokenizer.name: give the name of a Hugging Face tokenizer on the hub, or its local folder")
-        try:
-            from transformers import AutoTokenizer
-        except ImportError:
-            raise UserError('this tokenizer needs transformers: python -m pip install -e ".[huggingface]"') from None
-        try:
-            tokenizer = AutoTokenizer.from_pretrained(name, use_fast=True)
-        except Exception as error:  # whatever the hub, the network or a broken folder raise
-            reason = (str(error).splitlines() or [type(error).__name__])[0]
-            raise UserError(f"the tokenizer {name} cannot be loaded ({reason}); give a local folder") from None
-        if not tokenizer.is_fast:
-            raise UserError(f"the tokenizer {name} has no fast version (tokenizer.json); choose another")
-        return cls(tokenizer.backend_tokenizer.to_str())
+        tokenizer = open_pretrained(name)
+        if bos and tokenizer.bos_token is None:
+            raise UserError(
+                f"tokenizer.bos=true: the tokenizer {name} names no begin mark (bos_token); set it to false"
+            )
+        return cls(tokenizer.backend_tokenizer.to_str(), tokenizer.bos_token if bos else None, eos, upper)
 
     @property
     def vocab_size(self) -> int:
@@ -66,6 +72,7 @@ class SubwordTokenizer(LenientTokenizer):
         return FIRST + 1 + max(self._tokenizer.get_vocab(with_added_tokens=True).values())  # ids may have gaps
 
     def known(self, text: str) -> tuple[list[int], list[str]]:
+        text = text.upper() if self.upper else text
         encoding = self._tokenizer.encode(text, add_special_tokens=False)
         unknown = sorted({text[a:b] for id, (a, b) in zip(encoding.ids, encoding.offsets) if id == self._unknown})
         return [FIRST + id for id in encoding.ids if id != self._unknown], unknown
@@ -78,7 +85,28 @@ class SubwordTokenizer(LenientTokenizer):
         return self._tokenizer.decode([id - FIRST for id in ids if id >= FIRST])
 
     def as_dict(self) -> dict[str, Any]:
-        return {"kind": "subwords", "description": self._tokenizer.to_str()}
+        own = {"bos": self.bos, "eos": self.eos, "upper": self.upper}
+        usual = {"bos": None, "eos": True, "upper": False}  # left out, as before there were such
+        own = {name: value for name, value in own.items() if value != usual[name]}
+        return {"kind": "subwords", "description": self._tokenizer.to_str(), **own}
+
+
+def open_pretrained(name: str | None) -> Any:
+    """A fast tokenizer of ``transformers``, by name on the hub or folder. Raises UserError where there is none."""
+    if not name:
+        raise UserError("tokenizer.name: give the name of a Hugging Face tokenizer on the hub, or its local folder")
+    try:
+        from transformers import AutoTokenizer
+    except ImportError:
+        raise UserError('this tokenizer needs transformers: python -m pip install -e ".[huggingface]"') from None
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(name, use_fast=True)
+    except Exception as error:  # whatever the hub, the network or a broken folder raise
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise UserError(f"the tokenizer {name} cannot be loaded ({reason}); give a local folder") from None
+    if not tokenizer.is_fast:
+        raise UserError(f"the tokenizer {name} has no fast version (tokenizer.json); choose another")
+    return tokenizer
 
 
 def _library() -> Any:

@@ -17,11 +17,12 @@ import torch.distributed as dist
 from torch import Tensor
 from tqdm import tqdm
 
-from melle.checkpoint import KEY, ModelDescription
+from melle.checkpoint import KEY, PREFIX, ModelDescription
 from melle.data.batch import Batch
 from melle.errors import UserError
 from melle.losses import SUMMED_OVER_BANDS, LossTerms, MelleLoss
 from melle.model import Melle
+from melle.model.melle import rename_old_weights
 from melle.seeding import seeded
 from melle.training.step import GradientStep, StepResult, unchanged_buffers
 
@@ -186,6 +187,8 @@ class MelleModule(lightning.LightningModule):
             for name in state.keys() - {"last_epoch", "_step_count", "lr_lambdas"}:
                 del state[name]
             state["lr_lambdas"] = [None] * len(state["lr_lambdas"])
+        for name in ("state_dict", "current_model_state"):
+            rename_old_weights(checkpoint.get(name, {}), PREFIX)
         if "current_model_state" in checkpoint:  # training goes on with the current weights, not with their average
             checkpoint["average"] = checkpoint["state_dict"]
             checkpoint["state_dict"] = checkpoint.pop("current_model_state")

@@ -30,9 +30,18 @@ def build_muon_adamw(
 
 
 def build_adamw(
-    network: nn.Module, lr: float, betas: tuple[float, float], weight_decay: float, fused: bool = False
+    network: nn.Module,
+    lr: float,
+    betas: tuple[float, float],
+    weight_decay: float,
+    decay_all: bool = False,
+    fused: bool = False,
 ) -> torch.optim.AdamW:
-    """AdamW on all parameters (paper A.3), weight decay on matrices only; ``fused`` where the device has it."""
+    """AdamW on all parameters (paper A.3), decay on matrices only unless ``decay_all``; ``fused`` where that exists."""
+    if decay_all:
+        return torch.optim.AdamW(
+            network.parameters(), lr=lr, betas=tuple(betas), weight_decay=weight_decay, fused=fused
+        )
     return _adamw(network.parameters(), lr, betas, weight_decay, fused)
 
 

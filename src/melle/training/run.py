@@ -19,7 +19,7 @@ from lightning.pytorch.plugins.environments import SLURMEnvironment, TorchElasti
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from omegaconf import DictConfig, OmegaConf
 
-from melle.checkpoint import ModelDescription, load_description, load_step
+from melle.checkpoint import ModelDescription, current_arguments, load_description, load_step
 from melle.config import build
 from melle.data.datamodule import CorpusStatistics, MelleDataModule
 from melle.errors import UserError
@@ -159,7 +159,7 @@ def build_module(cfg: DictConfig, data: MelleDataModule, checkpoint: Path | None
     statistics = _statistics(data, earlier or first)
     if earlier is not None:
         statistics = replace(statistics, **{name: getattr(earlier, name) for name in TOLD})
-    arguments = OmegaConf.to_container(cfg.model, resolve=True)
+    arguments = current_arguments(OmegaConf.to_container(cfg.model, resolve=True))
     if arguments.pop("normalise_mel"):
         arguments |= {"mel_mean": statistics.mel_mean, "mel_std": statistics.mel_std}
     checkpointing = arguments.pop("gradient_checkpointing")  # how to train, not what the model is
@@ -181,8 +181,8 @@ def build_module(cfg: DictConfig, data: MelleDataModule, checkpoint: Path | None
             network.compile_blocks()
         except RuntimeError as error:
             raise UserError(f"compile=true: {error}") from None
-    if network.longest is not None:
-        data.keep_within(*network.longest)
+    if network.max_positions is not None:
+        data.keep_within(*network.max_positions)
     return MelleModule(
         network=network,
         loss=build(cfg.loss),

@@ -33,7 +33,7 @@ from melle.synthesis.guards import DecodingOptions
 from melle.synthesis.prompt import Prompt
 from melle.synthesis.speech import Speech
 from melle.synthesis.synthesizer import Synthesizer
-from melle.text.base import EOS
+from melle.text import EOS, marks_of
 from melle.training.figures import Spectra, draw, pixels
 from melle.vocoders.griffin_lim import GriffinLim
 
@@ -209,13 +209,13 @@ def _read_sample(
         mels=[log_mel(waveform) for waveform in waveforms],
         ids=[utterance.id for utterance in spoken],
     )
-    batch = collate([row], network.reduction_factor, description.mel.n_mels)
-    if network.longest is not None:
+    batch = collate([row], network.reduction_factor, description.mel.n_mels, marks_of(description.tokenizer))
+    if network.max_positions is not None:
         sizes = (batch.text.shape[1], batch.mel.shape[1] // network.reduction_factor)
-        if any(size > most for size, most in zip(sizes, network.longest)):
+        if any(size > most for size, most in zip(sizes, network.max_positions)):
             raise UserError(
                 f"with its prompt it has {sizes[0]} tokens and {sizes[1]} mel steps, the model takes "
-                f"{network.longest[0]} and {network.longest[1]}"
+                f"{network.max_positions[0]} and {network.max_positions[1]}"
             )
     return Sample(
         name=f"{number}-{re.sub(r'[^A-Za-z0-9._-]+', '_', target.id)[:80]}",

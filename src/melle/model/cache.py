@@ -1,0 +1,78 @@
+"""What decoding carries from step to step: keys and values in memory taken beforehand, and where each row stands."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+
+class KVCache:
+    """Keys and values of one layer, room for ``capacity`` positions of B rows, filled from the left.
+
+    All rows write to the same slots; which slots a row may read is the attention mask's business. There is room for a
+    few more than asked for: a GPU's attention would copy, in every layer, a mask whose rows are not multiples of 8.
+    """
+
+    def __init__(self, rows: int, heads: int, capacity: int, head_width: int, device, dtype):
+        capacity = -(-capacity // 8) * 8
+        # Not set to zero: memory that no step reaches is then never taken.
+        self.keys = torch.empty(rows, heads, capacity, head_width, device=device, dtype=dtype)
+        self.values = torch.empty_like(self.keys)
+        self.capacity, self.length = capacity, 0
+        self.place: Tensor | None = None
+
+    def fix(self, place: Tensor) -> None:
+        """From now on write one position at a time where ``place`` (1,) says, and return the whole capacity."""
+        for part in (self.keys, self.values):
+            part[:, :, self.length :] = 0  # a mask hides what was never written, but it must be numbers
+        self.place = place
+
+    def append(self, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
+        """Store (B, H, n, head_width) and return all that is stored so far, without copying it."""
+        if self.place is not None:
+            self.keys.index_copy_(2, self.place, keys.to(self.keys.dtype))
+            self.values.index_copy_(2, self.place, values.to(self.values.dtype))
+            return self.keys, self.values
+        end = self.length + keys.shape[2]
+        self.keys[:, :, self.length : end] = keys
+        self.values[:, :, self.length : end] = values
+        self.length = end
+        return self.keys[:, :, :end], self.values[:, :, :end]
+
+    def select(self, rows: Tensor) -> None:
+        """Go on with these rows only."""
+        filled = self.length if self.place is None else self.capacity
+        for name in ("keys", "values"):
+            old = getattr(self, name)
+            new = old.new_empty(len(rows), *old.shape[1:])
+            torch.index_select(old[:, :, :filled], 0, rows, out=new[:, :, :filled])
+            setattr(self, name, new)
+
+
+class DecodingState(NamedTuple):
+    """Everything a decoding loop carries from step to step."""
+
+    caches: list[KVCache]
+    prefix: Tensor  # (B,) filled slots of each row before the first new step
+    prefix_size: int  # slots that the longest row fills; new steps follow there
+    steps: Tensor  # (B,) number of mel steps in the prompt
+    even: bool  # whether all rows fill those slots, so that there is nothing to mask
+    place: Tensor | None = None  # (1,) the slot that the next step fills, where all steps have the same shapes
+
+    def fix(self) -> DecodingState:
+        """From now on all steps have the same shapes, as CUDA graphs and compiled blocks want them.
+
+        Their attention goes over the whole cache, and a mask hides what is not there yet.
+        """
+        place = torch.tensor([self.caches[0].length], device=self.prefix.device)
+        for cache in self.caches:
+            cache.fix(place)
+        return self._replace(place=place)
+
+    def select(self, rows: Tensor) -> DecodingState:
+        """Of these rows only, (N,) indices; what the others took up is free again."""
+        for cache in self.caches:
+            cache.select(rows)
+        return self._replace(prefix=self.prefix[rows], steps=self.steps[rows])

@@ -28,6 +28,7 @@ from omegaconf import OmegaConf
 
 from benchmarks.data import FRAME_RATE, librispeech_like
 from benchmarks.plain import PlainMelle, random_batches
+from benchmarks.reference import ReferenceMelle, take_turns
 from melle.config import build
 from melle.console import run_command
 from melle.data.batch import Batch, Row, collate
@@ -146,9 +147,14 @@ def utterances() -> tuple[np.ndarray, np.ndarray]:
     return np.round(seconds * FRAME_RATE).astype(np.int32) + 1, characters // 4 + 1
 
 
-def make_batches(setup: Setup, plain: bool) -> list[Batch]:
-    """Random tokens and mels, in batches of similar lengths or drawn at random; those to warm up first."""
+def make_batches(setup: Setup, plain: bool, equal: bool = False) -> list[Batch]:
+    """Random tokens and mels, in batches of similar lengths or drawn at random; those to warm up first.
+
+    ``equal``: all utterances are of 10 seconds.
+    """
     frames, tokens = utterances()
+    if equal:
+        frames, tokens = np.full_like(frames, round(10 * FRAME_RATE)), np.full_like(tokens, 37)
     plans: Iterator[list[int]]
     if plain:
         plans = random_batches(frames, tokens, setup.batch_frames)
@@ -172,6 +178,48 @@ def make_batches(setup: Setup, plain: bool) -> list[Batch]:
         ).to(torch.device(setup.device))
         for plan in islice(plans, WARMUP + setup.steps)
     ]
+
+
+def bench_against_reference(
+    overrides: Sequence[str] = (),
+    device: str = "auto",
+    precision: str = "32",
+    batch_frames: int | None = None,
+    steps: int | None = None,
+    threads: int | None = None,
+) -> str:
+    """``model=reference`` beside a network in the reference's manner, on equal and on LibriSpeech-like lengths."""
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    small = device == "cpu"
+    network, loss = configure("reference", overrides)
+    sizes = batch_frames or (3000 if small else 50000), steps or (3 if small else 20), threads
+    setup = Setup(network, loss, device, precision, *sizes)
+    if threads:
+        torch.set_num_threads(threads)
+    where = torch.device(device)
+    torch.manual_seed(0)
+    ours, theirs = (
+        make_step(one.train().to(where), setup, where) for one in (Melle(**network), ReferenceMelle(network))
+    )
+    equal, random_mix = make_batches(setup, True, True), make_batches(setup, True)
+    sorted_mix = make_batches(setup, False)
+    equal, random_mix, sorted_mix = (batches[WARMUP - 1 :] for batches in (equal, random_mix, sorted_mix))
+    kinds = {
+        "equal lengths, the same batches": (equal, equal),
+        "mixed lengths, the same batches": (random_mix, random_mix),
+        "mixed lengths, each its own batches": (sorted_mix, random_mix),
+    }
+    lines = [
+        f"Training model=reference {' '.join(overrides)} on {device}, precision {precision}, "
+        f"batch_frames={setup.batch_frames}, {setup.steps} steps of each side by turns; medians.",
+        f"  {'true frames/s':<37}{'ours':>9}{'plain':>9}{'ratio':>8}",
+    ]
+    for name, sides in kinds.items():
+        turns = take_turns(ours, theirs, zip(*sides), 1, where)
+        speeds = [median(frames / seconds for seconds, frames in side) for side in turns]
+        lines.append(f"  {name:<37}{speeds[0]:>9,.0f}{speeds[1]:>9,.0f}{turns.ratio:>8.2f}")
+    return "\n".join(lines)
 
 
 def measure(setup: Setup, variant: str) -> Figures:
@@ -311,6 +359,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """``python -m benchmarks.train``: print what a training step does with time and memory, beside a plain one."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.train", description=__doc__.splitlines()[0])
     parser.add_argument("--model", default="melle", help="preset, as in train.py")
+    parser.add_argument(
+        "--against-reference", action="store_true", help="model=reference beside a network in the reference's manner"
+    )
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or mps")
     parser.add_argument("--precision", choices=PRECISIONS, default="32", help="of the arithmetic")
     parser.add_argument("--batch-frames", type=int, help="positions per batch, padding counted; CPU: 3000, GPU: 50000")
@@ -318,6 +369,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--threads", type=int, help="CPU threads; default: all")
     parser.add_argument("overrides", nargs="*", help="more of train.py's, such as model.layers=2")
     options = vars(parser.parse_args(arguments))
+    if options.pop("against_reference"):
+        options.pop("model")
+        return run_command(lambda: print(bench_against_reference(**options)))
     return run_command(lambda: print(bench_train(**options)))
 
 

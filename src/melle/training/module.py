@@ -24,6 +24,7 @@ from melle.losses import SUMMED_OVER_BANDS, LossTerms, MelleLoss
 from melle.model import Melle
 from melle.model.melle import rename_old_weights
 from melle.seeding import seeded
+from melle.text import Marks, marks_of
 from melle.training.step import GradientStep, StepResult, unchanged_buffers
 
 SHOWN = ("total", "regression", "kl", "flux", "stop")  # in the progress bar
@@ -143,7 +144,7 @@ class MelleModule(lightning.LightningModule):
         with seeded(index, self.device):
             terms = self(batch)
         with seeded(index, self.device):
-            swapped = self(swap_words(batch))
+            swapped = self(swap_words(batch, marks_of(self.description.tokenizer)))
         values = torch.stack((*terms, swapped.regression - terms.regression, torch.zeros_like(terms.total)))
         if not batch.ids:  # a stand-in
             values = torch.zeros_like(values)
@@ -251,19 +252,20 @@ class MelleModule(lightning.LightningModule):
             tqdm.write(f"{self._skipped_file} could not be written: {error}", file=sys.stderr)
 
 
-def swap_words(batch: Batch) -> Batch:
-    """The batch with each row's tokens replaced by the next row's, lengths kept; a row alone is read backwards.
+def swap_words(batch: Batch, marks: Marks) -> Batch:
+    """The batch with each row's tokens replaced by the next row's, lengths and marks kept; one alone is read backwards.
 
     How much the regression loss per band rises by it (the "text gap") says how much the network listens to the text: 0
     means that it babbles on from the sound alone.
     """
     own, lengths = batch.text.cpu(), batch.text_lengths.tolist()  # not row by row on a GPU, which would wait each time
     text = own.clone()
+    begin, end = (int(mark is not None) for mark in marks)
     for row, length in enumerate(lengths):
         donor = (row + 1) % len(text)
-        words = own[donor, : lengths[donor] - 1]
+        words = own[donor, begin : lengths[donor] - end]
         if len(text) == 1:
             words = words.flip(0)
-        repeated = words.repeat(-(-(length - 1) // len(words)))[: length - 1]
-        text[row, : length - 1] = repeated
+        count = length - begin - end
+        text[row, begin : begin + count] = words.repeat(-(-count // len(words)))[:count]
     return replace(batch, text=text.to(batch.text.device))

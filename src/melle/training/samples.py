@@ -244,6 +244,7 @@ def _spectra(
     own_frames = slice(sample.first_step * network.reduction_factor, int(sample.batch.mel_lengths[0]))
     segments = sample.batch.text_segments[0]
     own_tokens = segments == segments[-1]
+    marks = marks_of(description.tokenizer)
     return Spectra(
         title=sample.target.transcription,
         recording=sample.batch.mel[0, own_frames],
@@ -253,7 +254,7 @@ def _spectra(
         threshold=threshold,
         attention=attention[:, :, sample.first_step :].cpu()[..., own_tokens],
         tokens=[
-            "<EOS>" if token == EOS else description.tokenizer.decode([token]) or "␣"
+            {EOS: "<EOS>", marks.bos: "<BOS>"}.get(token) or description.tokenizer.decode([token]) or "␣"
             for token in sample.batch.text[0, own_tokens].tolist()
         ],
         frame_rate=description.mel.frame_rate,

@@ -1,0 +1,55 @@
+"""Marks around texts: once a row, whatever shares it, and the same for training, validation and synthesis."""
+
+import pytest
+import torch
+
+from melle.data.batch import Row, collate, join_text
+from melle.errors import UserError
+from melle.text import EOS, Marks, marks_of, tokenizer_from_dict
+from melle.text.subwords import SubwordTokenizer
+from melle.text.symbols import SymbolTokenizer
+from melle.training.module import swap_words
+
+BOS = 9
+
+
+def test_a_row_has_its_marks_once():
+    ids, owners = join_text([[5, 6], [7]], Marks(bos=BOS))
+    assert ids.tolist() == [BOS, 5, 6, 7, EOS] and owners.tolist() == [0, 0, 0, 1, 1]
+    ids, owners = join_text([[5, 6], [7]], Marks(eos=None))
+    assert ids.tolist() == [5, 6, 7] and owners.tolist() == [0, 0, 1]
+    assert marks_of(SymbolTokenizer("characters", "ab")) == Marks(None, EOS)
+
+
+def test_what_is_due_counts_the_begin_mark():
+    pace = [torch.tensor([[0.0, 4.0], [0.0, 2.0]])]
+    rows = [Row([[5, 6]], [torch.zeros(4, 3)], ["a"], pace=pace)]
+    plain, marked = (collate(rows, 1, 3, marks=marks).due for marks in (Marks(), Marks(bos=BOS)))
+    assert torch.equal(marked, plain + 1)
+
+
+def test_swapped_words_keep_the_marks():
+    rows = [Row([tokens], [torch.zeros(4, 3)], ["a"]) for tokens in ([2, 3, 4], [5, 6], [7])]
+    for marks, ends in ((Marks(BOS, EOS), (1, 1)), (Marks(), (0, 1)), (Marks(None, None), (0, 0))):
+        batch = collate(rows, 1, 3, marks)
+        swapped = swap_words(batch, marks)
+        for row, words in enumerate(([5, 6, 5], [7, 7], [2])):
+            first, last = ends
+            length = len(words) + first + last
+            assert swapped.text[row, first : first + len(words)].tolist() == words
+            for kept in (swapped.text[row, :first], swapped.text[row, first + len(words) : length]):
+                assert all(mark in (BOS, EOS) for mark in kept.tolist())
+    alone = collate(rows[:1], 1, 3, Marks(BOS, EOS))
+    assert swap_words(alone, Marks(BOS, EOS)).text.tolist() == [[BOS, 4, 3, 2, EOS]]
+
+
+def test_a_tokenizer_keeps_its_marks_and_case():
+    plain = SubwordTokenizer.fit(["the newer tower"] * 3, vocab_size=30)
+    assert set(plain.as_dict()) == {"kind", "description"}  # as before there were marks
+    description = plain.as_dict()["description"]
+    marked = SubwordTokenizer(description, bos="<unk>", eos=False, upper=False)
+    again = tokenizer_from_dict(marked.as_dict())
+    assert again.marks == marked.marks == Marks(2, None) and again.encode("tower") == plain.encode("tower")
+    assert tokenizer_from_dict(SubwordTokenizer(description, upper=True).as_dict()).upper
+    with pytest.raises(UserError, match=r"no token '<s>'"):
+        SubwordTokenizer(description, bos="<s>")

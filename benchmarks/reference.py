@@ -114,7 +114,7 @@ class ReferenceMelle(nn.Module):
         latent = mean + (0.5 * log_variance).exp() * torch.randn_like(mean)
         made = (latent + self.perceptron(latent)).view(mel.shape)
         refined = made if self.postnet is None else made + self.postnet(made.transpose(1, 2)).transpose(1, 2).float()
-        mean, log_variance = mean.view(mel.shape), log_variance.view(mel.shape)
+        mean, log_variance = mean.reshape(mel.shape), log_variance.reshape(mel.shape)
         return MelleOutput(mel, mean, log_variance, made, refined, self.stop(hidden)[..., 0].float(), [])
 
     def _rotary(self, x: Tensor) -> tuple[Tensor, Tensor]:

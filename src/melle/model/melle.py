@@ -43,21 +43,18 @@ class Melle(nn.Module):
         n_mels: mel bands M.
         reduction_factor: frames r that one step reads and predicts (eq. 2).
         width, layers, heads, ff_width: the Transformer's D, blocks N, heads, inner width.
-        dropout: on the joined input, after attention and after the MLP.  attention_dropout: on attention weights.
-        mlp_dropout: inside the MLP.
+        dropout: on the joined input, after attention and after the MLP.  attention_dropout, mlp_dropout: inside them.
         block: "pre_ln" or "sub_ln" (see ``Block``), with which every matrix and embedding begins with the deviation
             0.02 √(ln 2N) and every bias at 0, as in the reference.  norm: "layer" or "rms".
         activation: "relu", "silu" or "tanh".  mlp: "plain" or "gated".
         position: "learned" (text and mel numbered apart), "rope" (rotary over the joined sequence) or "paced" (rotary,
             where a token stands at the step at which it is due; see ``layout.paced_text_positions``).
-        max_text, max_steps: sizes of the learned position tables.
-        rope_base: base of the rotary frequencies.
+        max_text, max_steps: sizes of the learned position tables.  rope_base: base of the rotary frequencies.
         text_attention: "causal" (paper) or "bidirectional" (text tokens see all of the text).
         guided_layers: blocks whose head 0 reports its attention, for the guided-attention loss.
-        prenet_*: the pre-net; its dropout also acts at inference.
+        prenet_*: the pre-net; its dropout also acts at inference.  postnet: "conv" or "none", with its sizes.
         frame_dropout: share of steps whose frames are hidden from the network in training (paper: 0).
         latent_*: the sampler; ``latent_sampling=False`` is the paper's ablation.
-        postnet: "conv" or "none", with its sizes.
         mel_mean, mel_std: log10-mel statistics; the network works on (mel - mean) / std. 0 and 1 leave it as it is.
         pace: mean mel steps per text token, for position="paced".
         gradient_checkpointing: in training, keep only what enters a block and compute the block again in the backward
@@ -158,7 +155,7 @@ class Melle(nn.Module):
                 nn.init.normal_(embedding.weight, std=0.02)
         if block == "sub_ln":
             initialise(self, 0.02 * math.sqrt(math.log(2 * max(layers, 1))))
-        self.register_load_state_dict_pre_hook(_on_loading)
+        self.register_load_state_dict_pre_hook(rename_old_weights)
 
     @property
     def max_positions(self) -> tuple[int, int] | None:
@@ -347,11 +344,7 @@ class Melle(nn.Module):
         return None if self.position == "learned" else rotation(positions, self.head_width, self.rope_base)
 
 
-def rename_old_weights(state: dict[str, Tensor], prefix: str = "") -> None:
+def rename_old_weights(_module: nn.Module | None, state: dict[str, Tensor], prefix: str, *_: object) -> None:
     """Name weights of an earlier version as this one does, in place: <BOS> was ``begin``."""
     if f"{prefix}begin" in state:
         state[f"{prefix}bos"] = state.pop(f"{prefix}begin")
-
-
-def _on_loading(_module: nn.Module, state: dict[str, Tensor], prefix: str, *_: object) -> None:
-    rename_old_weights(state, prefix)

@@ -189,7 +189,7 @@ class MelleModule(lightning.LightningModule):
                 del state[name]
             state["lr_lambdas"] = [None] * len(state["lr_lambdas"])
         for name in ("state_dict", "current_model_state"):
-            rename_old_weights(checkpoint.get(name, {}), PREFIX)
+            rename_old_weights(None, checkpoint.get(name, {}), PREFIX)
         if "current_model_state" in checkpoint:  # training goes on with the current weights, not with their average
             checkpoint["average"] = checkpoint["state_dict"]
             checkpoint["state_dict"] = checkpoint.pop("current_model_state")

@@ -132,9 +132,9 @@ class Turns(NamedTuple):
 
     @property
     def ratio(self) -> float:
-        """How many times as many frames in a second ours trains, by medians."""
-        ours, theirs = (median(frames / seconds for seconds, frames in side) for side in self)
-        return ours / theirs
+        """How many times as many frames in a second ours trains: the median over pairs of steps."""
+        speeds = ([frames / seconds for seconds, frames in side] for side in self)
+        return median(ours / theirs for ours, theirs in zip(*speeds))
 
 
 def take_turns(ours: Any, theirs: Any, batches: Iterable[tuple[Batch, Batch]], warmup: int, device: Any) -> Turns:
@@ -146,7 +146,8 @@ def take_turns(ours: Any, theirs: Any, batches: Iterable[tuple[Batch, Batch]], w
     one = torch.device(device).type == "cpu" and torch.get_num_threads() == 1
     clock = time.process_time if one else time.perf_counter
     for number, pair in enumerate(batches):
-        for step, batch, side in zip((ours, theirs), pair, turns):
+        both = list(zip((ours, theirs), pair, turns))
+        for step, batch, side in reversed(both) if number % 2 else both:
             synchronise(device)
             begun = clock()
             step(batch)

@@ -70,4 +70,5 @@ def test_the_table_has_a_line_for_every_kind_of_batch():
 
 
 def test_the_ratio_is_of_true_frames_a_second():
-    assert Turns([(2.0, 300), (1.0, 200), (1.0, 100)], [(1.0, 100), (2.0, 100), (4.0, 800)]).ratio == pytest.approx(1.5)
+    turns = Turns([(2.0, 300), (1.0, 200), (1.0, 100)], [(1.0, 100), (2.0, 100), (4.0, 800)])
+    assert turns.ratio == pytest.approx(1.5)  # of 1.5, 4 and 0.5

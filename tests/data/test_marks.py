@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from melle.data.batch import Row, collate, join_text
+from melle.data.datamodule import MelleDataModule
 from melle.errors import UserError
 from melle.text import EOS, Marks, marks_of, tokenizer_from_dict
 from melle.text.subwords import SubwordTokenizer
@@ -53,3 +54,23 @@ def test_a_tokenizer_keeps_its_marks_and_case():
     assert tokenizer_from_dict(SubwordTokenizer(description, upper=True).as_dict()).upper
     with pytest.raises(UserError, match=r"no token '<s>'"):
         SubwordTokenizer(description, bos="<s>")
+
+
+def fit(texts):
+    """A tokenizer with a begin mark, learned from the texts."""
+    return SubwordTokenizer(SubwordTokenizer.fit(texts, vocab_size=60).as_dict()["description"], bos="<unk>")
+
+
+def test_training_and_validation_read_the_marks_and_keep_within_positions(tone_manifests, tmp_path):
+    paths = tone_manifests / "train.jsonl", tone_manifests / "val.jsonl"
+    data = MelleDataModule(*paths, 1, fit, index=tmp_path, batch_frames=600, max_join=2, max_left_out=1.0)
+    data.setup()
+    tokens = data.datasets["train"].index.column("tokens")
+    data.keep_within(int(tokens.max()) + 2, 10**6)  # the longest text fits with both marks
+    assert len(data.datasets["train"].index) and not data.ledgers["train"].counts
+    for loader in (data.train_dataloader(), data.val_dataloader()):
+        batch = next(iter(loader))
+        for text, length in zip(batch.text.tolist(), batch.text_lengths.tolist()):
+            assert text[0] == 2 and text[length - 1] == EOS and text[:length].count(2) == 1
+    data.keep_within(int(tokens.max()) + 1, 10**6)
+    assert data.ledgers["train"].counts

@@ -10,11 +10,12 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
-import melle.config
-import melle.evaluation.folder  # noqa: F401  (both: resolvers that the configuration uses)
+import melle.evaluation.folder  # noqa: F401  (a resolver that the configuration uses)
+from melle.config import readable_arguments
+from melle.console import set_up_console
 from melle.errors import UserError
 
-SEVERAL = ("checkpoint", "protocol", "asr", "speaker", "quality", "vocoder")  # what may be given as a,b
+LISTS = ("checkpoint", "protocol", "asr", "speaker", "quality", "vocoder")  # of which several may be given
 
 
 def evaluate(cfg: DictConfig) -> dict[str, float]:
@@ -23,14 +24,14 @@ def evaluate(cfg: DictConfig) -> dict[str, float]:
     Returns the metrics of the last checkpoint under the first protocol.
     """
     # Imported here, so that what is wrong with the command line is said at once.
-    from melle.evaluation.helpers import helpers
     from melle.evaluation.metrics import METRICS, format_tables
     from melle.evaluation.run import score
     from melle.evaluation.setup import evaluation_from
+    from melle.evaluation.workers import start_workers
 
     check_objective(cfg.objective and cfg.objective.partition("/")[0], METRICS)  # whose it is, is known at the end
     evaluation = evaluation_from(cfg)
-    results = score(evaluation, helpers(cfg, evaluation))
+    results = score(evaluation, start_workers(cfg, evaluation))
     print(format_tables(results))
     print(f"\nTo look at and listen to: {evaluation.output / 'report.html'}")
     print(f"Every utterance: {evaluation.output / 'results.csv'}, results.json")
@@ -43,20 +44,9 @@ def check_objective(objective: str | None, metrics: Iterable[str]) -> None:
         raise UserError(f"objective={objective}: there is no such metric; choose one of {', '.join(metrics)}")
 
 
-def with_lists(arguments: list[str]) -> list[str]:
-    """``protocol=a,b`` as Hydra writes a list, ``protocol=[a,b]``; not in a sweep (-m), which makes a job of each."""
-    if {"-m", "--multirun"} & set(arguments):
-        return arguments
-    mended = []
-    for argument in arguments:
-        name, sign, value = argument.partition("=")
-        listed = sign and name in SEVERAL and "," in value and value[0] not in "[{'\""
-        mended.append(f"{name}=[{value}]" if listed else argument)
-    return mended
-
-
 @hydra.main(config_path="conf", config_name="evaluate", version_base="1.3")
 def main(cfg: DictConfig) -> float | None:
+    set_up_console()
     try:
         metrics = evaluate(cfg)
         check_objective(cfg.objective, metrics)
@@ -73,5 +63,5 @@ def main(cfg: DictConfig) -> float | None:
 
 
 if __name__ == "__main__":
-    sys.argv[1:] = with_lists(sys.argv[1:])
+    sys.argv[1:] = readable_arguments(sys.argv[1:], LISTS)
     main()

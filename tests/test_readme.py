@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 from hydra import compose, initialize_config_dir
 
-from evaluate import with_lists
+from evaluate import LISTS
 from melle.cli import _parser
+from melle.config import readable_arguments
 
 ROOT = Path(__file__).parents[1]
 
@@ -34,7 +35,7 @@ def test_command_parses(command):
     elif script := next((word for word in command if word in ("train.py", "evaluate.py")), None):
         arguments = command[command.index(script) + 1 :]
         if script == "evaluate.py":
-            arguments = with_lists(arguments)
+            arguments = readable_arguments(arguments, LISTS)
         # Of a sweep's choices the first.
         overrides = [re.sub(r"(=[\w.]+)(,[\w.]+)+$", r"\1", word) for word in arguments if not word.startswith("-")]
         with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):

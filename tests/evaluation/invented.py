@@ -13,7 +13,7 @@ from melle.evaluation.scores import Results, SystemScore, UtteranceScore
 from melle.evaluation.wer import corpus_rate, count_errors
 
 WORDS = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"]
-CEILINGS = ("recordings", "recordings through mel and Griffin-Lim")
+TOPLINES = ("recordings", "recordings through mel and Griffin-Lim")
 NAMES = {"whisper": "whisper base", "pocketsphinx": "pocketsphinx", "resemblyzer": "resemblyzer"}
 EVIL = "<script>alert('one & two')</script>"  # as a text or a name
 
@@ -32,7 +32,7 @@ def invent(
 ) -> Results:
     """Results whose sound lies in ``folder``/audio; quality (0 to 1) grows with the step."""
     runs = {"first": (100, 200), "second": (150,)} if runs is None else runs
-    systems = [(None, None, name, 1.0 - 0.03 * number) for number, name in enumerate(CEILINGS)]
+    systems = [(None, None, name, 1.0 - 0.03 * number) for number, name in enumerate(TOPLINES)]
     for run, steps in runs.items():
         systems += [(run, step, f"{run}/step={step}", 0.9 - 0.5 / (1 + place)) for place, step in enumerate(steps)]
     rows = []

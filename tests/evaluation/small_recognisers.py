@@ -9,7 +9,8 @@ import transformers
 LETTERS = ["<pad>", "<s>", "</s>", "<unk>", "|", *"abcdefghijkl"]
 CONVOLUTIONS = {"conv_dim": (8, 8), "conv_kernel": (20, 16), "conv_stride": (10, 16), "num_feat_extract_layers": 2}
 SIZE = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 16}
-SPECIAL = ["<eos>", "<sot>", "<de>", "<en>", "<transcribe>", "<translate>", "<notimestamps>"]  # the last: 22
+NAMES = ["endoftext", "startoftranscript", "de", "en", "transcribe", "translate", "notimestamps"]
+SPECIAL = [f"<|{name}|>" for name in NAMES]  # the last: 22
 WORDS = [*"abcdefghijklmnop", *SPECIAL]
 DECODER_IDS = {"pad_token_id": 16, "bos_token_id": 16, "eos_token_id": 16, "decoder_start_token_id": 17}
 
@@ -63,7 +64,9 @@ def save_whisper(folder, multilingual=True):
     model.generation_config = transformers.GenerationConfig(**settings, **DECODER_IDS)
     model.save_pretrained(folder)
     transformers.WhisperFeatureExtractor(feature_size=8, chunk_length=2).save_pretrained(folder)
-    save_words(folder)
+    vocabulary = {word if word in SPECIAL else f"Ġ{word}": n for n, word in enumerate(WORDS)}
+    tokenizer = transformers.WhisperTokenizer(vocab=vocabulary, merges=[], additional_special_tokens=SPECIAL[1:])
+    tokenizer.save_pretrained(folder)
     return folder
 
 
@@ -93,5 +96,5 @@ def save_speech2text(folder):
 
 def save_words(folder):
     words = tokenizers.Tokenizer(tokenizers.models.WordLevel({word: n for n, word in enumerate(WORDS)}))
-    special = {"eos_token": "<eos>", "additional_special_tokens": SPECIAL[1:]}
+    special = {"eos_token": SPECIAL[0], "additional_special_tokens": SPECIAL[1:]}
     transformers.PreTrainedTokenizerFast(tokenizer_object=words, **special).save_pretrained(folder)

@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from melle.errors import UserError
-from melle.evaluation.normalisers import NAMES, make_normaliser, spell_digits
+from melle.evaluation.judges.normalisers import NAMES, make_normaliser, spell_digits
 
 PLAIN = st.lists(st.sampled_from(["the", "cat", "sat", "quite", "quickly", "zebra", "stone"]), max_size=8)
 PUNCTUATION = st.sampled_from(["", ",", ".", "!", "?", ";", " -", "...", '"', "”"])

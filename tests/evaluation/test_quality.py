@@ -1,5 +1,6 @@
 """Naturalness predictors: tiny ones in the places of UTMOS and DNSMOS, and DNSMOS itself where it is installed."""
 
+import re
 import sys
 from types import ModuleType
 
@@ -9,7 +10,7 @@ import torch
 import torchaudio
 
 from melle.errors import UserError
-from melle.evaluation.quality import Dnsmos, Utmos
+from melle.evaluation.judges.quality import Dnsmos, Utmos
 
 HUBCONF = """
 dependencies = ["torch"]
@@ -65,8 +66,16 @@ def test_a_repository_on_github_is_named_to_the_hub(clone, monkeypatch):
 
     monkeypatch.setattr(torch.hub, "load", answer)
     assert Utmos(device="cpu").rate(torch.ones(16000), 16000) == {"utmos": pytest.approx(3)}
-    assert asked["name"] == "tarepan/SpeechMOS:v1.2.0" and asked["entry"] == "utmos22_strong"
-    assert asked["source"] == "github" and asked["trust_repo"] is True
+    repository, _, commit = asked["name"].partition(":")
+    assert repository == "tarepan/SpeechMOS" and asked["entry"] == "utmos22_strong" and asked["source"] == "github"
+    assert re.fullmatch("[0-9a-f]{40}", commit)  # which nobody can move to other code, as a tag
+
+
+@pytest.mark.parametrize("model", ["tarepan/SpeechMOS:v1.2.0", "tarepan/SpeechMOS", "runs/foo", "a/b:0123abc"])
+def test_code_that_may_be_replaced_is_not_downloaded(monkeypatch, model):
+    monkeypatch.setattr(torch.hub, "load", None)
+    with pytest.raises(UserError, match=r"no such file or folder; .*full commit hash"):
+        Utmos(model, device="cpu")
 
 
 def test_a_torchscript_file(tmp_path):
@@ -85,7 +94,7 @@ def test_the_two_packages_named_speechmos_live_together(clone, fake_speechmos):
 def test_what_cannot_be_loaded(tmp_path, clone):
     (tmp_path / "text.pt").write_text("no model")
     (tmp_path / "empty").mkdir()
-    for model, entry in ((tmp_path / "text.pt", "a"), (tmp_path / "empty", "a"), (clone, "other"), ("no repo", "a")):
+    for model, entry in ((tmp_path / "text.pt", "a"), (tmp_path / "empty", "a"), (clone, "other")):
         with pytest.raises(UserError, match=r"^quality\.utmos\.model=.*cannot be loaded.*TorchScript file$") as caught:
             Utmos(str(model), entry, device="cpu")
         assert "\n" not in str(caught.value)

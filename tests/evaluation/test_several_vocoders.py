@@ -9,13 +9,14 @@ import pytest
 import torch
 from hydra import compose, initialize_config_dir
 
-from evaluate import with_lists
+from evaluate import LISTS
 from melle.audio import LogMel, MelSpec, load_audio
+from melle.config import readable_arguments
 from melle.data.manifest import read_manifest
 from melle.errors import UserError
 from melle.evaluation import systems
 from melle.evaluation.checkpoints import read_checkpoints
-from melle.evaluation.ears import Judges
+from melle.evaluation.judges.named import Judges
 from melle.evaluation.metrics import format_tables
 from melle.evaluation.protocols import CrossSentence
 from melle.evaluation.run import Evaluation, score
@@ -89,7 +90,7 @@ def test_vocoders_beside_each_other(make, manifest, tmp_path, asr):
     assert fine == alone[1].systems[1] and alone[0].speaking is None
     assert alone[1].systems[2].metrics["sim_r/bands"] != model.metrics["sim_r/bands"]
 
-    # What is known is kept, and with another vocoder first only the models speak anew.
+    # Records are kept, and with another vocoder first only the models speak anew.
     asr.calls = 0
     assert score(make("both", {"coarse": COARSE, "fine": FINE})).systems == results.systems and asr.calls == 0
     turned = score(make("both", {"fine": FINE, "coarse": COARSE}))
@@ -130,7 +131,7 @@ def test_what_is_made_is_measured_against_the_recording(make, monkeypatch, manif
 def test_how_vocoders_are_chosen():
     def chosen(*overrides: str) -> dict:
         with initialize_config_dir(CONF, version_base="1.3"):
-            return chosen_vocoders(compose("evaluate", with_lists(list(overrides))))
+            return chosen_vocoders(compose("evaluate", readable_arguments(list(overrides), LISTS)))
 
     assert chosen() == {"griffin_lim": {"name": "griffin_lim", "iterations": 32}}
     several = chosen("vocoder=neural,griffin_lim,hifigan", "vocoder.neural.model=a.ckpt", "vocoder.hifigan.model=b")

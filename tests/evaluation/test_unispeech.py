@@ -10,7 +10,7 @@ import torchaudio
 from unispeech_file import CONVS, HEADS, INNER, KERNELS, LAYERS, SCALE, SIZE, WAVLM, WIDTH, random_file
 
 from melle.errors import UserError
-from melle.evaluation.unispeech import UnispeechSpeaker
+from melle.evaluation.judges.unispeech import Unispeech
 
 transformers = pytest.importorskip("transformers")
 
@@ -30,7 +30,7 @@ def path(weights, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def speaker(path):
-    return UnispeechSpeaker(path, device="cpu")
+    return Unispeech(path, device="cpu")
 
 
 def naive_ecapa(w, states):
@@ -168,7 +168,7 @@ def test_silence_and_short_clips(speaker):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"layer3.SE_Connect.linear2.bias": None}, "has no layer3.gate.linear2.bias;"),
+        ({"layer3.SE_Connect.linear2.bias": None}, "has no layer3.SE_Connect.linear2.bias;"),
         ({"layer1.conv.weight": None}, "has no layer1.conv.weight;"),
         ({f"{WAVLM}encoder.layers.2.fc1.bias": None}, "has no encoder.layers.2.feed_forward.intermediate_dense.bias;"),
         ({"layer5.conv.weight": torch.zeros(1)}, "has an odd layer5.conv.weight;"),
@@ -181,7 +181,7 @@ def test_other_tensors_are_refused(tmp_path, weights, change, message):
     changed = {name: value for name, value in (weights | change).items() if value is not None}
     torch.save({"model": changed}, tmp_path / "other.pth")
     with pytest.raises(UserError, match=re.escape(message)) as caught:
-        UnispeechSpeaker(str(tmp_path / "other.pth"), "cpu")
+        Unispeech(str(tmp_path / "other.pth"), "cpu")
     assert str(caught.value).startswith("speaker.unispeech.checkpoint=") and "\n" not in str(caught.value)
 
 
@@ -190,10 +190,10 @@ def test_files_that_are_none(tmp_path):
     torch.save({"weights": {}}, tmp_path / "other.pth")
     for name in ("missing.pth", "text.pth", "other.pth", "."):
         with pytest.raises(UserError, match=r"cannot be loaded .*give the path of wavlm_large_finetune\.pth"):
-            UnispeechSpeaker(str(tmp_path / name), "cpu")
+            Unispeech(str(tmp_path / name), "cpu")
 
 
 def test_missing_transformers_names_the_command(monkeypatch, path):
     monkeypatch.setitem(sys.modules, "transformers", None)
     with pytest.raises(UserError, match=r"python -m pip install -e \"\.\[wavlm\]\""):
-        UnispeechSpeaker(path, "cpu")
+        Unispeech(path, "cpu")

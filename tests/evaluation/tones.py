@@ -1,4 +1,4 @@
-"""Ears that know a test set of tones, and a model that has learned nothing."""
+"""Judges that know a test set of tones, and a model that has learned nothing."""
 
 from itertools import pairwise
 from pathlib import Path
@@ -8,8 +8,8 @@ from torch import Tensor
 
 from melle.audio import MelSpec
 from melle.checkpoint import ModelDescription
-from melle.evaluation.asr import Transcript
-from melle.evaluation.normalisers import spell_digits
+from melle.evaluation.judges import Recogniser, SpeakerEncoder, Transcript
+from melle.evaluation.judges.normalisers import spell_digits
 from melle.model import Melle
 from melle.text.symbols import SymbolTokenizer
 
@@ -17,8 +17,8 @@ VOICES = {"anna": 1500.0, "ben": 700.0, "cleo": 300.0}  # Hz
 TEXTS = ["one two", "two", "three one two", "three"]
 
 
-class ToneAsr:
-    """Knows a recording by its length; without the hint it hears nothing, and so with any other sound."""
+class ToneAsr(Recogniser):
+    """Knows a recording by its length; without its prompt, and of other audio, it understands nothing."""
 
     name = "tones"
     settings = {"beam_size": 3}  # noqa: RUF012
@@ -34,7 +34,7 @@ class ToneAsr:
             yield Transcript(TEXTS[number % len(TEXTS)].upper() + "!" if 0 <= number < 12 else "", "")
 
 
-class ToneSpeaker:
+class ToneSpeaker(SpeakerEncoder):
     """A voice is the energy in eight bands."""
 
     name = "bands"

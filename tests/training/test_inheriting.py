@@ -13,10 +13,7 @@ from omegaconf import OmegaConf
 from melle.checkpoint import LoadedModel, load_model, save_model
 from melle.config import build
 from melle.data.index import open_tokenizer
-from melle.data.manifest import read_manifest
 from melle.errors import UserError
-from melle.evaluation.protocols import Case
-from melle.evaluation.usable import speakable
 from melle.model import Melle
 from melle.pretrained import save_pretrained
 from melle.text.symbols import SymbolTokenizer
@@ -175,13 +172,3 @@ def test_texts_that_the_checkpoint_cannot_express_are_left_out_and_told(tmp_path
     assert [(item["line"], item["kind"]) for item in listed] == [(1, "unknown text"), (5, "unknown text")]
     with pytest.raises(UserError, match=rf"2 of 18 .*: python -m melle check {mixed} --tokenizer {base}"):
         train(finetune(tmp_path / "other", tone_manifests, base, 3, f"data.train={mixed}", "data.max_left_out=0"))
-
-
-def test_the_report_passes_over_what_the_model_cannot_say(tone_manifests, tiny_checkpoint, capsys):
-    known, other, *_ = read_manifest(tone_manifests / "test.jsonl")
-    strange = type(known)("hello", known.audio_path, "strange")
-    cases = [Case(known, other), Case(known, strange), Case(strange), Case(other)]
-    assert speakable(cases, tiny_checkpoint) == [cases[0], cases[3]]
-    assert "2 of 4 utterances are not spoken; utterance strange: " in capsys.readouterr().err
-    with pytest.raises(UserError, match="can speak none of 1 utterances; utterance strange"):
-        speakable(cases[2:3], tiny_checkpoint)

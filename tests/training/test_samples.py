@@ -13,8 +13,8 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from melle.data.manifest import read_manifest, write_manifest
 from melle.errors import UserError
-from melle.evaluation.asr import Transcript
-from melle.evaluation.normalisers import spell_digits
+from melle.evaluation.judges import Transcript
+from melle.evaluation.judges.normalisers import spell_digits
 from melle.synthesis.synthesizer import Synthesizer
 from melle.training import samples
 from melle.training.run import train

@@ -135,13 +135,13 @@ def synthesize(options: argparse.Namespace) -> None:
 
 def choose(tts: Synthesizer, options: argparse.Namespace, how: dict[str, Any]) -> Speech:
     """The best of several, each of which is told in a line."""
-    from melle.evaluation.speaker import ResemblyzerSpeaker
-    from melle.evaluation.whisper import WhisperAsr
+    from melle.evaluation.judges.speaker import Resemblyzer
+    from melle.evaluation.judges.whisper import Whisper
     from melle.synthesis.best_of import best_of
 
-    speaker = None if options.prompt is None else ResemblyzerSpeaker()
+    speaker = None if options.prompt is None else Resemblyzer()
     normaliser = "english" if options.language == "en" else "basic"
-    asr = None if options.asr is None else WhisperAsr(options.asr, language=options.language, normaliser=normaliser)
+    asr = None if options.asr is None else Whisper(options.asr, language=options.language, normaliser=normaliser)
     if speaker is None and asr is None:
         raise UserError("--best-of compares with the prompt's voice: give --prompt and --prompt-text, or --asr base")
     candidates = best_of(tts, options.text, count=options.best_of, speaker=speaker, asr=asr, **how)

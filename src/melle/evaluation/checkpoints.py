@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import sys
+import logging
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -16,6 +16,9 @@ from melle.data.manifest import Utterance
 from melle.errors import UserError
 from melle.files import file_stamp
 from melle.pretrained import CONFIG, WEIGHTS, fetched, is_hub_id, look_into
+from melle.vocoders import neural
+
+log = logging.getLogger(__name__)
 
 ALSO = ("last.ckpt", "best.ckpt")  # further names of a run's checkpoints
 
@@ -48,6 +51,12 @@ class Checkpoint:
         """Differs where another file was looked into."""
         return [self.step, *self.stamp]
 
+    @property
+    def own_vocoder(self) -> dict[str, Any] | None:
+        """Arguments of ``make_vocoder`` for the one that the model was exported with; None: there is none."""
+        there = self.file.is_dir() and (self.file / neural.CONFIG).is_file()
+        return {"name": "neural", "model": str(self.file)} if there else None
+
     def check(self) -> None:
         """Raises ``Removed``, or UserError where the file is no longer the one that was looked into."""
         if not self.file.exists():
@@ -61,7 +70,7 @@ class Checkpoint:
 def find_checkpoints(where: str | Path | Sequence[str | Path] | None) -> list[Path]:
     """Paths from a path, a pattern such as ``runs/*/checkpoints/*.ckpt``, or a list of them. None gives none.
 
-    What else a pattern finds, such as checkpoints of a vocoder, is passed over with a line on stderr.
+    What else a pattern finds, such as checkpoints of a vocoder, is passed over with a warning.
     """
     if where is None:
         return []
@@ -101,7 +110,7 @@ def read_checkpoints(paths: Sequence[Path], utterances: Iterable[Utterance]) -> 
     siblings = {(c.path.parent.resolve(), c.step) for c in others}
     alone = [c for c in checkpoints if c.path.name in ALSO and (c.path.parent.resolve(), c.step) not in siblings]
     ordered = sorted(others + alone, key=lambda c: (str(c.folder), c.step, c.path.name))
-    return _tell_apart(ordered)
+    return _with_distinct_names(ordered)
 
 
 def _lasting(path: Path) -> Path:
@@ -122,7 +131,7 @@ def _names(path: Path) -> tuple[str, str]:
     return run, f"{run}/{path.stem}"
 
 
-def _tell_apart(checkpoints: list[Checkpoint]) -> list[Checkpoint]:
+def _with_distinct_names(checkpoints: list[Checkpoint]) -> list[Checkpoint]:
     """Runs of the same name in different folders get numbers, and so do their checkpoints."""
     folders: dict[str, list[str]] = {}
     for checkpoint in checkpoints:
@@ -153,6 +162,6 @@ def _is_model(path: Path) -> bool:
     try:
         load_description(path)
     except UserError as error:
-        print(f"passed over: {error}", file=sys.stderr)
+        log.warning("passed over: %s", error)
         return False
     return True

@@ -16,10 +16,10 @@ from melle.files import written_whole
 class UtteranceScore:
     """One utterance as one system said it. What was not measured has no entry.
 
-    ``references`` and ``transcripts`` hold, for each recogniser, the normalised text and what was understood, the
-    latter also as "NAME plain" where the recogniser listened without its hint, too. ``values`` are numbers by name:
-    "errors/NAME" and "words/NAME" of a recogniser, "sim_o/NAME" and the like of a speaker encoder (the name of the
-    speaker who sounds most alike is "nearest/NAME"), naturalness, pitch.
+    ``references`` and ``transcripts`` hold, for each recogniser, the normalised text and the normalised transcript,
+    the latter also as "NAME plain": without the recogniser's initial prompt, where it has one. ``values`` are numbers
+    by name: "errors/NAME" and "words/NAME" of a recogniser, "sim_o/NAME" and the like of a speaker encoder (the
+    name of the speaker who sounds most alike is "nearest/NAME"), naturalness, pitch.
     """
 
     id: str
@@ -43,7 +43,7 @@ class SystemScore:
 
     protocol: str
     system: str
-    run: str | None  # the checkpoint's; None: a ceiling
+    run: str | None  # the checkpoint's; None: a topline
     step: int | None  # optimiser steps trained
     samples: int  # of every utterance
     metrics: dict[str, float]
@@ -56,7 +56,7 @@ class SystemScore:
 
 @dataclass(frozen=True)
 class Results:
-    """All rows, protocol by protocol, ceilings first; ``names`` tells whose "wer/whisper" is ("whisper base")."""
+    """All rows, protocol by protocol, toplines first; ``names`` tells whose "wer/whisper" is ("whisper base")."""
 
     systems: list[SystemScore]
     names: dict[str, str]
@@ -68,9 +68,9 @@ class Results:
 
     @property
     def speaking(self) -> str | None:
-        """Of several vocoders the one through which the checkpoints speak."""
-        vocoders = list(self.settings.get("vocoder", ()))
-        return vocoders[0] if len(vocoders) > 1 and any(row.run is not None for row in self.systems) else None
+        """Of several vocoders the one, or those, through which the checkpoints speak."""
+        through = list(dict.fromkeys(self.settings.get("speaks_through", {}).values()))
+        return ", ".join(through) if through and len(self.settings.get("vocoder", ())) > 1 else None
 
     def of(self, protocol: str) -> list[SystemScore]:
         return [row for row in self.systems if row.protocol == protocol]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -11,15 +12,18 @@ from melle.config import build
 from melle.data.manifest import read_manifest
 from melle.errors import UserError
 from melle.evaluation.checkpoints import find_checkpoints, read_checkpoints
-from melle.evaluation.ears import Judges
+from melle.evaluation.filters import filter_cases
+from melle.evaluation.judges.named import Judges
 from melle.evaluation.protocols import Case
-from melle.evaluation.run import Evaluation, or_left_out
-from melle.evaluation.usable import usable_cases
+from melle.evaluation.run import Evaluation
 from melle.synthesis.guards import DecodingOptions
+
+log = logging.getLogger(__name__)
+METRICS_OF = {"asr": "Word error rate", "speaker": "Speaker similarity", "quality": "Naturalness"}  # by kind of judge
 
 
 def evaluation_from(cfg: DictConfig) -> Evaluation:
-    """What conf/evaluate.yaml describes. A line on stderr tells which metrics are left out."""
+    """What conf/evaluate.yaml describes. A warning says which metrics are left out."""
     protocols = protocol_cases(cfg)
     utterances = [u for cases in protocols.values() for case in cases for u in (case.target, case.prompt) if u]
     where = OmegaConf.to_container(cfg.checkpoint) if OmegaConf.is_list(cfg.checkpoint) else cfg.checkpoint
@@ -29,6 +33,7 @@ def evaluation_from(cfg: DictConfig) -> Evaluation:
         output=Path(cfg.output),
         judges=build_judges(cfg),
         vocoders=chosen_vocoders(cfg),
+        own_vocoder=cfg.own_vocoder,
         options=DecodingOptions(**cfg.decoding),
         samples=cfg.samples,
         batch_size=cfg.batch_size,
@@ -51,7 +56,7 @@ def chosen_vocoders(cfg: DictConfig) -> dict[str, dict[str, Any]]:
 
 
 def protocol_cases(cfg: DictConfig) -> dict[str, list[Case]]:
-    """What is spoken under each protocol of ``cfg.protocol``. Lines on stderr tell what is left out, and why."""
+    """What is spoken under each protocol of ``cfg.protocol``. Warnings say what is left out, and why."""
     if cfg.data.test is None:
         raise UserError("data.test=null: give the manifest to score by data.test=FILE")
     if not cfg.get("protocol"):
@@ -60,28 +65,32 @@ def protocol_cases(cfg: DictConfig) -> dict[str, list[Case]]:
     least, most = cfg.data.test_seconds
     protocols = [build(node) for node in cfg.protocol.values()]
     chosen = {one.name: one.cases(utterances, (least, most), cfg.utterances, cfg.seed) for one in protocols}
-    return {name: usable_cases(name, cases) for name, cases in chosen.items()}
+    return {name: filter_cases(name, cases) for name, cases in chosen.items()}
 
 
-def build_judges(cfg: DictConfig, tell: bool = True) -> Judges:
-    """Those of ``cfg.asr``, ``cfg.speaker`` and ``cfg.quality`` that can be had; of the others a line says why not.
+def build_judges(cfg: DictConfig, warn: bool = True) -> Judges:
+    """Those of ``cfg.asr``, ``cfg.speaker`` and ``cfg.quality`` whose packages and weights are there.
 
-    ``tell``: whether there is that line. Raises UserError where one lacks what only the user can give.
+    ``warn``: whether a warning says of each other one why its metric is left out. Raises UserError where one lacks what
+    only the user can give.
     """
+    check_judges(cfg)
 
-    for group in ("asr", "speaker", "quality"):
+    def make(group: str) -> dict[str, Any]:
+        found = {}
+        for name, node in (cfg.get(group) or {}).items():
+            try:
+                found[name] = build(node)
+            except UserError as error:
+                if warn:
+                    log.warning("%s (%s) is left out: %s", METRICS_OF[group], name, error)
+        return found
+
+    return Judges(**{group: make(group) for group in METRICS_OF})
+
+
+def check_judges(cfg: DictConfig) -> None:
+    """Raises UserError where a judge lacks a setting that only the user can give. Takes no time."""
+    for group in METRICS_OF:
         for key in sorted(OmegaConf.missing_keys(cfg.get(group) or OmegaConf.create())):
             raise UserError(f"{key} is not given: add {key}=… to the command")
-
-    def make(group: str, what: str) -> dict[str, Any]:
-        found = {
-            name: or_left_out(f"{what} ({name})", lambda node=node: build(node), tell)
-            for name, node in (cfg.get(group) or {}).items()
-        }
-        return {name: judge for name, judge in found.items() if judge is not None}
-
-    return Judges(
-        asr=make("asr", "Word error rate"),
-        speaker=make("speaker", "Speaker similarity"),
-        quality=make("quality", "Naturalness"),
-    )

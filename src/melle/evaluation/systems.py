@@ -1,4 +1,4 @@
-"""What is scored: the recordings, the recordings through mel and each vocoder, and models speaking the same texts."""
+"""What is scored: the recordings, the recordings through mel and each vocoder, and models that speak the same texts."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from torch import Tensor
 from melle.audio import LogMel, MelSpec, load_audio
 from melle.errors import UserError
 from melle.evaluation.checkpoints import Checkpoint
-from melle.evaluation.ears import DIGITS
+from melle.evaluation.dependencies import package_versions, source_digest
 from melle.evaluation.protocols import Case
 from melle.files import file_stamp
 from melle.synthesis.guards import DecodingOptions
@@ -26,177 +26,196 @@ from melle.vocoders import Vocoder, make_vocoder
 
 RECORDINGS = "recordings"
 PROMPTS = "prompts"
+DIGITS = 6  # decimals kept of a distance
+CODE = {  # our own source that changes what a system gives
+    "recordings": ("melle.audio", "melle.evaluation.systems"),
+    "vocoder": ("melle.vocoders",),
+    "model": ("melle.model", "melle.synthesis", "melle.text"),
+}
 
 
 @dataclass(frozen=True)
-class Said:
-    """What a system said for one case: samples (N,), the first ``begins`` of which were given to it."""
+class Output:
+    """Audio of a system for one case: samples (N,), the first ``begins`` of which it was given."""
 
     waveform: Tensor
     begins: int = 0
-    finish_reason: str | None = None  # as in ``Speech``; None: nobody decided when to end
+    finish_reason: str | None = None  # as in ``Speech``; None: not a model's
     seconds: float = 0.0  # of computing
-    values: dict[str, float] = field(default_factory=dict)  # what could be measured only while it was made
+    values: dict[str, float] = field(default_factory=dict)  # measured while it was made
 
     @property
-    def own(self) -> Tensor:
-        """What the system added to what was given."""
+    def new(self) -> Tensor:
+        """What the system added to what it was given."""
         return self.waveform[self.begins :]
 
 
 class System(Protocol):
-    """A way to say the cases of a protocol."""
+    """A way to speak the cases of a protocol."""
 
     name: str
-    run: str | None
+    run: str | None  # None: a topline
     step: int | None
-    sample_rate: int  # samples per second of what it says
-    sound: Sound  # whose vocoder it speaks through; recordings: the one to whose prompts they are compared
+    sample_rate: int
+    vocoding: Vocoding  # the vocoder that it speaks through; of recordings the one whose prompts they are compared with
+    is_random: bool  # whether its output depends on the seed
 
-    def identity(self) -> Any:
-        """What it says depends on, as plain values: when these change, it has to speak again."""
+    def depends_on(self) -> dict[str, Any]:
+        """Everything but cases and seeds that its output depends on, as plain values."""
         ...
 
-    def say(self, cases: Sequence[Case], seeds: Sequence[int]) -> list[Said]:
-        """Speak the cases, each with its seed."""
-        ...
+    def speak(self, cases: Sequence[Case], seeds: Sequence[int]) -> list[Output]: ...
 
 
 @dataclass(frozen=True)
-class Sound:
-    """How mel frames become sound by one of an evaluation's vocoders, and where this is computed."""
+class Vocoding:
+    """One of an evaluation's vocoders, by the name that rows show, and where it runs."""
 
-    name: str  # of the vocoder, as rows name it
-    spec: MelSpec  # of the ceilings: the first checkpoint's
-    vocoder: dict[str, Any]  # arguments of ``make_vocoder`` besides the mel
+    name: str
+    spec: MelSpec  # of the toplines: the first checkpoint's
+    settings: dict[str, Any]  # arguments of ``make_vocoder`` besides the mel
     device: torch.device
 
-    def identity(self) -> list[Any]:
-        """Changes with the vocoder, and with what is in its files."""
-        files = [value for value in self.vocoder.values() if isinstance(value, str) and Path(value).exists()]
-        return [self.vocoder, *map(file_stamp, files)]
+    def depends_on(self) -> dict[str, Any]:
+        files = [value for value in self.settings.values() if isinstance(value, str) and Path(value).exists()]
+        return {
+            "vocoder": self.settings,
+            "vocoder_files": [file_stamp(file) for file in files],
+            "vocoder_code": source_digest(*CODE["vocoder"]),
+        }
 
-    def reader(self, spec: MelSpec | None = None) -> Vocoder:
-        return make_vocoder(spec=spec or self.spec, **self.vocoder).to(self.device)
+    def build(self, spec: MelSpec | None = None) -> Vocoder:
+        return make_vocoder(spec=spec or self.spec, **self.settings).to(self.device)
 
     @property
     def prompts(self) -> str:
-        """What the prompts through it are called."""
+        """Name of the prompts through it."""
         return f"{PROMPTS} through mel and {self.name}"
 
     @cached_property
     def round_trip(self) -> tuple[LogMel, Vocoder]:
-        """The ceilings' way from sound to mel and back, made once."""
-        return LogMel(self.spec).to(self.device), self.reader()
+        """The toplines' way from waveform to mel and back, built once."""
+        return LogMel(self.spec).to(self.device), self.build()
 
 
 class Recordings:
-    """The first ceiling: what the speakers said. With ``prompts`` what was given of them, voices to compare with."""
+    """The first topline: the recordings themselves. With ``prompts`` the prompts, as voices to compare with."""
 
     run = step = None
+    is_random = False
 
-    def __init__(self, sound: Sound, prompts: bool = False):
-        self.sound, self.prompts = sound, prompts
+    def __init__(self, vocoding: Vocoding, prompts: bool = False):
+        self.vocoding, self.prompts = vocoding, prompts
         self.name = PROMPTS if prompts else RECORDINGS
-        self.sample_rate = sound.spec.sample_rate
+        self.sample_rate = vocoding.spec.sample_rate
 
-    def identity(self) -> Any:
-        return [self.name, self.sample_rate]
+    def depends_on(self) -> dict[str, Any]:
+        return {"system": self.name, "sample_rate": self.sample_rate, "code": source_digest(*CODE["recordings"])}
 
-    def say(self, cases: Sequence[Case], seeds: Sequence[int]) -> list[Said]:
+    def speak(self, cases: Sequence[Case], seeds: Sequence[int]) -> list[Output]:
         return [self._read(case) for case in cases]
 
-    def _read(self, case: Case) -> Said:
+    def _read(self, case: Case) -> Output:
         rate = self.sample_rate
         if self.prompts:
-            return Said(voice_given(case, rate))
-        return Said(load_audio(case.target.audio_path, rate), 0 if case.given is None else round(case.given * rate))
+            return Output(voice_given(case, rate))
+        return Output(load_audio(case.target.audio_path, rate), 0 if case.given is None else round(case.given * rate))
 
 
 class Vocoded(Recordings):
-    """A further ceiling: what is left of it in mel frames. No model on this mel and vocoder sounds better.
+    """A further topline: what is left of it in mel frames. No model on this mel and vocoder sounds better.
 
-    Measures "mel_distance" as well: how far the mel of what the vocoder makes is from the one it was given.
+    Measures "mel_distance" as well: how far the mel of what the vocoder makes is from the one that it was given.
     """
 
-    def __init__(self, sound: Sound, prompts: bool = False):
-        super().__init__(sound, prompts)
-        self.name = sound.prompts if prompts else f"{RECORDINGS} through mel and {sound.name}"
+    def __init__(self, vocoding: Vocoding, prompts: bool = False):
+        super().__init__(vocoding, prompts)
+        self.name = vocoding.prompts if prompts else f"{RECORDINGS} through mel and {vocoding.name}"
 
-    def identity(self) -> Any:
-        return [self.name, self.sound.spec.as_dict(), self.sound.identity()]
+    def depends_on(self) -> dict[str, Any]:
+        return super().depends_on() | {"mel": self.vocoding.spec.as_dict()} | self.vocoding.depends_on()
 
-    def say(self, cases: Sequence[Case], seeds: Sequence[int]) -> list[Said]:
-        log_mel, vocoder = self.sound.round_trip
-        said = []
+    def speak(self, cases: Sequence[Case], seeds: Sequence[int]) -> list[Output]:
+        log_mel, vocoder = self.vocoding.round_trip
+        outputs = []
         for case in cases:
             read, begun = self._read(case), time.perf_counter()
-            mel = log_mel(read.waveform.to(self.sound.device))
-            # The last frame stands at the end of the recording, and so the sound that is made of it beyond. What is no
-            # number is silence, as in the file.
+            mel = log_mel(read.waveform.to(self.vocoding.device))
+            # The last frame stands at the end of the recording, and so does the audio beyond that is made of it. What
+            # is not a number is silence, as in the file.
             waveform = vocoder(mel)[: len(read.waveform)].nan_to_num(0.0).clamp(-1, 1)
             kept = waveform.cpu()
             seconds = time.perf_counter() - begun
             values = {"mel_distance": mel_distance(mel, log_mel(waveform))}
-            said.append(Said(kept, read.begins, seconds=seconds, values=values))
-        return said
+            outputs.append(Output(kept, read.begins, seconds=seconds, values=values))
+        return outputs
 
 
 class Model:
     """A checkpoint, loaded when it first speaks."""
 
-    def __init__(self, checkpoint: Checkpoint, sound: Sound, options: DecodingOptions, weights: str = "float32"):
-        self.checkpoint, self.sound, self.options, self.weights = checkpoint, sound, options, weights
+    is_random = True
+
+    def __init__(self, checkpoint: Checkpoint, vocoding: Vocoding, options: DecodingOptions, weights: str = "float32"):
+        self.checkpoint, self.vocoding, self.options, self.weights = checkpoint, vocoding, options, weights
         self.name, self.run, self.step = checkpoint.name, checkpoint.run, checkpoint.step
         self.sample_rate = checkpoint.mel.sample_rate
 
-    def identity(self) -> Any:
-        return [self.checkpoint.identity(), self.sound.identity(), vars(self.options), self.weights]
+    def depends_on(self) -> dict[str, Any]:
+        return {
+            "checkpoint": self.checkpoint.identity(),
+            "decoding": vars(self.options),
+            "weights": self.weights,
+            "packages": package_versions("torch"),
+            "code": source_digest(*CODE["recordings"], *CODE["model"]),
+        } | self.vocoding.depends_on()
 
     @cached_property
     def synthesizer(self) -> Synthesizer:
-        vocoder = self.sound.reader(self.checkpoint.mel)
+        vocoder = self.vocoding.build(self.checkpoint.mel)
         try:
-            return Synthesizer.from_checkpoint(self.checkpoint.file, vocoder, self.sound.device, weights=self.weights)
+            return Synthesizer.from_checkpoint(
+                self.checkpoint.file, vocoder, self.vocoding.device, weights=self.weights
+            )
         finally:  # whatever went well or wrong, it must be the file that the table names
             self.checkpoint.check()
 
-    def rest(self) -> None:
-        """Give the memory back until it speaks again."""
+    def unload(self) -> None:
+        """Free the memory until it speaks again."""
         self.__dict__.pop("synthesizer", None)
 
-    def say(self, cases: Sequence[Case], seeds: Sequence[int]) -> list[Said]:
+    def speak(self, cases: Sequence[Case], seeds: Sequence[int]) -> list[Output]:
         tts = self.synthesizer  # loaded before the time counts
         try:
-            return self._say(tts, cases, seeds)
+            return self._speak(tts, cases, seeds)
         except UserError as error:
             if len(cases) == 1:
                 raise UserError(f"{self.name} cannot speak {cases[0].target.id}: {error}") from None
             for case, seed in zip(cases, seeds):
-                self.say([case], [seed])  # until the one that it is about
+                self.speak([case], [seed])  # until the one that it is about
             raise
 
-    def _say(self, tts: Synthesizer, cases: Sequence[Case], seeds: Sequence[int]) -> list[Said]:
+    def _speak(self, tts: Synthesizer, cases: Sequence[Case], seeds: Sequence[int]) -> list[Output]:
         texts = [case.target.transcription for case in cases]
         begun = time.perf_counter()
         if cases and cases[0].given is not None:
             beginnings = [voice_given(case, self.sample_rate) for case in cases]
             speeches = tts.continuation(texts, beginnings, self.options, list(seeds))
-            said = [self._with_beginning(*pair) for pair in zip(beginnings, speeches)]
+            outputs = [self._with_beginning(*pair) for pair in zip(beginnings, speeches)]
         else:
             prompts = [case.prompt and Prompt(case.prompt.audio_path, case.prompt.transcription) for case in cases]
             speeches = tts(texts, prompts, options=self.options, seed=list(seeds))
-            said = [Said(speech.waveform, 0, speech.finish_reason) for speech in speeches]
+            outputs = [Output(speech.waveform, 0, speech.finish_reason) for speech in speeches]
         seconds = (time.perf_counter() - begun) / max(len(cases), 1)
-        return [replace(one, seconds=seconds) for one in said]
+        return [replace(output, seconds=seconds) for output in outputs]
 
-    def _with_beginning(self, beginning: Tensor, speech: Speech) -> Said:
-        """Both through the vocoder as one, so that no seam is heard between them."""
+    def _with_beginning(self, beginning: Tensor, speech: Speech) -> Output:
+        """Both through the vocoder as one, so that no seam is audible between them."""
         tts = self.synthesizer
         mel = read_voice(beginning, tts.log_mel, tts.network.reduction_factor)
         waveform = tts.vocoder(torch.cat([mel, speech.mel]).to(tts.device)).cpu().nan_to_num(0.0)
         waveform = waveform / waveform.abs().max().clamp(min=1)
-        return Said(waveform, len(mel) * tts.spec.hop_length, speech.finish_reason)
+        return Output(waveform, len(mel) * tts.spec.hop_length, speech.finish_reason)
 
 
 def mel_distance(one: Tensor, other: Tensor) -> float:
@@ -227,6 +246,6 @@ def distinct_voices(cases: Sequence[Case]) -> list[Case]:
     return [case if case.prompt is None else Case(case.prompt, case.prompt) for case in reversed(found.values())]
 
 
-def seeds_of(count: int, sample: int, seed: int) -> list[int]:
+def sample_seeds(count: int, sample: int, seed: int) -> list[int]:
     """A seed for each case, of which sample number 0 has consecutive ones; no two samples share one but by chance."""
     return [another_seed(seed + number, "sample", sample) for number in range(count)]

@@ -24,6 +24,16 @@ class ErrorCounts:
     def errors(self) -> int:
         return self.substitutions + self.deletions + self.insertions
 
+    @property
+    def rate(self) -> float:
+        """Errors per word, or character; an empty reference counts as one."""
+        return self.errors / max(self.length, 1)
+
+    @property
+    def edits(self) -> tuple[int, int, int, int]:
+        """Substitutions, deletions, insertions, and words, or characters, of the reference."""
+        return self.substitutions, self.deletions, self.insertions, self.length
+
 
 @dataclass(frozen=True)
 class ErrorRate:
@@ -36,7 +46,7 @@ class ErrorRate:
 
 
 def import_jiwer() -> Any:
-    """The package that counts; recognisers ask for it before they listen. Raises UserError where it is missing."""
+    """The package that counts; recognisers ask for it before they begin. Raises UserError where it is missing."""
     try:
         import jiwer
     except ImportError:
@@ -72,12 +82,12 @@ def errors_marked(reference: str, hypothesis: str) -> list[tuple[str, str, str]]
     if not reference:
         return [("insert", "", hypothesis)] if hypothesis else []
     found = jiwer.process_words(reference, hypothesis)
-    said, heard = reference.split(), hypothesis.split()
+    words, found_words = reference.split(), hypothesis.split()
     return [
         (
             run.type,
-            " ".join(said[run.ref_start_idx : run.ref_end_idx]),
-            " ".join(heard[run.hyp_start_idx : run.hyp_end_idx]),
+            " ".join(words[run.ref_start_idx : run.ref_end_idx]),
+            " ".join(found_words[run.hyp_start_idx : run.hyp_end_idx]),
         )
         for run in found.alignments[0]
     ]
@@ -99,4 +109,4 @@ def corpus_rate(counts: Sequence[ErrorCounts], seed: int = 0, resamples: int = 1
         deletions=sum(count.deletions for count in counts),
         insertions=sum(count.insertions for count in counts),
     )
-    return ErrorRate(total.errors / max(total.length, 1), float(low), float(high), total)
+    return ErrorRate(total.rate, float(low), float(high), total)

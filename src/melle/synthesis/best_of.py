@@ -8,8 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from melle.errors import UserError
-from melle.evaluation.asr import Asr
-from melle.evaluation.speaker import SpeakerEncoder, similarities
+from melle.evaluation.judges import Recogniser, SpeakerEncoder, similarities
 from melle.evaluation.wer import count_errors
 from melle.synthesis.prompt import Prompt, read_samples
 from melle.synthesis.speech import Speech
@@ -37,7 +36,7 @@ def best_of(
     prompt_text: str | Sequence[str | None] | None = None,
     count: int = 5,
     speaker: SpeakerEncoder | None = None,
-    asr: Asr | None = None,
+    asr: Recogniser | None = None,
     seed: int | None = 0,
     **how: Any,
 ) -> list[Candidate] | list[list[Candidate]]:
@@ -79,7 +78,7 @@ def best_of(
     return ranked[0] if isinstance(text, str) else ranked
 
 
-def _count_errors(asr: Asr | None, texts: Sequence[str], speeches: Sequence[Speech]) -> list[int | None]:
+def _count_errors(asr: Recogniser | None, texts: Sequence[str], speeches: Sequence[Speech]) -> list[int | None]:
     if asr is None:
         return [None] * len(speeches)
     heard = asr.transcribe([speech.waveform for speech in speeches], speeches[0].sample_rate)

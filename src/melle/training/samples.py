@@ -40,7 +40,7 @@ from melle.vocoders.griffin_lim import GriffinLim
 if TYPE_CHECKING:
     from lightning.pytorch.loggers import Logger
 
-    from melle.evaluation.asr import Asr
+    from melle.evaluation.judges import Recogniser
     from melle.training.module import MelleModule
 
 
@@ -85,7 +85,9 @@ class SpeechSamples(lightning.Callback):
     With ``Ema`` this callback must come first: then the averaged weights speak, those that are kept.
     """
 
-    def __init__(self, manifest: str | Path, count: int = 4, folder: str | Path | None = None, asr: Asr | None = None):
+    def __init__(
+        self, manifest: str | Path, count: int = 4, folder: str | Path | None = None, asr: Recogniser | None = None
+    ):
         self.folder = None if folder is None else Path(folder)
         self.asr = asr
         utterances = read_usable(manifest)

@@ -1,0 +1,217 @@
+"""From records to scores: compared with the texts, the prompts and the recordings, and summed up."""
+
+from __future__ import annotations
+
+import os
+import statistics
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from melle.errors import UserError
+from melle.evaluation.metrics import METRICS
+from melle.evaluation.protocols import Case
+from melle.evaluation.scores import SystemScore, UtteranceScore
+from melle.evaluation.systems import PROMPTS, Recordings
+from melle.evaluation.tasks import Item, NamedJudge, Trial
+from melle.evaluation.voices import Voices
+from melle.evaluation.wer import ErrorCounts, corpus_rate, count_characters, count_errors
+
+
+@dataclass(frozen=True)
+class Utterance:
+    """One utterance of a system: its score, its errors by metric ("wer/whisper"), and seconds of computing."""
+
+    score: UtteranceScore
+    counts: dict[str, ErrorCounts]
+    computing: float | None
+
+
+def aggregate(trials: Sequence[Trial], folder: Path, seed: int) -> list[SystemScore]:
+    """A score for every system but the prompts, protocol by protocol. Paths of audio are relative to ``folder``.
+
+    ``seed`` is the bootstrap's. Raises UserError where records are missing.
+    """
+    scores = []
+    for protocol in dict.fromkeys(trial.protocol for trial in trials):
+        own = [trial for trial in trials if trial.protocol == protocol]
+        prompts = {trial.system.name: trial for trial in own if _is_prompts(trial)}
+        for trial in own:
+            if not _is_prompts(trial):
+                scores.append(score_system(trial, _utterances(trial, prompts, folder), seed))
+    return scores
+
+
+def _is_prompts(trial: Trial) -> bool:
+    return isinstance(trial.system, Recordings) and trial.system.prompts
+
+
+def score_system(trial: Trial, utterances: Sequence[Utterance], seed: int) -> SystemScore:
+    """One row of the table."""
+    by_sample, by_case = defaultdict(list), defaultdict(list)
+    for utterance in utterances:
+        by_sample[utterance.score.sample].append(utterance)
+        by_case[utterance.score.id].append(utterance)
+    metrics = _metrics(utterances)
+    rates = {
+        name: corpus_rate([total(one.counts[name] for one in case) for case in by_case.values()], seed)
+        for name in _names(one.counts for one in utterances)
+    }
+    several = [_metrics(sample) for sample in by_sample.values()] if trial.samples > 1 else []
+    return SystemScore(
+        protocol=trial.protocol,
+        system=trial.system.name,
+        run=trial.system.run,
+        step=trial.system.step,
+        samples=trial.samples,
+        metrics=metrics,
+        intervals={name: (rate.low, rate.high) for name, rate in rates.items()},
+        edits={name: rate.counts.edits for name, rate in rates.items()},
+        deviations={
+            name: statistics.stdev(one[name] for one in several)
+            for name in metrics
+            if several and all(name in one for one in several)
+        },
+        best=best_of_samples(list(by_case.values())) if several else {},
+        utterances=[utterance.score for utterance in utterances],
+    )
+
+
+def _metrics(utterances: Sequence[Utterance]) -> dict[str, float]:
+    """Rates are of the whole corpus, the rest are means over the utterances that have the value."""
+    scores = [utterance.score for utterance in utterances]
+    found = {
+        name: total(one.counts[name] for one in utterances).rate for name in _names(one.counts for one in utterances)
+    }
+    for name in _names(score.values for score in scores):
+        kind, _, judge = name.partition("/")
+        values = [(score.values[name], score.speaker) for score in scores if name in score.values]
+        if kind in METRICS:
+            found[name] = statistics.fmean(value for value, _ in values)
+        elif kind == "nearest":
+            found[f"nearest_right/{judge}"] = statistics.fmean(value == speaker for value, speaker in values)
+    reasons = [score.finish_reason for score in scores if score.finish_reason is not None]
+    if reasons:
+        found["natural_stops"] = statistics.fmean(reason == "stop" for reason in reasons)
+    spoken = sum(score.seconds for score in scores)
+    found["duration_ratio"] = spoken / max(sum(score.recording_seconds for score in scores), 1e-9)
+    computing = [one.computing for one in utterances if one.computing is not None]
+    if computing:
+        found["real_time_factor"] = sum(computing) / max(spoken, 1e-9)
+    return found
+
+
+def best_of_samples(cases: Sequence[Sequence[Utterance]]) -> dict[str, float]:
+    """Of every case the sample that is best by each metric: the paper's upper bound (§4.3, table 2).
+
+    Samples without a value do not count, nor do cases of which no sample has one.
+    """
+    best: dict[str, float] = {}
+    for name in _names(one.counts for case in cases for one in case):
+        best[name] = total(min((one.counts[name] for one in case), key=lambda c: c.errors) for case in cases).rate
+    for name in _names(one.score.values for case in cases for one in case):
+        metric = METRICS.get(name.partition("/")[0])
+        if metric is not None and metric.better == 1:
+            values = [[one.score.values[name] for one in case if name in one.score.values] for case in cases]
+            best[name] = statistics.fmean(max(of_case) for of_case in values if of_case)
+    return best
+
+
+def total(counts: Iterable[ErrorCounts]) -> ErrorCounts:
+    lengths, *edits = zip(*((c.length, c.substitutions, c.deletions, c.insertions) for c in counts))
+    return ErrorCounts(sum(lengths), *map(sum, edits))
+
+
+def _names(groups: Iterable[dict[str, Any]]) -> list[str]:
+    """Of all entries of any of them, in the order of their first appearance."""
+    return list(dict.fromkeys(name for group in groups for name in group))
+
+
+def _utterances(trial: Trial, prompts: dict[str, Trial], folder: Path) -> list[Utterance]:
+    found = {judge: _records(trial, judge) for judge in trial.judges}
+    speech = _records(trial, None) if trial.saves_audio else [None] * len(trial.items)
+    compared: dict[str, list[dict[str, float | str]]] = {}
+    # As they were recorded, and through the vocoder of this system.
+    names = (PROMPTS, trial.system.vocoding.prompts)
+    if names[0] in prompts:
+        voices = Voices([item.case for item in trial.items], prompts[PROMPTS].cases)
+        for judge in trial.judges:
+            if judge.kind == "speaker":
+                original, vocoded = (_embeddings(_records(prompts[name], judge)) for name in names)
+                compared[judge.name] = voices.compare(_embeddings(found[judge]), original, vocoded)
+    utterances = []
+    for number, item in enumerate(trial.items):
+        own = {judge: records[number] for judge, records in found.items()}
+        voice = {name: values[number] for name, values in compared.items()}
+        utterances.append(_utterance(trial, item, speech[number], own, voice, folder))
+    return utterances
+
+
+def _records(trial: Trial, judge: NamedJudge | None) -> list[dict[str, Any]]:
+    """Of every item."""
+    records = trial.records(judge)
+    known = records.read()
+    if any(item.inputs not in known for item in trial.items):
+        raise UserError(
+            f"{records.path}: is incomplete, or of a command with other settings; run the same command again, and not "
+            "two such on one folder at a time"
+        )
+    return [known[item.inputs] for item in trial.items]
+
+
+def _embeddings(records: Sequence[dict[str, Any]]) -> list[list[float]]:
+    return [record["embedding"] for record in records]
+
+
+def _utterance(
+    trial: Trial,
+    item: Item,
+    speech: dict[str, Any] | None,
+    found: dict[NamedJudge, dict[str, Any]],
+    compared: dict[str, dict[str, float | str]],
+    folder: Path,
+) -> Utterance:
+    case: Case = item.case
+    recorded, given = case.target.duration or 0.0, case.given or 0.0
+    whole, begins = recorded, given  # seconds
+    values: dict[str, float | str] = {}
+    if speech is not None:
+        rate = trial.system.sample_rate
+        whole, begins, values = speech["samples"] / rate, speech["begins"] / rate, dict(speech["values"])
+    references, transcripts, counts = {}, {}, {}
+    for judge, record in found.items():
+        name = judge.name
+        if judge.kind == "asr":
+            normalise = judge.judge.normalise
+            references[name] = reference = normalise(case.target.transcription)
+            for suffix, kind, text in (("", "wer", record["text"]), (" plain", "wer_plain", record.get("plain"))):
+                if text is not None:
+                    transcripts[f"{name}{suffix}"] = text = normalise(text)
+                    counts[f"{kind}/{name}"] = errors = count_errors(reference, text)
+                    values |= {f"errors/{name}{suffix}": errors.errors, f"words/{name}{suffix}": errors.length}
+            counts[f"cer/{name}"] = count_characters(reference, transcripts[name])
+        elif judge.kind == "speaker":
+            values |= {f"{kind}/{name}": value for kind, value in compared.get(name, {}).items()}
+        else:
+            values |= {kind: value for kind, value in record.items() if kind not in ("id", "sample", "inputs")}
+    values["words_per_second"] = len(case.target.transcription.split()) / max(whole, 1e-9)
+    audio = case.target.audio_path if speech is None else trial.audio(item)
+    reason = None if speech is None else speech["finish_reason"]
+    score = UtteranceScore(
+        id=case.target.id,
+        sample=item.sample,
+        speaker=case.target.speaker,
+        prompt_id=case.prompt and case.prompt.id,
+        text=case.target.transcription,
+        seconds=max(whole - begins, 0.0),
+        recording_seconds=max(recorded - given, 0.0),
+        finish_reason=reason,
+        audio=os.path.relpath(audio, folder),
+        prompt_audio=case.prompt and os.path.relpath(case.prompt.audio_path, folder),
+        references=references,
+        transcripts=transcripts,
+        values=values,
+    )
+    return Utterance(score, dict(sorted(counts.items())), speech["computing"] if speech and reason else None)

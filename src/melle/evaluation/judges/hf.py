@@ -1,0 +1,121 @@
+"""Any speech recogniser of Hugging Face's transformers: HuBERT (the paper's WER-H), Whisper, Moonshine, …"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from melle.devices import find_device
+from melle.errors import UserError, reason
+from melle.evaluation.judges.base import Recogniser, Transcript, samples_at
+from melle.evaluation.judges.normalisers import make_normaliser
+from melle.evaluation.wer import import_jiwer
+
+DTYPES = ("float32", "bfloat16", "float16")
+SHORTEST = 0.1  # seconds; nobody says a word in less, and models fail on less than their first frame
+# Weights that no transcript depends on, and those that some releases rename and then report as missing.
+UNNEEDED = ("masked_spec_embed", "pos_conv_embed")
+
+
+class HfRecogniser(Recogniser):
+    """A CTC model, decoded greedily, or an encoder-decoder, which generates as it is set to but never samples.
+
+    Clips are recognised one at a time: with most models padding would change the transcripts.
+
+    Args:
+        model: hub name or local folder, with weights, feature extractor and tokenizer.
+        device: "auto", "cpu", "cuda", …
+        language: spoken language, for a multilingual Whisper; None: it finds out.
+        normaliser: of ``melle.evaluation.judges.normalisers``.
+        dtype: of the weights, "float32", "bfloat16" or "float16".
+    """
+
+    packages = ("transformers", "torch")
+
+    def __init__(
+        self,
+        model: str = "facebook/hubert-large-ls960-ft",
+        device: str = "auto",
+        language: str | None = None,
+        normaliser: str = "english",
+        dtype: str = "float32",
+    ):
+        try:
+            import transformers
+        except ImportError:
+            raise UserError('this recogniser needs transformers: python -m pip install -e ".[eval]"') from None
+        if dtype not in DTYPES:
+            raise UserError(f"dtype={dtype}: choose one of {', '.join(DTYPES)}")
+        import_jiwer()
+        self.normalise = make_normaliser(normaliser)
+        self.name = Path(model).name
+        self.settings = {"model": str(model), "language": language, "dtype": dtype, "normaliser": normaliser}
+        try:
+            network, self.is_ctc = _load(model)
+            self.pipeline = transformers.pipeline(
+                "automatic-speech-recognition",
+                model=network.to(getattr(torch, dtype)),
+                tokenizer=transformers.AutoTokenizer.from_pretrained(model),
+                feature_extractor=transformers.AutoFeatureExtractor.from_pretrained(model),
+                device=find_device(device, "device="),
+                dtype=getattr(torch, dtype),
+            )
+        except UserError:
+            raise
+        except Exception as error:  # of many kinds: broken JSON and weights, no network, packages of a tokenizer
+            raise UserError(
+                f"model={model}: the recogniser cannot be loaded ({reason(error)}); give a local folder by model=FOLDER"
+            ) from None
+        self.rate = self.pipeline.feature_extractor.sampling_rate
+
+    def transcribe(self, waveforms: Sequence[Tensor], sample_rate: int) -> Iterator[Transcript]:
+        for waveform in waveforms:
+            samples = samples_at(waveform, sample_rate, self.rate)
+            # Whisper's feature extractor would cut a clip off at 30 s.
+            window = getattr(self.pipeline.feature_extractor, "n_samples", max(len(samples), 1))
+            parts = [part for part in samples.split(window) if len(part) >= SHORTEST * self.rate]
+            yield Transcript(" ".join(self._recognise(part) for part in parts).strip())
+
+    def _recognise(self, samples: Tensor) -> str:
+        options = {} if self.is_ctc else {"generate_kwargs": self._generation(len(samples) / self.rate)}
+        return self.pipeline({"raw": samples.numpy(), "sampling_rate": self.rate}, **options)["text"].strip()
+
+    def _generation(self, seconds: float) -> dict[str, Any]:
+        """As many tokens as anyone speaks in that time: a decoder that has got into a loop would go on."""
+        config = self.pipeline.model.generation_config
+        most = 10 + math.ceil(10 * seconds)
+        options: dict[str, Any] = {
+            "do_sample": False,
+            "num_beams": getattr(config, "num_beams", None) or 1,  # else the pipeline's own 5
+            "max_length": min(most, getattr(self.pipeline.model.config, "max_target_positions", most)),
+            "max_new_tokens": None,
+        }
+        if self.language and getattr(config, "is_multilingual", False):
+            options |= {"language": self.language, "task": "transcribe"}
+        return options
+
+    @property
+    def language(self) -> str | None:
+        return self.settings["language"]
+
+
+def _load(name: str) -> tuple[Any, bool]:
+    """The network, and whether it is a CTC one. Raises UserError for another kind and for missing weights."""
+    import transformers
+
+    config = transformers.AutoConfig.from_pretrained(name)
+    is_ctc = type(config) in transformers.MODEL_FOR_CTC_MAPPING
+    is_decoder = type(config) in transformers.MODEL_FOR_SPEECH_SEQ_2_SEQ_MAPPING and config.is_encoder_decoder
+    if not is_ctc and not is_decoder:
+        raise UserError(f"model={name}: a {config.model_type}, which is no speech recogniser by CTC or encoder-decoder")
+    kind = transformers.AutoModelForCTC if is_ctc else transformers.AutoModelForSpeechSeq2Seq
+    network, found = kind.from_pretrained(name, output_loading_info=True)
+    missing = [key for key in found["missing_keys"] if not any(part in key for part in UNNEEDED)]
+    if missing:  # transformers would fill them in at random
+        raise UserError(f"model={name}: has no {min(missing)}; give one that was fine-tuned for speech recognition")
+    return network.eval(), is_ctc

@@ -24,9 +24,10 @@ def evaluate(cfg: DictConfig) -> dict[str, float]:
     Returns the metrics of the last checkpoint under the first protocol.
     """
     # Imported here, so that what is wrong with the command line is said at once.
-    from melle.evaluation.metrics import METRICS, format_tables
+    from melle.evaluation.metrics import METRICS
     from melle.evaluation.run import score
     from melle.evaluation.setup import evaluation_from
+    from melle.evaluation.tables import format_tables
     from melle.evaluation.workers import start_workers
 
     check_objective(cfg.objective and cfg.objective.partition("/")[0], METRICS)  # whose it is, is known at the end

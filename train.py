@@ -12,11 +12,17 @@ from hydra.types import RunMode
 from lightning.pytorch.utilities import rank_zero_only
 from omegaconf import DictConfig
 
+from melle.checkpoint import load_description
 from melle.config import readable_arguments
 from melle.console import set_up_console
+from melle.data.manifest import read_manifest
 from melle.errors import UserError
-from melle.evaluation.metrics import format_tables
-from melle.evaluation.training_report import write_training_report
+from melle.evaluation.checkpoints import exported_vocoder, read_checkpoints
+from melle.evaluation.filters import filter_by_tokenizer, filter_cases
+from melle.evaluation.protocols import CrossSentence
+from melle.evaluation.run import Evaluation, score
+from melle.evaluation.setup import build_judges
+from melle.evaluation.tables import format_tables
 from melle.training.run import train
 from melle.training.signals import Stopped
 
@@ -53,10 +59,16 @@ def report(cfg: DictConfig) -> None:
     """Let the trained model speak held-out texts, score it, and say where the speech is and how to hear more."""
     run = Path(cfg.run_dir)
     checkpoint = run / "checkpoints" / "last.ckpt"
-    written = write_training_report(cfg, checkpoint) if checkpoint.is_file() else None
-    if written is None:
+    if cfg.data.test is None or not checkpoint.is_file() or not cfg.report.utterances:
         return
-    results, cases = written
+    protocol = CrossSentence(prompts=cfg.data.test_prompts)
+    cases = protocol.cases(read_manifest(cfg.data.test), tuple(cfg.data.test_seconds), cfg.report.utterances, seed=0)
+    cases = filter_by_tokenizer(filter_cases(protocol.name, cases), load_description(checkpoint).tokenizer)
+    utterances = [utterance for case in cases for utterance in (case.target, case.prompt)]
+    checkpoints = read_checkpoints([checkpoint], utterances)
+    own = exported_vocoder(cfg.init_from)  # of the model that was fine-tuned
+    vocoder = {"vocoders": {"own": own}} if own else {}
+    results = score(Evaluation(checkpoints, {protocol.name: cases}, run / "report", build_judges(cfg), **vocoder))
     prompt = cases[0].prompt
     print(f"\n{format_tables(results)}\n")
     what = "Held-out texts" if cfg.data.corpus is None else "Speech in voices never heard in training"

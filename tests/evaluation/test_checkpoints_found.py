@@ -8,10 +8,9 @@ from tones import write_checkpoint
 from melle.checkpoint import load_model
 from melle.data.manifest import read_manifest
 from melle.errors import UserError
-from melle.evaluation.checkpoints import Removed, find_checkpoints, read_checkpoints
+from melle.evaluation.checkpoints import VOCODER, Removed, exported_vocoder, find_checkpoints, read_checkpoints
 from melle.evaluation.folder import evaluation_folder
 from melle.pretrained import save_pretrained
-from melle.vocoders import neural
 
 
 @pytest.fixture
@@ -129,6 +128,7 @@ def test_the_vocoder_that_a_model_was_exported_with(tmp_path, checkpoint, uttera
     save_pretrained(load_model(checkpoint), tmp_path / "small")
     (plain,) = read_checkpoints([tmp_path / "small"], utterances)
     assert plain.own_vocoder is None
-    (tmp_path / "small" / neural.CONFIG).write_text("{}")
+    (tmp_path / "small" / VOCODER).write_text("{}")
     (own,) = read_checkpoints([tmp_path / "small"], utterances)
-    assert own.own_vocoder == {"name": "neural", "model": str(tmp_path / "small")}
+    assert own.own_vocoder == {"name": "neural", "model": str(tmp_path / "small")} == exported_vocoder(own.path)
+    assert exported_vocoder(None) is exported_vocoder(checkpoint) is None

@@ -5,8 +5,9 @@ from dataclasses import replace
 import pytest
 from invented import NAMES, invent
 
-from melle.evaluation.metrics import METRICS, cells, format_tables, measured, metric_of, whose
+from melle.evaluation.metrics import METRICS, measured, metric_of, title_of
 from melle.evaluation.scores import Results, SystemScore
+from melle.evaluation.tables import format_tables, make_table
 
 
 def row(system="a", run="r", step=1, samples=1, **others) -> SystemScore:
@@ -19,11 +20,7 @@ def test_numbers():
     assert METRICS["wer"].show(None) == "" and METRICS["wer"].show(0.0) == "0.0"
     assert metric_of("wer/whisper") is METRICS["wer"]
     assert metric_of("something new/x").head == "something new" and metric_of("something new/x").show(1) == "1.000"
-    assert (whose("wer/whisper", NAMES), whose("wer/other", NAMES), whose("pitch", NAMES)) == (
-        "whisper base",
-        "other",
-        "",
-    )
+    assert (title_of("whisper", NAMES), title_of("other", NAMES), title_of("", NAMES)) == ("whisper base", "other", "")
 
 
 def test_order_is_by_judge_and_then_as_listed():
@@ -37,7 +34,7 @@ def test_order_is_by_judge_and_then_as_listed():
     assert measured([row(metrics={})]) == []
 
 
-def test_cells():
+def test_table():
     rows = [
         row("recordings", None, None, metrics={"wer/whisper": 0.05}, intervals={"wer/whisper": (0.0, 0.1)}),
         row(
@@ -50,15 +47,19 @@ def test_cells():
             best={"wer/whisper": 0.125},
         ),
     ]
-    assert cells(rows, NAMES) == [
-        ["system", "step", "WER %", "95 % interval", "S+D+I/words", "stops %"],
-        ["", "", "whisper base", "whisper base", "whisper base", ""],
-        ["recordings", "", "5.0", "0.0 - 10.0", "", ""],
-        ["a", "1000", "25.0 ± 1.2", "20.0 - 30.0", "1+2+3/24", "50.0"],
-        ["  best of 3", "", "12.5", "", "", ""],
+    table = make_table(rows, NAMES)
+    assert [line.name for line in table.lines] == ["recordings", "a", "best of 3"]
+    assert [line.kind for line in table.lines] == ["topline", "model", "best"]
+    assert [(column.head, column.judge, column.cells) for column in table.columns] == [
+        ("step", "", ["", "1000", ""]),
+        ("WER %", "whisper base", ["5.0", "25.0 ± 1.2", "12.5"]),
+        ("95 % interval", "whisper base", ["0.0 - 10.0", "20.0 - 30.0", ""]),
+        ("S+D+I/words", "whisper base", ["", "1+2+3/24", ""]),
+        ("stops %", "", ["", "50.0", ""]),
     ]
-    assert [line[0] for line in cells(rows[:1], NAMES)] == ["system", "", "recordings"]
-    assert "step" not in cells(rows[:1], NAMES)[0]  # nobody has one
+    assert table.groups() == [("", 1), ("whisper base", 3), ("", 1)]
+    assert table.firsts() == [False, True, False, False, False]
+    assert [column.head for column in make_table(rows[:1], NAMES).columns] == ["WER %", "95 % interval"]
 
 
 def test_tables_are_aligned_and_leave_out_what_nobody_has(tmp_path):
@@ -82,5 +83,5 @@ def test_tables_are_aligned_and_leave_out_what_nobody_has(tmp_path):
 def test_every_metric_fits_its_column(name):
     metric = METRICS[name]
     assert metric.better in (-1, 0, 1) and metric.head
-    table = cells([row(metrics={name: 0.5})], {})
-    assert table[0] == ["system", "step", metric.head] and table[2][2] == metric.show(0.5)
+    _step, column = make_table([row(metrics={name: 0.5})], {}).columns
+    assert column.head == metric.head and column.cells == [metric.show(0.5)] and metric.meaning

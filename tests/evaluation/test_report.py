@@ -1,4 +1,4 @@
-"""The page, read by a parser: whole, alone, harmless, and with the sound that the files hold."""
+"""The page, read by a parser: whole, alone, harmless, and with the audio that the files hold."""
 
 import base64
 import io
@@ -12,13 +12,13 @@ import soundfile
 from invented import EVIL, invent
 from PIL import Image
 
-from melle.evaluation.examples import choose, mark_errors
-from melle.evaluation.players import Sounds, as_flac
+from melle.evaluation.examples import choose
+from melle.evaluation.html_audio import AudioFiles, as_flac
+from melle.evaluation.plots import DARK, LIGHT, shorten
 from melle.evaluation.report import write_report
-from melle.evaluation.svg import plain
-from melle.evaluation.tables import table_html
+from melle.evaluation.tables import make_table
 
-VOID = {"meta", "img", "br"}  # have no end
+VOID = {"meta", "img", "br", "source"}  # have no end
 
 
 class Page(HTMLParser):
@@ -52,7 +52,10 @@ class Page(HTMLParser):
         return [attributes for name, attributes in self.elements if name == tag]
 
     def charts(self) -> list[str]:
-        return [svg["aria-label"] for svg in self.all("svg") if "aria-label" in svg]
+        return [image["alt"] for image in self.all("img") if image["src"].startswith("data:image/svg")]
+
+    def pictures(self) -> list[dict[str, str]]:
+        return [image for image in self.all("img") if image["src"].startswith("data:image/png")]
 
 
 def read(folder, results, count=1) -> Page:
@@ -63,12 +66,11 @@ def read(folder, results, count=1) -> Page:
     page = Page(content)
     assert not page.all("script") and not page.all("link")
     for _, attributes in page.elements:
-        for name in ("src", "href"):
+        for name in ("src", "srcset", "href"):
             assert name not in attributes or re.match(r"data:|#", attributes[name])
     identities = [attributes["id"] for _, attributes in page.elements if "id" in attributes]
     assert len(identities) == len(set(identities))
     aims = [attributes["href"][1:] for _, attributes in page.elements if "href" in attributes]
-    aims += re.findall(r"url\(#([^)]*)\)", content)
     assert set(aims) <= set(identities)
     return page
 
@@ -95,9 +97,9 @@ def test_every_part_is_there(page, results):
         "Word error rate by length, whisper base",
         "Length of speech",
     ]
-    assert "3 checkpoints of 2 runs · 2 ceilings · 1 protocol · 12 utterances · 2026-01-31" in page.text
+    assert "3 checkpoints of 2 runs · 2 toplines · 1 protocol · 12 utterances · 2026-01-31" in page.text
     assert len(page.all("article")) == 2 * 3  # of two runs the best, the worst and another one
-    assert len(page.all("audio")) == len(page.all("img")) == 2 * 3 * 3
+    assert len(page.all("audio")) == len(page.pictures()) == 2 * 3 * 3
     for row in results.systems:
         assert row.system in page.text
     assert EVIL in page.text  # in the settings
@@ -114,12 +116,12 @@ def test_players_hold_the_files_samples_and_pictures_of_them(page, folder, resul
         found, rate = soundfile.read(io.BytesIO(base64.b64decode(content)), dtype="int16")
         expected, _ = soundfile.read(folder / name, dtype="int16")
         assert rate == 16000 and np.array_equal(found, expected)
-    for attributes in page.all("img"):
+    for attributes in page.pictures():
         picture = Image.open(io.BytesIO(base64.b64decode(attributes["src"].partition(",")[2])))
         assert picture.size == (260, 90) and np.asarray(picture.convert("L")).std() > 5
 
 
-def test_other_sound_becomes_16_bit_flac_and_flac_stays(tmp_path):
+def test_other_audio_becomes_16_bit_flac_and_flac_stays(tmp_path):
     samples = np.array([0.0, 0.5, -0.5, 1.5, -1.5])
     soundfile.write(tmp_path / "a.wav", samples, 8000, subtype="FLOAT")
     found, rate = soundfile.read(io.BytesIO(as_flac(tmp_path / "a.wav")))
@@ -142,11 +144,11 @@ def test_what_comes_from_data_is_text(folder, results):
     page = read(folder, replace(results, systems=rows, names=names))
     assert len(page.charts()) == 4
     assert page.text.count(EVIL) > 50
-    assert not any(EVIL in (value or "") for _, a in page.elements for name, value in a.items() if name != "aria-label")
+    assert not any(EVIL in (value or "") for _, a in page.elements for name, value in a.items() if name != "alt")
     read(folder, replace(results, systems=[row for row in rows if row.step != 200]))  # bars with the names
 
 
-def test_sound_that_is_missing_or_broken_costs_its_player_only(tmp_path):
+def test_audio_that_is_missing_or_broken_costs_its_player_only(tmp_path):
     results = invent(tmp_path, count=3)
     last = results.systems[3].utterances
     (tmp_path / last[0].audio).unlink()
@@ -155,12 +157,12 @@ def test_sound_that_is_missing_or_broken_costs_its_player_only(tmp_path):
             if row.run is None else row for row in results.systems]  # fmt: skip
     page = read(tmp_path, replace(results, systems=rows))
     assert len(page.all("article")) == 6
-    assert len(page.all("audio")) == len(page.all("img")) == 18 - 1 - 2 - 2
+    assert len(page.all("audio")) == len(page.pictures()) == 18 - 1 - 2 - 2
 
 
-def test_without_sound_the_rest_stands(tmp_path):
+def test_without_audio_the_rest_stands(tmp_path):
     page = read(tmp_path, invent(tmp_path, count=3, sound=False))
-    assert not page.all("audio") and not page.all("img")
+    assert not page.all("audio") and not page.pictures()
     assert len(page.all("article")) == 6 and len(page.charts()) == 3
 
 
@@ -193,15 +195,27 @@ def test_the_page_is_the_same_every_time(tmp_path):
     assert contents[0] == contents[1]
 
 
-def test_errors_can_be_told_apart():
-    assert mark_errors("one two three", "one four") in (
-        "one <mark><s>two</s> four</mark> <del>three</del>",
-        "one <del>two</del> <mark><s>three</s> four</mark>",
+def test_errors_can_be_told_apart(folder, results):
+    row = results.systems[3]
+    spoken = [replace(u, references={"whisper": "one <b> two"}, transcripts={"whisper": "four two <i>"})
+              for u in row.utterances]  # fmt: skip
+    content = write_report(folder, replace(results, systems=[replace(row, utterances=spoken)]), 1).read_text()
+    shown = " ".join(re.search(r"<dd>(.*?)</dd>", content, flags=re.DOTALL)[1].split())
+    assert shown in (
+        "<mark><s>one</s> four</mark> <del>&lt;b&gt;</del> two <ins>&lt;i&gt;</ins>",
+        "<del>one</del> <mark><s>&lt;b&gt;</s> four</mark> two <ins>&lt;i&gt;</ins>",
     )
-    assert mark_errors("one", "one two") == "one <ins>two</ins>"
-    assert mark_errors("one two", "three four") == "<mark><s>one</s> three</mark> <mark><s>two</s> four</mark>"
-    assert mark_errors("", "a <b>") == "<ins>a &lt;b&gt;</ins>"
-    assert mark_errors("<b>", "") == "<del>&lt;b&gt;</del>"
+
+
+def test_plots_are_drawn_for_light_and_for_dark_pages(page):
+    images = [image["src"] for image in page.all("img") if image["src"].startswith("data:image/svg")]
+    sources = page.all("source")
+    assert len(sources) == len(images) == 4 and {one["media"] for one in sources} == {"(prefers-color-scheme: dark)"}
+    for theme, uris in ((LIGHT, images), (DARK, [source["srcset"] for source in sources])):
+        for uri in uris:
+            svg = base64.b64decode(uri.partition(",")[2]).decode()
+            assert theme.ink in svg and "system-ui" in svg
+            assert theme is LIGHT or LIGHT.ink not in svg
 
 
 def test_chosen_utterances_are_the_best_the_worst_and_others(results):
@@ -215,25 +229,29 @@ def test_chosen_utterances_are_the_best_the_worst_and_others(results):
     assert [len(group) for group in choose(row, 5).values()] == [5, 5, 2]
 
 
-def test_the_best_checkpoint_of_a_column_stands_out(results):
-    *ceilings, one, two, three = results.systems
-    rows = [*ceilings]
+def test_the_best_checkpoint_of_a_column_stands_out(folder, results):
+    *toplines, one, two, three = results.systems
+    rows = [*toplines]
     for row, rate, voice, others in ((one, 0.2, 0.5, 0.1), (two, 0.1, 0.5, 0.2), (three, 0.3, 0.4, 0.9)):
         metrics = {"wer/whisper": rate, "sim_o/resemblyzer": voice, "sim_others/resemblyzer": others}
         rows.append(replace(row, metrics=metrics))
-    strong = re.findall(r"<strong>([^<]*)</strong>", table_html(rows, results.names))
-    assert strong == ["0.500", "10.0", "0.500"]  # of two that look the same both; "others" has no better
-    alone = table_html([*ceilings, one], results.names)
-    assert "<strong>" not in alone and "bold" not in alone
-    Page(alone)
+    table = make_table(rows, results.names)
+    bold = {column.head: [column.cells[number] for number in sorted(column.bold)] for column in table.columns}
+    assert bold.pop("SIM-o") == ["0.500", "0.500"]  # of two that look the same both
+    assert bold.pop("WER %") == ["10.0"]
+    assert not any(bold.values())  # "others" has no better
+    assert not any(column.bold for column in make_table([*toplines, one], results.names).columns)
+    content = write_report(folder, replace(results, systems=rows), 0).read_text()
+    assert re.findall(r"<strong>([^<]*)</strong>", content) == ["0.500", "10.0", "0.500"] and "is bold" in content
+    assert "<strong>" not in write_report(folder, replace(results, systems=[*toplines, one]), 0).read_text()
 
 
 def test_names_in_plots():
-    assert plain("a\nb\0c\ud800") == "a b c "
-    assert plain("x" * 99) == "x" * 19 + "…" + "x" * 20
+    assert shorten("a\nb\0c\ud800") == "a b c "
+    assert shorten("x" * 99) == "x" * 19 + "…" + "x" * 20
 
 
 def test_a_file_is_read_once(folder, results, monkeypatch):
-    sounds = Sounds(folder)
+    files = AudioFiles(folder)
     name = results.systems[0].utterances[0].audio
-    assert sounds(name) is sounds(name) and sounds(None) is None and sounds("not there.flac") is None
+    assert files.read(name) is files.read(name) and files.read(None) is None and files.read("not there.flac") is None

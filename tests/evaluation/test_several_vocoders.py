@@ -17,10 +17,10 @@ from melle.errors import UserError
 from melle.evaluation import systems
 from melle.evaluation.checkpoints import read_checkpoints
 from melle.evaluation.judges.named import Judges
-from melle.evaluation.metrics import format_tables
 from melle.evaluation.protocols import CrossSentence
 from melle.evaluation.run import Evaluation, score
 from melle.evaluation.setup import chosen_vocoders
+from melle.evaluation.tables import format_tables
 from melle.synthesis.guards import DecodingOptions
 from melle.vocoders import make_vocoder
 

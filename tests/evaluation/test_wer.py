@@ -63,6 +63,7 @@ def test_errors_are_marked_by_kind():
         ("equal", "three", "three"),
         ("delete", "four", ""),
     ]
+    assert [run[0] for run in errors_marked("one two", "three four")] == ["substitute"] * 2  # word by word
     assert errors_marked("two", "one two") == [("insert", "", "one"), ("equal", "two", "two")]
     assert errors_marked("", "one two") == [("insert", "", "one two")]
     assert errors_marked("one two", "") == [("delete", "one two", "")]

@@ -51,9 +51,9 @@ def _is_prompts(trial: Trial) -> bool:
 def score_system(trial: Trial, utterances: Sequence[Utterance], seed: int) -> SystemScore:
     """One row of the table."""
     by_sample, by_case = defaultdict(list), defaultdict(list)
-    for utterance in utterances:
+    for number, utterance in enumerate(utterances):
         by_sample[utterance.score.sample].append(utterance)
-        by_case[utterance.score.id].append(utterance)
+        by_case[number % len(trial.cases)].append(utterance)
     metrics = _metrics(utterances)
     rates = {
         name: corpus_rate([total(one.counts[name] for one in case) for case in by_case.values()], seed)

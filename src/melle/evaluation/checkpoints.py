@@ -16,11 +16,12 @@ from melle.data.manifest import Utterance
 from melle.errors import UserError
 from melle.files import file_stamp
 from melle.pretrained import CONFIG, WEIGHTS, fetched, is_hub_id, look_into
-from melle.vocoders import neural
 
 log = logging.getLogger(__name__)
 
 ALSO = ("last.ckpt", "best.ckpt")  # further names of a run's checkpoints
+
+VOCODER = "vocoder.json"  # of an exported folder, where a vocoder of our own is with it
 
 
 class Removed(UserError):
@@ -53,9 +54,8 @@ class Checkpoint:
 
     @property
     def own_vocoder(self) -> dict[str, Any] | None:
-        """Arguments of ``make_vocoder`` for the one that the model was exported with; None: there is none."""
-        there = self.file.is_dir() and (self.file / neural.CONFIG).is_file()
-        return {"name": "neural", "model": str(self.file)} if there else None
+        """As ``exported_vocoder``."""
+        return exported_vocoder(self.file)
 
     def check(self) -> None:
         """Raises ``Removed``, or UserError where the file is no longer the one that was looked into."""
@@ -65,6 +65,12 @@ class Checkpoint:
             raise UserError(
                 f"{self.file} was replaced while being scored; give its step_NNNNNN.ckpt, which stays, or start again"
             )
+
+
+def exported_vocoder(where: str | Path | None) -> dict[str, Any] | None:
+    """Arguments of ``make_vocoder`` for the one that a model was exported with; None: there is none."""
+    folder = where and fetched(where)
+    return {"name": "neural", "model": str(folder)} if folder and (folder / VOCODER).is_file() else None
 
 
 def find_checkpoints(where: str | Path | Sequence[str | Path] | None) -> list[Path]:

@@ -4,17 +4,30 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
-from html import escape
+from dataclasses import dataclass
 
-from melle.evaluation.charts import judges
-from melle.evaluation.metrics import METRICS, metric_of, whose
-from melle.evaluation.players import Sounds, players
+from melle.evaluation.charts import judges_of
+from melle.evaluation.html_audio import AudioFiles, Player
+from melle.evaluation.metrics import METRICS, judge_of, metric_of, title_of
 from melle.evaluation.scores import SystemScore, UtteranceScore, best_first
 from melle.evaluation.systems import RECORDINGS
 from melle.evaluation.wer import errors_marked
 
-SHOWN = ("sim_o", "utmos", "dnsmos")  # values of an utterance that are told, besides errors
-PLAIN = " plain"  # ends the name of a recogniser that listened without its hint
+SHOWN = ("sim_o", "utmos", "dnsmos")  # values of an utterance that are shown, besides errors
+PLAIN = " plain"  # ends the name of a recogniser that had no initial prompt
+
+
+@dataclass(frozen=True)
+class Example:
+    """One utterance as the page shows it."""
+
+    label: str
+    text: str
+    # Of every recogniser: its title, its errors ("2/7"), and the runs of ``errors_marked``.
+    transcripts: list[tuple[str, str, list[tuple[str, str, str]]]]
+    facts: list[str]
+    cut: str | None  # why it was ended, where the model did not end it
+    players: list[Player]
 
 
 def choose(row: SystemScore, count: int) -> dict[str, list[UtteranceScore]]:
@@ -22,7 +35,7 @@ def choose(row: SystemScore, count: int) -> dict[str, list[UtteranceScore]]:
 
     Where there is nothing to tell good from bad by, all are at random, and always the same.
     """
-    recogniser, encoder = next(iter(judges([row], "wer")), None), next(iter(judges([row], "sim_o")), None)
+    recogniser, encoder = next(iter(judges_of([row], "wer")), None), next(iter(judges_of([row], "sim_o")), None)
     order = [row.utterances[number] for number in best_first(row.utterances, recogniser, encoder)]
     chosen: dict[str, list[UtteranceScore]] = {}
     if recogniser is not None or encoder is not None:
@@ -46,9 +59,9 @@ def _among(utterance: UtteranceScore, chosen: dict[str, list[UtteranceScore]]) -
     return any(utterance.id == other.id for group in chosen.values() for other in group)
 
 
-def examples_html(
-    row: SystemScore, rows: Sequence[SystemScore], names: dict[str, str], sounds: Sounds, count: int
-) -> str:
+def make_examples(
+    row: SystemScore, rows: Sequence[SystemScore], titles: dict[str, str], audio: AudioFiles, count: int
+) -> dict[str, list[Example]]:
     """The chosen utterances of a checkpoint ``row``; ``rows`` are all of its protocol."""
     recordings = {
         utterance.id: utterance.audio
@@ -56,65 +69,46 @@ def examples_html(
         if other.run is None and other.system == RECORDINGS
         for utterance in other.utterances
     }
-    parts = []
-    for name, group in choose(row, count).items():
-        articles = [_article(utterance, row, recordings.get(utterance.id), names, sounds) for utterance in group]
-        parts.append(f"<h4>{escape(name.capitalize())}</h4>{''.join(articles)}")
-    return "".join(parts)
+    return {
+        name: [_example(utterance, row, recordings.get(utterance.id), titles, audio) for utterance in group]
+        for name, group in choose(row, count).items()
+    }
 
 
-def _article(
-    utterance: UtteranceScore, row: SystemScore, recording: str | None, names: dict[str, str], sounds: Sounds
-) -> str:
-    sound = players(sounds, {"prompt": utterance.prompt_audio, "recording": recording, "synthesis": utterance.audio})
-    sample = f", sample {utterance.sample + 1} of {row.samples}" if row.samples > 1 else ""
-    speaker = "" if utterance.speaker is None else f", speaker {utterance.speaker}"
-    return (
-        f'<article><div class="said"><p class="id">{escape(f"{utterance.id}{speaker}{sample}")}</p>'
-        f'<p class="text">{escape(utterance.text)}</p>{_heard(utterance, names)}'
-        f'<ul class="facts">{_facts(utterance, names)}</ul></div>{sound}</article>'
+def _example(
+    utterance: UtteranceScore, row: SystemScore, recording: str | None, titles: dict[str, str], audio: AudioFiles
+) -> Example:
+    label = [
+        utterance.id,
+        *([] if utterance.speaker is None else [f"speaker {utterance.speaker}"]),
+        *([f"sample {utterance.sample + 1} of {row.samples}"] if row.samples > 1 else []),
+    ]
+    files = {"prompt": utterance.prompt_audio, "recording": recording, "synthesis": utterance.audio}
+    return Example(
+        label=", ".join(label),
+        text=utterance.text,
+        transcripts=[_transcript(utterance, name, titles) for name in utterance.transcripts],
+        facts=_facts(utterance, titles),
+        cut=None if utterance.finish_reason in (None, "stop") else str(utterance.finish_reason),
+        players=audio.players(files),
     )
 
 
-def _heard(utterance: UtteranceScore, names: dict[str, str]) -> str:
-    """What every recogniser understood, its errors marked, and their number."""
-    lines = []
-    for name, transcript in utterance.transcripts.items():
-        judge = name if name in utterance.references else name.removesuffix(PLAIN)
-        who = names.get(judge, judge) + ("" if judge == name else ", no hint")
-        # A dash: it understood nothing, of a text without words.
-        text = mark_errors(utterance.references.get(judge, ""), transcript) or "–"
-        words, errors = (utterance.values.get(f"{what}/{name}") for what in ("words", "errors"))
-        counted = "" if words is None or errors is None else f' <span class="count">{errors:g}/{words:g}</span>'
-        lines.append(f"<dt>{escape(who)}{counted}</dt><dd>{text}</dd>")
-    return f"<dl>{''.join(lines)}</dl>" if lines else ""
+def _transcript(
+    utterance: UtteranceScore, name: str, titles: dict[str, str]
+) -> tuple[str, str, list[tuple[str, str, str]]]:
+    judge = name if name in utterance.references else name.removesuffix(PLAIN)
+    title = title_of(judge, titles) + ("" if judge == name else ", no initial prompt")
+    errors, words = (utterance.values.get(f"{what}/{name}") for what in ("errors", "words"))
+    count = "" if errors is None or words is None else f"{errors:g}/{words:g}"
+    return title, count, errors_marked(utterance.references.get(judge, ""), utterance.transcripts[name])
 
 
-def mark_errors(reference: str, transcript: str) -> str:
-    """The transcript as HTML, with what was said instead, left out or added."""
-    parts = []
-    for kind, said, heard in errors_marked(reference, transcript):
-        if kind == "substitute":  # word by word
-            words = zip(escape(said).split(), escape(heard).split())
-            parts += [f"<mark><s>{missing}</s> {found}</mark>" for missing, found in words]
-        elif kind == "delete":
-            parts.append(f"<del>{escape(said)}</del>")
-        elif kind == "insert":
-            parts.append(f"<ins>{escape(heard)}</ins>")
-        else:
-            parts.append(escape(heard))
-    return " ".join(parts)
-
-
-def _facts(utterance: UtteranceScore, names: dict[str, str]) -> str:
+def _facts(utterance: UtteranceScore, titles: dict[str, str]) -> list[str]:
     facts = []
     for kind in SHOWN:
         for name, value in utterance.values.items():
             if name.partition("/")[0] == kind and not isinstance(value, str):
-                who = f" ({whose(name, names)})" if "/" in name else ""
+                who = f" ({title_of(judge_of(name), titles)})" if "/" in name else ""
                 facts.append(f"{METRICS[kind].head} {metric_of(name).show(value)}{who}")
-    facts.append(f"{utterance.seconds:.2f} s, recorded {utterance.recording_seconds:.2f} s")
-    items = [f"<li>{escape(fact)}</li>" for fact in facts]
-    if utterance.finish_reason not in (None, "stop"):
-        items.append(f'<li class="cut">ended by guard: {escape(str(utterance.finish_reason))}</li>')
-    return "".join(items)
+    return [*facts, f"{utterance.seconds:.2f} s, recorded {utterance.recording_seconds:.2f} s"]

@@ -79,11 +79,14 @@ class Evaluation:
         device = find_device(self.device, "device=")
         check_weights(self.weights, device)
         check_writable(self.output, folder=True)
-        vocoders, first = self.all_vocoders(), next(iter(self.vocoders))
-        vocodings = {name: Vocoding(name, self.mel, settings, device) for name, settings in vocoders.items()}
+        first = next(iter(self.vocoders))
+        vocodings = {name: Vocoding(name, self.mel, settings, device) for name, settings in self.vocoders.items()}
+        for checkpoint in self.checkpoints:
+            if (name := self.vocoder_of(checkpoint)) not in vocodings:
+                vocodings[name] = Vocoding(name, checkpoint.mel, checkpoint.own_vocoder, device)
         for vocoding in vocodings.values():
             vocoding.build()
-        for other in {checkpoint.mel for checkpoint in self.checkpoints} - {self.mel}:
+        for other in {c.mel for c in self.checkpoints if self.vocoder_of(c) == first} - {self.mel}:
             vocodings[first].build(other)
         models = [
             Model(checkpoint, vocodings[self.vocoder_of(checkpoint)], self.options, self.weights)
@@ -106,11 +109,6 @@ class Evaluation:
         """Of the toplines: the first checkpoint's, for one table has one topline."""
         return self.checkpoints[0].mel if self.checkpoints else MelSpec()
 
-    def all_vocoders(self) -> dict[str, dict[str, Any]]:
-        """Those that were chosen, and those of the models' own that are used."""
-        own = {self.vocoder_of(one): one.own_vocoder for one in self.checkpoints if one.own_vocoder}
-        return self.vocoders | (own if self.own_vocoder else {})
-
     def vocoder_of(self, checkpoint: Checkpoint) -> str:
         """Name of the vocoder that a model speaks through."""
         if self.own_vocoder and checkpoint.own_vocoder:
@@ -128,7 +126,7 @@ class Evaluation:
                 group: {name: {"name": judge.name, **judge.settings} for name, judge in judges.items()}
                 for group, judges in vars(self.judges).items()
             },
-            "vocoder": self.all_vocoders(),
+            "vocoder": {self.vocoder_of(one): one.own_vocoder for one in self.checkpoints} | self.vocoders,
             "speaks_through": {checkpoint.name: self.vocoder_of(checkpoint) for checkpoint in self.checkpoints},
             "decoding": asdict(self.options),
             "weights": self.weights,

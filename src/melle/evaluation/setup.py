@@ -50,7 +50,7 @@ def chosen_vocoders(cfg: DictConfig) -> dict[str, dict[str, Any]]:
     if not chosen:
         raise UserError("vocoder= names none; give griffin_lim, hifigan, neural, or several")
     for name, arguments in chosen.items():
-        if not isinstance(arguments, dict) or "name" not in arguments:
+        if not isinstance(arguments, dict) or not {"name", "_target_"} & arguments.keys():
             raise UserError(f"vocoder.{name}={arguments}: give a vocoder's settings, such as vocoder.neural.model=FILE")
     return chosen
 

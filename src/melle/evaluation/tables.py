@@ -1,109 +1,141 @@
-"""The scores as HTML tables, with what their columns mean."""
+"""The tables of scores: their columns and lines, for the console and for the report."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from html import escape
+from dataclasses import dataclass
 from itertools import groupby
 
-from melle.evaluation.metrics import cells, measured, metric_of, whose
-from melle.evaluation.scores import SystemScore
-
-MEANINGS = {
-    "wer": "words substituted (S), deleted (D) and inserted (I) per word of the text, as a recogniser hears them; "
-    "the interval is a bootstrap over utterances",
-    "wer_plain": "the same where the recogniser was not told what to expect",
-    "cer": "the same of characters",
-    "sim_o": "cosine between the voice and its prompt's recording",
-    "sim_r": "cosine between the voice and its prompt after mel and vocoder, the row's own or else the first",
-    "sim_others": "mean cosine with the prompts of other speakers",
-    "nearest_right": "utterances that sound most like a prompt of the right speaker",
-    "utmos": "naturalness from 1 to 5, estimated by a network",
-    "dnsmos": "overall quality from 1 to 5, estimated by a network",
-    "dnsmos_signal": "quality of the speech alone, by the same network",
-    "dnsmos_background": "absence of noise, by the same network",
-    "dnsmos_p808": "overall quality by another network",
-    "mel_distance": "mean absolute difference of log10 mels between a recording and what the vocoder makes of its mel",
-    "natural_stops": "utterances that the model ended by itself",
-    "duration_ratio": "seconds spoken per second recorded",
-    "words_per_second": "words of the text per second of speech",
-    "pitch": "median fundamental frequency of an utterance, mean over utterances",
-    "pitch_deviation": "standard deviation of the fundamental frequency within an utterance, mean over utterances",
-    "real_time_factor": "seconds of computing per second of speech",
-}
+from melle.evaluation.metrics import judge_of, measured, metric_of, title_of
+from melle.evaluation.scores import Results, SystemScore
 
 
-def table_html(rows: Sequence[SystemScore], names: dict[str, str]) -> str:
-    """One protocol's table: who measured what, ceilings, checkpoints; the best checkpoint's values stand out."""
-    whats, whos, *lines = cells(rows, names)
-    owners = [row for row in rows for _ in range(2 if row.best else 1)]  # of the lines, as ``cells`` has them
-    repeated = [number > 0 and owners[number - 1] is owner for number, owner in enumerate(owners)]
-    strong = _best(rows, names, whats, whos)
-    groups = [(who, len(list(group))) for who, group in groupby(whos[1:])]
-    firsts = {1 + sum(width for _, width in groups[:number]) for number in range(len(groups))}  # columns
+@dataclass(frozen=True)
+class Line:
+    """Of a system's scores, or below it of the best of its samples."""
 
-    upper = "".join(f'<th colspan="{width}"{_class(who and "group")}>{escape(who)}</th>' for who, width in groups)
-    lower = "".join(
-        f'<th scope="col"{_class(column in firsts and whos[column] and "group")}>{escape(what)}</th>'
-        for column, what in enumerate(whats)
-        if column
-    )
-    body, ceiling = [], None
-    for owner, again, line in zip(owners, repeated, lines):
-        if ceiling != (owner.run is None):
-            body.append("</tbody><tbody>" if body else "<tbody>")
-            ceiling = owner.run is None
-        name = f'<th scope="row">{escape(line[0].strip())}</th>'
-        values = "".join(
-            f"<td{_class(column in firsts and whos[column] and 'group')}>{_value(line[column], emphasised)}</td>"
-            for column in range(1, len(line))
-            for emphasised in [not again and id(owner) in strong.get(column, ())]
-        )
-        body.append(f"<tr{_class('ceiling' if ceiling else 'again' if again else '')}>{name}{values}</tr>")
-    return (
-        f'<div class="scroll"><table><thead><tr><th rowspan="2" scope="col">{escape(whats[0])}</th>{upper}</tr>'
-        f"<tr>{lower}</tr></thead>{''.join(body)}</tbody></table></div>{_meanings(rows, bool(strong))}"
-    )
+    row: SystemScore
+    best: bool = False
+
+    @property
+    def name(self) -> str:
+        return f"best of {self.row.samples}" if self.best else self.row.system
+
+    @property
+    def kind(self) -> str:
+        return "topline" if self.row.run is None else "best" if self.best else "model"
 
 
-def _best(
-    rows: Sequence[SystemScore], names: dict[str, str], whats: Sequence[str], whos: Sequence[str]
-) -> dict[int, set[int]]:
-    """By column, whose value (``id`` of the row) is best among the checkpoints; of one checkpoint none is."""
-    checkpoints = [row for row in rows if row.run is not None]
-    found: dict[int, set[int]] = {}
-    column = 0
-    for name in measured(rows):  # the columns stand in this order, with others between them
-        metric = metric_of(name)
-        column = next(
-            (
-                number
-                for number in range(column + 1, len(whats))
-                if (whats[number], whos[number]) == (metric.head, whose(name, names))
-            ),
-            column,
-        )
-        values = {id(row): row.metrics[name] for row in checkpoints if name in row.metrics}
-        if metric.better and len(values) > 1:
-            shown = metric.show((max if metric.better > 0 else min)(values.values()))
-            found[column] = {row for row, value in values.items() if metric.show(value) == shown}
+@dataclass(frozen=True)
+class Column:
+    """``head`` says what, ``judge`` by whom; ``cells`` are a text for every line, ``bold`` those that stand out."""
+
+    head: str
+    judge: str
+    cells: list[str]
+    bold: frozenset[int] = frozenset()
+
+
+@dataclass(frozen=True)
+class Table:
+    """One protocol's scores; the column with the systems' names is not among ``columns``."""
+
+    lines: list[Line]
+    columns: list[Column]
+
+    def groups(self) -> list[tuple[str, int]]:
+        """Judges that stand above columns beside each other, and how many."""
+        return [(judge, len(list(group))) for judge, group in groupby(column.judge for column in self.columns)]
+
+    def firsts(self) -> list[bool]:
+        """Of every column whether it is the first of a judge."""
+        return [bool(n) and c.judge != "" and self.columns[n - 1].judge != c.judge for n, c in enumerate(self.columns)]
+
+
+def make_table(rows: Sequence[SystemScore], titles: dict[str, str], narrow: bool = False) -> Table:
+    """Toplines and checkpoints; of several checkpoints the best values are bold. ``narrow``: without minor columns."""
+    lines = [Line(row, best) for row in rows for best in ([False, True] if row.best else [False])]
+    columns: list[Column] = []
+
+    def add(head: str, judge: str, cells: list[str], bold: frozenset[int] = frozenset()) -> None:
+        if any(cells):
+            columns.append(Column(head, title_of(judge, titles), cells, bold))
+
+    add("step", "", ["" if line.best or line.row.step is None else str(line.row.step) for line in lines])
+    for name in measured(rows):
+        metric, judge = metric_of(name), judge_of(name)
+        if narrow and not metric.narrow:
+            continue
+        add(metric.head, judge, [_cell(line, name) for line in lines], _bold(lines, name))
+        if name.startswith("wer/"):
+            add("95 % interval", judge, [_interval(line, name) for line in lines])
+            add("S+D+I/words", judge, [_edits(line, name) for line in lines])
+    return Table(lines, columns)
+
+
+def meanings(rows: Sequence[SystemScore]) -> list[tuple[str, str]]:
+    """What the columns mean."""
+    kinds = dict.fromkeys(name.partition("/")[0] for name in measured(rows))
+    found = [(metric_of(kind).head, metric_of(kind).meaning) for kind in kinds if metric_of(kind).meaning]
+    if any(row.samples > 1 for row in rows):
+        found.append(("±", "standard deviation over the samples"))
+    if any(row.best for row in rows):
+        found.append(("best of N", "of every utterance its best sample"))
     return found
 
 
-def _meanings(rows: Sequence[SystemScore], emphasised: bool) -> str:
-    kinds = dict.fromkeys(name.partition("/")[0] for name in measured(rows))
-    parts = [f"<b>{escape(metric_of(kind).head)}</b>: {MEANINGS[kind]}" for kind in kinds if kind in MEANINGS]
-    if any(row.samples > 1 for row in rows):
-        parts.append("<b>±</b>: standard deviation over the samples")
-    if any(row.best for row in rows):
-        parts.append("<b>best of N</b>: were of every utterance its best sample taken")
-    last = " The best checkpoint of a column is bold." if emphasised else ""
-    return f'<p class="note">{"; ".join(parts)}.{last}</p>' if parts else ""
+def format_tables(results: Results) -> str:
+    """The scores as aligned plain text, a table for every protocol, without the columns that no system has."""
+    texts = []
+    for protocol in results.protocols:
+        rows = results.of(protocol)
+        count = len({utterance.id for row in rows for utterance in row.utterances})
+        samples = max(row.samples for row in rows)
+        head = f"{protocol}: {count} utterances" + (f", {samples} samples of each (± over them)" if samples > 1 else "")
+        texts.append(f"{head}\n{_align(make_table(rows, {}, narrow=True))}")
+    legend = [f"{name}: {title}" for name, title in results.names.items() if name != title]
+    legend += [f"checkpoints speak through {results.speaking}"] if results.speaking else []
+    return "\n\n".join([*texts, *(["\n".join(legend)] if legend else [])])
 
 
-def _value(text: str, emphasised: bool) -> str:
-    return f"<strong>{escape(text)}</strong>" if emphasised and text else escape(text)
+def _cell(line: Line, name: str) -> str:
+    metric = metric_of(name)
+    text = metric.show((line.row.best if line.best else line.row.metrics).get(name))
+    deviation = None if line.best else line.row.deviations.get(name)
+    return text if deviation is None else f"{text} ± {metric.show(deviation)}"
 
 
-def _class(name: str | bool) -> str:
-    return f' class="{name}"' if name else ""
+def _bold(lines: Sequence[Line], name: str) -> frozenset[int]:
+    """The best among the checkpoints, by what is shown of it; of one checkpoint none is."""
+    metric = metric_of(name)
+    values = {
+        n: line.row.metrics[name] for n, line in enumerate(lines) if line.kind == "model" and name in line.row.metrics
+    }
+    if not metric.better or len(values) < 2:
+        return frozenset()
+    best = metric.show((max if metric.better > 0 else min)(values.values()))
+    return frozenset(number for number, value in values.items() if metric.show(value) == best)
+
+
+def _interval(line: Line, name: str) -> str:
+    if line.best or name not in line.row.intervals:
+        return ""
+    return " - ".join(f"{100 * end:.1f}" for end in line.row.intervals[name])
+
+
+def _edits(line: Line, name: str) -> str:
+    if line.best or name not in line.row.edits:
+        return ""
+    *edits, words = line.row.edits[name]
+    return f"{'+'.join(map(str, edits))}/{words}"
+
+
+def _align(table: Table) -> str:
+    names = [f"  {line.name}" if line.best else line.name for line in table.lines]
+    columns = [["system", "", *names], *([column.head, column.judge, *column.cells] for column in table.columns)]
+    widths = [max(map(len, column)) for column in columns]
+    lines = [
+        "  ".join([cells[0].ljust(widths[0]), *map(str.rjust, cells[1:], widths[1:])]).rstrip()
+        for cells in zip(*columns)
+    ]
+    return "\n".join([*lines[:2], "  ".join("-" * width for width in widths), *lines[2:]])

@@ -76,21 +76,21 @@ def errors_marked(reference: str, hypothesis: str) -> list[tuple[str, str, str]]
     """The alignment of two normalised texts by jiwer, for showing where the errors are.
 
     Runs of words in order, each as (kind, words of the reference, words of the hypothesis); kind is "equal",
-    "substitute", "delete" or "insert". An insertion has no words of the reference, a deletion none of the hypothesis.
+    "substitute" (word by word), "delete" or "insert". An insertion has no words of the reference, a deletion none of
+    the hypothesis.
     """
     jiwer = import_jiwer()
     if not reference:
         return [("insert", "", hypothesis)] if hypothesis else []
-    found = jiwer.process_words(reference, hypothesis)
-    words, found_words = reference.split(), hypothesis.split()
-    return [
-        (
-            run.type,
-            " ".join(words[run.ref_start_idx : run.ref_end_idx]),
-            " ".join(found_words[run.hyp_start_idx : run.hyp_end_idx]),
-        )
-        for run in found.alignments[0]
-    ]
+    runs: list[tuple[str, str, str]] = []
+    for run in jiwer.process_words(reference, hypothesis).alignments[0]:
+        words = reference.split()[run.ref_start_idx : run.ref_end_idx]
+        found = hypothesis.split()[run.hyp_start_idx : run.hyp_end_idx]
+        if run.type == "substitute":
+            runs += [(run.type, *pair) for pair in zip(words, found)]
+        else:
+            runs.append((run.type, " ".join(words), " ".join(found)))
+    return runs
 
 
 def corpus_rate(counts: Sequence[ErrorCounts], seed: int = 0, resamples: int = 1000) -> ErrorRate:

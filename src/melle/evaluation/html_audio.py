@@ -1,11 +1,10 @@
-"""Sound and its picture inside the page: FLAC and PNG as data URIs."""
+"""Audio inside the page with a picture of it: FLAC and PNG as data URIs."""
 
 from __future__ import annotations
 
-import base64
 import io
 from collections.abc import Mapping
-from html import escape
+from dataclasses import dataclass
 from pathlib import Path
 
 import matplotlib
@@ -18,21 +17,31 @@ from torch import Tensor
 
 from melle.audio import UNREADABLE, LogMel, load_audio
 from melle.errors import UserError
-from melle.training.figures import RANGE
+from melle.evaluation.plots import data_uri
 
 SIZE = (260, 90)  # of a picture, pixels
-EMPTY = 255  # colour of a picture where the sound is over: none
+RANGE = 4.0  # log10 magnitude (80 dB) below the loudest that colours show
+EMPTY = 255  # colour of a picture after the end of the audio: none
 
 
-class Sounds:
-    """The sound files of ``folder``, each read once."""
+@dataclass(frozen=True)
+class Player:
+    """Audio and its picture, as data URIs."""
+
+    title: str
+    audio: str
+    picture: str
+
+
+class AudioFiles:
+    """The audio files of ``folder``, each read once."""
 
     def __init__(self, folder: Path):
         self.folder = folder
         self._log_mel = LogMel()
         self._read: dict[str, tuple[str, Tensor] | None] = {}
 
-    def __call__(self, name: str | None) -> tuple[str, Tensor] | None:
+    def read(self, name: str | None) -> tuple[str, Tensor] | None:
         """The file as a data URI, and its log10 mel (T, M) at the paper's rate; None where it cannot be read."""
         if name is None:
             return None
@@ -45,27 +54,22 @@ class Sounds:
                 self._read[name] = None
         return self._read[name]
 
+    def players(self, names: Mapping[str, str | None]) -> list[Player]:
+        """A player for every title and file; none for those that cannot be read.
 
-def players(sounds: Sounds, names: Mapping[str, str | None]) -> str:
-    """A player under its picture for every title and file; without those that cannot be read.
-
-    All pictures of the row share their colours, those but the prompt's also their scale of time.
-    """
-    found = {title: sound for title, name in names.items() if (sound := sounds(name)) is not None}
-    if not found:
-        return ""
-    peak = max(float(mel.max()) for _, mel in found.values())
-    low = max(min(float(mel.min()) for _, mel in found.values()), peak - RANGE)
-    longest = max((len(mel) for title, (_, mel) in found.items() if title != "prompt"), default=1)
-    cells = []
-    for title, (sound, mel) in found.items():
-        picture = draw_mel(mel, (low, peak), len(mel) if title == "prompt" else longest)
-        cells.append(
-            f"<figure><figcaption>{escape(title)}</figcaption>"
-            f'<img src="{data_uri("image/png", picture)}" width="{SIZE[0]}" height="{SIZE[1]}" alt="mel spectrogram">'
-            f'<audio controls preload="metadata" src="{sound}"></audio></figure>'
-        )
-    return f'<div class="players">{"".join(cells)}</div>'
+        All pictures of the row share their colours, those but the prompt's also their scale of time.
+        """
+        found = {title: pair for title, name in names.items() if (pair := self.read(name)) is not None}
+        if not found:
+            return []
+        peak = max(float(mel.max()) for _, mel in found.values())
+        low = max(min(float(mel.min()) for _, mel in found.values()), peak - RANGE)
+        longest = max((len(mel) for title, (_, mel) in found.items() if title != "prompt"), default=1)
+        players = []
+        for title, (audio, mel) in found.items():
+            picture = draw_mel(mel, (low, peak), len(mel) if title == "prompt" else longest)
+            players.append(Player(title, audio, data_uri("image/png", picture)))
+        return players
 
 
 def as_flac(path: Path) -> bytes:
@@ -96,7 +100,3 @@ def draw_mel(mel: Tensor, colours: tuple[float, float], frames: int) -> bytes:
     written = io.BytesIO()
     image.save(written, "PNG", transparency=EMPTY, optimize=True)
     return written.getvalue()
-
-
-def data_uri(kind: str, content: bytes) -> str:
-    return f"data:{kind};base64,{base64.b64encode(content).decode()}"

@@ -94,7 +94,7 @@ def test_a_sweep_over_sampling_settings(checkpoint, manifest, tmp_path):
     assert sorted(row["decoding.temperature"] for row in table) == ["0.0", "1.0"]
     assert [float(row["wer/whisper"]) for row in table] == sorted(float(row["wer/whisper"]) for row in table)
     names = {path.name.rpartition("-")[0] for path in checkpoint.parents[1].glob("*-*")}  # the rest names what is fixed
-    assert names == {"evaluation-decoding.temperature=0.0", "evaluation-decoding.temperature=1.0"}
+    assert names == {"evaluation-decoding.temperature-0.0", "evaluation-decoding.temperature-1.0"}
 
 
 def test_bad_input_is_a_user_error(checkpoint, manifest, tmp_path):

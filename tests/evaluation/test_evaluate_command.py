@@ -30,6 +30,7 @@ def run(folder: Path, *arguments: str, **how):
         **os.environ,
         "PYTHONPATH": paths,
         "OMP_NUM_THREADS": "1",
+        "PYTHONIOENCODING": "ascii",  # as of some consoles, and where the output is redirected
     }  # threads as here
     return subprocess.run(command, cwd=folder, capture_output=True, text=True, env=environment, **how)
 
@@ -77,10 +78,11 @@ def test_toplines_alone_and_metrics_that_cannot_be_had(manifest, tmp_path, monke
 
 
 def test_several_processes_give_the_table_of_one(checkpoint, manifest, tmp_path):
-    settings = [f"checkpoint={checkpoint}", f"data.test={manifest}", *JUDGES, "batch_size=1"]
+    settings = [f"checkpoint={checkpoint}", f"data.test={manifest}", *JUDGES, "batch_size=1", "samples=2"]
     done = run(tmp_path, *SMALL, *settings, "output=shared", "processes=2")
     evaluate(config(*settings, f"output={tmp_path}/alone"))
     assert done.returncode == 0, done.stderr
+    assert r"2 samples of each (\xb1 over them)" in done.stdout
     assert rows(tmp_path / "shared") == rows(tmp_path / "alone")
     assert (tmp_path / "shared" / "report.html").is_file()
 

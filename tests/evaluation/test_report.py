@@ -197,13 +197,13 @@ def test_the_page_is_the_same_every_time(tmp_path):
 
 def test_errors_can_be_told_apart(folder, results):
     row = results.systems[3]
-    spoken = [replace(u, references={"whisper": "one <b> two"}, transcripts={"whisper": "four two <i>"})
+    spoken = [replace(u, references={"whisper": "one <b> two six"}, transcripts={"whisper": "four two six <i>"})
               for u in row.utterances]  # fmt: skip
     content = write_report(folder, replace(results, systems=[replace(row, utterances=spoken)]), 1).read_text()
     shown = " ".join(re.search(r"<dd>(.*?)</dd>", content, flags=re.DOTALL)[1].split())
     assert shown in (
-        "<mark><s>one</s> four</mark> <del>&lt;b&gt;</del> two <ins>&lt;i&gt;</ins>",
-        "<del>one</del> <mark><s>&lt;b&gt;</s> four</mark> two <ins>&lt;i&gt;</ins>",
+        "<mark><s>one</s> four</mark> <del>&lt;b&gt;</del> two six <ins>&lt;i&gt;</ins>",
+        "<del>one</del> <mark><s>&lt;b&gt;</s> four</mark> two six <ins>&lt;i&gt;</ins>",
     )
 
 

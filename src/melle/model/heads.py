@@ -127,6 +127,12 @@ class PostNet(nn.Module):
 
     def forward(self, frames: Tensor, valid: Tensor, count: int | None = None) -> Tensor:
         """``count``: how many frames are valid. Without it training asks, for which a GPU has to be waited for."""
+        if count == valid.numel():  # nothing to leave out
+            y = frames.transpose(1, 2)
+            for index, (convolution, norm) in enumerate(zip(self.convolutions, self.norms)):
+                y = norm(convolution(y))
+                y = self.dropout(self.activation(y) if index < len(self.norms) - 1 else y)
+            return frames + y.transpose(1, 2)
         x = frames * valid[..., None]
         places = _places(valid, count) if self.training else None
         last = len(self.norms) - 1

@@ -57,16 +57,28 @@ def seen(monkeypatch) -> list[list[list[str]]]:
 
 @pytest.fixture
 def losses(monkeypatch) -> list[float]:
-    """The loss per frame of every optimiser step."""
-    values = []
-    clip = MelleModule.configure_gradient_clipping
+    """The loss of every optimiser step: the mean of its batches'."""
+    values: list[float] = []
+    watch_losses(monkeypatch.setattr, values)
+    return values
+
+
+def watch_losses(replace, values: list[float]) -> None:
+    """Append the loss of every optimiser step of this process to ``values``."""
+    step, clip, batches = MelleModule.training_step, MelleModule.configure_gradient_clipping, []
+
+    def training_step(self, batch, index):
+        loss = step(self, batch, index)
+        batches.append(loss.detach())
+        return loss
 
     def configure_gradient_clipping(self, *arguments, **options):
+        values.append(torch.stack(batches).mean().item())
+        batches.clear()
         clip(self, *arguments, **options)
-        values.append(self.result.terms.total)
 
-    monkeypatch.setattr(MelleModule, "configure_gradient_clipping", configure_gradient_clipping)
-    return values
+    replace(MelleModule, "training_step", training_step)
+    replace(MelleModule, "configure_gradient_clipping", configure_gradient_clipping)
 
 
 @pytest.fixture(scope="session")

@@ -26,8 +26,11 @@ SMALL = [
     *("model.latent_hidden=16", "data.corpus=null", "data.batch_frames=600"),
 ]
 ONLINE = {"tokenizer=llama", "tokenizer=qwen", "tokenizer=huggingface"}  # need a hub or a folder
-INHERITED = {"model=inherited", "tokenizer=inherited"}  # need a checkpoint: tests/training/test_inheriting.py
-MODELS = sorted(path.stem for path in CONF.glob("model/*.yaml") if f"model={path.stem}" not in INHERITED)
+FROM_CHECKPOINT = {
+    "model=from_checkpoint",
+    "tokenizer=from_checkpoint",
+}  # need a checkpoint: tests/training/test_from_checkpoint.py
+MODELS = sorted(path.stem for path in CONF.glob("model/*.yaml") if f"model={path.stem}" not in FROM_CHECKPOINT)
 
 
 def options() -> list[str]:
@@ -84,7 +87,7 @@ def step_and_speak(cfg, tones: Path) -> None:
         assert len(speech.waveform) > 0 and torch.isfinite(speech.waveform).all()
 
 
-@pytest.mark.parametrize("option", [option for option in options() if option not in ONLINE | INHERITED])
+@pytest.mark.parametrize("option", [option for option in options() if option not in ONLINE | FROM_CHECKPOINT])
 def test_option_trains_and_speaks(option, tone_manifests):
     step_and_speak(configure(tone_manifests, option), tone_manifests)
 

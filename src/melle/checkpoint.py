@@ -107,6 +107,11 @@ def load_description(path: str | Path) -> ModelDescription:
     return ModelDescription.from_dict(_read(path)[KEY])
 
 
+def read_hyperparameters(path: str | Path) -> dict[str, Any]:
+    """The resolved configuration of a checkpoint's run; empty where it was written without."""
+    return dict(_read(path).get("hyper_parameters", {}))
+
+
 def load_step(path: str | Path) -> int:
     """After how many optimiser steps training wrote a checkpoint, of whatever it trains. UserError for another file."""
     content = read_content(path, MISSING, DAMAGED)

@@ -14,6 +14,7 @@ from hydra.errors import HydraException, InstantiationException
 from hydra.types import RunMode
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import MissingMandatoryValue
 
 from melle.errors import UserError
 
@@ -92,6 +93,8 @@ def build(cfg: DictConfig, **arguments: Any) -> Any:
     """Hydra's ``instantiate``, with a mistake in the configuration told as a UserError."""
     try:
         return instantiate(cfg, **arguments)
+    except MissingMandatoryValue as error:
+        raise UserError(f"{error.full_key} is missing: give it as {error.full_key}=…") from None
     except InstantiationException as error:
         cause = error.__cause__
         if isinstance(cause, UserError):

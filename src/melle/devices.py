@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 
 from melle.errors import UserError
@@ -26,3 +28,16 @@ def find_device(name: str | torch.device, option: str = "--device ") -> torch.de
     if device.type == "meta":
         raise UserError(f"{option}{name}: nothing can be heard there; try {option}cpu")
     return device
+
+
+def count_devices(accelerator: str, devices: Any) -> int:
+    """How many ``trainer.devices`` are on a machine, as Lightning understands it: a number, a list, "0,1", "auto"."""
+    from lightning.pytorch.accelerators import CUDAAccelerator
+
+    on_gpu = torch.cuda.is_available() and accelerator in ("auto", "gpu", "cuda")
+    if on_gpu:
+        chosen = CUDAAccelerator.auto_device_count() if devices == "auto" else devices
+        return len(CUDAAccelerator.parse_devices(chosen) or [])
+    if devices == "auto" or not str(devices).lstrip("-").isdigit():
+        return 1 if devices == "auto" else len(str(devices).strip("[]").split(","))
+    return int(devices)

@@ -97,7 +97,7 @@ def test_every_variant_has_a_line_and_one_that_fails_says_why(monkeypatch, capsy
 
 def test_the_network_of_a_checkpoint_is_no_preset():
     with pytest.raises(UserError, match="choose another preset"):
-        train.configure("inherited", ())
+        train.configure("from_checkpoint", ())
 
 
 def test_a_killed_variant_says_so():

@@ -1,6 +1,5 @@
 """Which checkpoints there are, and that each is whole, whatever happens while it is written."""
 
-import json
 import multiprocessing
 import os
 import random
@@ -15,10 +14,12 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from lightning.pytorch.trainer.states import TrainerFn
 
 from melle.checkpoint import load_model
 from melle.errors import UserError
-from melle.training.checkpoints import Checkpoints, WholeFiles
+from melle.training.callbacks.checkpoint import StepCheckpoint, WholeFiles, step_files
+from melle.training.module import MelleModule
 from melle.training.resume import newest
 from melle.training.run import train
 from tests.training.test_train import ROOT, configure
@@ -29,22 +30,32 @@ class FakeTrainer(SimpleNamespace):
 
     def __init__(self):
         io = WholeFiles()
-        strategy = SimpleNamespace(checkpoint_io=io, broadcast=lambda value: value)
-        super().__init__(global_step=0, is_global_zero=True, sanity_checking=False, strategy=strategy)
+        strategy = SimpleNamespace(checkpoint_io=io, broadcast=lambda value: value, barrier=lambda: None)
+        strategy.reduce_boolean_decision = lambda decision, all=True: decision
+        strategy.remove_checkpoint = io.remove_checkpoint
+        state = SimpleNamespace(fn=TrainerFn.FITTING)
+        super().__init__(global_step=0, is_global_zero=True, sanity_checking=False, strategy=strategy, state=state)
         self.save_checkpoint = lambda path, weights_only: io.save_checkpoint({"step": self.global_step}, path)
-        self.callback_metrics = {}
+        self.callback_metrics, self.loggers, self.current_epoch, self.ckpt_path = {}, [], 0, None
+        self.should_stop, self.max_steps, self.fast_dev_run = False, 43, False
+        self.check_val_every_n_epoch = None
+        progress = SimpleNamespace(is_last_batch=False)
+        self.fit_loop = SimpleNamespace(epoch_loop=SimpleNamespace(batch_progress=progress))
 
 
-def go(folder, metrics: list[float], **options) -> list[str]:
-    checkpoints, trainer = Checkpoints(folder, every=10, **options), FakeTrainer()
-    checkpoints.on_train_start(trainer, None)
-    for n, value in enumerate(metrics, 1):
-        for trainer.global_step in range(10 * n - 9, 10 * n + 1):
-            checkpoints.on_train_batch_end(trainer)
-        trainer.callback_metrics = {"validation/regression": torch.tensor(value), "train/total": torch.tensor(0.0)}
-        checkpoints.on_validation_end(trainer, None)
-    trainer.global_step += 3
-    checkpoints.on_train_end(trainer, None)
+MODULE = SimpleNamespace(automatic_optimization=True)
+
+
+def go(folder, steps: int = 43, begin: int = 0, **options) -> list[str]:
+    """Checkpoints every 10 steps, without validations; the names of all files."""
+    checkpoints, trainer = StepCheckpoint(folder, every=10, **options), FakeTrainer()
+    checkpoints.setup(trainer, MODULE, "fit")
+    trainer.global_step = begin
+    checkpoints.on_train_start(trainer, MODULE)
+    for trainer.global_step in range(begin, steps + 1):
+        checkpoints.on_train_batch_end(trainer, MODULE, None, None, 0)
+        checkpoints.on_train_batch_end(trainer, MODULE, None, None, 1)  # of another step, accumulated
+    checkpoints.on_train_end(trainer, MODULE)
     return sorted(path.name for path in folder.iterdir())
 
 
@@ -52,22 +63,42 @@ def step(path) -> int:
     return torch.load(path, weights_only=True)["step"]
 
 
-def test_the_newest_and_the_best_stay(tmp_path):
-    names = go(tmp_path / "a", [5.0, 2.0, 4.0, 3.0], keep=2, keep_best=1)
-    assert names == ["best.ckpt", "last.ckpt", "scores.json"] + [f"step_0000{n}.ckpt" for n in (20, 40, 43)]
-    assert step(tmp_path / "a/best.ckpt") == 20 and step(tmp_path / "a/last.ckpt") == 43
-    assert (tmp_path / "a/best.ckpt").samefile(tmp_path / "a/step_000020.ckpt")  # no second copy
-    names = go(tmp_path / "b", [5.0, 2.0, 4.0, 3.0], keep=None, mode="max")
-    assert len(names) == 8 and step(tmp_path / "b/best.ckpt") == 10
-    names = go(tmp_path / "c", [5.0, 2.0, 4.0, 3.0], keep=1, keep_best=2)
-    assert [name for name in names if "step" in name] == [f"step_0000{n}.ckpt" for n in (20, 40, 43)]
+def test_the_newest_stay_and_the_end_is_one_of_them(tmp_path):
+    assert go(tmp_path / "a", keep=2) == ["last.ckpt", "step_000040.ckpt", "step_000043.ckpt"]
+    assert step(tmp_path / "a/last.ckpt") == 43 and (tmp_path / "a/last.ckpt").readlink().name == "step_000043.ckpt"
+    assert go(tmp_path / "b") == ["last.ckpt", *(f"step_0000{n}.ckpt" for n in (10, 20, 30, 40, 43))]
     with pytest.raises(ValueError, match="every=0"):
-        Checkpoints(tmp_path, every=0)
+        StepCheckpoint(tmp_path, every=0)
 
 
-def test_a_score_that_is_not_a_number_is_not_the_best(tmp_path):
-    go(tmp_path, [float("nan"), 2.0, float("nan"), 3.0])
-    assert step(tmp_path / "best.ckpt") == 20
+@pytest.mark.parametrize(("keep", "left"), [(1, [43]), (3, [33, 40, 43]), (None, [10, 20, 30, 33, 40, 43])])
+def test_a_run_that_goes_on_may_keep_another_number(tmp_path, keep, left):
+    go(tmp_path, steps=33, keep=None)
+    for name in ("step_000033.ckpt", "step_000030.ckpt"):
+        if not (tmp_path / name).exists():
+            (tmp_path / name).write_bytes((tmp_path / "step_000020.ckpt").read_bytes())
+    go(tmp_path, begin=33, keep=keep)
+    assert sorted(int(path.stem[5:]) for path in tmp_path.glob("step_*")) == left
+
+
+def test_the_best_is_kept_by_the_metric_that_is_monitored(tmp_path, tone_manifests, monkeypatch):
+    values = iter([0.5, float("nan"), 0.3, 0.4])
+    log = lambda self: self.log("validation/regression", next(values))  # noqa: E731
+    monkeypatch.setattr(MelleModule, "on_validation_epoch_end", log)
+    options = ("optim.schedule.warmup_steps=1", "trainer.val_check_interval=1", "+trainer.limit_val_batches=1")
+    train(configure(tmp_path, tone_manifests, 4, *options, "callbacks.speech=null"))
+    assert load_model(tmp_path / "run/checkpoints/best.ckpt").step == 3
+    assert load_model(tmp_path / "run/checkpoints/last.ckpt").step == 4
+
+
+def test_a_metric_that_nothing_logs_is_an_error_before_training(tmp_path, tone_manifests, losses):
+    wrong = "callbacks.best.monitor=validation/regresion"
+    with pytest.raises(UserError, match=r"monitor=validation/regresion: nothing logs it; validation/regression\?"):
+        train(configure(tmp_path, tone_manifests, 4, "optim.schedule.warmup_steps=1", wrong))
+    assert not losses
+    rate = ("callbacks.best.monitor=samples/eos_rate", "callbacks.best.mode=max")
+    train(configure(tmp_path, tone_manifests, 2, "optim.schedule.warmup_steps=1", *rate))
+    assert (tmp_path / "run/checkpoints/best.ckpt").is_file()
 
 
 def test_validations_between_checkpoints_get_one(tmp_path, tone_manifests, losses):
@@ -75,7 +106,6 @@ def test_validations_between_checkpoints_get_one(tmp_path, tone_manifests, losse
     train(configure(tmp_path, tone_manifests, 9, *options))
     folder = tmp_path / "run/checkpoints"
     assert sorted(path.name for path in folder.glob("step_*")) == [f"step_00000{n}.ckpt" for n in (3, 4, 6, 8, 9)]
-    assert set(json.loads((folder / "scores.json").read_text())) == {f"step_00000{n}.ckpt" for n in (3, 6, 9)}
     whole = list(losses)
     losses.clear()
     train(configure(tmp_path / "again", tone_manifests, 9, *options, f"resume={folder / 'step_000003.ckpt'}"))
@@ -88,17 +118,17 @@ def test_going_on_from_an_earlier_step_puts_the_later_ones_aside(tmp_path, tone_
     folder = tmp_path / "run/checkpoints"
     earlier = f"resume={folder / 'step_000002.ckpt'}"
     train(configure(tmp_path, tone_manifests, 4, *options, earlier))
-    assert sorted(path.name for path in (folder / "left-1").iterdir()) == [f"step_00000{n}.ckpt" for n in (3, 4, 5, 6)]
+    left = [path.name for path in (folder / "left-1").iterdir()]
+    assert sorted(left) == ["best.ckpt", *(f"step_00000{n}.ckpt" for n in (3, 4, 5, 6))]
     kept = {path.name for path in folder.glob("step_*")}
     assert {"step_000003.ckpt", "step_000004.ckpt"} <= kept and "step_000006.ckpt" not in kept
     assert load_model(folder / "last.ckpt").step == 4 and newest(folder) == folder / "step_000004.ckpt"
-    assert "step_000006.ckpt" not in json.loads((folder / "scores.json").read_text())
 
 
-def test_a_file_system_without_hard_links_gets_copies(tmp_path, monkeypatch):
-    monkeypatch.setattr(os, "link", lambda *_: (_ for _ in ()).throw(OSError("no links here")))
-    go(tmp_path / "a", [5.0, 2.0])
-    assert step(tmp_path / "a/last.ckpt") == 23 and step(tmp_path / "a/best.ckpt") == 20
+def test_a_file_system_without_links_gets_copies(tmp_path, monkeypatch):
+    monkeypatch.setattr(os, "symlink", lambda *_, **__: (_ for _ in ()).throw(OSError("no links here")))
+    go(tmp_path / "a", steps=20)
+    assert step(tmp_path / "a/last.ckpt") == 20
 
 
 def test_a_checkpoint_that_cannot_be_written_leaves_the_one_before(tmp_path):
@@ -160,13 +190,16 @@ CONTENT = torch.arange(2 * 10**6)
 
 
 def save_for_ever(folder, begin: int) -> None:
-    trainer, checkpoints = FakeTrainer(), Checkpoints(folder, every=1, keep=2)
+    trainer, checkpoints = FakeTrainer(), StepCheckpoint(folder, every=1, keep=2)
+    checkpoints.setup(trainer, MODULE, "fit")
+    trainer.global_step = begin
+    checkpoints.on_train_start(trainer, MODULE)
     io = trainer.strategy.checkpoint_io
     trainer.save_checkpoint = lambda path, weights_only: io.save_checkpoint(
         {"step": trainer.global_step, "content": CONTENT}, path
     )
     for trainer.global_step in range(begin + 1, 10**6):
-        checkpoints.on_train_batch_end(trainer)
+        checkpoints.on_train_batch_end(trainer, MODULE, None, None, 0)
 
 
 def test_a_kill_while_saving_leaves_a_whole_checkpoint(tmp_path):
@@ -175,15 +208,15 @@ def test_a_kill_while_saving_leaves_a_whole_checkpoint(tmp_path):
     for _ in range(12):
         process = multiprocessing.get_context("fork").Process(target=save_for_ever, args=(tmp_path, reached))
         process.start()
-        while not (tmp_path / "last.ckpt").exists():
+        while not step_files(tmp_path):
             assert process.is_alive()
         time.sleep(0.2 + 0.3 * rng.random())
         process.kill()
         process.join()
-        for path in tmp_path.glob("*.ckpt"):
+        for path in tmp_path.glob("step_*.ckpt"):
             assert torch.equal(torch.load(path, weights_only=True)["content"], CONTENT)
-        assert step(tmp_path / "last.ckpt") >= reached
-        reached = step(tmp_path / "last.ckpt")
+        assert step(step_files(tmp_path)[-1]) >= reached
+        reached = step(step_files(tmp_path)[-1])
     assert reached > 12
 
 
@@ -192,9 +225,10 @@ def test_a_damaged_last_checkpoint_gives_way_to_the_one_before(tmp_path, tone_ma
     train(configure(tmp_path, tone_manifests, 3, *options))
     folder = tmp_path / "run/checkpoints"
     for name in ("last.ckpt", "step_000003.ckpt"):
-        content = (folder / name).read_bytes()
+        content = (folder / "step_000003.ckpt").read_bytes()
         (folder / name).unlink()
         (folder / name).write_bytes(content[: len(content) // 2])
+    (folder / "best.ckpt").unlink()
     assert newest(folder) == folder / "step_000002.ckpt"
     assert capsys.readouterr().err.count("trying the one before") == 1
     train(configure(tmp_path, tone_manifests, 3, *options))

@@ -2,6 +2,7 @@
 
 from types import SimpleNamespace
 
+import lightning
 import pytest
 import torch
 from torch import nn
@@ -9,12 +10,12 @@ from torch import nn
 from melle.checkpoint import load_model
 from melle.cli import main
 from melle.synthesis.synthesizer import Synthesizer
-from melle.training.ema import Ema
+from melle.training.callbacks.ema import Ema
 from melle.training.run import train
 from tests.training.test_train import configure
 
 
-class Part(nn.Module):
+class Part(lightning.LightningModule):
     def __init__(self):
         super().__init__()
         self.weight = nn.Parameter(torch.zeros(3))
@@ -23,8 +24,8 @@ class Part(nn.Module):
 
 
 def advance(ema: Ema, part: Part, steps: int) -> SimpleNamespace:
-    trainer = SimpleNamespace(global_step=0, is_global_zero=True)
-    ema.on_train_start(trainer, part)
+    trainer = SimpleNamespace(global_step=0)
+    ema.setup(trainer, part, "fit")
     for n in range(1, steps + 1):
         with torch.no_grad():
             part.weight.fill_(n), part.statistic.fill_(10 * n), part.count.fill_(n)
@@ -35,9 +36,9 @@ def advance(ema: Ema, part: Part, steps: int) -> SimpleNamespace:
 
 
 def test_forgets_its_first_values_quickly_then_slowly():
-    ema, part, expected = Ema(decay=0.9), Part(), 0.0
+    ema, part, expected = Ema(decay=0.9), Part(), 1.0
     trainer = advance(ema, part, 200)
-    for n in range(200):
+    for n in range(1, 200):
         decay = min(0.9, (1 + n) / (10 + n))
         expected = decay * expected + (1 - decay) * (n + 1)
     checkpoint = {"state_dict": part.state_dict()}
@@ -50,20 +51,36 @@ def test_forgets_its_first_values_quickly_then_slowly():
         Ema(1)
 
 
-def test_validation_sees_the_average_and_a_checkpoint_in_between_is_right():
+def test_validation_sees_the_average_and_training_does_not():
     ema, part = Ema(), Part()
     trainer = advance(ema, part, 5)
-    outside = {"state_dict": {k: v.clone() for k, v in part.state_dict().items()}}
-    ema.on_save_checkpoint(trainer, part, outside)
-    outside = {kind: {k: v.clone() for k, v in outside[kind].items()} for kind in ("state_dict", "current_model_state")}
+    checkpoint = {"state_dict": part.state_dict()}
+    ema.on_save_checkpoint(trainer, part, checkpoint)
+    average = checkpoint["state_dict"]["weight"].clone()
     ema.on_validation_epoch_start(trainer, part)
-    assert torch.equal(part.weight, outside["state_dict"]["weight"])
-    inside = {"state_dict": part.state_dict()}
-    ema.on_save_checkpoint(trainer, part, inside)
-    for kind in ("state_dict", "current_model_state"):
-        assert all(torch.equal(value, inside[kind][name]) for name, value in outside[kind].items())
+    assert torch.equal(part.weight, average) and not torch.equal(average, torch.full((3,), 5.0))
     ema.on_validation_epoch_end(trainer, part)
+    ema.on_train_end(trainer, part)
     assert part.weight.tolist() == [5.0] * 3
+
+
+def test_a_checkpoint_of_before_goes_on_exactly(tmp_path, tone_manifests, losses):
+    """As it was written when the average was counted by ``ema_updates``."""
+    options = ("callbacks.checkpoint.every=1", "optim.schedule.warmup_steps=1")
+    train(configure(tmp_path, tone_manifests, 4, *options))
+    whole, part = list(losses), tmp_path / "run/checkpoints/step_000002.ckpt"
+    state = torch.load(part, weights_only=True)
+    state["ema_updates"] = int(state.pop("averaging_state")["n_averaged"])
+    state["callbacks"] = {}
+    del state["hyper_parameters"]
+    torch.save(state, tmp_path / "before.ckpt")
+    losses.clear()
+    train(configure(tmp_path / "b", tone_manifests, 4, *options, f"resume={tmp_path / 'before.ckpt'}"))
+    assert losses == whole[2:]
+    states = [
+        torch.load(folder / "run/checkpoints/last.ckpt", weights_only=True) for folder in (tmp_path, tmp_path / "b")
+    ]
+    assert all(torch.equal(value, states[1]["state_dict"][name]) for name, value in states[0]["state_dict"].items())
 
 
 def test_survives_a_resume(tmp_path, tone_manifests):
@@ -73,7 +90,7 @@ def test_survives_a_resume(tmp_path, tone_manifests):
     train(configure(tmp_path / "b", tone_manifests, 6, *options, f"resume={part}"))
     paths = [folder / "run/checkpoints/last.ckpt" for folder in (tmp_path, tmp_path / "b")]
     whole, resumed = (torch.load(path, weights_only=True) for path in paths)
-    assert whole["ema_updates"] == resumed["ema_updates"] == 6
+    assert whole["averaging_state"]["n_averaged"] == resumed["averaging_state"]["n_averaged"] == 6
     assert all(torch.equal(value, resumed["state_dict"][name]) for name, value in whole["state_dict"].items())
     # Both sets of weights can be had.
     average, raw = (load_model(paths[0], average=average).network.stop.weight for average in (True, False))

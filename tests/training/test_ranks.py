@@ -34,26 +34,18 @@ def two(tmp_path_factory, tone_manifests) -> tuple[Path, list[dict]]:
     return folder, [json.loads((folder / f"rank{rank}.json").read_text()) for rank in (0, 1)]
 
 
+def mean(notes: list[dict], name: str) -> list[float]:
+    """The losses of all ranks, of which each notes that of its own batches."""
+    assert len(notes[0][name]) == len(notes[1][name])
+    return [(a + b) / 2 for a, b in zip(notes[0][name], notes[1][name])]
+
+
 def test_two_ranks_train_as_one_that_accumulates_their_batches(two, tmp_path, tone_manifests, losses, seen):
-    _, (first, second) = two
-    assert first["ddp"] == second["ddp"]
+    _, notes = two
     options = ("trainer.accumulate_grad_batches=2", "trainer.val_check_interval=2")
     train(configure(tmp_path, tone_manifests, 5, *SAME, *options))
     assert len({str(batch) for batch in seen}) == 10  # within the first epoch, of which two ranks leave nothing out
-    assert first["ddp"] == pytest.approx(losses, rel=1e-5)
-
-
-def test_sharded_training_equals_unsharded(two):
-    _, (first, second) = two
-    assert first["fsdp"] == second["fsdp"]
-    assert first["fsdp"] == pytest.approx(first["ddp"], rel=1e-5)
-    assert first["adamw fsdp"] == pytest.approx(first["adamw ddp"], rel=1e-5) and len(first["adamw fsdp"]) == 3
-
-
-def test_mixed_precision_rounds_alike_in_shards(two):
-    _, (first, _) = two
-    assert first["bf16 fsdp"] == pytest.approx(first["bf16 ddp"], rel=1e-3)
-    assert first["bf16 ddp"] == pytest.approx(first["ddp"][:2], rel=0.05) and first["bf16 ddp"] != first["ddp"][:2]
+    assert mean(notes, "ddp") == pytest.approx(losses, rel=1e-5)
 
 
 def test_two_ranks_with_loader_processes_and_accumulation_resume_exactly(two):
@@ -61,25 +53,20 @@ def test_two_ranks_with_loader_processes_and_accumulation_resume_exactly(two):
     assert all(len(note["workers"]) == 3 and note["workers resumed"] == note["workers"][1:] for note in notes)
 
 
-@pytest.mark.parametrize("strategy", ["ddp", "fsdp"])
-def test_two_ranks_resume_exactly(two, strategy):
+def test_two_ranks_resume_exactly(two):
     _, notes = two
-    assert all(len(note[strategy]) == 5 and note[f"{strategy} resumed"] == note[strategy][2:] for note in notes)
+    assert all(len(note["ddp"]) == 5 and note["ddp resumed"] == note["ddp"][2:] for note in notes)
 
 
-@pytest.mark.parametrize("strategy", ["ddp", "fsdp"])
-def test_one_goes_on_where_two_stopped(two, tmp_path, tone_manifests, losses, strategy):
-    folder, (first, _) = two
-    paths = [folder / name / "checkpoints/step_000002.ckpt" for name in ("ddp", "fsdp")]
-    a, b = (torch.load(path, weights_only=True) for path in paths)
-    for kind in ("state_dict", "current_model_state"):
-        assert a[kind].keys() == b[kind].keys()
-        for name, value in a[kind].items():
-            torch.testing.assert_close(b[kind][name], value, rtol=1e-4, atol=1e-5)
-    chosen = paths[strategy == "fsdp"]
-    options = (*SAME, "trainer.accumulate_grad_batches=2", f"resume={chosen}")
-    train(configure(tmp_path, tone_manifests, 5, *options))
-    assert losses == pytest.approx(first["ddp"][2:], rel=1e-4)
+@pytest.mark.parametrize("done", [2, 3])
+def test_one_goes_on_where_two_stopped(two, tmp_path, tone_manifests, losses, done):
+    """After an odd number of batches, too: two of them make a step then."""
+    folder, notes = two
+    options = ("trainer.accumulate_grad_batches=2", f"resume={folder / f'ddp/checkpoints/step_00000{done}.ckpt'}")
+    train(configure(tmp_path, tone_manifests, 5, *SAME, *options))
+    assert losses == pytest.approx(mean(notes, "ddp")[done:], rel=1e-4)
+    state = torch.load(tmp_path / "run/checkpoints/last.ckpt", weights_only=True)["MelleDataModule"]
+    assert (state["epoch"], state["batches"]) == (0, 10)
 
 
 def test_a_loss_that_is_not_finite_on_one_rank_skips_the_step_on_all(two):
@@ -94,7 +81,7 @@ def test_a_loss_that_is_not_finite_on_one_rank_skips_the_step_on_all(two):
 def test_ranks_judge_together_what_is_left_out(two):
     """One of them reads nothing any more: both end with the same error, after the same step."""
     _, (first, second) = two
-    assert first["broken"] == second["broken"] and 2 <= len(first["broken"]) < 20
+    assert len(first["broken"]) == len(second["broken"]) and 2 <= len(first["broken"]) < 20
     message = first["broken failed"][0]
     assert second["broken failed"][0].replace(", rank 1", "") == message
     assert "utterances left out" in message and "unreadable" in message and "cannot be read" in message

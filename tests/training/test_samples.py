@@ -16,9 +16,9 @@ from melle.errors import UserError
 from melle.evaluation.judges import Transcript
 from melle.evaluation.judges.normalisers import spell_digits
 from melle.synthesis.synthesizer import Synthesizer
-from melle.training import samples
+from melle.training.callbacks import samples
+from melle.training.callbacks.samples import SpeechSamples, log_audio, log_image, within_scale
 from melle.training.run import train
-from melle.training.samples import SpeechSamples, log_audio, log_image, within_scale
 from tests.training.test_train import configure
 
 ONE = "optim.schedule.warmup_steps=1"
@@ -60,7 +60,7 @@ def test_tensorboard_and_scores(run):
         assert [event.step for event in events.Audio(f"{tag} recording")] == [3]  # it stays the same
     errors = [abs(line["seconds"] - line["recording_seconds"]) / line["recording_seconds"] for line in lines]
     assert metrics["samples/duration_error"] == pytest.approx(sum(errors) / 2, rel=0.01)
-    assert metrics["samples/natural_stops"] == sum(line["finish_reason"] == "stop" for line in lines) / 2
+    assert metrics["samples/eos_rate"] == sum(line["finish_reason"] == "stop" for line in lines) / 2
     assert "samples/wer" not in metrics
     assert events.Scalars("samples/duration_error")[-1].value == pytest.approx(metrics["samples/duration_error"])
 

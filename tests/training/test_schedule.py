@@ -1,6 +1,6 @@
 import pytest
 
-from melle.training.schedule import WarmupConstant, WarmupHoldLinear, WarmupInverseSqrt, WarmupLinear
+from melle.training.schedule import WarmupConstant, WarmupInverseSqrt, WarmupLinear, WarmupStableDecay
 
 
 def test_warm_up_then_linear_decay():
@@ -25,10 +25,10 @@ def test_warm_up_then_constant():
 
 
 def test_warm_up_then_hold_then_linear_decay():
-    schedule = WarmupHoldLinear(warmup_steps=4, total_steps=20, decay_share=0.5)
+    schedule = WarmupStableDecay(warmup_steps=4, total_steps=20, decay_share=0.5)
     assert [schedule(s) for s in (0, 3, 4, 10, 15, 20, 99)] == pytest.approx([0.25, 1, 1, 1, 0.5, 0, 0])
-    longer = WarmupHoldLinear(warmup_steps=4, total_steps=40, decay_share=0.5)
+    longer = WarmupStableDecay(warmup_steps=4, total_steps=40, decay_share=0.5)
     assert [longer(s) for s in range(11)] == [schedule(s) for s in range(11)]
     for wrong in ({"warmup_steps": 11, "decay_share": 0.5}, {"warmup_steps": 0, "decay_share": 0.0}):
         with pytest.raises(ValueError, match=r"optim\.schedule"):
-            WarmupHoldLinear(total_steps=20, **wrong)
+            WarmupStableDecay(total_steps=20, **wrong)

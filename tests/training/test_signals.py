@@ -9,9 +9,9 @@ import time
 import pytest
 import torch
 
+from melle.training.callbacks.stop import Stopped, requeue
 from melle.training.module import MelleModule
 from melle.training.run import train
-from melle.training.signals import Stopped, requeue
 from tests.training.test_train import ROOT, SMALL, configure
 
 LENGTHS = ["trainer.max_steps=100000", "trainer.val_check_interval=50000", "optim.schedule.warmup_steps=1"]

@@ -8,9 +8,9 @@ import pytest
 import torch
 
 from melle.data.batch import Batch, Row, collate
-from melle.training import speed
+from melle.training.callbacks import speed
+from melle.training.callbacks.speed import SpeedMonitor, Throughput, compute_dtype, memory
 from melle.training.run import train
-from melle.training.speed import SpeedMonitor, Throughput, compute_dtype, memory
 from tests.training.test_train import configure
 
 

@@ -1,4 +1,4 @@
-"""The loss and gradients of an optimiser step, however it is cut into batches."""
+"""The loss and gradients of an optimiser step, however it is cut into batches, and what is passed over."""
 
 import json
 from types import SimpleNamespace
@@ -10,12 +10,15 @@ from melle.data.batch import Row, collate
 from melle.errors import UserError
 from melle.losses import MelleLoss
 from melle.model import Melle
+from melle.text.symbols import SymbolTokenizer
+from melle.training.callbacks.nonfinite import SkipNonFinite
+from melle.training.module import MelleModule
 from melle.training.run import train
-from melle.training.step import GradientStep
 from tests.conftest import TINY
 from tests.training.test_train import configure
 
 R = TINY["reduction_factor"]
+DESCRIPTION = SimpleNamespace(tokenizer=SymbolTokenizer("words", ["one"]))
 
 
 def rows() -> list[Row]:
@@ -27,110 +30,142 @@ def rows() -> list[Row]:
     ]
 
 
-def make(**arguments) -> tuple[Melle, MelleLoss]:
-    torch.manual_seed(0)
-    quiet = {"prenet_dropout": 0.0, "latent_dropout": 0.0, "postnet_dropout": 0.0, "latent_sampling": False}
-    network = Melle(**{**TINY, "vocab_size": 12, "dropout": 0.0, "guided_layers": [1], **quiet, **arguments})
-    return network.train(), MelleLoss(kl_warmup_steps=0, guide_weight=0.3)
+@pytest.fixture
+def make(monkeypatch):
+    """A module without chance in it, in a trainer that accumulates so many batches."""
+
+    def make(accumulated: int, **arguments) -> MelleModule:
+        torch.manual_seed(0)
+        quiet = {"prenet_dropout": 0.0, "latent_dropout": 0.0, "postnet_dropout": 0.0, "latent_sampling": False}
+        network = Melle(**{**TINY, "vocab_size": 12, "dropout": 0.0, "guided_layers": [1], **quiet, **arguments})
+        module = MelleModule(network.train(), MelleLoss(kl_warmup_steps=0, guide_weight=0.3), DESCRIPTION)
+        decide = SimpleNamespace(reduce_boolean_decision=lambda decision, all: decision)
+        trainer = SimpleNamespace(accumulate_grad_batches=accumulated, world_size=1, global_step=0, global_rank=0)
+        trainer = SimpleNamespace(**vars(trainer), strategy=decide, precision_plugin=None, is_global_zero=True)
+        monkeypatch.setattr(MelleModule, "trainer", property(lambda self: trainer))
+        monkeypatch.setattr(MelleModule, "global_rank", 0)
+        monkeypatch.setattr(MelleModule, "global_step", 0)
+        module.logged = {}
+        module.log = lambda name, value, **_: module.logged.update({name: value})
+        return module
+
+    return make
 
 
-def step(network: Melle, loss: MelleLoss, batches: list[list[Row]], clip: float | None = None):
-    """The gradients of one step, accumulated over batches as Lightning does it."""
-    taken = GradientStep(network)
-    network.zero_grad()
-    for some in batches:
-        batch = collate(some, R)
-        taken.begin()
-        terms = loss(network(**batch.inputs()), batch.mel_lengths, batch.text_segments, batch.segment_steps, R, 0)
-        (taken.add(terms, batch.ids, len(batches)) / len(batches)).backward()
-    result = taken.finish(clip)
-    return result, torch.cat([p.grad.flatten() for p in network.parameters() if p.grad is not None])
+def step(module: MelleModule, batches: list[list[Row]], frames: float) -> tuple[float, torch.Tensor]:
+    """Loss and gradients of one step, accumulated over batches as Lightning does it."""
+    module.zero_grad()
+    module.frames_per_batch = frames / len(batches)
+    total = 0.0
+    for index, some in enumerate(batches):
+        loss = module.training_step(collate(some, R), index) / len(batches)
+        loss.backward()
+        total += loss.item()
+    return total, torch.cat([p.grad.flatten() for p in module.network.parameters() if p.grad is not None])
 
 
-def test_one_big_batch_and_accumulated_small_ones_give_the_same_gradients():
-    network, loss = make(postnet="none")
+def test_one_big_batch_and_accumulated_small_ones_give_the_same_loss_and_gradients(make):
     all_rows = rows()
-    whole, gradients = step(network, loss, [all_rows])
+    expected, gradients = step(make(1, postnet="none"), [all_rows], 100.0)
     for cut in ([all_rows[:1], all_rows[1:2], all_rows[2:3], all_rows[3:]], [all_rows[:3], all_rows[3:]]):
-        result, parts = step(network, loss, cut)
-        assert result.terms == pytest.approx(whole.terms, rel=1e-5)
-        assert result.gradient_norm == pytest.approx(whole.gradient_norm, rel=1e-5)
+        loss, parts = step(make(len(cut), postnet="none"), cut, 100.0)
+        assert loss == pytest.approx(expected, rel=1e-5)
         assert (parts - gradients).norm() < 1e-5 * gradients.norm()
 
 
-def test_the_loss_is_the_mean_over_frames_not_over_batches():
-    network, loss = make(postnet="none")
-    all_rows = rows()
-    batch = collate(all_rows, R)
-    network.zero_grad()
-    terms = loss(network(**batch.inputs()), batch.mel_lengths, batch.text_segments, batch.segment_steps, R, 0)
-    (terms.total / batch.mel_lengths.sum()).backward()
-    expected = torch.cat([p.grad.flatten() for p in network.parameters() if p.grad is not None])
-    result, gradients = step(network, loss, [all_rows[:1], all_rows[1:]])
-    assert (gradients - expected).norm() < 1e-5 * expected.norm()
-    assert result.terms.frames == sum(len(mel) for row in all_rows for mel in row.mels) - 22 % R
-
-
-def test_clipping_is_that_of_torch():
-    network, loss = make()
-    result, gradients = step(network, loss, [rows()])
-    for clip in (0.1 * result.gradient_norm, 10 * result.gradient_norm):
-        for parameter, gradient in zip(network.parameters(), _split(network, gradients)):
-            parameter.grad = gradient.clone()
-        torch.nn.utils.clip_grad_norm_(network.parameters(), clip)
-        expected = torch.cat([p.grad.flatten() for p in network.parameters()])
-        _, clipped = step(network, loss, [rows()], clip)
-        torch.testing.assert_close(clipped, expected, rtol=1e-5, atol=1e-7)
-
-
-def _split(network: Melle, gradients: torch.Tensor) -> list[torch.Tensor]:
-    parts = gradients.split([p.numel() for p in network.parameters()])
-    return [part.view_as(p) for part, p in zip(parts, network.parameters())]
+def test_what_is_logged_is_the_loss_that_is_returned(make):
+    module = make(1)
+    batch = collate(rows(), R)
+    module.frames_per_batch = float(batch.true_frames)
+    loss = module.training_step(batch, 0)
+    assert module.logged["train/total"] == loss
+    torch.manual_seed(0)
+    terms = module(batch).mean()
+    for name in ("regression", "kl", "flux", "stop", "guide"):
+        torch.testing.assert_close(module.logged[f"train/{name}"], getattr(terms, name))
+    weighted = terms.regression + 0.1 * terms.kl + 0.5 * terms.flux + terms.stop + 0.3 * terms.guide
+    torch.testing.assert_close(loss, weighted)
 
 
 @pytest.mark.parametrize("where", ["loss", "gradient"])
-def test_a_step_that_is_not_finite_leaves_no_trace(where):
-    network, loss = make()
-    before = {name: value.clone() for name, value in network.state_dict().items()}
-    taken, batch = GradientStep(network), collate(rows(), R)
-    taken.begin()
-    terms = loss(network(**batch.inputs()), batch.mel_lengths, batch.text_segments, batch.segment_steps, R, 0)
-    if where == "loss":
-        terms = terms._replace(total=terms.total * float("nan"))
-    taken.add(terms, [["good"]], 1).backward()
-    network.stop.weight.grad[0, 0] = float("inf")
-    result = taken.finish(1.0)
-    assert not result.finite and all(p.grad is None for p in network.parameters())
-    assert all(torch.equal(value, before[name]) for name, value in network.state_dict().items())
-    assert taken.suspects(result) == ["good"]
+def test_a_step_that_is_not_finite_leaves_no_trace(make, tmp_path, where):
+    module, callback = make(2), SkipNonFinite(tmp_path / "skipped.jsonl")
+    before = {name: value.clone() for name, value in module.network.state_dict().items()}
+    names = ["good", "bad"]
+    for index, name in enumerate(names):
+        batch = collate([Row(row.tokens, row.mels, [name] * len(row.mels)) for row in rows()], R)
+        callback.on_train_batch_start(module.trainer, module, batch, index)
+        loss = module.training_step(batch, index)
+        if where == "loss" and name == "bad":
+            loss = loss * float("nan")
+        callback.on_before_backward(module.trainer, module, loss)
+        loss.backward()
+    if where == "gradient":
+        module.network.stop.weight.grad[0, 0] = float("inf")
+    callback.on_before_optimizer_step(module.trainer, module, None)
+    assert all(p.grad is None for p in module.network.parameters())
+    assert all(torch.equal(value, before[name]) for name, value in module.network.state_dict().items())
+    (line,) = map(json.loads, (tmp_path / "skipped.jsonl").read_text().splitlines())
+    assert set(line["utterances"]) == ({"bad"} if where == "loss" else {"good", "bad"})  # of a gradient any may be why
+    assert callback.skipped == 1
 
 
-def test_suspects_are_of_the_batch_that_is_not_finite():
-    taken = GradientStep(torch.nn.Linear(1, 1))
-    for value, name in ((1.0, "good"), (float("inf"), "bad")):
-        taken._terms.append(SimpleNamespace(total=torch.tensor(value)))
-        taken._ids.append([name])
-    result = SimpleNamespace(terms=SimpleNamespace(total=float("inf")))
-    assert taken.suspects(result) == ["bad"]
-    result.terms.total = 1.0  # a gradient overflowed: any of them may be why
-    assert taken.suspects(result) == ["good", "bad"]
-    taken._terms.pop(), taken._ids.pop()
-    result.terms.total = float("nan")  # on another rank
-    assert taken.suspects(result) == []
+def test_a_finite_step_keeps_its_gradients_and_its_statistics(make):
+    module, callback = make(1), SkipNonFinite()
+    batch = collate(rows(), R)
+    callback.on_train_batch_start(module.trainer, module, batch, 0)
+    module.training_step(batch, 0).backward()
+    expected = torch.cat([p.grad.flatten() for p in module.network.parameters()]).norm()
+    seen = int(module.network.postnet.norms[0].num_batches_tracked)
+    callback.on_before_optimizer_step(module.trainer, module, None)
+    torch.testing.assert_close(module.logged["train/gradient_norm"], expected)
+    assert int(module.network.postnet.norms[0].num_batches_tracked) == seen == 1
+
+
+@pytest.mark.parametrize("algorithm", ["norm", "value", None])
+def test_clipping_is_that_of_torch(make, algorithm):
+    module = make(1)
+    _, gradients = step(module, [rows()], 100.0)
+    module.configure_gradient_clipping(None, 0.1, algorithm)
+    clipped = torch.cat([p.grad.flatten() for p in module.network.parameters()])
+    by_value, by_norm = gradients.clamp(-0.1, 0.1), gradients * (0.1 / gradients.norm())
+    torch.testing.assert_close(clipped, by_value if algorithm == "value" else by_norm, rtol=1e-4, atol=1e-7)
+
+
+@pytest.mark.parametrize("ranks", [2, 3, 4])
+def test_a_validation_is_the_same_on_any_number_of_ranks(make, monkeypatch, ranks):
+    """Each batch counts once, with the random numbers of its place; ranks that lack one get a stand-in."""
+    batches = [collate([row], R) for row in rows()[:3]]
+
+    def validate(ranks: int) -> torch.Tensor:
+        sums = []
+        for rank in range(ranks):
+            module = make(1).eval()
+            module.trainer.world_size = ranks
+            module.trainer.strategy.reduce = lambda value, reduce_op: sums.append(value) or value
+            monkeypatch.setattr(MelleModule, "global_rank", rank)
+            for index in range(-(-len(batches) // ranks)):
+                number = index * ranks + rank
+                with torch.no_grad():
+                    module.validation_step(batches[number] if number < len(batches) else collate([], R), index)
+            module.on_validation_epoch_end()
+        return torch.stack(sums).sum(0)
+
+    torch.testing.assert_close(validate(ranks), validate(1))
 
 
 @pytest.fixture
 def spoilt(monkeypatch):
     """Makes the loss of batches that hold an utterance not finite."""
     names: set[str] = set()
-    forward = GradientStep.add
+    forward = MelleModule.forward
 
-    def add(self, terms, ids, accumulated):
-        if names & {name for row in ids for name in row}:
-            terms = terms._replace(total=terms.total * float("nan"))
-        return forward(self, terms, ids, accumulated)
+    def spoilt(self, batch):
+        terms = forward(self, batch)
+        bad = self.training and names & {name for row in batch.ids for name in row}
+        return terms._replace(total=terms.total * float("nan")) if bad else terms
 
-    monkeypatch.setattr(GradientStep, "add", add)
+    monkeypatch.setattr(MelleModule, "forward", spoilt)
     return names
 
 
@@ -145,7 +180,7 @@ def test_training_passes_over_a_batch_that_is_not_finite_and_tells(tmp_path, ton
     assert metrics["train/skipped_steps"] == len(bad) and f"step {bad[0]} is skipped" in capsys.readouterr().err
     state = torch.load(tmp_path / "run/checkpoints/last.ckpt", weights_only=True)
     assert all(torch.isfinite(v).all() for kind in ("state_dict", "current_model_state") for v in state[kind].values())
-    assert state["skipped_steps"][0] == len(bad)
+    assert state["callbacks"]["SkipNonFinite"]["skipped"] == len(bad)
 
 
 def test_too_many_such_steps_in_a_row_end_the_run(tmp_path, tone_manifests, spoilt):

@@ -152,6 +152,16 @@ def test_a_run_goes_on_bit_for_bit(tmp_path, tone_manifests, totals):
             assert all(torch.equal(value, made[name]) for name, value in last.items())
 
 
+def test_a_run_that_accumulates_goes_on_with_the_batch_that_came_next(tmp_path, tone_manifests, totals):
+    changes = ("callbacks.checkpoint.every=1", "trainer.accumulate_grad_batches=2", "trainer.val_check_interval=3")
+    train(configure(tmp_path, tone_manifests, 4, *changes))
+    whole, checkpoint = list(totals), tmp_path / "run/checkpoints/step_000002.ckpt"
+    assert len(set(whole)) == 8
+    totals.clear()
+    train(configure(tmp_path / "again", tone_manifests, 4, *changes, f"resume={checkpoint}"))
+    assert totals == whole[4:]
+
+
 def test_the_commands_speak_with_it_and_tell_what_it_is_not(tmp_path, tone_manifests, tiny_checkpoint, capsys):
     train(configure(tmp_path, tone_manifests, 2, "data.mel.floor=1e-10"))
     checkpoint = str(tmp_path / "run/checkpoints/last.ckpt")

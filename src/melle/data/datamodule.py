@@ -117,6 +117,7 @@ class MelleDataModule(lightning.LightningDataModule):
         self._usable: dict[str, NDArray] = {}  # (N,) bool: which utterances take part
         self._max_row_tokens = 2**31
         self._batches: EndlessBatches | None = None
+        self._begun = (0, 0)  # optimiser steps and batches before this process began
         self._state: dict[str, int] | None = None
         self._found: list[tuple[str, Fault]] = []  # faults that other ranks do not know yet
 
@@ -244,18 +245,33 @@ class MelleDataModule(lightning.LightningDataModule):
     def train_dataloader(self) -> DataLoader[Batch]:
         """Batches without end: training is counted in steps."""
         self._batches = EndlessBatches(self._make_sampler("train", shuffle=True))
+        self._begin()
         if self._state is not None:
             self._batches.load_state_dict(self._state)
         return self._loader("train", self._batches)
+
+    def frames_per_batch(self) -> float:
+        """Mel frames that a training batch is expected to hold: the mean of the first epoch."""
+        sampler = self._make_sampler("train", shuffle=True)
+        return float(sampler.frames.sum(dtype=np.int64)) / len(sampler.plan(0))
+
+    def _begin(self) -> None:
+        """Note where this process begins to count its batches."""
+        step = self.trainer.global_step if self.trainer else 0
+        if step and self._state is None and _rank() == 0:
+            print("The checkpoint is of a run on another kind of data: batches begin anew.", file=sys.stderr)
+        self._begun = step, 0 if self._state is None else self._state["steps"]
 
     def val_dataloader(self) -> DataLoader[Batch]:
         return self._loader("val", self._make_sampler("val", shuffle=False))
 
     def state_dict(self) -> dict[str, int]:
-        """Where training stands; Lightning writes it into checkpoints."""
+        """Where training stands after the last optimiser step; Lightning writes it into checkpoints."""
         if self._batches is None or self.trainer is None:
             return {}
-        return self._batches.state_dict(self.trainer.fit_loop.epoch_loop.batch_progress.current.processed)
+        step, batches = self._begun
+        batches += (self.trainer.global_step - step) * self.trainer.accumulate_grad_batches
+        return self._batches.state_dict(batches)
 
     def load_state_dict(self, state_dict: dict[str, int]) -> None:
         """Lightning calls this before it asks for the loader."""

@@ -215,8 +215,12 @@ class ShardDataModule(MelleDataModule):
             self._usable["train"] = usable
             self.datasets["train"].forget()
 
-    def train_dataloader(self) -> DataLoader[Batch]:
-        """Batches without end: training is counted in steps."""
+    def frames_per_batch(self) -> float:
+        """Mel frames that a training batch is expected to hold: the mean of the first block."""
+        plan = self._blocks().plan(0)
+        return float(self.datasets["train"].index.column("frames")[plan.items].sum(dtype=np.int64)) / len(plan)
+
+    def _blocks(self) -> Blocks:
         limits = {
             "batch_frames": self.batch_frames,
             "max_attention": self.max_attention,
@@ -224,9 +228,13 @@ class ShardDataModule(MelleDataModule):
             "max_row_frames": round(self.max_row_seconds * self.mel.frame_rate),
             "max_row_tokens": self._max_row_tokens,
         }
-        data = self.datasets["train"]
         usable = np.flatnonzero(self._usable["train"])
-        blocks = Blocks(data.index, usable, self.shards_at_once, self.seed, limits)
+        return Blocks(self.datasets["train"].index, usable, self.shards_at_once, self.seed, limits)
+
+    def train_dataloader(self) -> DataLoader[Batch]:
+        """Batches without end: training is counted in steps."""
+        self._begin()
+        data, blocks = self.datasets["train"], self._blocks()
         rank, ranks = (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
         slots = max(1, self.workers)
         if blocks.per_epoch < ranks * slots and rank == 0:

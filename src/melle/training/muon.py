@@ -3,7 +3,6 @@
 Muon (K. Jordan et al., 2024) replaces a matrix's momentum by the nearest semi-orthogonal matrix, found by a few
 Newton-Schulz iterations. ``torch.optim.Muon`` does that in bfloat16 and one matrix at a time, which on a CPU without
 bfloat16 units costs a hundred times the training step; here matrices of one shape go together, in float32 on the CPU.
-Of weights in shards (FSDP) every rank keeps its part of the momentum, and orthogonalises the whole.
 """
 
 from __future__ import annotations
@@ -14,8 +13,6 @@ from typing import Any
 
 import torch
 from torch import Tensor
-
-from melle.training.sharding import own_part, sharded_like, whole, with_own_part
 
 # The quintic a·x + b·x³ + c·x⁵ that lifts small singular values fastest without letting large ones grow.
 QUINTIC = (3.4445, -4.7750, 2.0315)
@@ -66,16 +63,13 @@ class Muon(torch.optim.Optimizer):
                 for parameter in parameters:
                     if "momentum" not in self.state[parameter]:
                         self.state[parameter]["momentum"] = torch.zeros_like(parameter)
-                gradients = [own_part(p.grad) for p in parameters]
-                momenta = [own_part(self.state[p]["momentum"]) for p in parameters]
+                gradients = [p.grad for p in parameters]
+                momenta = [self.state[p]["momentum"] for p in parameters]
                 torch._foreach_lerp_(momenta, gradients, 1 - group["momentum"])
                 blended = torch._foreach_lerp(gradients, momenta, group["momentum"])
-                blended = [whole(with_own_part(p, part)) for p, part in zip(parameters, blended)]
                 updates = orthogonalise(torch.stack(blended), group["iterations"]).unbind()
-                updates = [own_part(sharded_like(update, p)) for p, update in zip(parameters, updates)]
-                weights = [own_part(p) for p in parameters]
-                torch._foreach_mul_(weights, 1 - group["lr"] * group["weight_decay"])
-                torch._foreach_add_(weights, updates, alpha=-group["lr"] * 0.2 * max(shape) ** 0.5)
+                torch._foreach_mul_(parameters, 1 - group["lr"] * group["weight_decay"])
+                torch._foreach_add_(parameters, updates, alpha=-group["lr"] * 0.2 * max(shape) ** 0.5)
 
 
 class MuonAdamW(torch.optim.Optimizer):

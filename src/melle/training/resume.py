@@ -7,14 +7,14 @@ import sys
 from pathlib import Path
 
 import torch
-from filelock import FileLock
 from torch import nn
 
 from melle.checkpoint import ModelDescription, load_step
 from melle.errors import UserError
+from melle.locks import locked
 from melle.model import Melle
 from melle.pretrained import load_pretrained
-from melle.training.checkpoints import step_files
+from melle.training.callbacks.checkpoint import link_last, step_files, step_of
 
 OWN_FILES = (
     "checkpoints",
@@ -43,6 +43,22 @@ def find_resume(resume: str | bool, run: Path) -> Path | None:
     if not isinstance(resume, str) or not Path(resume).is_file():
         raise UserError(f"resume={resume}: choose auto, false or the path of a checkpoint")
     return Path(resume)
+
+
+def leave_branch(folder: Path, step: int) -> None:
+    """Put aside what a run that goes on from ``step`` had made of later ones."""
+    later = [path for path in step_files(folder) if step_of(path) > step]
+    if not later:
+        return
+    best = folder / "best.ckpt"
+    if best.is_file() and load_step(best) > step:
+        later.append(best)
+    aside = next(place for n in range(1, 10**6) if not (place := folder / f"left-{n}").exists())
+    aside.mkdir()
+    for path in later:
+        path.rename(aside / path.name)
+    link_last(folder)
+    print(f"The run goes on from step {step}; its checkpoints of later steps are in {aside}.", file=sys.stderr)
 
 
 def newest(folder: Path) -> Path | None:
@@ -122,7 +138,7 @@ def _differ(ours: ModelDescription, earlier: ModelDescription, name: str) -> boo
 def _put_aside(run: Path) -> None:
     if not (run / "checkpoints").exists():
         return
-    with FileLock(run / ".lock"):  # torchrun starts all ranks at once
+    with locked(run / ".lock"):  # torchrun starts all ranks at once
         if not (run / "checkpoints").exists():
             return
         number = next(n for n in range(1, 10**6) if not (run / f"previous-{n}").exists())

@@ -30,7 +30,7 @@ class WarmupConstant:
         return min(1.0, (step + 1) / max(1, self.warmup_steps))
 
 
-class WarmupHoldLinear:
+class WarmupStableDecay:
     """Linear warm-up to 1 over ``warmup_steps``, then 1, then linearly to 0 over the last ``decay_share`` of all steps.
 
     Until it falls nothing depends on ``total_steps``: a run may be made longer, going on from a checkpoint before that.

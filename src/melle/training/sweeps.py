@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import torch.distributed as dist
-from filelock import FileLock
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.utils import JobReturn, JobStatus
 from hydra.experimental.callback import Callback
@@ -24,6 +23,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from melle.errors import UserError
 from melle.files import written_whole
+from melle.locks import locked
 
 LAUNCHED = {
     "MASTER_ADDR",
@@ -77,14 +77,14 @@ class SweepTable(Callback):
 
     def on_job_start(self, config: DictConfig, **_: Any) -> None:
         if self.folder is not None:
-            self._tell(config, "not ended")
+            self._note(config, "not ended")
 
     def on_job_end(self, config: DictConfig, job_return: JobReturn, **_: Any) -> None:
         if self.folder is None:
             return
         outcome = "done"
         if job_return.status == JobStatus.FAILED:
-            error = job_return._return_value
+            error = _error(job_return)
             if isinstance(error, UserError):
                 print(f"error: {error}", file=sys.stderr)
             else:
@@ -92,7 +92,7 @@ class SweepTable(Callback):
             outcome = f"failed: {type(error).__name__}: {error}"
             # Otherwise sweepers raise it, and all that the other jobs came to is lost.
             job_return.status, job_return.return_value = JobStatus.COMPLETED, None
-        self._tell(config, outcome)
+        self._note(config, outcome)
 
     def on_multirun_end(self, config: DictConfig, **_: Any) -> None:
         if rank_zero_only.rank:
@@ -104,7 +104,7 @@ class SweepTable(Callback):
             print(f"{failed} of {len(jobs)} jobs failed", file=sys.stderr)
             raise SystemExit(1)
 
-    def _tell(self, config: DictConfig, outcome: str) -> None:
+    def _note(self, config: DictConfig, outcome: str) -> None:
         """Write down how a job stands. Job files are small, and written by the job itself wherever it runs."""
         if rank_zero_only.rank:
             return
@@ -118,8 +118,8 @@ class SweepTable(Callback):
         self._write()
 
     def _write(self) -> list[dict[str, Any]]:
-        """Make the tables anew from what all jobs told, and return that."""
-        with FileLock(self.folder / "jobs" / ".lock"):
+        """Make the tables anew from what all jobs noted, and return that."""
+        with locked(self.folder / "jobs" / ".lock"):
             jobs = [json.loads(path.read_text("utf-8")) for path in sorted((self.folder / "jobs").glob("*.json"))]
             done = [job["outcome"] == "done" for job in jobs]
             read = get_method(self.metrics)
@@ -164,6 +164,15 @@ class OwnCommand(Callback):
             sys.modules["wandb"].finish()  # or the next job would log to this one's run
 
 
+def _error(job: JobReturn) -> BaseException:
+    """What ended a failed job: its result raises it."""
+    try:
+        job.return_value  # noqa: B018
+    except Exception as error:
+        return error
+    return RuntimeError("the job failed without an error")
+
+
 def fixed_keys(overrides: list[str]) -> list[str]:
     """Of what a sweep overrides, the keys that have one value in all of its jobs."""
     parsed = {override.key_or_group: override for override in OverridesParser.create().parse_overrides(list(overrides))}
@@ -193,7 +202,7 @@ def sweep_rows(
     names = {name for row in metrics for name in row if name.startswith(shown)}
     order = {name: next(n for n, prefix in enumerate(shown) if name.startswith(prefix)) for name in names}
     columns = sorted(names, key=lambda name: (not name.startswith(sorted_by), order[name], name))
-    first = next((name for name in columns if name.startswith(sorted_by)), sorted_by)
+    first = next((name for name in columns if name.startswith(sorted_by)), columns[0] if columns else sorted_by)
     columns = [*(["step"] if any("step" in row for row in metrics) else []), *columns]
 
     def rank(number: int) -> tuple[bool, float]:

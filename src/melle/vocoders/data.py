@@ -181,7 +181,9 @@ class VocoderData(lightning.LightningDataModule):
         return float(mels.mean()), float(mels.std())
 
     def train_dataloader(self) -> DataLoader[Segment]:
-        done = self.trainer.global_step if self.trainer is not None else 0
+        done = 0  # batches
+        if self.trainer is not None:
+            done = self.trainer.global_step * self.trainer.accumulate_grad_batches
         return DataLoader(
             self._batches(done), batch_size=None, num_workers=self.workers, pin_memory=torch.cuda.is_available()
         )

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import lightning
@@ -18,6 +17,7 @@ from torch.optim.lr_scheduler import LambdaLR
 
 from melle.audio import save_audio
 from melle.config import build
+from melle.devices import count_devices
 from melle.errors import UserError
 from melle.vocoders.data import Segment, VocoderData
 from melle.vocoders.discriminators import Discriminators
@@ -45,6 +45,8 @@ class VocoderModule(lightning.LightningModule):
     Lightning knows the generator's optimiser alone, so that its steps are the run's; the discriminators' goes along.
     """
 
+    METRICS = ("validation/mel_distance",)  # what can be monitored
+
     def __init__(
         self,
         description: VocoderDescription,
@@ -62,8 +64,6 @@ class VocoderModule(lightning.LightningModule):
         self.learning_rate, self.samples, self.sample_count = learning_rate, samples, sample_count
         self._other = AdamW(self.discriminators.parameters(), lr=learning_rate, betas=(0.8, 0.99))
         self.register_buffer("_not_finite", torch.tensor(NEVER), persistent=False)  # the first step whose loss was not
-        # What StopSignals asks of a module.
-        self.step = self.result = SimpleNamespace(stop=False, requeue=False)
 
     def configure_optimizers(self) -> dict[str, Any]:
         optimizer = AdamW(self.network.parameters(), lr=self.learning_rate, betas=(0.8, 0.99))
@@ -160,7 +160,7 @@ def fuse(optimizer: Optimizer, fused: bool) -> None:
 
 def build_vocoder(cfg: DictConfig, data: VocoderData, checkpoint: Path | None) -> VocoderModule:
     """The module of ``cfg.vocoder_training``; one that goes on from ``checkpoint`` keeps its mel statistics."""
-    if cfg.trainer.devices not in (1, "1") or cfg.trainer.num_nodes != 1:
+    if count_devices(cfg.trainer.accelerator, cfg.trainer.devices) != 1 or cfg.trainer.num_nodes != 1:
         raise UserError("vocoders train on one device: trainer.devices=1 trainer.num_nodes=1")
     if str(cfg.trainer.precision).startswith("16"):
         raise UserError("vocoders train in 32-true or bf16-mixed: trainer.precision=32-true")

@@ -177,7 +177,7 @@ def compute_dtype(precision: str) -> torch.dtype:
 
 
 def memory(device: torch.device) -> dict[str, float]:
-    """GiB that tensors take on a GPU, now and at most; elsewhere, the process in main memory, as far as told."""
+    """GiB that tensors take on a GPU, now and at most; elsewhere, the process in main memory, where it is known."""
     if device.type == "cuda":
         return {
             "memory/allocated_gib": torch.cuda.memory_allocated(device) / GIB,

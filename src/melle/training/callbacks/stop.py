@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import shutil
 import signal
 import subprocess
-import sys
 import threading
 from types import FrameType
 from typing import Any
 
 import lightning
-import torch
-import torch.distributed as dist
-
-from melle.training.checkpoints import Checkpoints
 
 QUEUED_AGAIN = getattr(signal, "SIGUSR1", None)  # Windows has none
 SIGNALS = [number for number in (signal.SIGINT, signal.SIGTERM, QUEUED_AGAIN) if number is not None]
+
+logger = logging.getLogger(__name__)
 
 
 class Stopped(Exception):
@@ -30,14 +28,16 @@ class Stopped(Exception):
 
 
 class StopSignals(lightning.Callback):
-    """At SIGINT (Ctrl-C), SIGTERM or SIGUSR1 to any rank, all ranks finish the step, save and end with ``Stopped``.
+    """At SIGINT (Ctrl-C), SIGTERM or SIGUSR1 to any rank, all ranks end after the step, without another validation.
 
-    In a validation they end after its batch; ``Checkpoints`` has saved before it. A second Ctrl-C ends at once, without
-    saving. At SIGUSR1 a job of SLURM is put back into the queue (``#SBATCH --signal=SIGUSR1@120 --requeue``).
+    ``StepCheckpoint``, which comes later, saves that step. In a validation they end by ``Stopped`` after its batch; the
+    step before it has been saved. A second Ctrl-C ends at once, without saving. At SIGUSR1 a job of SLURM is put back
+    into the queue (``#SBATCH --signal=SIGUSR1@120 --requeue``).
     """
 
     def __init__(self) -> None:
-        self.received: int | None = None
+        self.received: int | None = None  # by this rank
+        self.stopped: Stopped | None = None  # what all ranks agreed on
         self._earlier: dict[int, Any] = {}
 
     def on_train_start(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> None:
@@ -48,8 +48,6 @@ class StopSignals(lightning.Callback):
             if self.received == number == signal.SIGINT:
                 raise KeyboardInterrupt
             self.received = number
-            module.step.stop = True
-            module.step.requeue = number == QUEUED_AGAIN
             if trainer.is_global_zero:
                 again = "; Ctrl-C once more ends at once" if number == signal.SIGINT else ""
                 # Not by print, whose buffer the signal may have found half written.
@@ -61,43 +59,37 @@ class StopSignals(lightning.Callback):
     def on_train_batch_end(
         self, trainer: lightning.Trainer, module: lightning.LightningModule, outputs: Any, batch: Any, index: int
     ) -> None:
-        if module.result is None or not module.result.stop or (index + 1) % trainer.accumulate_grad_batches:
-            return
-        for callback in trainer.checkpoint_callbacks:
-            if isinstance(callback, Checkpoints):
-                callback.save(trainer)
-        self._stop(trainer, module.result.requeue)
+        if (index + 1) % trainer.accumulate_grad_batches == 0 and self._asked(trainer):
+            trainer.should_stop = True
+            trainer.limit_val_batches = 0  # else Lightning validates before it ends
 
     def on_validation_batch_end(self, trainer: lightning.Trainer, module: lightning.LightningModule, *_: Any) -> None:
-        if trainer.sanity_checking:
-            return
-        asked = torch.tensor([float(module.step.stop), float(module.step.requeue)], device=module.device)
-        if trainer.world_size > 1:
-            dist.all_reduce(asked)
-        stop, requeue = asked.tolist()
-        if stop:
-            self._stop(trainer, requeue > 0)
+        if not trainer.sanity_checking and self._asked(trainer):
+            raise self.stopped
 
     def on_exception(
         self, trainer: lightning.Trainer, module: lightning.LightningModule, exception: BaseException
     ) -> None:
-        self._restore()
+        self.teardown(trainer, module, "fit")
 
     def teardown(self, trainer: lightning.Trainer, module: lightning.LightningModule, stage: str) -> None:
-        self._restore()
-
-    def _stop(self, trainer: lightning.Trainer, queue_again: bool) -> None:
-        if queue_again and trainer.is_global_zero:
-            for logger in trainer.loggers:
-                logger.save()  # SLURM may end the job at once
-            requeue()
-        number = QUEUED_AGAIN if queue_again else self.received or signal.SIGTERM
-        raise Stopped(number, trainer.global_step)
-
-    def _restore(self) -> None:
         for number, handler in self._earlier.items():
             signal.signal(number, handler)
         self._earlier = {}
+        if self.stopped is not None and self.stopped.number == QUEUED_AGAIN and trainer.is_global_zero:
+            for one in trainer.loggers:
+                one.save()  # SLURM may end the job at once
+            requeue()
+
+    def _asked(self, trainer: lightning.Trainer) -> bool:
+        """Whether any rank is asked to end; all ranks must ask together."""
+        decide = trainer.strategy.reduce_boolean_decision
+        if not decide(self.received is not None, all=False):
+            return False
+        again = decide(self.received is not None and self.received == QUEUED_AGAIN, all=False)
+        number = QUEUED_AGAIN if again else self.received or signal.SIGTERM
+        self.stopped = Stopped(number, trainer.global_step)
+        return True
 
 
 def requeue() -> None:
@@ -108,4 +100,4 @@ def requeue() -> None:
     if job is None or shutil.which("scontrol") is None:
         return
     done = subprocess.run(["scontrol", "requeue", job], capture_output=True, text=True)
-    print(f"job {job} is queued again" if not done.returncode else f"job {job}: {done.stderr.strip()}", file=sys.stderr)
+    logger.warning("job %s %s", job, "is queued again" if not done.returncode else done.stderr.strip())

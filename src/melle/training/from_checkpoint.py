@@ -1,6 +1,6 @@
 """What a run takes over from a checkpoint besides its weights: settings of the network and of mel, and the tokenizer.
 
-A configuration leaves them to the checkpoint by null, as ``model=inherited``, ``tokenizer=inherited`` and
+A configuration leaves them to the checkpoint by null, as ``model=from_checkpoint``, ``tokenizer=from_checkpoint`` and
 ``experiment=finetune`` do; what it says otherwise wins.
 """
 
@@ -21,7 +21,7 @@ from melle.pretrained import look_into
 from melle.text import Tokenizer
 
 
-def inherit(cfg: DictConfig, resumed: Path | None = None) -> DictConfig:
+def fill_in(cfg: DictConfig, resumed: Path | None = None) -> DictConfig:
     """The configuration copied, with the checkpoint's values where ``model``, ``data.mel`` and ``tokenizer`` say null.
 
     Args:
@@ -51,7 +51,7 @@ def tokenizer_of(texts: Iterable[str], checkpoint: str | None) -> Tokenizer:
     """The tokenizer of a checkpoint; ``texts`` is not used, for there is nothing to learn."""
     if checkpoint is None:
         raise UserError(
-            "tokenizer=inherited: whose tokenizer? Name a checkpoint by init_from=PATH, or choose tokenizer=characters"
+            "tokenizer=from_checkpoint: of which? Name it by init_from=PATH, or choose tokenizer=characters"
         )
     return look_into(checkpoint)[0].tokenizer
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
+import logging
 import re
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,14 +16,13 @@ import torch
 from matplotlib.image import imsave
 from numpy.typing import NDArray
 from torch import Tensor
-from tqdm import tqdm
 
 from melle.audio import LogMel, load_audio, save_audio
 from melle.checkpoint import LoadedModel, ModelDescription
 from melle.data.batch import Batch, Row, collate
 from melle.data.manifest import Utterance, read_usable
 from melle.data.pairs import cross_sentence_pairs
-from melle.errors import UserError
+from melle.errors import UserError, reason
 from melle.evaluation.wer import corpus_rate, count_errors
 from melle.files import written_whole
 from melle.model import Melle
@@ -34,7 +33,7 @@ from melle.synthesis.prompt import Prompt
 from melle.synthesis.speech import Speech
 from melle.synthesis.synthesizer import Synthesizer
 from melle.text import EOS, marks_of
-from melle.training.figures import Spectra, draw, pixels
+from melle.training.callbacks.figures import Spectra, draw, pixels
 from melle.vocoders.griffin_lim import GriffinLim
 
 if TYPE_CHECKING:
@@ -42,6 +41,9 @@ if TYPE_CHECKING:
 
     from melle.evaluation.judges import Recogniser
     from melle.training.module import MelleModule
+
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -61,8 +63,8 @@ class Sample:
         return int(self.batch.segment_steps[0, :-1].sum())
 
 
-class Heard(NamedTuple):
-    """What should have been understood, and what was; normalised."""
+class Transcribed(NamedTuple):
+    """What was to be said, and what the recogniser understood; normalised."""
 
     reference: str
     text: str
@@ -73,7 +75,7 @@ class SpeechSamples(lightning.Callback):
 
     An utterance is predicted from its own true frames (teacher-forced) and spoken freely, both after the same prompt
     and with the same random numbers every time. Scores: ``samples/duration_error``, mean of |spoken - recorded| /
-    recorded seconds; ``samples/natural_stops``, share that the model ended by itself; ``samples/wer``, word error rate.
+    recorded seconds; ``samples/eos_rate``, share that the model ended by itself; ``samples/wer``, word error rate.
 
     Args:
         manifest: whose texts to speak, each prompted by another utterance of its speaker; where no speaker has two
@@ -82,8 +84,9 @@ class SpeechSamples(lightning.Callback):
         folder: gets a folder for every validation, with sound, pictures and ``samples.jsonl``; None for no files.
         asr: a recogniser for the word error rate, or None.
 
-    With ``Ema`` this callback must come first: then the averaged weights speak, those that are kept.
     """
+
+    METRICS = ("samples/duration_error", "samples/eos_rate", "samples/wer")  # what can be monitored
 
     def __init__(
         self, manifest: str | Path, count: int = 4, folder: str | Path | None = None, asr: Recogniser | None = None
@@ -97,28 +100,34 @@ class SpeechSamples(lightning.Callback):
         except UserError:
             self.chosen = [(utterance, None) for utterance in utterances[:count]]
         self._samples: list[Sample] | None = None  # read at the first validation
-        self._heard = False  # whether the recordings were given to the loggers
-        self._told: set[str] = set()
+        self._recordings_logged = False  # whether the recordings were given to the loggers
+        self._warned: set[str] = set()
 
     def on_validation_epoch_end(self, trainer: lightning.Trainer, module: MelleModule) -> None:
         if trainer.sanity_checking:
             return
-        network = module.whole_network()  # by all ranks, which gather it together
-        if network is None or not self.chosen:
-            return
-        try:
-            self._show(trainer, module, network)
-        except UserError as error:
-            self._tell(f"no speech samples: {error}")
-        except Exception as error:  # training is worth more than its samples, and other ranks would wait for this one
-            self._tell(f"no speech samples: {type(error).__name__}: {error}")
+        scores = self._try(trainer, module) if trainer.is_global_zero and self.chosen else {}
+        for name, value in trainer.strategy.broadcast(scores).items():  # any rank may be asked which is best
+            module.log(f"samples/{name}", value)
 
-    def _show(self, trainer: lightning.Trainer, module: MelleModule, network: Melle) -> None:
+    def _try(self, trainer: lightning.Trainer, module: MelleModule) -> dict[str, float]:
+        try:
+            return self._show(trainer, module, module.network)
+        except torch.AcceleratorError:  # the device is broken, and so is training
+            raise
+        except UserError as error:
+            self._warn(f"no speech samples: {error}")
+        except Exception as error:  # training is worth more than its samples, and other ranks would wait for this one
+            torch.zeros(1, device=module.device).item()  # raises where it is the device that is broken
+            self._warn(f"no speech samples: {reason(error)}")
+        return {}
+
+    def _show(self, trainer: lightning.Trainer, module: MelleModule, network: Melle) -> dict[str, float]:
         if self._samples is None:
             self._samples = self._read(module.description, network)
         samples, device, step = self._samples, module.device, trainer.global_step
         if not samples:
-            return
+            return {}
         options = DecodingOptions()
         # These shapes come once in a validation: compiling for them would take longer than they do.
         with torch.compiler.set_stance("force_eager"):
@@ -132,51 +141,50 @@ class SpeechSamples(lightning.Callback):
                 for sample, speech in zip(samples, speeches)
             ]
         images = [pixels(draw(item)) for item in spectra]
-        transcripts = self._listen(samples, speeches)
-        for name, value in _scores(samples, speeches, transcripts).items():
-            module.log(f"samples/{name}", value, rank_zero_only=True)
+        transcripts = self._transcribe(samples, speeches)
         rate = module.description.mel.sample_rate
         for logger in trainer.loggers:
             for sample, speech, image in zip(samples, speeches, images):
                 tag, text = f"samples/{sample.name}", sample.target.transcription
                 log_image(logger, tag, image, text, step)
                 log_audio(logger, tag, within_scale(speech.waveform), rate, text, step)
-                if not self._heard:
+                if not self._recordings_logged:
                     log_audio(logger, f"{tag} recording", within_scale(sample.waveform), rate, text, step)
         if self.folder is not None:
-            if not self._heard:
+            if not self._recordings_logged:
                 for sample in samples:
                     save_audio(self.folder / "recordings" / f"{sample.name}.wav", sample.waveform, rate)
             _write(self.folder / f"step_{step:06d}", samples, speeches, images, transcripts)
-        self._heard = True
+        self._recordings_logged = True
+        return _scores(samples, speeches, transcripts)
 
     def _read(self, description: ModelDescription, network: Melle) -> list[Sample]:
-        """The samples that can be used; what is wrong with others is told."""
+        """The samples that can be used; what is wrong with others is a warning."""
         samples = []
         for number, (target, voice) in enumerate(self.chosen):
             try:
                 samples.append(_read_sample(number, target, voice, description, network))
             except UserError as error:
-                self._tell(f"no speech sample of utterance {target.id}: {error}")
+                self._warn(f"no speech sample of utterance {target.id}: {error}")
         return samples
 
-    def _listen(self, samples: Sequence[Sample], speeches: Sequence[Speech]) -> list[Heard] | None:
+    def _transcribe(self, samples: Sequence[Sample], speeches: Sequence[Speech]) -> list[Transcribed] | None:
         """What the recogniser understands."""
         if self.asr is None:
             return None
         try:
-            count_errors("", "")  # needs a package: better to say so before listening
-            heard = self.asr.transcribe([speech.waveform for speech in speeches], speeches[0].sample_rate)
+            count_errors("", "")  # needs a package: better to say so before transcribing
+            said = self.asr.transcribe([speech.waveform for speech in speeches], speeches[0].sample_rate)
             texts = [sample.target.transcription for sample in samples]
-            return [Heard(*map(self.asr.normalise, (text, said.text))) for text, said in zip(texts, heard)]
+            return [Transcribed(*map(self.asr.normalise, (text, one.text))) for text, one in zip(texts, said)]
         except UserError as error:
-            self._tell(f"no word error rate of the speech samples: {error}")
+            self._warn(f"no word error rate of the speech samples: {error}")
             return None
 
-    def _tell(self, message: str) -> None:
-        if message not in self._told:
-            self._told.add(message)
-            tqdm.write(message, file=sys.stderr)
+    def _warn(self, message: str) -> None:
+        if message not in self._warned:
+            self._warned.add(message)
+            logger.warning(message)
 
 
 def log_image(logger: Logger, tag: str, image: NDArray[np.uint8], caption: str, step: int) -> None:
@@ -264,16 +272,16 @@ def _spectra(
 
 
 def _scores(
-    samples: Sequence[Sample], speeches: Sequence[Speech], transcripts: Sequence[Heard] | None
+    samples: Sequence[Sample], speeches: Sequence[Speech], transcripts: Sequence[Transcribed] | None
 ) -> dict[str, float]:
     recorded = [len(sample.waveform) / speech.sample_rate for sample, speech in zip(samples, speeches)]
     errors = [abs(speech.seconds - seconds) / seconds for speech, seconds in zip(speeches, recorded)]
     scores = {
         "duration_error": sum(errors) / len(errors),
-        "natural_stops": sum(speech.finish_reason == "stop" for speech in speeches) / len(speeches),
+        "eos_rate": sum(speech.finish_reason == "stop" for speech in speeches) / len(speeches),
     }
     if transcripts is not None:
-        scores["wer"] = corpus_rate([count_errors(*heard) for heard in transcripts]).rate
+        scores["wer"] = corpus_rate([count_errors(*both) for both in transcripts]).rate
     return scores
 
 
@@ -282,7 +290,7 @@ def _write(
     samples: Sequence[Sample],
     speeches: Sequence[Speech],
     images: Sequence[NDArray[np.uint8]],
-    transcripts: Sequence[Heard] | None,
+    transcripts: Sequence[Transcribed] | None,
 ) -> None:
     """NAME.wav and NAME.png of every sample, and a line about each in ``samples.jsonl``."""
     folder.mkdir(parents=True, exist_ok=True)

@@ -1,0 +1,89 @@
+"""What a run ends with: held-out texts, spoken and scored, and what to type next."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+from omegaconf import DictConfig, OmegaConf
+
+from melle.checkpoint import load_description
+from melle.console import shell_command
+from melle.data.manifest import read_manifest
+from melle.errors import UserError, reason
+from melle.evaluation.protocols import Case, CrossSentence
+
+logger = logging.getLogger(__name__)
+
+
+def choose_cases(cfg: DictConfig) -> list[Case]:
+    """The utterances of ``data.test`` that are spoken at the end; none where none are wanted.
+
+    Called at the start of a run, too, so that what is wrong with them is said before days of training.
+    """
+    if cfg.task != "speech" or cfg.data.test is None or not cfg.report.utterances:
+        return []
+    from melle.evaluation.filters import filter_cases
+
+    protocol = CrossSentence(prompts=cfg.data.test_prompts)
+    seconds = tuple(cfg.data.test_seconds)
+    try:
+        cases = protocol.cases(read_manifest(cfg.data.test), seconds, cfg.report.utterances, seed=0)
+        return filter_cases(protocol.name, cases)
+    except UserError as error:
+        raise UserError(f"data.test: {error}; report.utterances=0 trains without a report") from None
+
+
+def write_report(cfg: DictConfig) -> None:
+    """Let the trained model speak and be scored, and print what to type next. What fails here is a warning."""
+    case = None
+    try:
+        case = _score(cfg)
+    except Exception as error:  # the run is good whatever comes of this
+        said = str(error) if isinstance(error, UserError) else reason(error)
+        logger.warning("no report: %s. The run itself is complete; evaluate.py scores it", said)
+    checkpoint = Path(cfg.run_dir) / "checkpoints" / "last.ckpt"
+    print(*next_commands(cfg, case) if checkpoint.exists() else [], sep="\n")
+
+
+def next_commands(cfg: DictConfig, case: Case | None) -> list[str]:
+    """``report.next``, a line on each and its command; those that lack a value are left out.
+
+    {text}, {prompt} and {prompt_text} stand for an utterance of the report.
+    """
+    values = {}
+    if case is not None and case.prompt is not None:
+        values = {"text": case.target.transcription, "prompt": case.prompt.audio_path}
+        values["prompt_text"] = case.prompt.transcription
+    lines = []
+    for purpose, parts in OmegaConf.to_container(cfg.report.next, resolve=True).items():
+        try:
+            filled = [str(part).format(**values) for part in parts or []]
+        except KeyError:
+            continue
+        if filled and not any(part.endswith("=None") for part in filled):
+            lines += [f"{purpose}:", f"  {shell_command(*filled)}"]
+    return lines
+
+
+def _score(cfg: DictConfig) -> Case | None:
+    """Print the tables; returns one of the utterances that were spoken."""
+    cases = choose_cases(cfg)
+    checkpoint = Path(cfg.run_dir) / "checkpoints" / "last.ckpt"
+    if not cases or not checkpoint.is_file():
+        return None
+    from melle.evaluation.checkpoints import exported_vocoder, read_checkpoints
+    from melle.evaluation.filters import filter_by_tokenizer
+    from melle.evaluation.run import Evaluation, score
+    from melle.evaluation.setup import build_judges
+    from melle.evaluation.tables import format_tables
+
+    cases = filter_by_tokenizer(cases, load_description(checkpoint).tokenizer)
+    utterances = [utterance for case in cases for utterance in (case.target, case.prompt)]
+    folder = Path(cfg.run_dir) / "report"
+    checkpoints = read_checkpoints([checkpoint], utterances)
+    own = exported_vocoder(cfg.init_from)  # of the model that was fine-tuned
+    vocoder = {"vocoders": {"own": own}} if own else {}
+    results = score(Evaluation(checkpoints, {CrossSentence.name: cases}, folder, build_judges(cfg), **vocoder))
+    print(f"\n{format_tables(results)}\n\nHeld-out texts, to listen to: {folder / 'report.html'}")
+    return cases[0]

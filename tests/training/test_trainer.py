@@ -1,0 +1,178 @@
+"""What of Lightning's Trainer means what its documentation says, and what is refused."""
+
+import shlex
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from hydra import compose, initialize_config_dir
+from lightning.pytorch.callbacks import LearningRateMonitor, ModelCheckpoint
+from lightning.pytorch.strategies import DDPStrategy
+from omegaconf import OmegaConf
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from melle.checkpoint import read_hyperparameters
+from melle.devices import count_devices
+from melle.errors import UserError
+from melle.training.callbacks import samples
+from melle.training.module import MelleModule
+from melle.training.report import next_commands, write_report
+from melle.training.run import objective, train
+from melle.training.strategies import automatic
+from melle.training.trainer import build_callbacks, check_trainer
+from tests.training.test_train import CONF, configure
+
+ONE = "optim.schedule.warmup_steps=1"
+
+
+@pytest.mark.parametrize(
+    "argument",
+    [
+        *("max_epochs=3", "min_epochs=1", "limit_train_batches=100", "limit_train_batches=0.5", "overfit_batches=2"),
+        *("reload_dataloaders_every_n_epochs=1", "check_val_every_n_epoch=1", "use_distributed_sampler=true"),
+        *("val_check_interval=0.5", "callbacks=[]", "logger=false", "default_root_dir=x"),
+    ],
+)
+def test_what_has_no_meaning_here_is_refused_by_name(tmp_path, tone_manifests, argument, seen):
+    with pytest.raises(UserError, match=rf"trainer\.{argument.partition('=')[0]}"):
+        train(configure(tmp_path, tone_manifests, 2, ONE, f"++trainer.{argument}"))
+    assert not seen
+
+
+def test_lightnings_own_defaults_are_no_fault():
+    cfg = OmegaConf.create({"max_epochs": -1, "limit_train_batches": 1.0, "overfit_batches": 0.0, "max_steps": 3})
+    check_trainer(cfg)
+
+
+def test_validation_by_the_clock_and_an_end_by_the_clock(tmp_path, tone_manifests, monkeypatch):
+    validations = []
+    monkeypatch.setattr(MelleModule, "on_validation_start", lambda self: validations.append(self.global_step))
+    step = MelleModule.training_step
+
+    def training_step(self, batch, index):
+        time.sleep(0.2)
+        return step(self, batch, index)
+
+    monkeypatch.setattr(MelleModule, "training_step", training_step)
+    options = ("trainer.val_check_interval=00:00:00:01", "callbacks.checkpoint.every=1000", "callbacks.speech=null")
+    options += ("+trainer.max_time=00:00:00:04", "trainer.accumulate_grad_batches=2")
+    metrics = train(configure(tmp_path, tone_manifests, 1000, ONE, *options))
+    assert 2 <= len(validations) < metrics["step"] < 1000
+    state = torch.load(tmp_path / "run/checkpoints/last.ckpt", weights_only=True)
+    assert state["global_step"] == metrics["step"]  # however the run ends, its end is kept
+
+
+def test_devices_are_counted_as_lightning_counts_them(monkeypatch):
+    assert [count_devices("cpu", devices) for devices in ("auto", 1, "1", 2, "3")] == [1, 1, 1, 2, 3]
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 4)
+    monkeypatch.setattr("lightning.fabric.accelerators.cuda.num_cuda_devices", lambda: 4)
+    choices = {"auto": 4, 1: 1, -1: 4, "-1": 4, 2: 2, "0,2": 2}
+    assert {choice: count_devices("auto", choice) for choice in choices} == choices
+    assert count_devices("gpu", OmegaConf.create([1])) == 1  # the second GPU alone
+    assert automatic("gpu", [1], 1) == "auto" and isinstance(automatic("gpu", "auto", 1), DDPStrategy)
+    assert isinstance(automatic("gpu", 1, 2), DDPStrategy)
+
+
+def test_only_what_is_chosen_is_built(tmp_path, tone_manifests):
+    cfg = configure(tmp_path, tone_manifests, 2, "callbacks=[speech,learning_rate]", "+callbacks.ema.decay=0.9")
+    built = build_callbacks(cfg)
+    assert any(isinstance(callback, LearningRateMonitor) for callback in built)
+    assert not any(isinstance(callback, ModelCheckpoint) for callback in built)
+    cfg = configure(tmp_path, tone_manifests, 2, "+trainer.enable_checkpointing=false")
+    assert not any(isinstance(callback, ModelCheckpoint) for callback in build_callbacks(cfg))
+
+
+def test_loggers_and_checkpoints_hold_the_configuration(tmp_path, tone_manifests):
+    options = ("logger=[csv,tensorboard]", "seed=3", "optim.optimizer.lr=0.00123", "callbacks.speech=null")
+    metrics = train(configure(tmp_path, tone_manifests, 2, ONE, *options))
+    events = EventAccumulator(str(tmp_path / "run/tensorboard")).Reload()
+    assert "_hparams_/session_start_info" in events.PluginTagToContent("hparams")
+    assert events.Scalars("hp_metric")[-1].value == pytest.approx(metrics["validation/regression"])
+    for folder in ("csv/version_0", "tensorboard"):
+        logged = OmegaConf.load(tmp_path / "run" / folder / "hparams.yaml")
+        assert logged.seed == 3 and logged.optim.optimizer.lr == 0.00123
+    checkpoint = tmp_path / "run/checkpoints/last.ckpt"
+    assert read_hyperparameters(checkpoint)["optim"]["optimizer"]["lr"] == 0.00123
+    module = MelleModule.load_from_checkpoint(checkpoint)
+    assert module.loss.guide_weight == 24.0 and module.hparams["seed"] == 3 and not module.training
+    (speech,) = module.predict_step((["four two"], [None]))
+    assert len(speech.waveform) > 0
+
+
+def test_a_wrong_test_manifest_is_an_error_before_training(tmp_path, tone_manifests, seen):
+    with pytest.raises(UserError, match=r"data\.test: .*gone\.jsonl.*report\.utterances=0"):
+        train(configure(tmp_path, tone_manifests, 2, ONE, "data.test=gone.jsonl"))
+    assert not seen
+
+
+def test_a_report_that_fails_is_a_warning(tmp_path, tone_manifests, monkeypatch, capsys, caplog):
+    cfg = configure(tmp_path, tone_manifests, 2, ONE, "asr=none", "speaker=none")
+    train(cfg)
+    monkeypatch.setattr("melle.training.report.choose_cases", lambda cfg: 1 / 0)
+    write_report(cfg)
+    assert "no report: ZeroDivisionError" in caplog.text
+    assert "tensorboard --logdir" in capsys.readouterr().out
+
+
+def test_what_to_type_next_can_be_pasted():
+    with initialize_config_dir(CONF, version_base="1.3"):
+        cfg = compose("train", ["experiment=quickstart", "name='it is \"$HOME\"'", "data.test=null"])
+    text = 'say "it\'s $5"'
+    prompt = type("Utterance", (), {"audio_path": Path("a b/c.wav"), "transcription": text})
+    case = type("Case", (), {"target": prompt, "prompt": prompt})
+    lines = next_commands(cfg, case)
+    (speak,) = [shlex.split(line) for line in lines if "synthesize" in line]
+    assert speak[speak.index("--text") + 1] == text and speak[speak.index("--prompt") + 1] == "a b/c.wav"
+    assert speak[speak.index("--checkpoint") + 1] == 'runs/it is "$HOME"/checkpoints/last.ckpt'
+    assert not any("synthesize" in line for line in next_commands(cfg, None))
+
+
+def test_a_sweep_goes_by_the_monitored_metric():
+    metrics = {"validation/regression": 2.0, "validation/mel_distance": 3.0, "samples/eos_rate": 0.5}
+    for overrides, expected in (
+        (["experiment=quickstart"], 2.0),
+        (["experiment=vocoder_quickstart"], 3.0),
+        (["model=melle", "callbacks.best.monitor=samples/eos_rate"], 0.5),
+        (["model=melle", "callbacks=[]"], 2.0),
+    ):
+        with initialize_config_dir(CONF, version_base="1.3"):
+            assert objective(compose("train", [*overrides, "name=x"]), metrics) == expected
+
+
+@pytest.mark.parametrize("kind", ["device", "host"])
+def test_want_of_memory_is_one_sentence(tmp_path, tone_manifests, monkeypatch, kind):
+    def fail(self, batch, index):
+        self.batch_size = (7, 99)
+        if kind == "host":
+            torch.empty(10**15)
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(MelleModule, "training_step", fail)
+    says = r"out of memory at a batch of 7 rows and 99 positions; lower data\.batch_frames=600 .*gradient_checkpointing"
+    with pytest.raises(UserError, match=says):
+        train(configure(tmp_path, tone_manifests, 2, ONE))
+
+
+def test_a_broken_device_ends_training(tmp_path, tone_manifests, monkeypatch):
+    def fail(*_, **__):
+        raise torch.AcceleratorError("CUDA error: an illegal memory access was encountered")
+
+    monkeypatch.setattr(samples, "Synthesizer", fail)
+    with pytest.raises(torch.AcceleratorError):
+        train(configure(tmp_path, tone_manifests, 2, ONE))
+
+
+def test_another_kind_of_data_begins_anew_and_says_so(tmp_path, tone_manifests, seen, capsys):
+    train(configure(tmp_path, tone_manifests, 2, ONE, "callbacks.speech=null"))
+    path = tmp_path / "run/checkpoints/last.ckpt"
+    state = torch.load(path, weights_only=True)
+    state["ShardDataModule"] = {"steps": 2, "ranks": 1, "next": 1, "playing": [[0, 2, 9]], "waiting": []}
+    del state["MelleDataModule"]
+    torch.save(state, tmp_path / "shards.ckpt")
+    first, seen[:] = seen[:2], []
+    train(configure(tmp_path / "b", tone_manifests, 4, ONE, f"resume={tmp_path / 'shards.ckpt'}"))
+    assert "batches begin anew" in capsys.readouterr().err and seen == first
+    state = torch.load(tmp_path / "b/run/checkpoints/last.ckpt", weights_only=True)["MelleDataModule"]
+    assert (state["epoch"], state["batches"]) in ((0, 2), (1, 0))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from pathlib import Path
 
+from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
 from melle.checkpoint import load_description
@@ -49,11 +50,11 @@ def write_report(cfg: DictConfig) -> None:
 def next_commands(cfg: DictConfig, case: Case | None) -> list[str]:
     """``report.next``, a line on each and its command; those that lack a value are left out.
 
-    {text}, {prompt} and {prompt_text} stand for an utterance of the report.
+    {text}, {prompt} and {prompt_text} stand for an utterance of the report, {data} for the option of the group data.
     """
-    values = {}
+    values = {"data": HydraConfig.get().runtime.choices.data if HydraConfig.initialized() else "jsonl"}
     if case is not None and case.prompt is not None:
-        values = {"text": case.target.transcription, "prompt": case.prompt.audio_path}
+        values |= {"text": case.target.transcription, "prompt": case.prompt.audio_path}
         values["prompt_text"] = case.prompt.transcription
     lines = []
     for purpose, parts in OmegaConf.to_container(cfg.report.next, resolve=True).items():

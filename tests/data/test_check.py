@@ -7,7 +7,7 @@ import soundfile
 
 from melle.commands import check
 from melle.data.check import check_manifest
-from melle.data.inspection import Limits
+from melle.data.filters import Limits
 from melle.data.manifest import read_manifest
 from melle.errors import UserError
 
@@ -34,7 +34,7 @@ def items_of(folder, count=4, **fields):
 
 
 def rejects(folder, name="my"):
-    return [json.loads(line) for line in (folder / f"{name}.left_out.jsonl").read_text("utf-8").splitlines()]
+    return [json.loads(line) for line in (folder / f"{name}.rejected.jsonl").read_text("utf-8").splitlines()]
 
 
 def test_a_clean_manifest_elsewhere_names_its_audio(tmp_path):
@@ -46,7 +46,7 @@ def test_a_clean_manifest_elsewhere_names_its_audio(tmp_path):
     assert {(u.speaker, u.language) for u in kept} == {("s0", "en"), ("s1", "en")} and kept[2].id == "my-3"
     (reject,) = rejects(tmp_path / "deep/er", "clean")
     assert reject["line"] == 5 and reject["kind"] == "no audio_path" and reject["id"] is None
-    assert report.kept == 4 and report.left_out == {"no audio_path": 1} and not report.warnings
+    assert report.kept == 4 and report.rejected == {"no audio_path": 1} and not report.warnings
 
 
 def test_the_report(tmp_path, capsys):
@@ -59,7 +59,7 @@ def test_the_report(tmp_path, capsys):
     options.run(options)
     text = capsys.readouterr().out
     for part in (
-        "7 items, 1 left out, 6 kept; kept hours: 0.00, speakers: 2",
+        "7 items, 1 rejected, 6 kept; kept hours: 0.00, speakers: 2",
         "missing: 1",
         "line 7, ",
         "Seconds per item: min 1.00, median 1.25, max 1.50",
@@ -68,7 +68,7 @@ def test_the_report(tmp_path, capsys):
         "U+200B 1 (line 6)",
         "█",
         "my.clean.jsonl",
-        "my.left_out.jsonl",
+        "my.rejected.jsonl",
     ):
         assert part in text
     assert read_manifest(tmp_path / "my.clean.jsonl")[0].audio_path == tmp_path / "0.wav"
@@ -84,7 +84,7 @@ def test_warnings_are_kept_unless_strict(tmp_path):
     report = check_manifest(manifest, workers=1)
     assert report.kept == 5 and report.warnings == {"clipped": 1, "odd pace": 2} and not rejects(tmp_path)
     report = check_manifest(manifest, workers=1, strict=True)
-    assert report.kept == 2 and report.left_out == {"clipped": 1, "odd pace": 2} and not report.warnings
+    assert report.kept == 2 and report.rejected == {"clipped": 1, "odd pace": 2} and not report.warnings
     assert [reject["kind"] for reject in rejects(tmp_path)] == ["odd pace", "odd pace", "clipped"]
 
 
@@ -115,7 +115,7 @@ def test_the_same_sound_with_another_transcript_says_so(tmp_path):
 def test_limits(tmp_path):
     manifest = manifest_of(tmp_path, items_of(tmp_path))
     report = check_manifest(manifest, limits=Limits(1.05, 1.25), workers=1)
-    assert report.left_out == {"too short": 1, "too long": 1}
+    assert report.rejected == {"too short": 1, "too long": 1}
     with pytest.raises(UserError, match="the smaller one first"):
         Limits(3, 2)
 
@@ -136,10 +136,10 @@ def test_the_tokenizer_of_a_checkpoint(tmp_path, tiny_checkpoint, capsys):
 
 def test_nothing_usable(tmp_path):
     manifest = manifest_of(tmp_path, [{"transcription": "a", "audio_path": "none.wav"}] * 3)
-    with pytest.raises(UserError, match=r"none of its 3 items is usable \(missing 3\); see .*my.left_out.jsonl"):
+    with pytest.raises(UserError, match=r"none of its 3 items is usable \(missing 3\); see .*my.rejected.jsonl"):
         check_manifest(manifest, workers=1)
     assert len(rejects(tmp_path)) == 3 and not (tmp_path / "my.clean.jsonl").exists()
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["my.jsonl", "my.left_out.jsonl"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["my.jsonl", "my.rejected.jsonl"]
 
 
 def test_what_the_user_must_mend_first(tmp_path):

@@ -9,8 +9,8 @@ from faults import FORMATS, Faults, mutations
 from melle.audio import MelSpec, load_audio
 from melle.data.check import check_manifest
 from melle.data.dataset import UtteranceDataset
+from melle.data.filters import Limits, check_item
 from melle.data.index import open_index
-from melle.data.inspection import Limits, inspect
 from melle.data.manifest import read_manifest
 from melle.errors import DataError
 from melle.text.symbols import SymbolTokenizer
@@ -29,7 +29,7 @@ def test_every_bad_item_has_its_kind_and_every_good_one_survives(faults):
     manifest, items = faults
     assert sum(bool(item.kinds) for item in items) >= 1000
     report = check_manifest(manifest, workers=1)
-    rejects = [json.loads(line) for line in (manifest.parent / "all.left_out.jsonl").read_text().splitlines()]
+    rejects = [json.loads(line) for line in (manifest.parent / "all.rejected.jsonl").read_text().splitlines()]
     assert [reject["line"] for reject in rejects] == sorted(reject["line"] for reject in rejects)
     found = {reject["line"]: reject for reject in rejects}
     for number, item in enumerate(items, start=1):
@@ -38,7 +38,7 @@ def test_every_bad_item_has_its_kind_and_every_good_one_survives(faults):
         assert kind is None or found[number]["reason"]
     kept = read_manifest(manifest.parent / "all.clean.jsonl")
     assert len(kept) == report.kept == sum(not item.kinds for item in items)
-    assert sum(report.left_out.values()) == len(found)
+    assert sum(report.rejected.values()) == len(found)
     assert all(load_audio(utterance.audio_path, 16000).numel() and utterance.duration for utterance in kept)
 
 
@@ -51,7 +51,7 @@ def test_training_takes_the_good_and_names_the_bad(faults, tmp_path):
     data = UtteranceDataset(index, tokenizer, MelSpec())
     heard = set()
     for number in range(len(index)):
-        if index.column("frames")[number] < 2000:  # the hours are left out by the budget of a batch
+        if index.column("frames")[number] < 2000:  # the hours are skipped by the budget of a batch
             row = data[(number,)]
             found |= {fault.line: fault.kind for fault in row.faults}
             heard |= {int(index.column("line")[number])} if row.ids else set()
@@ -71,14 +71,14 @@ def test_the_result_does_not_depend_on_the_number_of_processes(faults, tmp_path)
     for workers in (1, 2):
         output = tmp_path / str(workers) / "all.jsonl"
         text = check_manifest(manifest, output, workers=workers).text.replace(str(output.parent), "")
-        results.append((text, output.read_bytes(), output.with_name("all.left_out.jsonl").read_bytes()))
+        results.append((text, output.read_bytes(), output.with_name("all.rejected.jsonl").read_bytes()))
     assert results[0] == results[1]
 
 
 def test_no_permission(tmp_path, monkeypatch):
     (tmp_path / "a.wav").write_bytes(b"locked")  # a superuser could open anything: not even this is a sound
     monkeypatch.setattr("os.access", lambda *_: False)
-    finding = inspect(b'{"transcription": "a", "audio_path": "a.wav"}', tmp_path / "m.jsonl", 1, Limits())
+    finding = check_item(b'{"transcription": "a", "audio_path": "a.wav"}', tmp_path / "m.jsonl", 1, Limits())
     assert finding.kind == "no permission"
 
 
@@ -87,7 +87,7 @@ def test_any_bytes_as_a_line_are_a_finding(tmp_path):
     line = b'{"transcription": "good day", "audio_path": "a.wav", "duration": 1.25, "id": "a", "speaker": null}'
     lines = [chance.randbytes(chance.randrange(200)) for _ in range(1000)]
     for number, changed in enumerate([*lines, *mutations(line, 3000)], start=1):
-        assert inspect(changed, tmp_path / "m.jsonl", number, Limits()).kind
+        assert check_item(changed, tmp_path / "m.jsonl", number, Limits()).kind
 
 
 def test_any_bytes_as_audio_are_a_finding(tmp_path):
@@ -99,13 +99,13 @@ def test_any_bytes_as_audio_are_a_finding(tmp_path):
         whole = (made.folder / made.write(f"whole.{ending}")).read_bytes()
         for content in [*mutations(whole, 100), *(made.bytes.randbytes(500) for _ in range(25))]:
             made.raw("x.wav", content)
-            kinds.add(inspect(line, made.folder / "m.jsonl", 1, limits).kind)
+            kinds.add(check_item(line, made.folder / "m.jsonl", 1, limits).kind)
     assert {None, "unreadable"} <= kinds
 
 
 def test_loading_gives_a_missing_file_the_same_name(faults):
     manifest, items = faults
-    found = [inspect(item.line, manifest, number, Limits()) for number, item in enumerate(items, start=1)]
+    found = [check_item(item.line, manifest, number, Limits()) for number, item in enumerate(items, start=1)]
     missing = [finding for finding in found if finding.kind == "missing"]
     assert len(missing) >= 40
     for finding in missing:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from pathlib import Path
 
 
@@ -11,14 +10,14 @@ def add(commands: argparse._SubParsersAction) -> None:
     check = commands.add_parser("check", help="find what is wrong with a manifest and its audio; write a clean copy")
     check.add_argument("manifest", type=Path, help="a JSONL file, one utterance a line")
     check.add_argument("-o", "--output", type=Path, help="the clean manifest (default: NAME.clean.jsonl beside it)")
-    check.add_argument("--min-seconds", type=float, default=0.3, help="leave out what is shorter (default: 0.3)")
-    check.add_argument("--max-seconds", type=float, default=30.0, help="leave out what is longer (default: 30)")
+    check.add_argument("--min-seconds", type=float, default=0.3, help="reject what is shorter (default: 0.3)")
+    check.add_argument("--max-seconds", type=float, default=30.0, help="reject what is longer (default: 30)")
     check.add_argument(
         "--tokenizer",
         metavar="CHECKPOINT",
-        help="leave out texts that its model (or exported folder, or hub name) cannot say",
+        help="reject texts that its model (or exported folder, or hub name) cannot say",
     )
-    check.add_argument("--strict", action="store_true", help="leave out what is clipped or has an odd pace, too")
+    check.add_argument("--strict", action="store_true", help="reject what is clipped or has an odd pace, too")
     check.add_argument("--workers", type=int, help="processes (default: one per core); the result is the same")
     check.set_defaults(run=run)
 
@@ -26,7 +25,7 @@ def add(commands: argparse._SubParsersAction) -> None:
 def run(options: argparse.Namespace) -> None:
     """Check the manifest, write the two lists, print the report."""
     from melle.data.check import check_manifest
-    from melle.data.inspection import Limits
+    from melle.data.filters import Limits
     from melle.pretrained import look_into
 
     report = check_manifest(
@@ -37,5 +36,4 @@ def run(options: argparse.Namespace) -> None:
         strict=options.strict,
         workers=options.workers,
     )
-    encoding = sys.stdout.encoding or "utf-8"  # the texts' characters need not be the terminal's
-    print(report.text.encode(encoding, "backslashreplace").decode(encoding))
+    print(report.text)

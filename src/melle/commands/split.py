@@ -27,7 +27,7 @@ def add(parsers: argparse._SubParsersAction) -> None:
 
 def run(options: argparse.Namespace) -> None:
     """Split, and say what was written."""
-    from melle.data.splitting import split_manifest
+    from melle.data.split import split_manifest
 
     parts = split_manifest(options.manifest, options.output, options.validation, options.test, options.by, options.seed)
     print("\n".join(part.summary() for part in parts))

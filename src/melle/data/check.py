@@ -1,7 +1,7 @@
-"""A whole manifest checked: a clean copy of it, a list of what was left out and why, and a report.
+"""A whole manifest checked: a clean copy of it, a list of what was rejected and why, and a report.
 
-The manifest is read twice, line by line: first every item is inspected, by several processes; then, when it is known
-which items repeat others and which pace is usual, the lists are written. Between the two, an item is some sixty bytes.
+The manifest is read twice, line by line: first every item is checked, by several processes; then, when it is known
+which items repeat others and which pace is usual, the lists are written.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from typing import IO
 from tqdm import tqdm
 
 from melle.data.check_report import Tally, report
-from melle.data.inspection import Finding, Limits, inspect
+from melle.data.filters import CheckedItem, Filters, Limits, check_item
 from melle.data.manifest import Utterance, parse_line, read_lines, write_manifest
 from melle.data.processes import cores, share_out
-from melle.data.verdict import Items, Verdict
 from melle.errors import UserError
+from melle.files import written_whole
 from melle.text import Tokenizer, tokenizer_from_dict
 
 CHUNK = 32  # lines that a process gets at a time
@@ -36,7 +36,7 @@ class Report:
     """What a check found. Counts of items are by the kind of their fault."""
 
     kept: int
-    left_out: Counter[str]
+    rejected: Counter[str]
     warnings: Counter[str]
     text: str  # for the terminal
 
@@ -49,59 +49,56 @@ def check_manifest(
     strict: bool = False,
     workers: int | None = None,
 ) -> Report:
-    """Inspect every item, write the usable ones to ``output`` and the others to NAME.left_out.jsonl beside it.
+    """Check every item, write the usable ones to ``output`` and the others to NAME.rejected.jsonl beside it.
 
-    Of items that repeat each other the first is kept. ``strict`` leaves out what is otherwise a warning. ``workers``
+    Of items that repeat each other the first is kept. ``strict`` rejects what is otherwise a warning. ``workers``
     processes (None: one per core) do not change the result; a script that calls this needs
     ``if __name__ == "__main__":``, because Python starts them by importing it.
     """
     manifest = Path(manifest)
     if not manifest.is_file():
         raise UserError(f"{manifest}: no such manifest; give the path of a JSONL file")
-    clean, left_out = _targets(manifest, output)
+    clean, rejected = _targets(manifest, output)
+    items, tally = Filters(), Tally()
     with _scratch(clean.parent) as faults:
-        items = Items()
-        for finding in _inspect_all(manifest, limits or Limits(), tokenizer, workers):
-            items.add(finding)
-            if finding.kind:
-                faults.write(_left_out_line(finding) + "\n")
+        for item in _check_all(manifest, limits or Limits(), tokenizer, workers):
+            items.add(item)
+            if item.kind:
+                faults.write(_rejected_line(item) + "\n")
         if not len(items):
             raise UserError(f"{manifest}: the manifest has no line; add one JSON object per utterance")
         faults.seek(0)
-        verdict = Verdict(items, strict)
-        tally = Tally()
-        partial_list = left_out.with_name(left_out.name + ".partial")
+        items.apply(strict)
         try:
-            with partial_list.open("w", encoding="utf-8", errors="backslashreplace") as rejects:
-                usable = _sort_out(manifest, items, verdict, faults, rejects, tally)
-                if verdict.kept.any():
+            with (
+                written_whole(rejected) as partial,
+                partial.open("w", encoding="utf-8", errors="backslashreplace") as rejects,
+            ):
+                usable = _sort_out(manifest, items, faults, rejects, tally)
+                if items.kept.any():
                     write_manifest(clean, usable)
                 else:
                     deque(usable, maxlen=0)
-            partial_list.replace(left_out)
         except OSError as error:
-            raise UserError(
-                f"{clean}: cannot be written ({error.strerror or error}); give another place with -o"
-            ) from None
-        finally:
-            partial_list.unlink(missing_ok=True)
-    if not verdict.kept.any():
-        counts = ", ".join(f"{kind} {count}" for kind, count in tally.left_out.most_common())
-        raise UserError(f"{manifest}: none of its {len(items)} items is usable ({counts}); see {left_out}")
-    text = "\n".join([*report(manifest, items, verdict, tally), "", f"Wrote {clean}", f"  and {left_out}"])
-    return Report(int(verdict.kept.sum()), tally.left_out, tally.warnings, text)
+            reason = error.strerror or error
+            raise UserError(f"{clean}: cannot be written ({reason}); give another place with -o") from None
+    if not items.kept.any():
+        counts = ", ".join(f"{kind} {count}" for kind, count in tally.rejected.most_common())
+        raise UserError(f"{manifest}: none of its {len(items)} items is usable ({counts}); see {rejected}")
+    text = "\n".join([*report(manifest, items, tally), "", f"Wrote {clean}", f"  and {rejected}"])
+    return Report(int(items.kept.sum()), tally.rejected, tally.warnings, text)
 
 
 def _targets(manifest: Path, output: str | Path | None) -> tuple[Path, Path]:
-    """The clean manifest and the list of what is left out."""
+    """The clean manifest and the list of what is rejected."""
     clean = Path(output) if output else manifest.with_name(f"{manifest.stem}.clean.jsonl")
-    left_out = clean.with_name(f"{clean.stem.removesuffix('.clean')}.left_out.jsonl")
-    for path in (clean, left_out):
+    rejected = clean.with_name(f"{clean.stem.removesuffix('.clean')}.rejected.jsonl")
+    for path in (clean, rejected):
         if path.resolve() == manifest.resolve():
             raise UserError(f"{path}: would replace the manifest that is checked; give another name with -o")
         if path.is_dir():
             raise UserError(f"{path}: is a folder; give the name of a file with -o")
-    return clean, left_out
+    return clean, rejected
 
 
 def _scratch(folder: Path) -> IO[str]:
@@ -116,8 +113,10 @@ def _scratch(folder: Path) -> IO[str]:
         ) from None
 
 
-def _inspect_all(manifest: Path, limits: Limits, tokenizer: Tokenizer | None, workers: int | None) -> Iterator[Finding]:
-    """The findings, in the order of the lines, as they come."""
+def _check_all(
+    manifest: Path, limits: Limits, tokenizer: Tokenizer | None, workers: int | None
+) -> Iterator[CheckedItem]:
+    """The items, in the order of the lines, as they come."""
     workers = cores() if workers is None else workers
     with (
         closing(read_lines(manifest)) as lines,
@@ -126,23 +125,22 @@ def _inspect_all(manifest: Path, limits: Limits, tokenizer: Tokenizer | None, wo
         first = list(islice(lines, CHUNK + 1))
         lines = chain(first, lines)
         if workers <= 1 or len(first) <= CHUNK:
-            yield from _watched(
-                (([line], [inspect(line[2], manifest, line[0], limits, tokenizer)]) for line in lines), bar
-            )
+            alone = (([line], [check_item(line[2], manifest, line[0], limits, tokenizer)]) for line in lines)
+            yield from _watched(alone, bar)
             return
         description = tokenizer.as_dict() if tokenizer else None
-        results = share_out(_inspect_chunk, lines, workers, CHUNK, _prepare, manifest, limits, description)
+        results = share_out(_check_chunk, lines, workers, CHUNK, _prepare, manifest, limits, description)
         with closing(results):
             yield from _watched(results, bar)
 
 
-def _watched(results: Iterable[tuple[list[Line], list[Finding]]], bar: tqdm) -> Iterator[Finding]:
-    items = left_out = 0
-    for lines, findings in results:
-        yield from findings
-        items += len(findings)
-        left_out += sum(finding.kind is not None for finding in findings)
-        bar.set_postfix(items=items, left_out=left_out, refresh=False)
+def _watched(results: Iterable[tuple[list[Line], list[CheckedItem]]], bar: tqdm) -> Iterator[CheckedItem]:
+    count = rejected = 0
+    for lines, items in results:
+        yield from items
+        count += len(items)
+        rejected += sum(item.kind is not None for item in items)
+        bar.set_postfix(items=count, rejected=rejected, refresh=False)
         bar.update(sum(len(line) for _, _, line in lines))
 
 
@@ -155,36 +153,35 @@ def _prepare(manifest: Path, limits: Limits, description: dict | None) -> None:
     _settings = manifest, limits, tokenizer_from_dict(description) if description else None
 
 
-def _inspect_chunk(lines: list[Line]) -> list[Finding]:
+def _check_chunk(lines: list[Line]) -> list[CheckedItem]:
     manifest, limits, tokenizer = _settings
-    return [inspect(line, manifest, number, limits, tokenizer) for number, _, line in lines]
+    return [check_item(line, manifest, number, limits, tokenizer) for number, _, line in lines]
 
 
 def _sort_out(
-    manifest: Path, items: Items, verdict: Verdict, faults: Iterable[str], rejects: IO[str], tally: Tally
+    manifest: Path, items: Filters, faults: Iterable[str], rejects: IO[str], tally: Tally
 ) -> Iterator[Utterance]:
     """Read the manifest again: yield what is kept, with its duration, and write down what is not. Counts as it goes."""
-    faulty, kept, seconds = items.faulty, verdict.kept, items.seconds
     faults = iter(faults)  # the lines of those that are faulty by themselves, in their order
     lines = tqdm(read_lines(manifest), total=len(items), unit=" items", desc="Writing")
     for place, (number, _, line) in enumerate(lines):
-        if faulty[place]:
+        if items.faulty[place]:
             reject = next(faults)
             rejects.write(reject)
             fault = json.loads(reject)
-            tally.note(tally.left_out, number, fault["audio_path"], fault["kind"], fault["reason"])
+            tally.count(tally.rejected, number, fault["audio_path"], fault["kind"], fault["reason"])
             continue
-        utterance = parse_line(line, manifest, number)
-        audio_path, complaint = str(utterance.audio_path), verdict.of(place)
-        if complaint:
-            tally.note(tally.warnings if kept[place] else tally.left_out, number, audio_path, *complaint)
-        if kept[place]:
+        utterance, kept = parse_line(line, manifest, number), items.kept[place]
+        audio_path, fault = str(utterance.audio_path), items.fault(place)
+        if fault:
+            tally.count(tally.warnings if kept else tally.rejected, number, audio_path, *fault)
+        if kept:
             tally.read(utterance.transcription, number)
-            yield replace(utterance, duration=float(seconds[place]))
+            yield replace(utterance, duration=float(items.seconds[place]))
         else:
-            rejects.write(_left_out_line(Finding(number, *complaint, utterance.id, audio_path)) + "\n")
+            rejects.write(_rejected_line(CheckedItem(number, *fault, utterance.id, audio_path)) + "\n")
 
 
-def _left_out_line(finding: Finding) -> str:
+def _rejected_line(item: CheckedItem) -> str:
     names = {"line": "number", "id": "id", "audio_path": "audio_path", "kind": "kind", "reason": "reason"}
-    return json.dumps({key: getattr(finding, name) for key, name in names.items()}, ensure_ascii=False)
+    return json.dumps({key: getattr(item, name) for key, name in names.items()}, ensure_ascii=False)

@@ -9,22 +9,23 @@ from pathlib import Path
 
 import numpy as np
 
-from melle.data.verdict import Items, Verdict
+from melle.data.filters import Filters
 
 EXAMPLES = 3  # shown of each kind of fault
+BARS = 8  # of a histogram
 
 
 @dataclass
 class Tally:
     """What is counted while the lists are written."""
 
-    left_out: Counter[str] = field(default_factory=Counter)
+    rejected: Counter[str] = field(default_factory=Counter)
     warnings: Counter[str] = field(default_factory=Counter)
     examples: dict[str, list[str]] = field(default_factory=dict)  # by kind
     letters: Counter[str] = field(default_factory=Counter)
     letter_lines: dict[str, int] = field(default_factory=dict)  # where each was first seen
 
-    def note(self, counts: Counter[str], number: int, audio_path: str | None, kind: str, reason: str) -> None:
+    def count(self, counts: Counter[str], number: int, audio_path: str | None, kind: str, reason: str) -> None:
         counts[kind] += 1
         examples = self.examples.setdefault(kind, [])
         if len(examples) < EXAMPLES:
@@ -36,19 +37,19 @@ class Tally:
             self.letter_lines[letter] = number
 
 
-def report(manifest: Path, items: Items, verdict: Verdict, tally: Tally) -> Iterator[str]:
-    kept = verdict.kept
-    seconds, characters, speaker = items.seconds[kept], items.characters[kept], items.speaker[kept]
+def report(manifest: Path, items: Filters, tally: Tally) -> Iterator[str]:
+    kept = items.kept
+    seconds, speaker = items.seconds[kept], items.speaker[kept]
     yield (
-        f"{manifest}: {len(items)} items, {len(items) - kept.sum()} left out, {kept.sum()} kept; "
+        f"{manifest}: {len(items)} items, {len(items) - kept.sum()} rejected, {kept.sum()} kept; "
         f"kept hours: {seconds.sum() / 3600:.2f}, speakers: {len(np.unique(speaker[speaker >= 0]))}"
     )
-    yield from _faults("Left out", tally.left_out, tally)
-    yield from _faults("Kept, but worth a look (--strict leaves them out)", tally.warnings, tally)
-    yield from _distribution("Seconds per item", seconds, "{:.2f}")
-    yield from _distribution("Characters per item", characters, "{:.0f}")
-    pace = verdict.pace[kept]
-    yield from ("", f"Characters per second: {_spread(pace, '{:.1f}')}; odd is less than a third or thrice the median")
+    yield from _faults("Rejected", tally.rejected, tally)
+    yield from _faults("Kept, but worth a look (--strict rejects them)", tally.warnings, tally)
+    yield from _histogram("Seconds per item", seconds, "{:.2f}")
+    yield from _histogram("Characters per item", items.characters[kept], "{:.0f}")
+    pace = _spread(items.pace[kept], "{:.1f}")
+    yield from ("", f"Characters per second: {pace}; odd is less than a third or thrice the median")
     yield from _speakers(seconds, speaker, items.speakers)
     yield from _letters(tally)
 
@@ -61,17 +62,10 @@ def _faults(title: str, counts: Counter[str], tally: Tally) -> Iterator[str]:
         yield from (f"      {example}" for example in tally.examples[kind])
 
 
-def _distribution(title: str, values: np.ndarray, form: str) -> Iterator[str]:
-    """A histogram of eight bars; whole numbers get whole edges."""
+def _histogram(title: str, values: np.ndarray, form: str) -> Iterator[str]:
     yield from ("", f"{title}: {_spread(values, form)}")
-    if np.issubdtype(values.dtype, np.integer):
-        low, high = values.min(), values.max() + 1
-        edges = np.unique(np.linspace(low, high, min(8, high - low) + 1).round().astype(int))
-    else:
-        edges = np.linspace(values.min(), values.max(), 9) if np.ptp(values) else [values.min(), values.max() + 1]
-    counts, edges = np.histogram(values, edges)
-    labels = [f"from {form.format(edge)}" for edge in edges[:-1]]
-    yield from _bars(labels, counts)
+    counts, edges = np.histogram(values, BARS if np.ptp(values) else 1)
+    yield from _bars([f"from {form.format(edge)}" for edge in edges[:-1]], counts)
 
 
 def _bars(labels: list[str], counts: Iterable[int]) -> Iterator[str]:
@@ -91,11 +85,10 @@ def _speakers(seconds: np.ndarray, speaker: np.ndarray, names: list[str]) -> Ite
     present = np.flatnonzero(totals)
     if len(present):
         least, most = present[totals[present].argmin()], present[totals[present].argmax()]
-        median = np.median(totals[present])
-        yield ""
-        yield (
-            f"Seconds per speaker: min {totals[least]:.1f} ({names[least]}), median {median:.1f}, "
-            f"max {totals[most]:.1f} ({names[most]})"
+        yield from (
+            "",
+            f"Seconds per speaker: min {totals[least]:.1f} ({names[least]}), median {np.median(totals[present]):.1f}, "
+            f"max {totals[most]:.1f} ({names[most]})",
         )
     if not named.all():
         yield from ("", f"{np.count_nonzero(~named)} items name no speaker")
@@ -104,7 +97,7 @@ def _speakers(seconds: np.ndarray, speaker: np.ndarray, names: list[str]) -> Ite
 def _letters(tally: Tally) -> Iterator[str]:
     ordered = sorted(tally.letters.items(), key=lambda pair: (-pair[1], pair[0]))
     yield from ("", f"Characters used: {len(ordered)}, {sum(tally.letters.values())} times")
-    yield from _bars([_name(letter) for letter, _ in ordered[:8]], [count for _, count in ordered[:8]])
+    yield from _bars([_name(letter) for letter, _ in ordered[:BARS]], [count for _, count in ordered[:BARS]])
     rare = [(letter, count) for letter, count in reversed(ordered) if count < 10]
     if rare:
         shown = ", ".join(f"{_name(c)} {count} (line {tally.letter_lines[c]})" for c, count in rare[:20])

@@ -8,7 +8,7 @@ unit its name.
 from __future__ import annotations
 
 import json
-import sys
+import logging
 import unicodedata
 from array import array
 from collections import Counter
@@ -28,8 +28,11 @@ UNITS = ("utterance", "speaker")
 BROKEN, NOBODY = -1, -2  # instead of a unit: of a line that is no utterance; of one that names no speaker
 
 
+logger = logging.getLogger(__name__)
+
+
 @dataclass
-class Part:
+class SplitPart:
     """What went into one of the new manifests."""
 
     path: Path
@@ -57,14 +60,14 @@ class Part:
 
 def split_manifest(
     manifest: str | Path, output: str | Path, validation: int, test: int, by: str = "utterance", seed: int = 0
-) -> list[Part]:
+) -> list[SplitPart]:
     """Write train.jsonl, validation.jsonl and test.jsonl into the folder ``output``, or those that are not empty.
 
     By utterance, utterances whose texts say the same stay together, so that no sentence of one part is in another; the
     voices are the same in all. By speaker, speakers stay together; texts may come in several parts, and what names no
     speaker is trained on. A line keeps all that it says; its audio path is written anew, and its id where it had none.
-    The same lines, counts and seed give the same parts, in whatever order the lines stand. What is left out or falls
-    short is told on stderr. Raises UserError where the counts cannot be had, and writes nothing then.
+    The same lines, counts and seed give the same parts, in whatever order the lines stand. What is skipped or falls
+    short is logged. Raises UserError where the counts cannot be had, and writes nothing then.
 
     Args:
         validation, test: how many utterances (by utterance) or speakers (by speaker) to hold out.
@@ -84,12 +87,12 @@ def split_manifest(
     if any((output / f"{split}.jsonl").resolve() == manifest.resolve() for split in written):
         raise UserError(f"{manifest}: is the manifest that is read; give another folder with -o, or rename it")
     if first_fault:
-        print(f"{manifest}: {units.count(BROKEN)} lines left out; the first: {first_fault}", file=sys.stderr)
+        logger.warning("%s: %d lines skipped; the first: %s", manifest, units.count(BROKEN), first_fault)
     if nobody := units.count(NOBODY):
-        print(f"{manifest}: {nobody} utterances that name no speaker are trained on", file=sys.stderr)
+        logger.warning("%s: %d utterances that name no speaker are trained on", manifest, nobody)
     for path in (output / f"{split}.jsonl" for split in SPLITS if split not in written):
         if path.exists():
-            print(f"{path}: of before, left as it is; it is no part of this split", file=sys.stderr)
+            logger.warning("%s: of before, left as it is; it is no part of this split", path)
     try:
         parts = _write(manifest, output, written, units, held_out)
     except OSError as error:
@@ -99,8 +102,8 @@ def split_manifest(
     for part in parts:
         wanted = counts.get(part.path.stem, 0)
         if by == "utterance" and part.utterances < wanted:
-            told = f"{part.utterances} utterances instead of {wanted}, because those of one text stay together"
-            print(f"{part.path}: {told}", file=sys.stderr)
+            message = "%s: %d utterances instead of %d, because those of one text stay together"
+            logger.warning(message, part.path, part.utterances, wanted)
     return parts
 
 
@@ -159,9 +162,9 @@ def _draw(
     return held_out
 
 
-def _write(manifest: Path, output: Path, splits: list[str], units: array, held_out: dict[int, str]) -> list[Part]:
+def _write(manifest: Path, output: Path, splits: list[str], units: array, held_out: dict[int, str]) -> list[SplitPart]:
     """The parts, each whole or not at all, in the order of the manifest's lines."""
-    parts = {name: Part(output / f"{name}.jsonl") for name in splits}
+    parts = {name: SplitPart(output / f"{name}.jsonl") for name in splits}
     output.mkdir(parents=True, exist_ok=True)
     folder = output.resolve()
     with ExitStack() as stack:

@@ -8,7 +8,7 @@ import pytest
 
 from melle.cli import main
 from melle.data.manifest import read_manifest
-from melle.data.splitting import text_key
+from melle.data.split import text_key
 
 SENTENCES = ["Good morning.", "good  MORNING", "Good-morning!", "Wait", "Who's there?", "“Whos there”"]
 
@@ -99,7 +99,7 @@ def test_the_same_seed_draws_the_same_in_any_order_of_lines(tmp_path):
     assert (tmp_path / "a/test.jsonl").read_bytes() == (tmp_path / "b/test.jsonl").read_bytes()
 
 
-def test_by_speaker(tmp_path, capsys):
+def test_by_speaker(tmp_path, capsys, caplog):
     manifest = make(tmp_path)
     nobody = {"transcription": "Who am I?", "audio_path": "x.wav"}
     with manifest.open("a") as file:
@@ -110,16 +110,15 @@ def test_by_speaker(tmp_path, capsys):
     assert {name: len(voices - {None}) for name, voices in speakers.items()} == {"train": 2, "validation": 1, "test": 2}
     assert len(set().union(*speakers.values())) == 6 and None in speakers["train"]
     assert [len(found[name]) for name in ("train", "validation", "test")] == [25, 12, 24]
-    told = capsys.readouterr()
-    assert "1 utterances that name no speaker are trained on" in told.err
-    assert "25 utterances, 0.24 hours and 1 without a duration, 2 speakers" in told.out
+    assert "1 utterances that name no speaker are trained on" in caplog.text
+    assert "25 utterances, 0.24 hours and 1 without a duration, 2 speakers" in capsys.readouterr().out
 
 
-def test_texts_too_common_for_the_count_are_told(tmp_path, capsys):
+def test_texts_too_common_for_the_count_are_logged(tmp_path, capsys, caplog):
     manifest = write(tmp_path / "all.jsonl", [{"transcription": "ab"[n % 2], "audio_path": "x"} for n in range(20)])
     assert split(manifest, tmp_path / "out", "--validation", 12, "--test", 0) == 0
-    told = capsys.readouterr()
-    assert "10 utterances instead of 12" in told.err and "10 utterances, hours not known, no speakers" in told.out
+    assert "10 utterances instead of 12" in caplog.text
+    assert "10 utterances, hours not known, no speakers" in capsys.readouterr().out
     assert split(manifest, tmp_path / "none", "--validation", 9, "--test", 0) == 2
     assert "no text has so few that --validation 9" in capsys.readouterr().err and not (tmp_path / "none").exists()
 
@@ -150,15 +149,15 @@ def test_what_cannot_be_is_refused_and_nothing_is_written(tmp_path, capsys):
     assert not (tmp_path / "out").exists()
 
 
-def test_broken_lines_and_files_of_before_are_told(tmp_path, capsys):
+def test_broken_lines_and_files_of_before_are_logged(tmp_path, caplog):
     manifest = make(tmp_path)
     with manifest.open("a") as file:
         file.write("{broken\n\n" + '{"transcription": "odd", "audio_path": "o.wav", "note": "\\ud800"}\n')
     (tmp_path / "out").mkdir()
     (tmp_path / "out/test.jsonl").write_text("mine\n")
     assert split(manifest, tmp_path / "out", "--validation", 3, "--test", 0) == 0
-    told = capsys.readouterr().err
-    assert "1 lines left out; the first: " in told and "line 61: not JSON" in told
+    told = caplog.text
+    assert "1 lines skipped; the first: " in told and "line 61: not JSON" in told
     assert f"{tmp_path / 'out/test.jsonl'}: of before" in told and (tmp_path / "out/test.jsonl").read_text() == "mine\n"
     (tmp_path / "out/test.jsonl").unlink()
     lines = [item for lines in parts(tmp_path / "out").values() for item in lines]

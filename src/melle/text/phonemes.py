@@ -20,6 +20,17 @@ _POINT = r"(?<!\bMr)(?<!\bMrs)(?<!\bMs)(?<!\bDr)(?<!\bSt)(?<!\b[A-HJ-Z])\."
 _AT_MARKS = re.compile(rf"({_POINT}|[,;:—–…?!])[^\w\s]*(?=\s|$)")
 
 
+# Codes of three letters, and others, by the ones of two that espeak has.
+_SHORT = dict(
+    re.findall(
+        r"(\w+):(\w+)",
+        "ara:ar ces:cs cze:cs dan:da deu:de ger:de ell:el gre:el eng:en spa:es fin:fi fra:fr fre:fr hin:hi hun:hu "
+        "ita:it jpn:ja kor:ko no:nb nor:nb nob:nb nld:nl dut:nl pol:pl por:pt ron:ro rum:ro rus:ru slk:sk swe:sv "
+        "tur:tr ukr:uk vie:vi zh:cmn zho:cmn chi:cmn",
+    )
+)
+
+
 class PhonemeTokenizer(LenientTokenizer):
     """Text as IPA symbols, of one language: "in a word" as "ɪn ɐ wˈɜːd ", each word ended by a blank.
 
@@ -99,7 +110,7 @@ class PhonemeTokenizer(LenientTokenizer):
 def _code(language: str) -> str:
     """What tells languages apart, whatever their country and the length of the code: en-us, en_GB and eng are "en"."""
     code = re.split("[-_]", language.lower())[0]
-    return "zh" if code == "cmn" else "es" if code == "spa" else code[:2]
+    return _SHORT.get(code, code)
 
 
 def _phonemizer(language: str):

@@ -99,14 +99,14 @@ def test_training_goes_on_exactly_on_any_number_of_ranks(utterances, legs, seed,
         assert len(str(state)) < 80  # a checkpoint need not carry more
 
 
-def test_changed_data_begins_the_epoch_anew(capsys):
+def test_changed_data_begins_the_epoch_anew(caplog):
     first = EndlessBatches(make([(0, 50 + n, 3) for n in range(100)]))
     list(islice(first, 5))
     other = EndlessBatches(make([(0, 50 + n, 3) for n in range(150)]))
     other.load_state_dict(first.state_dict(5))
     fresh = EndlessBatches(make([(0, 50 + n, 3) for n in range(150)]))
     assert list(islice(other, 30)) == list(islice(fresh, 30))
-    assert "epoch 0 begins anew" in capsys.readouterr().err
+    assert "epoch 0 begins anew" in caplog.text
     assert other.state_dict(7)["batches"] == 2
 
 
@@ -123,7 +123,7 @@ def test_validation_takes_every_batch_once_on_any_number_of_ranks(utterances, wo
     assert stand_in.ids == [] and stand_in.mel.shape[0] == 1
 
 
-def test_too_little_data_for_the_ranks_is_told():
+def test_too_little_data_for_the_ranks_is_an_error():
     with pytest.raises(UserError, match="1 batches of data for 2 ranks"):
         next(iter(EndlessBatches(make([(0, 50, 3)], world_size=2))))
 

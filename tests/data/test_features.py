@@ -96,7 +96,7 @@ def change(path):
 def test_round_trip(corpus, tmp_path, shard_bytes):
     report = build([corpus / "m.jsonl"], tmp_path, workers=1, shard_bytes=shard_bytes)
     store = FeatureStore(tmp_path, MelSpec())
-    assert (report.made, report.kept, report.left_out.total(), len(store)) == (40, 0, 0, 40)
+    assert (report.made, report.kept, report.skipped.total(), len(store)) == (40, 0, 0, 40)
     assert_holds(store, sounds(corpus))
     sizes = [path.stat().st_size for path in sorted(store.folder.glob("frames-*"))]
     one = max(len(computed(path)) for path in sounds(corpus)) * 80 * 2
@@ -135,7 +135,7 @@ def test_a_changed_file_is_never_served(own, tmp_path):
         assert store.get(path) is None
     assert_holds(store, others)
     report = build([own / "m.jsonl"], tmp_path, workers=1)
-    assert (report.made, report.kept, report.left_out) == (2, 5, {"missing": 1})
+    assert (report.made, report.kept, report.skipped) == (2, 5, {"missing": 1})
     store.refresh()
     assert_holds(store, [touched, rewritten, *others])
     assert store.get(removed) is None and len(store) == 8 and len(index_of(store)) == 10
@@ -151,7 +151,7 @@ def test_another_spec_or_trim_is_another_store(own, tmp_path):
         assert FeatureStore(tmp_path, other).get(path) is None
     assert FeatureStore(tmp_path, SPEC, "trimmed").get(path) is None
     report = build([own / "m.jsonl"], tmp_path, silence=Half(), workers=1)
-    assert report.made + report.left_out["no speech"] == 8
+    assert report.made + report.skipped["no speech"] == 8
     long = next(path for path in sounds(own) if len(load_audio(path, 16000)) > 6000)
     halved = FeatureStore(tmp_path, SPEC, Half.description).get(long)
     assert len(halved) == 1 + len(load_audio(long, 16000)) // 2 // 256
@@ -230,12 +230,12 @@ def test_what_cannot_be_used_is_counted_and_listed(own, tmp_path):
     report = build([own / "m.jsonl", own / "bad.jsonl", own / "m.jsonl"], tmp_path, workers=1)
     assert report.made == len(good)
     kinds = {"unreadable": 1, "not a file": 2, "no sound": 1, "missing": 1, "not JSON": 1, "not an object": 1}
-    assert report.left_out == kinds
-    listed = [json.loads(line) for line in (report.folder / "left_out.jsonl").read_text().splitlines()]
+    assert report.skipped == kinds
+    listed = [json.loads(line) for line in (report.folder / "skipped.jsonl").read_text().splitlines()]
     assert {item["utterance"] for item in listed} == {*bad, "bad-7", "bad-8"}
     assert all(item["manifest"].endswith("bad.jsonl") and item["message"] for item in listed)
-    assert "7 left out (2 not a file" in report.text and "left_out.jsonl" in report.text
-    assert build([own / "m.jsonl"], tmp_path, workers=1).left_out.total() == 0
+    assert "7 skipped (2 not a file" in report.text and "skipped.jsonl" in report.text
+    assert build([own / "m.jsonl"], tmp_path, workers=1).skipped.total() == 0
 
 
 def test_errors_of_any_library_are_faults_of_the_recording(own, tmp_path, monkeypatch):
@@ -243,7 +243,7 @@ def test_errors_of_any_library_are_faults_of_the_recording(own, tmp_path, monkey
         raise (MemoryError("too much"), RuntimeError("odd rate"))[path.name == "0.wav"]
 
     monkeypatch.setattr(feature_writing, "load_audio", broken)
-    assert build([own / "m.jsonl"], tmp_path, workers=1).left_out == {"unreadable": 8}
+    assert build([own / "m.jsonl"], tmp_path, workers=1).skipped == {"unreadable": 8}
 
 
 def test_a_file_that_changes_while_it_is_read(own, tmp_path, monkeypatch):
@@ -255,13 +255,13 @@ def test_a_file_that_changes_while_it_is_read(own, tmp_path, monkeypatch):
 
     monkeypatch.setattr(feature_writing, "load_audio", slow)
     report = build([own / "m.jsonl"], tmp_path, workers=1)
-    assert report.left_out == {"changed": 1} and FeatureStore(tmp_path, SPEC).get(sounds(own)[3]) is None
+    assert report.skipped == {"changed": 1} and FeatureStore(tmp_path, SPEC).get(sounds(own)[3]) is None
 
 
 def test_processes_make_the_same(corpus, tmp_path):
     alone = build([corpus / "m.jsonl"], tmp_path / "one", silence=Half(), workers=1)
     shared = build([corpus / "m.jsonl"], tmp_path / "two", silence=Half(), workers=2)
-    assert alone.left_out == shared.left_out and alone.made == shared.made
+    assert alone.skipped == shared.skipped and alone.made == shared.made
     for name in ("index", "lookup", "frames-00000"):
         assert (alone.folder / name).read_bytes() == (shared.folder / name).read_bytes()
 

@@ -11,8 +11,8 @@ import pytest
 
 from melle.data import index as module
 from melle.data.index import NOBODY, Fault, open_index, open_tokenizer
-from melle.data.ledger import Ledger
 from melle.data.manifest import read_manifest
+from melle.data.skipped import SkippedItems
 from melle.errors import UserError
 from melle.text.symbols import SymbolTokenizer
 
@@ -126,26 +126,25 @@ def test_nothing_usable_says_why(tmp_path):
         open_tokenizer(tmp_path / "none.jsonl", fit, tmp_path / "index")
 
 
-def test_the_ledger_tells_each_once_and_stops_at_its_share(tmp_path, capsys):
-    ledger = Ledger("m.jsonl", 100, 0.3, tmp_path / "out/m.jsonl")
+def test_skipped_items_are_logged_once_and_stop_at_their_share(tmp_path, caplog):
+    skipped = SkippedItems("m.jsonl", 100, 0.3, tmp_path / "out/m.jsonl")
     for number in range(30):
         for _ in range(2):
-            ledger.add(Fault(f"u{number}", "missing" if number % 3 else "silent", f"u{number} is bad"))
-    told = capsys.readouterr().err.splitlines()
-    assert len(told) == 21 and told[0] == "left out: u0 is bad"
+            skipped.add(Fault(f"u{number}", "missing" if number % 3 else "silent", f"u{number} is bad"))
+    assert len(caplog.messages) == 21 and caplog.messages[0] == "skipped: u0 is bad"
     assert len((tmp_path / "out/m.jsonl").read_text().splitlines()) == 30
-    assert ledger.summary() == "m.jsonl: 30 of 100 utterances left out (20 missing, 10 silent)"
-    with pytest.raises(UserError, match=r"31 of 100 .*more than data\.max_left_out=0\.3; such as u0 is bad"):
-        ledger.add(Fault("u30", "silent", "u30 is bad"))
+    assert skipped.summary() == "m.jsonl: 30 of 100 utterances skipped (20 missing, 10 silent)"
+    with pytest.raises(UserError, match=r"31 of 100 .*more than data\.max_skipped=0\.3; such as u0 is bad"):
+        skipped.add(Fault("u30", "silent", "u30 is bad"))
 
 
-def test_ranks_tell_what_they_alone_know(tmp_path, capsys):
-    ledger = Ledger("m.jsonl", 100, 0.3, tmp_path / "m.jsonl", rank=2)
-    ledger.add(Fault("a", "missing", "a is bad"), known_to_all=True)
-    ledger.add(Fault("b", "missing", "b is bad"))
-    assert capsys.readouterr().err == "left out: b is bad\n"
+def test_ranks_log_what_they_alone_know(tmp_path, caplog):
+    skipped = SkippedItems("m.jsonl", 100, 0.3, tmp_path / "m.jsonl", rank=2)
+    skipped.add(Fault("a", "missing", "a is bad"), known_to_all=True)
+    skipped.add(Fault("b", "missing", "b is bad"))
+    assert caplog.messages == ["skipped: b is bad"]
     assert [path.name for path in tmp_path.iterdir()] == ["m.rank2.jsonl"]
-    assert ledger.summary() == "m.jsonl, rank 2: 2 of 100 utterances left out (2 missing)"
+    assert skipped.summary() == "m.jsonl, rank 2: 2 of 100 utterances skipped (2 missing)"
 
 
 def test_a_recording_that_comes_later_is_found(tmp_path, tone_manifests):
@@ -161,7 +160,7 @@ def test_a_recording_that_comes_later_is_found(tmp_path, tone_manifests):
     assert index.faults == [] and len(index) == 2
 
 
-def test_a_manifest_that_changes_while_in_use_is_told(tmp_path):
+def test_a_manifest_that_changes_while_in_use_is_an_error(tmp_path):
     manifest = make(tmp_path)
     index = open_index(manifest, SymbolTokenizer.fit(TEXTS, "characters"), 62.5, tmp_path / "index")
     manifest.write_text("{}")
@@ -176,14 +175,14 @@ def test_ways_of_making_tokenizers_are_told_apart(tmp_path):
     assert words.as_dict() == open_tokenizer(manifest, partial(SymbolTokenizer.fit, unit="words"), folder).as_dict()
 
 
-def test_three_may_be_left_out_of_anything(tmp_path):
-    ledger = Ledger("m.jsonl", 4, 0.01)
+def test_three_may_be_skipped_of_anything(tmp_path):
+    skipped = SkippedItems("m.jsonl", 4, 0.01)
     for number in range(3):
-        ledger.add(Fault("the same name", "missing", "bad", line=number))
+        skipped.add(Fault("the same name", "missing", "bad", line=number))
     with pytest.raises(UserError, match="4 of 4"):
-        ledger.add(Fault("the same name", "missing", "bad", line=9))
+        skipped.add(Fault("the same name", "missing", "bad", line=9))
     with pytest.raises(UserError, match="1 of 1000"):
-        Ledger("m.jsonl", 1000, 0).add(Fault("a", "missing", "bad"))
+        SkippedItems("m.jsonl", 1000, 0).add(Fault("a", "missing", "bad"))
 
 
 def test_texts_of_another_language_and_unknown_words_are_faults_and_unknown_marks_are_not(tmp_path, caplog):

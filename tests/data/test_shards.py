@@ -6,6 +6,7 @@ import json
 import math
 import tarfile
 from functools import partial
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -14,18 +15,19 @@ import torch
 
 from melle.audio import MelSpec, load_audio, save_audio
 from melle.cli import main
+from melle.data.batching import EndlessBatches, FrameBudgetSampler
 from melle.data.datamodule import MelleDataModule
 from melle.data.manifest import Utterance, read_manifest, write_manifest
-from melle.data.shard_reading import find_shards, read_clips, waveform
-from melle.data.shard_schedule import Blocks, Schedule
-from melle.data.shards import ShardBatches, ShardDataModule
+from melle.data.shar.datamodule import ShardBatches, ShardDataModule
+from melle.data.shar.reading import find_shards, read_clips, waveform
+from melle.data.shar.schedule import Blocks, Schedule
 from melle.errors import UserError
 from melle.text.symbols import SymbolTokenizer
 from melle.training.run import train
 from tests.training.test_train import configure
 
 lhotse = pytest.importorskip("lhotse")
-from melle.data.shard_writing import write_shards  # noqa: E402
+from melle.data.shar.writing import write_shards  # noqa: E402
 
 WORDS = ["zero", "one", "two", "three", "four", "five"]
 COUNT, PER_SHARD = 66, 8  # nine shards, the last of two
@@ -57,7 +59,7 @@ def shards(corpus) -> Path:
 
 def open_data(place: Path, corpus: Path, index: Path, **options) -> ShardDataModule:
     fit = partial(SymbolTokenizer.fit, unit="words")
-    options = {"batch_frames": BUDGET, "max_join": 1, "max_left_out": 0.5, **options}
+    options = {"batch_frames": BUDGET, "max_join": 1, "max_skipped": 0.5, **options}
     data = ShardDataModule(place, corpus / "train.jsonl", 2, fit, index=index, **options)
     data.setup()
     return data
@@ -191,13 +193,31 @@ def test_a_schedule_goes_on_exactly_and_other_readers_take_over_without_loss():
             assert flat[: len(mine)] == mine
 
 
-def test_blocks_that_have_changed_begin_anew(capsys):
+def test_blocks_that_have_changed_begin_anew(caplog):
     schedule = Schedule(lambda block: 5, 1, 2)
     for _ in range(4):
         schedule.step()
     changed = Schedule(lambda block: 5 + (block == 1), 1, 2, schedule.state_dict())
     assert [changed.step() for _ in range(4)] == [[(0, 2)], [(1, 0)], [(0, 3)], [(1, 1)]]
-    assert "block 1 of them begins anew" in capsys.readouterr().err
+    assert "block 1 of them begins anew" in caplog.text
+
+
+def test_a_run_on_a_manifest_goes_on_with_shards_and_back_and_counts_its_steps():
+    """The data begin anew, for they are others."""
+    columns = [np.zeros(100, np.int64), np.arange(50, 150), np.full(100, 3)]
+
+    def on_manifest() -> EndlessBatches:
+        return EndlessBatches(FrameBudgetSampler(*columns, batch_frames=700, max_join=3, max_row_frames=400, seed=1))
+
+    batches = on_manifest()
+    given = list(islice(batches, 9))
+    schedule = Schedule(lambda block: 5, 1, 2, batches.state_dict(9))
+    assert schedule.steps == 9 and [place for _ in range(4) for place in schedule.step()] == [
+        *((0, 0), (1, 0), (0, 1), (1, 1))
+    ]
+    back = on_manifest()
+    back.load_state_dict(schedule.state_dict())
+    assert list(islice(back, 9)) == given and back.state_dict(13 + 2)["batches"] == 2
 
 
 def test_broken_recordings_and_tar_files_are_faults(corpus, tmp_path):
@@ -222,15 +242,15 @@ def test_broken_recordings_and_tar_files_are_faults(corpus, tmp_path):
     lines[0], lines[1] = json.dumps({**silent, "supervisions": []}).encode(), b"{broken"
     (tmp_path / "shards/cuts.000003.jsonl.gz").write_bytes(gzip.compress(b"\n".join(lines)))
 
-    data = open_data(tmp_path / "shards", corpus, tmp_path / "index", max_left_out=0.9)
-    assert data.ledgers["train"].counts == {"no transcription": 1, "not JSON": 1}
-    assert data.ledgers["train"].total == COUNT - 11
+    data = open_data(tmp_path / "shards", corpus, tmp_path / "index", max_skipped=0.9)
+    assert data.skipped["train"].counts == {"no transcription": 1, "not JSON": 1}
+    assert data.skipped["train"].total == COUNT - 11
     epoch = batches(data, per_epoch(data)[0])
     kinds = {fault.utterance: fault.kind for batch in epoch for fault in batch.faults}
-    bad = {victims["sound"].name[:-5], victims["about"].name[:-5]}
+    bad = {victims["sound"].name[:-5]}  # what is said of a recording is not needed
     assert {name for name, kind in kinds.items() if kind == "unreadable"} == bad
     assert sum(kind == "missing" for kind in kinds.values()) == 6
-    assert len(names(epoch)) == COUNT - 11 - 2 - 2 - 6 and not set(names(epoch)) & set(kinds)
+    assert len(names(epoch)) == COUNT - 11 - 2 - 1 - 6 and not set(names(epoch)) & set(kinds)
     said = next(f.message for b in epoch for f in b.faults if f.kind == "missing")
     assert str(tars[1]) in said and "unexpected end of data" in said
 
@@ -241,15 +261,17 @@ def test_shards_may_lie_elsewhere(corpus, shards, tmp_path):
 
     listing = tmp_path / "shards.json"
     listing.write_text(json.dumps({"cuts": pipes("cuts*"), "recording": pipes("recording*")}))
-    data = open_data(listing, corpus, tmp_path / "index")
+    with pytest.raises(UserError, match=r"a shell would run.*data\.allow_pipes=true"):
+        open_data(listing, corpus, tmp_path / "index")
+    data = open_data(listing, corpus, tmp_path / "index", allow_pipes=True)
     local = open_data(shards, corpus, tmp_path / "index")
     for ours, theirs in zip(batches(data, 4), batches(local, 4)):
         assert ours.ids == theirs.ids and torch.equal(ours.mel, theirs.mel) and not ours.faults
     shard = find_shards(shards)[0]
-    assert len(waveform(dict(read_clips(shard, [3]))[3], MelSpec().sample_rate)) > 4000
+    assert len(waveform(read_clips(shard, [3])[3], MelSpec().sample_rate)) > 4000
 
 
-def test_what_is_no_shards_is_told(corpus, shards, tmp_path, monkeypatch):
+def test_what_is_no_shards_is_an_error(corpus, shards, tmp_path, monkeypatch):
     for place, says in ((tmp_path / "gone", "neither a folder"), (tmp_path, "no shards"), ("README.md", "JSON file")):
         with pytest.raises(UserError, match=says):
             open_data(place, corpus, tmp_path / "index")
@@ -291,11 +313,11 @@ def test_the_command_packs_what_can_be_used(corpus, tmp_path, capsys, monkeypatc
     command = ["shards", "--manifest", str(manifest), "-o", str(tmp_path / "a/packed"), "--shard-size", "7"]
     assert main([*command, "--workers", "2", "--sample-rate", "8000"]) == 0
     told = capsys.readouterr()
-    assert "20 utterances in shards" in told.out and "3 of 23 utterances left out" in told.out
-    assert len((tmp_path / "a/packed.left_out.jsonl").read_text().splitlines()) == 3
+    assert "20 utterances in shards" in told.out and "3 of 23 utterances skipped" in told.out
+    assert len((tmp_path / "a/packed.skipped.jsonl").read_text().splitlines()) == 3
     cuts = list(lhotse.CutSet.from_shar(in_dir=tmp_path / "a/packed"))
     assert len(cuts) == 20 and {cut.sampling_rate for cut in cuts} == {8000}
-    assert sorted(path.name for path in (tmp_path / "a").iterdir()) == ["packed", "packed.left_out.jsonl"]
+    assert sorted(path.name for path in (tmp_path / "a").iterdir()) == ["packed", "packed.skipped.jsonl"]
     assert main(command) == 2
     assert "is there already" in capsys.readouterr().err
     manifest.write_text(bad + "\n")

@@ -52,13 +52,13 @@ def broken(tmp_path: Path, tones: Path, bad: dict[str, bytes | None]) -> Path:
     return manifest
 
 
-def test_bad_recordings_are_left_out_and_told(tmp_path, tone_manifests, seen, capsys):
+def test_bad_recordings_are_left_out_and_told(tmp_path, tone_manifests, seen, capsys, caplog):
     bad = {"train-a-1": b"RIFF", "train-b-2": None}
     manifest = broken(tmp_path, tone_manifests, bad)
     with manifest.open("a") as file:
         file.write("{broken\n")
-    options = (f"data.train={manifest}", "optim.schedule.warmup_steps=1", "data.max_left_out=0.2")
-    train(configure(tmp_path, tone_manifests, 4, *options, "data.workers=1", f"data.left_out={tmp_path / 'out'}"))
+    options = (f"data.train={manifest}", "optim.schedule.warmup_steps=1", "data.max_skipped=0.2")
+    train(configure(tmp_path, tone_manifests, 4, *options, "data.workers=1", f"data.skipped_items={tmp_path / 'out'}"))
     ids = {name for batch in seen for row in batch for name in row}
     assert len(ids) == 16 and not ids & set(bad)
     listed = [json.loads(line) for line in (tmp_path / "out/train.jsonl").read_text().splitlines()]
@@ -67,14 +67,14 @@ def test_bad_recordings_are_left_out_and_told(tmp_path, tone_manifests, seen, ca
         "train-b-2": "missing",
         "train-19": "not JSON",
     }
-    told = capsys.readouterr().err
-    assert told.count("train-b-2") >= 1 and "3 of 19 utterances left out" in told
+    told = capsys.readouterr().err + caplog.text
+    assert told.count("train-b-2") >= 1 and "3 of 19 utterances skipped" in told
 
 
 def test_too_much_bad_data_is_an_error_that_says_what(tmp_path, tone_manifests):
     manifest = broken(tmp_path, tone_manifests, {"train-a-1": b"RIFF", "train-b-2": None})
-    options = (f"data.train={manifest}", "optim.schedule.warmup_steps=1", "data.max_left_out=0")
-    with pytest.raises(UserError, match=r"1 of 18 utterances left out .*max_left_out=0;.*melle check"):
+    options = (f"data.train={manifest}", "optim.schedule.warmup_steps=1", "data.max_skipped=0")
+    with pytest.raises(UserError, match=r"1 of 18 utterances skipped .*max_skipped=0;.*melle check"):
         train(configure(tmp_path, tone_manifests, 4, *options))
 
 
@@ -85,7 +85,7 @@ def test_a_batch_of_which_nothing_can_be_used_teaches_nothing(tmp_path, tone_man
     lines = manifest.read_text().splitlines()
     manifest.write_text(next(line for line in lines if "train-a-1" in line) + "\n" + lines[0] + "\n")
     options = (f"data.train={manifest}", f"data.val={manifest}", "data.max_join=1", "data.batch_frames=60")
-    options += ("data.max_left_out=0.5", f"model.reduction_factor={r}", "callbacks.checkpoint.every=1")
+    options += ("data.max_skipped=0.5", f"model.reduction_factor={r}", "callbacks.checkpoint.every=1")
     train(configure(tmp_path, tone_manifests, 4, *options, "optim.schedule.warmup_steps=1"))
     assert good and [[], [[good[0].id]]] in (seen[:2], seen[1::-1])
     states = [torch.load(tmp_path / f"run/checkpoints/step_00000{n}.ckpt", weights_only=True) for n in range(1, 5)]
@@ -95,7 +95,7 @@ def test_a_batch_of_which_nothing_can_be_used_teaches_nothing(tmp_path, tone_man
 
 
 def test_what_is_longer_than_a_batch_or_than_the_positions_is_left_out(tmp_path, tone_manifests, seen):
-    options = ("optim.schedule.warmup_steps=1", "data.max_left_out=0.9", "data.max_join=1")
+    options = ("optim.schedule.warmup_steps=1", "data.max_skipped=0.9", "data.max_join=1")
     train(configure(tmp_path / "a", tone_manifests, 3, *options, "data.batch_frames=30"))
     words = {u.id: len(u.transcription.split()) for u in read_manifest(tone_manifests / "train.jsonl")}
     assert {words[name] for batch in seen for row in batch for name in row} == {1, 2}  # 14, 28 and 42 positions
@@ -105,7 +105,7 @@ def test_what_is_longer_than_a_batch_or_than_the_positions_is_left_out(tmp_path,
     assert {words[name] for batch in seen for row in batch for name in row} == {1, 2}
 
 
-def test_a_run_goes_on_with_changed_data_but_not_with_another_tokenizer(tmp_path, tone_manifests, seen, capsys):
+def test_a_run_goes_on_with_changed_data_but_not_with_another_tokenizer(tmp_path, tone_manifests, seen, capsys, caplog):
     manifest = broken(tmp_path, tone_manifests, {})
     options = (f"data.train={manifest}", "optim.schedule.warmup_steps=1", "data.batch_frames=300")
     train(configure(tmp_path, tone_manifests, 2, *options))
@@ -113,10 +113,10 @@ def test_a_run_goes_on_with_changed_data_but_not_with_another_tokenizer(tmp_path
     lines = manifest.read_text().splitlines()
     manifest.write_text("\n".join(lines + [line.replace('"id": "', '"id": "again-') for line in lines]) + "\n")
     train(configure(tmp_path, tone_manifests, 4, *options))
-    assert len(seen) == 2 and "epoch 0 begins anew" in capsys.readouterr().err
+    assert len(seen) == 2 and "epoch 0 begins anew" in caplog.text
     manifest.write_text("\n".join(lines).replace('"zero', '"hello') + "\n")
     with pytest.raises(UserError, match=r"another tokenizer.*resume=false"):
-        train(configure(tmp_path, tone_manifests, 6, *options, "data.max_left_out=1"))
+        train(configure(tmp_path, tone_manifests, 6, *options, "data.max_skipped=1"))
     assert len(seen) == 2
 
 
@@ -127,6 +127,6 @@ def test_broken_validation_data_does_not_end_training(tmp_path, tone_manifests, 
         line["audio_path"] = str(tone_manifests / line["audio_path"])
     good[2]["audio_path"] = "gone.wav"
     val.write_text("".join(json.dumps(line) + "\n" for line in good) + "{\n")
-    options = (f"data.val={val}", "data.max_left_out=0.5", "optim.schedule.warmup_steps=1")
+    options = (f"data.val={val}", "data.max_skipped=0.5", "optim.schedule.warmup_steps=1")
     assert "validation/text_gap" in train(configure(tmp_path, tone_manifests, 2, *options))
     assert len(seen) == 2

@@ -163,7 +163,9 @@ def test_another_checkpoint_at_the_same_place_gives_its_own_tokenizer(tmp_path, 
     assert tiny_checkpoint.stat().st_size == size
 
 
-def test_texts_that_the_checkpoint_cannot_express_are_left_out_and_told(tmp_path, tone_manifests, base, seen, capsys):
+def test_texts_that_the_checkpoint_cannot_express_are_skipped_and_logged(
+    tmp_path, tone_manifests, base, seen, capsys, caplog
+):
     lines = [json.loads(line) for line in (tone_manifests / "train.jsonl").read_text().splitlines()]
     for item in lines:
         item["audio_path"] = str(tone_manifests / item["audio_path"])
@@ -172,12 +174,12 @@ def test_texts_that_the_checkpoint_cannot_express_are_left_out_and_told(tmp_path
     mixed = tmp_path / "mixed.jsonl"
     mixed.write_text("".join(json.dumps(item) + "\n" for item in lines))
     train(finetune(tmp_path / "run", tone_manifests, base, 3, f"data.train={mixed}"))
-    told = capsys.readouterr().err
+    told = capsys.readouterr().err + caplog.text
     ids = {item["id"] for item in lines}
     assert {id for batch in seen for row in batch for id in row} == ids - {lines[0]["id"], lines[4]["id"]}
-    assert "never learned: 'hello'" in told and f"{mixed}: 2 of 18 utterances left out (2 unknown text)" in told
+    assert "never learned: 'hello'" in told and f"{mixed}: 2 of 18 utterances skipped (2 unknown text)" in told
     assert "not taken" not in told
-    listed = [json.loads(line) for line in (tmp_path / "run/left_out/train.jsonl").read_text().splitlines()]
+    listed = [json.loads(line) for line in (tmp_path / "run/skipped_items/train.jsonl").read_text().splitlines()]
     assert [(item["line"], item["kind"]) for item in listed] == [(1, "unknown text"), (5, "unknown text")]
     with pytest.raises(UserError, match=rf"2 of 18 .*: python -m melle check {mixed} --tokenizer {base}"):
-        train(finetune(tmp_path / "other", tone_manifests, base, 3, f"data.train={mixed}", "data.max_left_out=0"))
+        train(finetune(tmp_path / "other", tone_manifests, base, 3, f"data.train={mixed}", "data.max_skipped=0"))

@@ -84,7 +84,7 @@ def test_ranks_judge_together_what_is_left_out(two):
     assert len(first["broken"]) == len(second["broken"]) and 2 <= len(first["broken"]) < 20
     message = first["broken failed"][0]
     assert second["broken failed"][0].replace(", rank 1", "") == message
-    assert "utterances left out" in message and "unreadable" in message and "cannot be read" in message
+    assert "utterances skipped" in message and "unreadable" in message and "cannot be read" in message
 
 
 def test_a_signal_to_one_rank_saves_and_ends_all(two):

@@ -19,11 +19,11 @@ def add(parsers: argparse._SubParsersAction) -> None:
 
 
 def run(options: argparse.Namespace) -> None:
-    from melle.data.shard_writing import write_shards
+    from melle.data.shar.writing import write_shards
 
-    ledger = write_shards(
+    skipped = write_shards(
         options.manifest, options.output, options.shard_size, options.sample_rate, options.seed, options.workers
     )
-    print(f"{options.output}: {ledger.total - ledger.counts.total()} utterances in shards")
-    if ledger.counts:
-        print(f"{ledger.summary()}; listed in {ledger.path}")
+    print(f"{options.output}: {skipped.total - skipped.counts.total()} utterances in shards")
+    if skipped.counts:
+        print(f"{skipped.summary()}; listed in {skipped.path}")

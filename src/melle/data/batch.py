@@ -99,7 +99,7 @@ def collate(rows: list[Row], reduction_factor: int, n_mels: int = 80, marks: Mar
     """Rows to a batch, with the tokenizer's ``marks`` around each text.
 
     Within a row, each utterance but the last loses the frames that do not fill a step (< r). Rows of which nothing is
-    left are left out; where no row is left, a stand-in keeps all ranks in step.
+    left are dropped; where no row is left, a stand-in keeps all ranks in step.
     """
     faults = [fault for row in rows for fault in row.faults]
     rows = [row for row in rows if row.ids]

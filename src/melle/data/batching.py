@@ -4,8 +4,8 @@ so that an epoch of ten million utterances costs a few hundred megabytes and not
 
 from __future__ import annotations
 
+import logging
 import math
-import sys
 import zlib
 from array import array
 from collections.abc import Iterator
@@ -16,6 +16,8 @@ from numpy.typing import NDArray
 from torch.utils.data import Sampler
 
 from melle.errors import UserError
+
+logger = logging.getLogger(__name__)
 
 RowIndex = tuple[int, ...]
 Numbers = NDArray[np.int64]
@@ -177,7 +179,7 @@ class FrameBudgetSampler(Sampler[list[RowIndex]]):
         most = min(self.batch_frames, math.isqrt(self.max_attention)) - 1  # with the row's own, a batch by itself
         limits = self.max_join, self.max_row_frames, self.max_row_tokens, most
         items, starts = join_rows(self.speakers, self.frames, self.tokens, *limits, rng)
-        positions = self.frames[items] + self.tokens[items]  # what does not fit a batch has been left out before
+        positions = self.frames[items] + self.tokens[items]  # what does not fit a batch has been skipped before
         sizes = np.add.reduceat(positions, starts[:-1]) + 1 if len(items) else positions
         noise = rng.random(len(sizes), np.float32) * NOISE if self.shuffle else np.float32(0)
         rows = np.argsort(sizes.astype(np.float32) * (1 + noise), kind="stable").astype(np.int32)
@@ -214,7 +216,7 @@ class EndlessBatches(Sampler[list[RowIndex]]):
             plan = self.sampler.plan(epoch)
             length, self._plans[epoch] = len(plan), plan.fingerprint()
             if self._expected not in (None, self._plans[epoch]):
-                print(f"The data or its batches have changed: epoch {epoch} begins anew.", file=sys.stderr)
+                logger.warning("The data or its batches have changed: epoch %d begins anew.", epoch)
                 done, self._begun[-1] = 0, (step, epoch, 0)
             self._expected = None
             empty = empty + 1 if length < self.sampler.world_size else 0
@@ -236,9 +238,9 @@ class EndlessBatches(Sampler[list[RowIndex]]):
         return {"steps": steps, "epoch": epoch, "batches": done, "plan": self._plans.get(epoch)}
 
     def load_state_dict(self, state: dict[str, int]) -> None:
-        """Go on behind the batches already seen, by however many ranks."""
-        self._begun = [(state["steps"], state["epoch"], state["batches"])]
-        self._expected = state["plan"]
+        """Go on behind the batches already seen, by however many ranks; of a run on shards the steps alone count."""
+        self._begun = [(state["steps"], state.get("epoch", 0), state.get("batches", 0))]
+        self._expected = state.get("plan")
 
 
 def _to_front(order: Numbers, batch: int) -> Numbers:

@@ -26,8 +26,8 @@ from melle.data.dataset import UtteranceDataset
 from melle.data.feature_writing import build
 from melle.data.features import FeatureStore
 from melle.data.index import Fault, open_index, open_tokenizer
-from melle.data.ledger import Ledger
 from melle.data.processes import live_on_for_a_while
+from melle.data.skipped import SkippedItems
 from melle.errors import DataError, UserError
 from melle.locks import making
 from melle.text import Tokenizer, marks_of
@@ -37,7 +37,7 @@ LEAST_FRAMES = 5  # fewer say nothing, and batch norms need more than one
 
 @dataclass(frozen=True)
 class CorpusStatistics:
-    """What the network and its checkpoints are told about the training data."""
+    """What the network and its checkpoints need to know of the training data."""
 
     mel_mean: float  # log10
     mel_std: float  # log10
@@ -50,7 +50,7 @@ class CorpusStatistics:
 class MelleDataModule(lightning.LightningDataModule):
     """Reads JSONL manifests and serves batches within a budget of frames.
 
-    What cannot be used is left out, told once and counted (see ``Ledger``); the rest goes on.
+    What cannot be used is skipped, logged once and counted (see ``SkippedItems``); the rest goes on.
 
     Args:
         train, val, test: manifests. ``test`` is only for ``evaluate``, and so are ``test_prompts``, a manifest, and
@@ -67,8 +67,8 @@ class MelleDataModule(lightning.LightningDataModule):
         make_features: compute what that folder lacks before training, by a process on every core.
         cache: keep features in memory.
         index: folder for indexes of manifests.
-        max_left_out: share of a manifest that may be left out; three utterances may be in any case, unless it is 0.
-        left_out: folder in which what is left out is listed, or None.
+        max_skipped: share of a manifest that may be skipped; three utterances may be in any case, unless it is 0.
+        skipped_items: folder in which what is skipped is listed, or None.
         workers: loader processes.  seed: of joining, order and batches.
     """
 
@@ -92,8 +92,8 @@ class MelleDataModule(lightning.LightningDataModule):
         make_features: bool = False,
         cache: bool = False,
         index: str | Path = "data/index",
-        max_left_out: float = 0.01,
-        left_out: str | Path | None = None,
+        max_skipped: float = 0.01,
+        skipped_items: str | Path | None = None,
         workers: int = 0,
         seed: int = 0,
     ):
@@ -109,11 +109,11 @@ class MelleDataModule(lightning.LightningDataModule):
             raise UserError("data.make_features=true needs a folder to put them: data.features=")
         self.silence, self.features, self.cache = silence, features, cache
         self.make_features = make_features
-        self.index, self.max_left_out, self.left_out = index, max_left_out, left_out
+        self.index, self.max_skipped, self.skipped_items = index, max_skipped, skipped_items
         self.workers, self.seed = workers, seed
         self.tokenizer: Tokenizer | None = None
         self.datasets: dict[str, UtteranceDataset] = {}
-        self.ledgers: dict[str, Ledger] = {}
+        self.skipped: dict[str, SkippedItems] = {}
         self._usable: dict[str, NDArray] = {}  # (N,) bool: which utterances take part
         self._max_row_tokens = 2**31
         self._batches: EndlessBatches | None = None
@@ -149,24 +149,24 @@ class MelleDataModule(lightning.LightningDataModule):
             self._admit(split, data)
 
     def _admit(self, split: str, data: UtteranceDataset) -> None:
-        """Take a dataset, and tell what of it is left out."""
+        """Take a dataset, and say what of it is skipped."""
         faults = data.index.faults
         total = len(data.index) + len(faults)
-        listing = Path(self.left_out) / f"{split}.jsonl" if self.left_out else None
+        listing = Path(self.skipped_items) / f"{split}.jsonl" if self.skipped_items else None
         inherited = getattr(self._fit_tokenizer, "keywords", {}).get("checkpoint")
-        ledger = Ledger(self.paths[split], total, self.max_left_out, listing, _rank(), inherited)
-        for fault in faults:  # all of them before they are judged, so that an error says how many there are
-            ledger.note(fault, tell=ledger.rank == 0)
-        ledger.judge()
-        self.datasets[split], self.ledgers[split] = data, ledger
+        skipped = SkippedItems(self.paths[split], total, self.max_skipped, listing, _rank(), inherited)
+        for fault in faults:  # all of them before the share is checked, so that an error says how many there are
+            skipped.count(fault, log=skipped.rank == 0)
+        skipped.check()
+        self.datasets[split], self.skipped[split] = data, skipped
         self._usable[split] = np.ones(len(data.index), dtype=bool)
         frames = data.index.column("frames")
         short = f"frames, fewer than {LEAST_FRAMES}"
-        self._leave_out(split, "too short", frames < LEAST_FRAMES, lambda n: f"{frames[n]} {short}")
-        self._leave_out_over_budget(split)
+        self._skip(split, "too short", frames < LEAST_FRAMES, lambda n: f"{frames[n]} {short}")
+        self._skip_over_budget(split)
 
     def keep_within(self, most_tokens: int, most_steps: int) -> None:
-        """Leave out what is longer than the positions that a network learns; joining keeps within them, too."""
+        """Skip what is longer than the positions that a network learns; joining keeps within them, too."""
         most_frames = most_steps * self.reduction_factor
         marks = marks_of(self.tokenizer).count
         self._max_row_tokens = most_tokens - marks
@@ -174,7 +174,7 @@ class MelleDataModule(lightning.LightningDataModule):
         for split, data in self.datasets.items():
             tokens, frames = data.index.column("tokens"), data.index.column("frames")
             long = (tokens + marks > most_tokens) | (frames > most_frames)
-            self._leave_out(
+            self._skip(
                 split,
                 "too long",
                 long,
@@ -184,7 +184,7 @@ class MelleDataModule(lightning.LightningDataModule):
                 ),
             )
 
-    def _leave_out_over_budget(self, split: str) -> None:
+    def _skip_over_budget(self, split: str) -> None:
         index = self.datasets[split].index
         size = np.asarray(index.column("frames"), np.int64) + index.column("tokens") + 1
         budgets = f"data.batch_frames={self.batch_frames}"
@@ -192,17 +192,17 @@ class MelleDataModule(lightning.LightningDataModule):
         if self.max_attention is not None:
             over |= size**2 > self.max_attention
             budgets += f" and data.max_attention={self.max_attention}"
-        self._leave_out(split, "too long", over, lambda n: f"{size[n]} positions, but {budgets}")
+        self._skip(split, "too long", over, lambda n: f"{size[n]} positions, but {budgets}")
 
-    def _leave_out(self, split: str, kind: str, out: NDArray, why: Callable[[int], str]) -> None:
+    def _skip(self, split: str, kind: str, out: NDArray, why: Callable[[int], str]) -> None:
         data, usable = self.datasets[split], self._usable[split]
         for number in np.flatnonzero(usable & out):
             utterance = data.index[number]
             error = DataError(kind, f"{self.paths[split]}: {why(number)}")
-            self.ledgers[split].add(data.fault(int(number), utterance, error), known_to_all=True)
+            self.skipped[split].add(data.fault(int(number), utterance, error), known_to_all=True)
         usable &= ~out
         if not usable.any():
-            why_not = self.ledgers[split].example or "add one JSON object per utterance"
+            why_not = self.skipped[split].example or "add one JSON object per utterance"
             raise UserError(f"{self.paths[split]}: no usable utterance is left; {why_not}")
 
     def statistics(self, sample: int = 500) -> CorpusStatistics:
@@ -217,7 +217,7 @@ class MelleDataModule(lightning.LightningDataModule):
                 mel = data.mel(int(number)).double()
             except DataError as error:
                 fault = data.fault(int(number), data.index[number], error)
-                self.ledgers["train"].add(fault, known_to_all=True)
+                self.skipped["train"].add(fault, known_to_all=True)
                 continue
             total, square, count = total + mel.sum().item(), square + mel.square().sum().item(), count + mel.numel()
             frames.append(len(mel))
@@ -282,21 +282,21 @@ class MelleDataModule(lightning.LightningDataModule):
         alone = self.trainer is None or self.trainer.world_size == 1
         for fault in batch.faults:
             if alone:
-                self.ledgers[split].add(fault)
-            else:  # a rank that ended alone would leave the others waiting: they judge together
-                self.ledgers[split].note(fault, tell=True)
+                self.skipped[split].add(fault)
+            else:  # a rank that ended alone would leave the others waiting: they look together
+                self.skipped[split].count(fault, log=True)
                 self._found.append((split, fault))
         return batch
 
     def share_faults(self) -> None:
-        """Tell all ranks what each has found since the last time, so that all count and judge alike; by all ranks."""
+        """Exchange what ranks have found since the last time, so that all count alike; called by all ranks."""
         found: list = [None] * dist.get_world_size()
         dist.all_gather_object(found, self._found)
         self._found = []
         for split, fault in (item for items in found for item in items):
-            self.ledgers[split].note(fault, tell=False)
-        for ledger in self.ledgers.values():
-            ledger.judge()
+            self.skipped[split].count(fault, log=False)
+        for skipped in self.skipped.values():
+            skipped.check()
 
     def _make_sampler(self, split: str, shuffle: bool) -> FrameBudgetSampler:
         index, usable, trainer = self.datasets[split].index, self._usable[split], self.trainer

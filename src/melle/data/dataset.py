@@ -91,7 +91,7 @@ class UtteranceDataset(Dataset[Row]):
         return word_pace(words, self.tokenizer.word_spans(tokens), len(tokens))
 
     def fault(self, number: int, utterance: Utterance, error: DataError) -> Fault:
-        """What is wrong with an utterance, for the ledger."""
+        """What is wrong with an utterance, as a record."""
         line = int(self.index.column("line")[number])
         return Fault(utterance.id, error.kind, f"{error} (utterance {utterance.id})", line)
 

@@ -58,15 +58,15 @@ class Report:
     kept: int = 0  # lines whose recordings were there already
     made: int = 0  # recordings
     seconds: float = 0.0  # of the features made
-    left_out: Counter[str] = field(default_factory=Counter)  # by the kind of fault
+    skipped: Counter[str] = field(default_factory=Counter)  # by the kind of fault
 
     @property
     def text(self) -> str:
-        kinds = ", ".join(f"{count} {kind}" for kind, count in self.left_out.most_common())
+        kinds = ", ".join(f"{count} {kind}" for kind, count in self.skipped.most_common())
         return (
             f"{self.folder}: made features of {self.made} recordings ({self.seconds / 3600:.2f} h), "
-            f"{self.kept} were there, {sum(self.left_out.values())} left out"
-            + (kinds and f" ({kinds}; listed in {self.folder / 'left_out.jsonl'})")
+            f"{self.kept} were there, {sum(self.skipped.values())} skipped"
+            + (kinds and f" ({kinds}; listed in {self.folder / 'skipped.jsonl'})")
         )
 
 
@@ -96,8 +96,8 @@ def build(
         _describe(target, spec, description)
         store = FeatureStore(folder, spec, description)
         report = Report(target)
-        with (target / "left_out.jsonl").open("w", encoding="utf-8", errors="backslashreplace") as file:
-            faults = Faults(file, report.left_out)
+        with (target / "skipped.jsonl").open("w", encoding="utf-8", errors="backslashreplace") as file:
+            faults = Faults(file, report.skipped)
             places = _missing(manifests, store, report, faults)
             results = _compute(_read(manifests, places), len(places), spec, silence, workers)
             writer = Writer(target, spec.n_mels, shard_bytes)

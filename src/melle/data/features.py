@@ -6,7 +6,7 @@ A folder holds a store for each mel spec and setting of silences: ``mel-<hash>``
 - ``index``: a record of 32 bytes for each recording, appended once its frames are safely on disk. Of two records of one
   path the later one counts, and it counts only while the file has the size and time of change that it had then;
 - ``lookup``: the hashes of all paths, sorted, and where their records are. It can be made from the index at any time;
-- ``left_out.jsonl``: what the last run could not use, and why.
+- ``skipped.jsonl``: what the last run could not use, and why.
 
 They are mapped, not read: a process holds no object per recording, and all processes share one copy in memory.
 """

@@ -15,12 +15,13 @@ import shutil
 import tempfile
 from array import array
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from itertools import count
 from pathlib import Path
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,17 +34,19 @@ from melle.locks import locked
 from melle.text import Tokenizer, tokenizer_from_dict
 
 VERSION = 2  # raise it when the columns change
-COLUMNS = {"place": np.int64, "line": np.int32, "frames": np.int32, "tokens": np.int32, "speaker": np.int32}
+COLUMNS = {"place": "q", "line": "i", "frames": "i", "tokens": "i", "speaker": "i"}  # int64, int32
 NOBODY = -1  # speaker of an utterance that names none
 HEADERS = 4096  # recordings whose headers are read at a time
 TEXT_FAULTS = ("unknown text", "other language")
+
+Item = TypeVar("Item")
 
 logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class Fault:
-    """An utterance that training leaves out: which one, what is wrong in a word or two, and in a sentence.
+    """An utterance that training skips: which one, what is wrong in a word or two, and in a sentence.
 
     Names may be given twice, so that its ``line`` in the manifest says which it is, where there is one.
     """
@@ -54,29 +57,49 @@ class Fault:
     line: int | None = None
 
 
-class ManifestIndex:
-    """The usable utterances of a manifest, as columns (N,) that are mapped from disk when first used."""
+class Columns:
+    """Columns (N,) of numbers in a folder, mapped from disk when first used, and what is said of them all.
 
-    def __init__(self, manifest: Path, folder: Path):
-        self.manifest, self._folder = manifest, folder
-        description = json.loads((folder / "index.json").read_text(encoding="utf-8"))
-        self.faults = [Fault(**fault) for fault in description["faults"]]
-        self.unheard: list[str] = description["unheard"]  # recordings whose headers could not be read
-        self._state = tuple(description["state"])
-        self._columns: dict[str, NDArray] = {}
+    A loader process maps the columns itself, and has no need of ``about`` and ``faults``.
+    """
+
+    def __init__(self, folder: Path):
+        self._folder = folder
+        self.about: dict[str, Any] = json.loads((folder / "index.json").read_text(encoding="utf-8"))
+        self.faults = [Fault(**fault) for fault in self.about.pop("faults")]
+        self._mapped: dict[str, NDArray] = {}
 
     def __getstate__(self) -> dict:
-        # A loader process maps the columns itself.
-        return {**self.__dict__, "_columns": {}, "faults": [], "unheard": []}
+        return {**self.__dict__, "_mapped": {}, "faults": [], "about": {}}
 
     def column(self, name: str) -> NDArray:
-        """One of "frames" and "tokens" (counts), "speaker" (a number, NOBODY where unknown), "place" and "line"."""
-        if name not in self._columns:
-            self._columns[name] = np.load(self._folder / f"{name}.npy", mmap_mode="r")
-        return self._columns[name]
+        """One of "frames" and "tokens" (counts), "speaker" (a number, NOBODY where unknown), "line" and others."""
+        if name not in self._mapped:
+            self._mapped[name] = np.load(self._folder / f"{name}.npy", mmap_mode="r")
+        return self._mapped[name]
 
     def __len__(self) -> int:
-        return len(self.column("place"))
+        return len(self.column("line"))
+
+    @staticmethod
+    def write(folder: Path, columns: Mapping[str, array], faults: Sequence[Fault], **about: Any) -> None:
+        for name, values in columns.items():
+            np.save(folder / f"{name}.npy", np.array(values, values.typecode))
+        values = {**about, "faults": [vars(fault) for fault in faults]}
+        (folder / "index.json").write_text(json.dumps(values, ensure_ascii=False), encoding="utf-8")
+
+
+class ManifestIndex(Columns):
+    """The usable utterances of a manifest; of each also its "place" in the file, in bytes."""
+
+    def __init__(self, manifest: Path, folder: Path):
+        super().__init__(folder)
+        self.manifest = manifest
+        self.unreadable: list[str] = self.about.pop("unreadable")  # recordings whose headers could not be read
+        self._state = tuple(self.about["state"])
+
+    def __getstate__(self) -> dict:
+        return {**super().__getstate__(), "unreadable": []}
 
     def __getitem__(self, index: int) -> Utterance:
         with self.manifest.open("rb") as file:
@@ -98,18 +121,27 @@ def open_index(manifest: str | Path, tokenizer: Tokenizer, frame_rate: float, fo
     for attempt in count(1):  # a new one where recordings can be read by now that could not before
         where = place.with_name(f"{place.name}-{attempt}")
         index = ManifestIndex(manifest, make_once(where, partial(_build, manifest, tokenizer, frame_rate)))
-        if not any(_can_be_read(path) for path in index.unheard):
+        if not any(_can_be_read(path) for path in index.unreadable):
             return index
 
 
 def open_tokenizer(manifest: str | Path, fit: Callable[[Iterator[str]], Tokenizer], folder: str | Path) -> Tokenizer:
     """The tokenizer that ``fit`` makes of the manifest's texts: fitted once, and the same for every process."""
     manifest = Path(manifest)
-    place = Path(folder) / f"tokenizer-{digest([VERSION, _identity(manifest), describe_fit(fit)])}"
+    return fitted_once(_identity(manifest), lambda: _texts(manifest), fit, folder)
+
+
+def fitted_once(
+    identity: list,
+    texts: Callable[[], Iterator[str]],
+    fit: Callable[[Iterator[str]], Tokenizer],
+    folder: str | Path,
+) -> Tokenizer:
+    """The tokenizer that ``fit`` makes of ``texts``, which ``identity`` tells from others."""
+    place = Path(folder) / f"tokenizer-{digest([VERSION, identity, describe_fit(fit)])}"
 
     def build(folder: Path) -> None:
-        values = fit(_texts(manifest)).as_dict()
-        (folder / "tokenizer.json").write_text(json.dumps(values), encoding="utf-8")
+        (folder / "tokenizer.json").write_text(json.dumps(fit(texts()).as_dict()), encoding="utf-8")
 
     return tokenizer_from_dict(json.loads((make_once(place, build) / "tokenizer.json").read_text(encoding="utf-8")))
 
@@ -126,23 +158,30 @@ def describe_fit(fit: Callable[[Iterator[str]], Tokenizer]) -> list:
 
 
 def _texts(manifest: Path) -> Iterator[str]:
+    lines = tqdm(read_lines(manifest), desc="texts", unit=" lines", leave=False, delay=1)
+    readers = (partial(parse_line, line, manifest, number) for number, _, line in lines)
+    return (utterance.transcription for utterance in usable(readers, manifest))
+
+
+def usable(readers: Iterable[Callable[[], Item]], source: str | Path) -> Iterator[Item]:
+    """What is read without a DataError. Raises UserError where there is nothing."""
     first_fault: DataError | None = None
     some = False
-    for number, _, line in tqdm(read_lines(manifest), desc="texts", unit=" lines", leave=False, delay=1):
+    for read in readers:
         try:
-            yield parse_line(line, manifest, number).transcription
+            yield read()
             some = True
         except DataError as error:
             first_fault = first_fault or error
     if not some:
-        raise UserError(f"{manifest}: no usable line; {first_fault or 'add one JSON object per utterance'}")
+        raise UserError(f"{source}: no usable line; {first_fault or 'add one JSON object per utterance'}")
 
 
 def _build(manifest: Path, tokenizer: Tokenizer, frame_rate: float, folder: Path) -> None:
-    columns = {name: array("q" if kind == np.int64 else "i") for name, kind in COLUMNS.items()}
+    columns = {name: array(kind) for name, kind in COLUMNS.items()}
     speakers: dict[str, int] = {}
     faults: list[Fault] = []
-    unheard: list[str] = []
+    unreadable: list[str] = []
     unknown: Counter[str] = Counter()  # texts by what the tokenizer leaves out of them
     pending: list[tuple[int, int, Utterance, list[int]]] = []
     state = _state(manifest.stat())
@@ -153,7 +192,7 @@ def _build(manifest: Path, tokenizer: Tokenizer, frame_rate: float, folder: Path
             seconds = next(headers) if utterance.duration is None else utterance.duration
             if isinstance(seconds, DataError):
                 faults.append(Fault(utterance.id, seconds.kind, str(seconds), number))
-                unheard.append(str(utterance.audio_path))
+                unreadable.append(str(utterance.audio_path))
                 continue
             speaker = NOBODY if utterance.speaker is None else speakers.setdefault(utterance.speaker, len(speakers))
             frames = min(round(seconds * frame_rate) + 1, 2**31 - 1)
@@ -177,11 +216,7 @@ def _build(manifest: Path, tokenizer: Tokenizer, frame_rate: float, folder: Path
                 flush()
         flush()
     log_left_out(manifest, unknown)
-    for name, values in columns.items():
-        np.save(folder / f"{name}.npy", np.frombuffer(values, COLUMNS[name]) if values else np.zeros(0, COLUMNS[name]))
-    description = {"manifest": str(manifest.resolve()), "state": state, "unheard": unheard}
-    description["faults"] = [vars(fault) for fault in faults]
-    (folder / "index.json").write_text(json.dumps(description, ensure_ascii=False), encoding="utf-8")
+    Columns.write(folder, columns, faults, manifest=str(manifest.resolve()), state=state, unreadable=unreadable)
 
 
 def tokens_of(text: str, language: str | None, tokenizer: Tokenizer) -> tuple[list[int], list[str]]:

@@ -18,6 +18,7 @@ from pathlib import Path
 
 from melle.audio import audio_duration
 from melle.errors import DataError, UserError
+from melle.files import written_whole
 
 FIELDS = ("transcription", "audio_path", "speaker", "language", "duration", "id", "words")
 
@@ -49,7 +50,7 @@ def read_manifest(path: str | Path) -> list[Utterance]:
 
 
 def read_usable(path: str | Path) -> list[Utterance]:
-    """The utterances of a manifest with their durations, without those that are broken or cannot be heard."""
+    """The utterances of a manifest with their durations, without those that are broken or unreadable."""
     utterances = []
     for number, _, line in read_lines(path):
         try:
@@ -77,25 +78,18 @@ def read_lines(path: str | Path) -> Iterator[tuple[int, int, bytes]]:
 
 def write_manifest(path: str | Path, utterances: Iterable[Utterance]) -> None:
     """Write a manifest, whole or not at all. Audio below the manifest's folder is named relative to it."""
-    path = Path(path)
-    folder = path.parent.resolve()
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(path.name + ".partial")
-    try:
-        with partial.open("w", encoding="utf-8") as file:
-            for utterance in utterances:
-                line = {
-                    "transcription": utterance.transcription,
-                    "audio_path": audio_from(folder, utterance.audio_path),
-                    "id": utterance.id,
-                }
-                for field in ("speaker", "language", "duration", "words"):
-                    if getattr(utterance, field) is not None:
-                        line[field] = getattr(utterance, field)
-                file.write(json.dumps(line, ensure_ascii=False) + "\n")
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
+    folder = Path(path).parent.resolve()
+    with written_whole(path, sync=False) as partial, partial.open("w", encoding="utf-8") as file:
+        for utterance in utterances:
+            line = {
+                "transcription": utterance.transcription,
+                "audio_path": audio_from(folder, utterance.audio_path),
+                "id": utterance.id,
+            }
+            for field in ("speaker", "language", "duration", "words"):
+                if getattr(utterance, field) is not None:
+                    line[field] = getattr(utterance, field)
+            file.write(json.dumps(line, ensure_ascii=False) + "\n")
 
 
 def audio_from(folder: Path, audio: Path) -> str:
@@ -128,7 +122,7 @@ def parse_line(line: bytes, path: Path, number: int) -> Utterance:
         raise DataError("not UTF-8", f"{where}: not UTF-8; save the manifest in that encoding") from None
     except (ValueError, RecursionError) as error:  # JSON's own, a number too long, too many brackets
         reason = getattr(error, "msg", str(error))
-        raise DataError("not JSON", f"{where}: not JSON ({reason}); mend or remove the line") from None
+        raise DataError("not JSON", f"{where}: not JSON ({reason}); fix or remove the line") from None
     if not isinstance(item, dict):
         example = '{"transcription": "…", "audio_path": "…"}'
         raise DataError("not an object", f"{where}: expected an object such as {example}")

@@ -75,8 +75,8 @@ def _end_with_parent() -> None:
 
 
 def _stop(pool: ProcessPoolExecutor) -> None:
-    """Let the processes end their chunks, a moment. Deaf to a second Ctrl-C, after which all would wait for ever."""
-    if threading.current_thread() is not threading.main_thread():  # only the main thread hears signals
+    """Let the processes end their chunks, a moment. Ignores a second Ctrl-C, after which all would wait for ever."""
+    if threading.current_thread() is not threading.main_thread():  # only the main thread gets signals
         pool.shutdown(cancel_futures=True)
         return
     heed = signal.signal(signal.SIGINT, signal.SIG_IGN)

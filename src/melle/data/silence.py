@@ -14,7 +14,7 @@ from torch import Tensor
 from melle.audio import resample
 from melle.errors import DataError, UserError
 
-RATE = 16000  # samples per second, what Silero's network hears
+RATE = 16000  # samples per second, what Silero's network takes
 MIN_SPEECH = 0.1  # seconds: what is shorter is a click or a breath
 MIN_SILENCE = 0.1  # seconds: a shorter one belongs to the speech
 FADE = 0.01  # seconds over which the two sides of a cut blend
@@ -24,7 +24,7 @@ FADE = 0.01  # seconds over which the two sides of a cut blend
 class SileroTrim:
     """Waveform (N,) to the shorter one that begins and ends near its speech and has no long silence within.
 
-    Silero VAD, whose weights are in its wheel, tells where the speech is: works offline. Every process loads it when it
+    Silero VAD, whose weights are in its wheel, finds the speech: works offline. Every process loads it when it
     first needs it.
 
     Args:

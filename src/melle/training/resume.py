@@ -27,7 +27,8 @@ OWN_FILES = (
     "record.json",
     "config.yaml",
     "skipped.jsonl",
-    "left_out",
+    "left_out",  # of earlier versions
+    "skipped_items",
 )
 
 

@@ -87,9 +87,9 @@ def train(cfg: DictConfig) -> dict[str, float]:
             raise KeyboardInterrupt from None
         raise
     finally:
-        for ledger in getattr(data, "ledgers", {}).values():
-            if ledger.counts:
-                print(ledger.summary(), file=sys.stderr)
+        for skipped in getattr(data, "skipped", {}).values():
+            if skipped.counts:
+                print(skipped.summary(), file=sys.stderr)
     metrics = {name: float(value) for name, value in trainer.callback_metrics.items()}
     for callback in trainer.callbacks:
         if isinstance(callback, StopSignals) and callback.stopped is not None:

@@ -9,7 +9,7 @@ from pathlib import Path
 from melle.data.manifest import Utterance, portable
 from melle.errors import UserError
 
-AUDIO = (".wav", ".flac", ".ogg", ".opus", ".mp3")
+AUDIO = (".wav", ".flac", ".ogg", ".opus", ".mp3", ".m4a")
 DELIMITERS = "\t|;,"
 
 

@@ -1,27 +1,27 @@
-"""What training leaves out: counted, told once each, and too much of it is an error."""
+"""What training skips: counted, logged once each, and too much of it is an error."""
 
 from __future__ import annotations
 
 import json
-import sys
+import logging
 from collections import Counter
 from pathlib import Path
-
-from tqdm import tqdm
 
 from melle.data.index import Fault
 from melle.errors import UserError
 
-FEW = 3  # utterances that may be left out of a manifest of any size
-SHOWN = 20  # faults told on the screen; all are in the file
+FEW = 3  # utterances of a manifest of any size that may be skipped
+SHOWN = 20  # faults that are logged; all are in the file
+
+logger = logging.getLogger(__name__)
 
 
-class Ledger:
+class SkippedItems:
     """The faults of one manifest of ``total`` lines.
 
     Args:
         manifest: what it is called in messages.
-        most: share of the lines that may be left out; a few may be whatever their share, unless it is 0.
+        most: share of the lines that may be skipped; a few may be whatever their share, unless it is 0.
         path: a JSONL file to which all of them are added that it does not have, or None; ranks above 0 write to files
             of their own beside it.
         rank: of this process among those that train together.
@@ -42,57 +42,51 @@ class Ledger:
         self.limit = max(most * total, FEW) if most > 0 else 0
         self.path = path.with_name(f"{path.stem}.rank{rank}{path.suffix}") if path and rank else path
         self.counts: Counter[str] = Counter()
-        self._examples: list[Fault] = []
+        self.example = ""  # what was wrong first, in a sentence
         self._seen: set[int | str] = set()
         self._listed = _read_list(self.path)  # of the run so far, where this one goes on with it
 
     def add(self, fault: Fault, known_to_all: bool = False) -> None:
-        """Count a fault, once for each utterance; what all ranks know, the first one tells and lists.
+        """Count a fault, once for each utterance; what all ranks know, the first one logs and lists.
 
-        Raises UserError where more than the allowed share is left out.
+        Raises UserError where more than the allowed share is skipped.
         """
-        self.note(fault, tell=self.rank == 0 or not known_to_all)
-        self.judge()
+        self.count(fault, log=self.rank == 0 or not known_to_all)
+        self.check()
 
-    def note(self, fault: Fault, tell: bool) -> None:
-        """Count a fault, without a judgement."""
+    def count(self, fault: Fault, log: bool) -> None:
+        """Count a fault, without a look at how many there are."""
         if _key(fault) in self._seen:
             return
         self._seen.add(_key(fault))
         self.counts[fault.kind] += 1
-        if len(self._examples) < SHOWN:
-            self._examples.append(fault)
-        if tell:
-            self._tell(fault)
+        self.example = self.example or fault.message
+        if log:
+            self._log(fault)
 
-    def judge(self) -> None:
-        """Raise UserError where more than the allowed share is left out."""
+    def check(self) -> None:
+        """Raise UserError where more than the allowed share is skipped."""
         if len(self._seen) > self.limit:
             raise UserError(
-                f"{self.summary()}, more than data.max_left_out={self.most:g}; such as {self.example}. "
+                f"{self.summary()}, more than data.max_skipped={self.most:g}; such as {self.example}. "
                 f"Look with: {self.look}"
             )
 
-    def _tell(self, fault: Fault) -> None:
+    def _log(self, fault: Fault) -> None:
         if len(self._seen) <= SHOWN:
-            tqdm.write(f"left out: {fault.message}", file=sys.stderr)
+            logger.warning("skipped: %s", fault.message)
         if len(self._seen) == SHOWN:
-            tqdm.write("left out: further ones are only counted here", file=sys.stderr)
+            logger.warning("skipped: further ones are only counted here")
         if self.path is not None and _key(fault) not in self._listed:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             with self.path.open("a", encoding="utf-8") as file:
                 file.write(json.dumps({"manifest": str(self.manifest), **vars(fault)}, ensure_ascii=False) + "\n")
 
-    @property
-    def example(self) -> str:
-        """What was wrong first, in a sentence; empty where nothing was."""
-        return self._examples[0].message if self._examples else ""
-
     def summary(self) -> str:
-        """Such as "train.jsonl: 3 of 100 utterances left out (2 missing, 1 not JSON)"."""
+        """Such as "train.jsonl: 3 of 100 utterances skipped (2 missing, 1 not JSON)"."""
         kinds = ", ".join(f"{count} {kind}" for kind, count in self.counts.most_common())
         place = f"{self.manifest}, rank {self.rank}" if self.rank else self.manifest
-        return f"{place}: {len(self._seen)} of {self.total} utterances left out" + (kinds and f" ({kinds})")
+        return f"{place}: {len(self._seen)} of {self.total} utterances skipped" + (kinds and f" ({kinds})")
 
 
 def _key(fault: Fault) -> int | str:

@@ -7,7 +7,7 @@ read by one reader: a loader process of a rank. The reader that is done first ta
 
 from __future__ import annotations
 
-import sys
+import logging
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
@@ -16,7 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from melle.data.batching import FrameBudgetSampler, Plan
-from melle.data.shard_index import ShardIndex
+from melle.data.shar.index import ShardIndex
+
+logger = logging.getLogger(__name__)
 
 
 class Blocks:
@@ -75,7 +77,8 @@ class Schedule:
     def __init__(self, length: Callable[[int], int], ranks: int, slots: int, state: dict[str, Any] | None = None):
         self._length = length
         self.ranks, self.slots = ranks, slots
-        state = state or {"steps": 0, "ranks": ranks, "next": 0, "playing": [], "waiting": []}
+        begin = {"steps": 0, "ranks": ranks, "next": 0, "playing": [], "waiting": []}
+        state = {**begin, **(state or {})}  # of a run on a manifest there are the steps alone: blocks begin anew
         self.steps, self._next = state["steps"], state["next"]
         # Of each reader: a block, how many of its batches are given, and how many it has.
         playing = [self._restored(*place) if place else () for place in state["playing"]]
@@ -112,7 +115,7 @@ class Schedule:
     def _restored(self, block: int, done: int, expected: int) -> tuple[int, int, int]:
         length = self._length(block)
         if length != expected:
-            print(f"The shards or their batches have changed: block {block} of them begins anew.", file=sys.stderr)
+            logger.warning("The shards or their batches have changed: block %d of them begins anew.", block)
             done = 0
         return block, done, length
 

@@ -6,7 +6,7 @@ same budgets, every rank takes the same number of steps, and a run goes on exact
 
 from __future__ import annotations
 
-import sys
+import logging
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
@@ -26,13 +26,15 @@ from melle.data.datamodule import CorpusStatistics, MelleDataModule
 from melle.data.dataset import LONGER, SPARE, UtteranceDataset
 from melle.data.index import Fault, open_index
 from melle.data.processes import live_on_for_a_while
-from melle.data.shard_index import Named, ShardIndex, open_shard_index, open_shard_tokenizer
-from melle.data.shard_reading import Clip, describe, find_shards, read_clips, require_lhotse, waveform
-from melle.data.shard_schedule import Blocks, Schedule
+from melle.data.shar.index import Named, ShardIndex, open_shard_index, open_shard_tokenizer
+from melle.data.shar.reading import Clip, find_shards, parse_cut, read_clips, require_lhotse, waveform
+from melle.data.shar.schedule import Blocks, Schedule
 from melle.errors import DataError, UserError
 from melle.text import Tokenizer, marks_of
 
 Clips = dict[int, Clip]
+
+logger = logging.getLogger(__name__)
 
 
 class ShardUtterances:
@@ -61,8 +63,8 @@ class ShardUtterances:
         for shard in np.unique(owners).tolist():
             lines = self.index.column("line")[numbers[owners == shard]].tolist()
             places = dict(zip(lines, numbers[owners == shard].tolist()))
-            for line, clip in read_clips(self.index.shards[shard], lines):
-                clips[places[line]] = clip
+            found = read_clips(self.index.shards[shard], lines)
+            clips.update({places[line]: clip for line, clip in found.items()})
         return clips
 
     def row(self, numbers: RowIndex, clips: Clips) -> Row:
@@ -72,10 +74,10 @@ class ShardUtterances:
             name, clip = self.index[number].id, clips.pop(number)
             try:
                 mel = self._mel(number, clip)
-                described = describe(clip.line, name)
-                if described.id != name:
+                cut = parse_cut(clip.line, name)
+                if cut.id != name:
                     raise DataError("changed", f"{name}: its shard has changed; remove the folder data.index names")
-                tokens = self.tokenizer.encode(described.text, strict=True)
+                tokens = self.tokenizer.encode(cut.text, strict=True)
             except DataError as error:
                 row.faults.append(self.fault(number, self.index[number], error))
                 continue
@@ -92,7 +94,7 @@ class ShardUtterances:
         return self._mel(number, self._read[number])
 
     def fault(self, number: int, utterance: Named, error: DataError) -> Fault:
-        """What is wrong with an utterance, for the ledger."""
+        """What is wrong with an utterance, as a record."""
         return Fault(utterance.id, error.kind, str(error))
 
     def forget(self) -> None:
@@ -179,22 +181,25 @@ class ShardDataModule(MelleDataModule):
     Args:
         train: folder of shards, or a JSON file with their addresses.  shards_at_once: shards whose utterances are mixed
             and held in memory, compressed, by every loader process of every rank (up to one and a half times as many).
+        allow_pipes: addresses in such a file may be commands, ``pipe:COMMAND``, that a shell runs.
         options: as of ``MelleDataModule``.
     """
 
-    def __init__(self, train: str | Path, *arguments: Any, shards_at_once: int = 2, **options: Any):
+    def __init__(
+        self, train: str | Path, *arguments: Any, shards_at_once: int = 2, allow_pipes: bool = False, **options: Any
+    ):
         super().__init__(train, *arguments, **options)
         require_lhotse()
         if shards_at_once < 1:
             raise UserError(f"data.shards_at_once={shards_at_once}: read at least one shard at once")
         if self.features is not None or self.cache:
             raise UserError("data.features and data.cache are for manifests, not for shards; leave them out")
-        self.shards_at_once = shards_at_once
+        self.shards_at_once, self.allow_pipes = shards_at_once, allow_pipes
 
     def setup(self, stage: str | None = None) -> None:
         if self.datasets:
             return
-        shards = find_shards(self.paths["train"])
+        shards = find_shards(self.paths["train"], self.allow_pipes)
         self.tokenizer = open_shard_tokenizer(shards, self._fit_tokenizer, self.index)
         rate = self.mel.frame_rate
         train = open_shard_index(shards, self.tokenizer, rate, self.index)
@@ -238,11 +243,10 @@ class ShardDataModule(MelleDataModule):
         rank, ranks = (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
         slots = max(1, self.workers)
         if blocks.per_epoch < ranks * slots and rank == 0:
-            print(
-                f"{self.paths['train']}: {blocks.per_epoch} blocks of {self.shards_at_once} shards for {ranks * slots} "
-                "loader processes, so that epochs overlap; make smaller shards, or lower data.shards_at_once or "
-                "data.workers",
-                file=sys.stderr,
+            logger.warning(
+                "%s: %d blocks of %d shards for %d loader processes, so that epochs overlap; make smaller shards, or "
+                "lower data.shards_at_once or data.workers",
+                *(self.paths["train"], blocks.per_epoch, self.shards_at_once, ranks * slots),
             )
         state = Schedule(blocks.length, ranks, slots, self._state).state_dict()
         self._batches = _Progress(blocks, ranks, slots, state)
@@ -263,7 +267,7 @@ def _in_background(work: Callable[[], Any]) -> Future:
     def run() -> None:
         try:
             future.set_result(work())
-        except BaseException as error:  # told to who waits for it
+        except BaseException as error:  # for who waits for it
             future.set_exception(error)
 
     threading.Thread(target=run, daemon=True).start()

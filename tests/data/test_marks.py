@@ -63,14 +63,14 @@ def fit(texts):
 
 def test_training_and_validation_read_the_marks_and_keep_within_positions(tone_manifests, tmp_path):
     paths = tone_manifests / "train.jsonl", tone_manifests / "val.jsonl"
-    data = MelleDataModule(*paths, 1, fit, index=tmp_path, batch_frames=600, max_join=2, max_left_out=1.0)
+    data = MelleDataModule(*paths, 1, fit, index=tmp_path, batch_frames=600, max_join=2, max_skipped=1.0)
     data.setup()
     tokens = data.datasets["train"].index.column("tokens")
     data.keep_within(int(tokens.max()) + 2, 10**6)  # the longest text fits with both marks
-    assert len(data.datasets["train"].index) and not data.ledgers["train"].counts
+    assert len(data.datasets["train"].index) and not data.skipped["train"].counts
     for loader in (data.train_dataloader(), data.val_dataloader()):
         batch = next(iter(loader))
         for text, length in zip(batch.text.tolist(), batch.text_lengths.tolist()):
             assert text[0] == 2 and text[length - 1] == EOS and text[:length].count(2) == 1
     data.keep_within(int(tokens.max()) + 1, 10**6)
-    assert data.ledgers["train"].counts
+    assert data.skipped["train"].counts

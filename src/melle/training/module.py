@@ -125,8 +125,11 @@ class MelleModule(lightning.LightningModule):
 
     def configure_optimizers(self) -> dict[str, Any]:
         # A fused optimiser would unscale half-precision gradients itself, after they were clipped.
-        fused = getattr(self.trainer.precision_plugin, "scaler", None) is None if self._trainer else True
-        optimizer = self._optimizer(self.network, fused=fused)
+        try:
+            scaler = getattr(self.trainer.precision_plugin, "scaler", None)
+        except RuntimeError:  # there is no trainer
+            scaler = None
+        optimizer = self._optimizer(self.network, fused=scaler is None)
         self._groups = [{k: v for k, v in group.items() if k != "params"} for group in optimizer.param_groups]
         schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, self._schedule)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step", "name": "lr"}}

@@ -9,7 +9,10 @@ from hydra.utils import get_object
 from omegaconf import OmegaConf
 
 from melle import Synthesizer
+from melle.data.manifest import read_manifest
+from melle.errors import UserError
 from melle.training.run import train
+from tests.corpora.fake_teacher import VOICES, FakeTeacher
 
 CONF = Path(__file__).parents[1] / "conf"
 EXPERIMENTS = sorted(path.stem for path in (CONF / "experiment").glob("*.yaml"))
@@ -20,16 +23,18 @@ def composed(*overrides):
         return compose("train", list(overrides))
 
 
-def test_synthetic_english(tmp_path):
+def test_english(tmp_path, monkeypatch):
     """Corpus, features, training and speech of words that nobody trained."""
+    monkeypatch.setattr("melle.corpora.english.corpus.Kokoro", FakeTeacher)
+    monkeypatch.setattr("melle.corpora.english.corpus.HELD_OUT", VOICES[:2])
+    monkeypatch.setattr("melle.corpora.teacher_corpus.cores", lambda: 1)
     data = tmp_path / "data"
     cfg = composed(
-        "experiment=synthetic_english",
+        "experiment=english",
         f"run_dir={tmp_path / 'run'}",
-        *(f"data.{split}={data / name}.jsonl" for split, name in (("train", "train"), ("val", "validation"))),
-        *(f"data.corpus.folder={data}", "data.corpus.hours=0.01", "data.corpus.train_voices=3"),
-        *("+data.corpus.validation_voices=2", "+data.corpus.test_voices=1", "+data.corpus.held_out_utterances=2"),
-        *("data.corpus.sentences=40", f"data.features={data / 'features'}", f"data.index={tmp_path / 'index'}"),
+        *(f"data.corpus.folder={data}", f"data.corpus.teacher_model={tmp_path}", "data.corpus.hours=0.01"),
+        *("+data.corpus.held_out_utterances=2", "data.corpus.voices=6", "data.corpus.generated=40"),
+        *(f"data.features={data / 'features'}", "data.make_features=true", f"data.index={tmp_path / 'index'}"),
         *("data.batch_frames=1500", "data.workers=0", "model.width=32", "model.heads=2", "model.ff_width=32"),
         *("trainer.max_steps=4", "trainer.val_check_interval=4", "optim.schedule.warmup_steps=1", "logger=csv"),
         *("report.utterances=0", "callbacks.speech=null"),
@@ -37,6 +42,7 @@ def test_synthetic_english(tmp_path):
     metrics = train(cfg)
     assert metrics["step"] == 4 and math.isfinite(metrics["validation/regression"])
     assert list((data / "features").rglob("index"))
+    assert all(utterance.words for utterance in read_manifest(data / "train.jsonl"))
     tts = Synthesizer.from_checkpoint(tmp_path / "run" / "checkpoints" / "last.ckpt")
     assert len(tts("Is that a zebra, or 12 of them?", seed=1).mel) > 0
 
@@ -51,6 +57,12 @@ def test_reference_published_has_the_flags_of_the_published_run():
     assert (cfg.loss.flux_weight, cfg.loss.stop_positive_weight, cfg.loss.stop_weight) == (0.8, 100.0, 1.0)
     assert (cfg.data.batch_frames, cfg.trainer.gradient_clip_val, cfg.trainer.max_steps) == (15000, 1.0, 400000)
     assert "llama" in cfg.tokenizer.name and cfg.optim.schedule._target_.endswith("InverseSqrt")
+
+
+def test_english_without_its_corpus_says_how_to_make_it(tmp_path):
+    cfg = composed("experiment=english", f"run_dir={tmp_path / 'run'}", f"data.corpus.folder={tmp_path / 'data'}")
+    with pytest.raises(UserError, match="python -m melle prepare teacher --teacher-model FOLDER -o"):
+        train(cfg)
 
 
 @pytest.mark.parametrize("name", EXPERIMENTS)

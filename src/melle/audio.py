@@ -11,6 +11,7 @@ import subprocess
 import tempfile
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -110,7 +111,12 @@ def speech_level(mel: Tensor) -> float:
 
 def resample(waveform: Tensor, rate: int, new_rate: int) -> Tensor:
     """Samples (…, N) at ``rate`` Hz to (…, ceil(N · new_rate / rate)) at ``new_rate``; unchanged where both agree."""
-    return waveform if rate == new_rate else torchaudio.functional.resample(waveform, rate, new_rate).contiguous()
+    return waveform if rate == new_rate else _resampler(rate, new_rate, waveform.device)(waveform).contiguous()
+
+
+@lru_cache(maxsize=8)  # its filters take several times as long as a second of sound
+def _resampler(rate: int, new_rate: int, device: torch.device) -> nn.Module:
+    return torchaudio.transforms.Resample(rate, new_rate).to(device)
 
 
 def load_audio(path: str | Path, sample_rate: int, most_seconds: float | None = None) -> Tensor:

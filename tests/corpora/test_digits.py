@@ -14,6 +14,7 @@ from melle.corpora import digits, synthetic
 from melle.corpora import voices as voices_module
 from melle.corpora.digits import DigitCorpus
 from melle.corpora.espeak import Espeak, Voice, copy_data
+from melle.corpora.finish import finish
 from melle.corpora.synthetic import Line, make_corpus
 from melle.corpora.timbres import draw_timbre
 from melle.data.manifest import read_manifest
@@ -86,10 +87,11 @@ def test_audio_has_a_fixed_margin_and_level():
     time = np.arange(22050) / 22050
     tone = (0.01 * np.sin(2 * np.pi * 200 * time)).astype(np.float32)
     for before, after in ((0, 0), (9000, 30000)):
-        speech = synthetic.finish(np.pad(tone, (before, after)), 22050, decibels=-20.0)
+        speech, earlier = finish(np.pad(tone, (before, after)), 22050, decibels=-20.0)
+        assert earlier == pytest.approx(before / 22050 - 0.05, abs=0.012)
         assert len(speech) / 16000 == pytest.approx(1.1, abs=0.03)  # the second of speech and twice 50 ms
         assert 20 * np.log10(np.sqrt(np.mean(speech**2))) == pytest.approx(-20, abs=0.1)
-    assert np.abs(synthetic.finish(tone, 22050, decibels=0.0)).max() <= 0.98  # not clipped
+    assert np.abs(finish(tone, 22050, decibels=0.0)[0]).max() <= 0.98  # not clipped
 
 
 # Voices

@@ -1,18 +1,16 @@
 """Synthetic English: spelling of endings, the grammar's sentences, their sounds, and what is held out."""
 
 import re
-from itertools import islice, pairwise
+from itertools import pairwise
 
 import numpy as np
 import pytest
 
 from melle.corpora.english import names
-from melle.corpora.english.corpus import EnglishCorpus
+from melle.corpora.english.corpus import sentences as own_sentences
 from melle.corpora.english.grammar import Grammar
 from melle.corpora.english.inflection import past, plural, progressive, third_person, with_article
 from melle.corpora.english.lexicon import Verb, held_out, verbs, words
-from melle.data.manifest import read_manifest
-from melle.errors import UserError
 
 SECTIONS = (
     *("people", "animals", "things", "foods", "places", "abstract", "body", "materials", "adjectives", "adverbs"),
@@ -87,7 +85,7 @@ def test_training_sounds_like_what_is_held_out():
     """Every phoneme of the sentences held out, and nearly every pair of neighbours, occurs in training."""
     from melle.text.phonemes import PhonemeTokenizer
 
-    training = EnglishCorpus(sentences=4000).training_sentences()
+    training = own_sentences(4000)
     tokenizer = PhonemeTokenizer.fit(training)
     known = {pair for text in training for pair in pairwise(tokenizer.encode(text))}
     pairs = [pair for text in (*held_out("validation"), *held_out("test")) for pair in pairwise(tokenizer.encode(text))]
@@ -98,29 +96,6 @@ def test_what_is_held_out_is_not_trained():
     validation, test = held_out("validation"), held_out("test")
     assert len(validation) == 60 and len(test) > 200
     assert len({*validation, *test}) == len(validation) + len(test)
-    corpus = EnglishCorpus(sentences=5000)
-    training = corpus.training_sentences()
+    training = own_sentences(5000)
     assert len(set(training)) == len(training) == 5000
     assert {*validation, *test}.isdisjoint(training)
-
-
-def test_every_sentence_comes_as_often_as_any_other():
-    corpus = EnglishCorpus(sentences=30)
-    dealt = corpus.texts("train", 12, 5, np.random.default_rng(0))
-    said = [text for voice in islice(dealt, 12) for text in voice]
-    assert len(said) == 60 and {said.count(text) for text in said} == {2}
-    with pytest.raises(UserError, match="more than its 30 sentences"):
-        corpus.texts("train", 1, 31, np.random.default_rng(0))
-
-
-def test_the_corpus_is_made(tmp_path):
-    corpus = EnglishCorpus(
-        tmp_path / "english", hours=0.0133, train_voices=3, validation_voices=2, test_voices=2, held_out_utterances=2
-    )
-    folder = corpus.prepare()
-    manifests = {split: read_manifest(folder / f"{split}.jsonl") for split in ("train", "validation", "test")}
-    assert [len(manifest) for manifest in manifests.values()] == [12, 4, 4]
-    assert {u.transcription for u in manifests["test"]} <= set(held_out("test"))
-    seconds = [u.duration for u in manifests["train"]]
-    assert 0.0133 * 3600 / 2 < sum(seconds) < 0.0133 * 3600 * 2
-    assert all(u.audio_path.is_file() for manifest in manifests.values() for u in manifest)

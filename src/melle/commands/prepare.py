@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from melle.commands import features, shards, split
+from melle.commands import features, shards, split, teacher
 from melle.errors import UserError
 
 TRAINING = "train-clean-100", "train-clean-360", "train-other-500"
@@ -28,6 +28,7 @@ def add(commands: argparse._SubParsersAction) -> None:
     vctk.add_argument("--microphone", type=int, choices=(1, 2), default=1, help="of the two recordings (default: 1)")
     _published(corpora, "fsdd", "3000 spoken digits of 6 speakers; 16 MB", "prepare")
     _add_folder(corpora)
+    teacher.add(corpora)
     features.add(corpora)
     shards.add(corpora)
     split.add(corpora)

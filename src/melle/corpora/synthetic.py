@@ -10,33 +10,24 @@ import json
 import os
 import shutil
 import sys
-import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
-from functools import cache
 from itertools import chain
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-import numpy as np
 import soundfile
 import torch
-import torchaudio
 from tqdm import tqdm
 
 from melle.corpora.espeak import Espeak, Voice, copy_data
+from melle.corpora.finish import SAMPLE_RATE, finish, level
 from melle.data.manifest import Utterance, write_manifest
 from melle.data.processes import cores, share_out
 from melle.errors import UserError
 from melle.locks import making
 
-SAMPLE_RATE = 16000  # samples per second
-MARGIN = 0.05  # seconds of near-silence left before and after the speech
-SILENCE = -55.0  # dB, relative to the loudest 10 ms: below this nothing is said
-LEVEL = -24.0  # dB, root mean square of an utterance relative to full scale
-LEVEL_SPREAD = 1.0  # dB: a voice is louder or softer than LEVEL by up to this
-PEAK = 0.98  # no sample is larger
 DESCRIPTION = "corpus.json"  # what a corpus is made of; its presence marks the folder as ours
 
 
@@ -118,42 +109,11 @@ def description_of(folder: Path) -> dict | None:
         return None
 
 
-def level(voice: Voice, seed: int) -> float:
-    """The voice's root mean square relative to full scale, in dB."""
-    generator = np.random.default_rng([seed, zlib.crc32(voice.name.encode())])
-    return LEVEL + LEVEL_SPREAD * generator.uniform(-1, 1)
-
-
-def finish(waveform: np.ndarray, sample_rate: int, decibels: float) -> np.ndarray:
-    """Resample to 16 kHz, trim to the speech and a margin, set the level. (N samples) to (N' samples), float32."""
-    speech = _trim(_resampler(sample_rate)(torch.from_numpy(waveform)).numpy())
-    gain = 10 ** (decibels / 20) / max(float(np.sqrt(np.mean(speech.astype(np.float64) ** 2))), 1e-8)
-    gain = min(gain, PEAK / max(float(np.abs(speech).max()), 1e-8))
-    return speech * np.float32(gain)
-
-
-@cache
-def _resampler(sample_rate: int) -> torchaudio.transforms.Resample:
-    return torchaudio.transforms.Resample(sample_rate, SAMPLE_RATE)  # computes its filters once
-
-
-def _trim(speech: np.ndarray) -> np.ndarray:
-    """Cut the silence at both ends, or fill it up, so that ``MARGIN`` of it is left at each."""
-    frame, margin = SAMPLE_RATE // 100, round(MARGIN * SAMPLE_RATE)
-    frames = speech[: len(speech) // frame * frame].reshape(-1, frame)
-    loudness = np.sqrt(np.mean(frames.astype(np.float64) ** 2, axis=1))
-    loud = np.flatnonzero(loudness > loudness.max(initial=0.0) * 10 ** (SILENCE / 20))
-    if len(loud) == 0:
-        return speech
-    padded = np.pad(speech, margin)
-    return padded[loud[0] * frame : (loud[-1] + 1) * frame + 2 * margin]
-
-
 def _speak(lines: list[Line], folder: Path, seed: int, workers: int | None) -> Iterator[tuple[str, float]]:
     """Yield the id and duration (seconds) of every line, as its audio gets written, in order."""
     Espeak()  # if it is missing, say so here: a worker that cannot start says little
     workers = min(workers or cores(), len(lines))
-    jobs = ((line, str(_audio_path(line, folder)), level(line.voice, seed)) for line in lines)
+    jobs = ((line, str(_audio_path(line, folder)), level(line.voice.name, seed)) for line in lines)
     with TemporaryDirectory(prefix="espeak-") as scratch:
         data = copy_data(Path(scratch) / "data") if any(line.voice.timbre for line in lines) else None
         if workers <= 1:
@@ -191,7 +151,7 @@ def _speak_lines(jobs: list[tuple[Line, str, float]]) -> list[tuple[str, float]]
 def _speak_line(job: tuple[Line, str, float]) -> tuple[str, float]:
     line, path, decibels = job
     rate = round(_espeak.sample_rate * line.voice.tract)
-    speech = finish(_espeak.synthesize(line.text, line.voice), rate, decibels)
+    speech, _ = finish(_espeak.synthesize(line.text, line.voice), rate, decibels)
     soundfile.write(path, speech, SAMPLE_RATE, format="FLAC", subtype="PCM_16")
     return line.id, len(speech) / SAMPLE_RATE
 

@@ -1,70 +1,111 @@
-"""The corpus of general English: sentences of a grammar in thousands of synthetic voices, tens of hours in minutes.
-
-Neither the voices of validation and test nor their sentences, which were written by hand, occur in training.
-"""
+"""English in natural voices: spoken by a teacher from sentences of our own, or of the user's, and kept."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import islice
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
 from melle.corpora.english.grammar import Grammar
 from melle.corpora.english.lexicon import held_out
-from melle.corpora.spoken import SpokenCorpus
-from melle.corpora.voices import Manner
+from melle.corpora.kokoro import HELD_OUT, Kokoro
+from melle.corpora.plan import Settings
+from melle.corpora.teacher_corpus import speak_corpus
 from melle.errors import UserError
 
-SECONDS = 4.0  # of a sentence, on average over the voices
+SENTENCES = 20_000  # of our own, where the user gives none
 
 
 @dataclass
-class EnglishCorpus(SpokenCorpus):
-    """Sentences of one word to thirty, with numbers and names, at the pace of somebody who reads aloud."""
+class TeacherCorpus:
+    """``prepare()`` speaks the corpus into ``folder``, unless its manifests are there already.
 
-    NAME = "English"
-    VERSION = 2
-    # Of 30 sentences held out, in each accent's own voice at 130 words a minute, Whisper base gets 12 % of the words
-    # wrong in en-us, 13 % in en-gb-x-rp and 17 % in en-gb, but 20 to 24 % in en-us-nyc, en-gb-x-gbcwmd and
-    # en-gb-scotland; at 110 words a minute in en-us as many as at 130, at 150 16 %.
-    MANNER = Manner(accents=("en-us", "en-us", "en-gb-x-rp", "en-gb"), rate=(110, 151), word_gap=2)
+    Args:
+        teacher_model: folder of the teacher, Kokoro-82M.
+        texts: files of sentences, one a line.  generated: so many sentences of our own besides; None: 20,000 where
+            there are no others, else none.
+        language: "en", or another that the teacher has voices for, which needs ``texts`` and ``held_out_texts``.
+        held_out: published voices for the test alone; None: four of the English ones.
+        held_out_texts: a file of sentences for validation and test; None: 299 English ones written by hand.
+        hours: of training speech.  voices: speakers in it, published voices and blends of them.
+    """
 
     folder: str | Path = "data/english"
-    hours: float = 60.0
-    train_voices: int = 3000
-    test_voices: int = 24
-    held_out_utterances: int = 21
-    sentences: int = 20_000  # different ones in training
+    teacher_model: str | Path | None = None
+    texts: Sequence[str | Path] = ()
+    generated: int | None = None
+    language: str = "en"
+    held_out: Sequence[str] | None = None
+    held_out_texts: str | Path | None = None
+    hours: float = 12.0
+    voices: int = 400
+    seed: int = 0
+    format: str = "flac"  # or opus
+    held_out_utterances: int = 96  # of validation and test, at most
+    workers: int | None = None  # processes; None: one per core
 
-    def seconds(self) -> float:
-        return SECONDS
-
-    def texts(self, split: str, voices: int, count: int, generator: np.random.Generator) -> Iterable[list[str]]:
-        sentences = self.training_sentences() if split == "train" else held_out(split)
-        if count > len(sentences):
+    def prepare(self) -> Path:
+        folder = Path(self.folder)
+        if all((folder / f"{split}.jsonl").is_file() for split in ("train", "validation")):
+            return folder
+        if self.teacher_model is None:
             raise UserError(
-                f"{self.NAME} corpus: {count} utterances of a voice of {split} are more than its {len(sentences)} "
-                "sentences; ask for fewer, or for more voices or sentences"
+                f"{folder}: no corpus there yet; speak it with "
+                f"python -m melle prepare teacher --teacher-model FOLDER -o {folder}, or name the teacher's folder "
+                "by data.corpus.teacher_model"
             )
-        deal = _deal(sentences, generator)
-        return (list(islice(deal, count)) for _ in range(voices))
+        return self.speak()
 
-    def training_sentences(self) -> list[str]:
-        """The different sentences of training, none of which is held out."""
-        grammar = Grammar(self._generator("train", "sentences"))
-        unwanted = {*held_out("validation"), *held_out("test")}
-        drawn: dict[str, None] = {}
-        while len(drawn) < self.sentences:
-            sentence = grammar.sentence()
-            if sentence not in unwanted:
-                drawn[sentence] = None
-        return list(drawn)
+    def speak(self) -> Path:
+        """Speak what is missing of the corpus; return its folder."""
+        if self.teacher_model is None:
+            raise UserError("name the folder of the teacher, with its model and voices, by --teacher-model")
+        texts = [line for path in self.texts for line in read_sentences(path)]
+        count = self.generated if self.generated is not None else 0 if texts else SENTENCES
+        english = self.language.split("-")[0] == "en"
+        if not english and (not texts or self.held_out_texts is None or count):
+            raise UserError(f"sentences of our own are English; for {self.language} give --texts and --held-out-texts")
+        held_out_voices = self.held_out if self.held_out is not None else HELD_OUT if english else ()
+        return speak_corpus(
+            self.folder,
+            partial(Kokoro, Path(self.teacher_model), (self.language,)),
+            [*texts, *sentences(count, self.seed)],
+            self._held_out_texts(),
+            self.hours,
+            Settings(self.voices, tuple(held_out_voices), self.seed, self.format, self.held_out_utterances),
+            self.workers,
+        )
+
+    def _held_out_texts(self) -> dict[str, Sequence[str]]:
+        if self.held_out_texts is None:
+            return {split: held_out(split) for split in ("validation", "test")}
+        texts = read_sentences(self.held_out_texts)
+        if len(texts) < 4:
+            raise UserError(f"{self.held_out_texts}: has {len(texts)} sentences; give four at least")
+        return {"validation": texts[::4], "test": [text for number, text in enumerate(texts) if number % 4]}
 
 
-def _deal(sentences: Sequence[str], generator: np.random.Generator) -> Iterator[str]:
-    """All of them in random order, again and again in others: each comes as often as any other."""
-    while True:
-        yield from (sentences[index] for index in generator.permutation(len(sentences)))
+def sentences(count: int, seed: int = 0) -> list[str]:
+    """So many different sentences of our own, none of which is held out."""
+    grammar = Grammar(np.random.default_rng([seed, 4]))
+    drawn: dict[str, None] = {}
+    while len(drawn) < count:
+        drawn[grammar.sentence()] = None
+    return list(drawn)
+
+
+def read_sentences(path: str | Path) -> list[str]:
+    """The lines of a text file that are not empty."""
+    try:
+        lines = Path(path).read_text(encoding="utf-8-sig").splitlines()
+    except UnicodeDecodeError:
+        raise UserError(f"{path}: not UTF-8; save it in that encoding") from None
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror or error}); give a file, a sentence a line") from None
+    found = [" ".join(line.split()) for line in lines if line.strip()]
+    if not found:
+        raise UserError(f"{path}: has no sentence; write one a line")
+    return found

@@ -1,0 +1,125 @@
+"""Who says what in a teacher's corpus: every item follows from the settings, whatever was spoken before."""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+
+import numpy as np
+
+from melle.corpora.teacher import Speaker, Teacher, alone, draw_speakers
+from melle.errors import UserError
+
+VERSION = 1  # raised when the same settings come to say something else
+FORMATS = {"flac": ".flac", "opus": ".ogg"}  # opus: a fourth of the size
+JITTER = 0.03  # utterances are faster or slower than their speaker's pace by up to this
+HELD_OUT_SPLITS = {"validation": 60, "test": 96, "test_seen": 96}  # utterances, at most
+
+
+@dataclass(frozen=True)
+class Settings:
+    """All that decides what is said by whom. ``hours`` of training speech, which may be raised later, is no part."""
+
+    voices: int = 400  # speakers in training, published voices and blends of them
+    held_out: tuple[str, ...] = ()  # published voices for the test alone
+    seed: int = 0
+    format: str = "flac"
+    held_out_utterances: int = 96  # of each of the other splits, at most
+
+    def __post_init__(self) -> None:
+        if self.voices < 1 or self.held_out_utterances < 1:
+            raise UserError("a corpus needs a voice and an utterance at least; give larger numbers")
+        if self.format not in FORMATS:
+            raise UserError(f"format {self.format}: choose {' or '.join(FORMATS)}")
+
+
+@dataclass(frozen=True)
+class Item:
+    """An utterance to be spoken."""
+
+    split: str
+    number: int  # in it
+    text: str
+    speaker: Speaker
+    speed: float
+
+
+class Plan:
+    """What every item of every split is.
+
+    Args:
+        held_out_texts: for "validation" and "test"; the latter's halves are said by unheard and by heard voices.
+    """
+
+    def __init__(
+        self,
+        teacher: Teacher,
+        texts: Sequence[str],
+        held_out_texts: Mapping[str, Sequence[str]],
+        settings: Settings,
+    ):
+        self.settings, self.held_out_texts, self._identity = settings, held_out_texts, teacher.identity
+        held_out = [voice for voice in teacher.published if voice.name in settings.held_out]
+        if unknown := {*settings.held_out} - {voice.name for voice in held_out}:
+            known = ", ".join(voice.name for voice in teacher.published)
+            raise UserError(f"--held-out {','.join(sorted(unknown))}: the teacher's voices are {known}")
+        draw = np.random.default_rng([settings.seed, 1])
+        train = draw_speakers(teacher.published, settings.voices, settings.held_out, draw)
+        names = {speaker.name for speaker in train}
+        heard = [alone(voice) for voice in teacher.published if voice.name in names]
+        self.speakers = {
+            "train": train,
+            "validation": heard,
+            "test": [alone(voice) for voice in held_out],
+            "test_seen": heard,
+        }
+        unwanted = {_key(text) for split in held_out_texts.values() for text in split}
+        self.texts = [text for text in dict.fromkeys(texts) if _key(text) not in unwanted]
+        if not self.texts:
+            raise UserError("there is no text to speak in training; give --texts a file with a sentence a line")
+        shares = np.array([speaker.share for speaker in train])
+        self._shares = shares / shares.sum()
+        self._order = -1, np.empty(0)
+
+    def numbers(self, split: str) -> Iterator[int]:
+        """The numbers of a split's items, in order; those of training without end."""
+        return itertools.count() if split == "train" else iter(range(len(self._held_out(split))))
+
+    def item(self, split: str, number: int) -> Item:
+        if split != "train":
+            speakers = self.speakers[split]
+            return Item(split, number, self._held_out(split)[number], speakers[number % len(speakers)], 1.0)
+        draw = np.random.default_rng([self.settings.seed, 2, number])
+        speaker = self.speakers["train"][draw.choice(len(self._shares), p=self._shares)]
+        turn, place = divmod(number, len(self.texts))
+        if self._order[0] != turn:  # every text once before any comes again
+            self._order = turn, np.random.default_rng([self.settings.seed, 3, turn]).permutation(len(self.texts))
+        return Item(
+            split, number, self.texts[self._order[1][place]], speaker, float(draw.uniform(1 - JITTER, 1 + JITTER))
+        )
+
+    def describe(self) -> dict:
+        """What the corpus notes, to know whether it was spoken by the same plan."""
+        every_text = "\n".join([*self.texts, "", *itertools.chain.from_iterable(self.held_out_texts.values())])
+        described = {
+            "version": VERSION,
+            **self._identity,
+            "texts": hashlib.sha256(every_text.encode()).hexdigest()[:16],
+            **asdict(self.settings),
+        }
+        return json.loads(json.dumps(described))
+
+    def _held_out(self, split: str) -> Sequence[str]:
+        texts = self.held_out_texts["test" if split == "test_seen" else split]
+        if split.startswith("test"):
+            texts = texts[split == "test_seen" :: 2] if self.speakers["test"] else texts
+        most = min(self.settings.held_out_utterances, HELD_OUT_SPLITS[split])
+        return texts[:most] if self.speakers[split] else ()
+
+
+def _key(text: str) -> str:
+    """By which texts are the same: their words."""
+    return " ".join("".join(c if c.isalnum() else " " for c in text.casefold()).split())

@@ -37,7 +37,13 @@ def sweep_suffix() -> str:
     return "-" + re.sub(r"[^\w.+-]+", "-", named.replace("/", ".").replace(",", "_"))
 
 
+def corpus_folder(corpus: DictConfig | None) -> str:
+    """Where the corpus that ``data.corpus`` describes lies, or would lie; of null what a message can show."""
+    return "(data.corpus is null)" if corpus is None else str(build(corpus).path)
+
+
 OmegaConf.register_new_resolver("sweep_suffix", sweep_suffix, replace=True)
+OmegaConf.register_new_resolver("corpus_folder", corpus_folder, replace=True)
 
 
 def readable_arguments(arguments: list[str], lists: Collection[str], default: str | None = None) -> list[str]:

@@ -3,13 +3,16 @@
 import ctypes
 import sys
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 
 import espeakng_loader
 import numpy as np
 import pytest
 import soundfile
+from hydra import compose, initialize_config_dir
 
+import melle.config  # noqa: F401, whose resolver the configuration needs
 from melle.corpora import digits, synthetic
 from melle.corpora import voices as voices_module
 from melle.corpora.digits import DigitCorpus
@@ -55,7 +58,7 @@ def test_the_manifests_describe_the_audio(corpus):
             audio = soundfile.info(utterance.audio_path)
             assert (audio.samplerate, audio.channels, audio.subtype) == (16000, 1, "PCM_16")
             assert utterance.duration == audio.frames / 16000
-            assert 1 <= len(utterance.transcription.split()) <= 5
+            assert 1 <= len(utterance.transcription.split()) == len(utterance.words) <= 5
             assert set(utterance.transcription.split()) <= set(digits.DIGITS)
             assert utterance.speaker and utterance.id and utterance.language.startswith("en-")
 
@@ -94,6 +97,34 @@ def test_audio_has_a_fixed_margin_and_level():
     assert np.abs(finish(tone, 22050, decibels=0.0)[0]).max() <= 0.98  # not clipped
 
 
+# Times of words
+
+
+@pytest.mark.parametrize("voice", [ANN, BOB, replace(BOB, tract=43 / 49, word_gap=25)])
+def test_words_are_where_the_sound_is(espeak, voice):
+    """espeak's pauses are digital silence: every edge of a word is one of a stretch of sound, with silence between."""
+    spoken = espeak.synthesize("eight two seven nine", replace(voice, rate=100))
+    assert spoken.sample_rate == round(22050 * voice.tract) and len(spoken.words) == 4
+    loud = np.flatnonzero(np.abs(spoken.samples) > 0.003) / spoken.sample_rate
+    gaps = np.flatnonzero(np.diff(loud) > 0.03)
+    begins, ends = loud[[0, *(gaps + 1)]], loud[[*gaps, -1]]
+    assert all(np.abs(begins - begin).min() < 1e-4 for begin, _ in spoken.words)
+    assert all(np.abs(ends - end).min() < 1e-4 for _, end in spoken.words)
+    assert all(begin - end > 0.08 for (_, end), (begin, _) in pairwise(spoken.words))
+
+
+def test_times_of_words_in_the_corpus_are_those_of_its_recordings(corpus):
+    for utterance in read_manifest(corpus / "train.jsonl"):
+        samples, rate = soundfile.read(utterance.audio_path)
+        assert utterance.words[0][0] == pytest.approx(0.05, abs=0.015)  # the margin
+        assert utterance.words[-1][1] == pytest.approx(utterance.duration - 0.05, abs=0.03)
+        inside = np.zeros(len(samples), dtype=bool)
+        for begin, end in utterance.words:
+            inside[int(begin * rate) : int(end * rate) + 1] = True
+        assert np.sum(samples[inside] ** 2) > 0.999 * np.sum(samples**2)
+        assert inside.mean() < 0.95
+
+
 # Voices
 
 
@@ -101,11 +132,11 @@ def test_speech_depends_on_text_and_voice_alone(espeak):
     voices = [
         replace(ANN, variant=variant) for variant in ("f2", "grandma", "klatt4", "Reed", "")
     ]  # breath, flutter, echo
-    first = [espeak.synthesize("four two", voice) for voice in voices]
+    first = [espeak.synthesize("four two", voice).samples for voice in voices]
     ctypes.CDLL(espeakng_loader.get_library_path())  # as phonemizer holds it; held, it would keep its state
     for voice, speech in reversed(list(zip(voices, first))):
         espeak.synthesize("seven nine nine", replace(ANN, variant="f4", pitch=90, rate=200, pitch_range=9, word_gap=1))
-        assert np.array_equal(espeak.synthesize("four two", voice), speech)
+        assert np.array_equal(espeak.synthesize("four two", voice).samples, speech)
     assert espeak.sample_rate == 22050 and first[0].dtype == np.float32 and np.abs(first[0]).max() <= 1
 
 
@@ -114,16 +145,17 @@ def test_speech_depends_on_text_and_voice_alone(espeak):
     [dict(language="en-us"), dict(variant="m3"), dict(pitch=20), dict(rate=180), dict(pitch_range=0), dict(word_gap=0)],
 )
 def test_every_trait_of_a_voice_is_heard(espeak, change):
-    assert not np.array_equal(espeak.synthesize("four two", ANN), espeak.synthesize("four two", replace(ANN, **change)))
+    usual, changed = (espeak.synthesize("four two", voice).samples for voice in (ANN, replace(ANN, **change)))
+    assert not np.array_equal(usual, changed)
 
 
 def test_a_timbre_of_ones_own_is_heard_and_repeats(espeak, tmp_path):
     own = Espeak(copy_data(tmp_path / "data"))
     deep, high = (replace(ANN, variant="", timbre=f"pitch {low} {2 * low}") for low in (60, 200))
-    first = own.synthesize("four two", deep)
-    assert not np.array_equal(own.synthesize("four two", high), first)
-    assert np.array_equal(own.synthesize("four two", deep), first)
-    assert np.array_equal(own.synthesize("four two", ANN), espeak.synthesize("four two", ANN))
+    first = own.synthesize("four two", deep).samples
+    assert not np.array_equal(own.synthesize("four two", high).samples, first)
+    assert np.array_equal(own.synthesize("four two", deep).samples, first)
+    assert np.array_equal(own.synthesize("four two", ANN).samples, espeak.synthesize("four two", ANN).samples)
     with pytest.raises(ValueError, match="copy of espeak's data"):
         espeak.synthesize("four two", deep)
 
@@ -132,7 +164,7 @@ def test_drawn_timbres_differ_and_all_speak(tmp_path):
     own = Espeak(copy_data(tmp_path / "data"))
     timbres = [draw_timbre(np.random.default_rng([7, number])) for number in range(30)]
     assert timbres[4] == draw_timbre(np.random.default_rng([7, 4])) and len(set(timbres)) == 30
-    speech = [own.synthesize("four two", replace(ANN, variant="", timbre=timbre)) for timbre in timbres]
+    speech = [own.synthesize("four two", replace(ANN, variant="", timbre=timbre)).samples for timbre in timbres]
     assert len({waveform.tobytes() for waveform in speech}) == 30
     assert all(len(waveform) > own.sample_rate for waveform in speech)
 
@@ -169,28 +201,40 @@ def test_voices_that_do_not_exist_are_errors(espeak):
 
 
 def test_the_same_settings_leave_the_corpus_alone(tmp_path):
-    corpus = tiny(tmp_path / "demo")
-    corpus.prepare()
-    times = {path: path.stat().st_mtime_ns for path in (tmp_path / "demo").rglob("*")}
-    assert tiny(tmp_path / "demo", workers=2).prepare() == tmp_path / "demo"
-    assert {path: path.stat().st_mtime_ns for path in (tmp_path / "demo").rglob("*")} == times
-
-
-def test_other_settings_make_the_corpus_again(tmp_path):
     folder = tiny(tmp_path / "demo").prepare()
-    (tmp_path / "demo.partial").mkdir()  # left by a machine that stopped
-    (tmp_path / "demo.partial" / "stale").touch()
-    tiny(folder, held_out_utterances=1).prepare()
-    assert len(read_manifest(folder / "test.jsonl")) == 2
-    assert not (folder / "stale").exists() and not (tmp_path / "demo.partial").exists()
-    assert len(list((folder / "audio").rglob("*.flac"))) == sum(len(read_manifest(folder / name)) for name in FILES)
+    times = {path: path.stat().st_mtime_ns for path in folder.rglob("*")}
+    assert tiny(tmp_path / "demo", workers=2).prepare() == folder == tiny(tmp_path / "demo").path
+    assert {path: path.stat().st_mtime_ns for path in folder.rglob("*")} == times
 
 
-def test_other_voices_make_the_corpus_again(tmp_path, monkeypatch):
+def test_other_settings_make_another_corpus_beside_and_remove_nothing(tmp_path, monkeypatch):
+    """A run may be training on the first, and its features lie in its folder."""
     folder = tiny(tmp_path / "demo").prepare()
+    (folder / "features").mkdir()
+    (folder / "features" / "index").write_text("of a running training")
+    before = contents(folder)
+    stale = tiny(tmp_path / "demo", held_out_utterances=1).path
+    stale.with_name(f"{stale.name}.partial").mkdir()  # left by a machine that stopped
+    other = tiny(tmp_path / "demo", held_out_utterances=1).prepare()
+    monkeypatch.setattr(digits, "VERSION", digits.VERSION + 1)
+    newer = tiny(tmp_path / "demo").prepare()
     monkeypatch.setattr(voices_module, "TEST_VARIANTS", ("m8", "f3"))
-    tiny(folder).prepare()
-    assert {u.speaker for u in read_manifest(folder / "test.jsonl")} == {"test-000-m8", "test-001-f3"}
+    voices = tiny(tmp_path / "demo").prepare()
+    assert {*(tmp_path / "demo").iterdir()} == {folder, other, newer, voices} and other == stale
+    assert contents(folder) == before
+    assert len(read_manifest(other / "test.jsonl")) == 2
+    assert {u.speaker for u in read_manifest(voices / "test.jsonl")} == {"test-000-m8", "test-001-f3"}
+
+
+def test_the_configuration_names_the_folder_of_its_corpus(tmp_path):
+    with initialize_config_dir(str(Path(__file__).parents[2] / "conf"), version_base="1.3"):
+        default = compose("train", ["experiment=quickstart"])
+        other = compose("train", [f"data.corpus.folder={tmp_path}", "+data.corpus.hours=1"])
+        none = compose("train", ["data.corpus=null", "data.train=mine.jsonl"])
+    assert default.data.train == str(DigitCorpus().path / "train.jsonl")
+    assert other.data.val == str(DigitCorpus(tmp_path, hours=1).path / "validation.jsonl")
+    assert Path(default.data.test).parent.name != Path(other.data.test).parent.name
+    assert none.data.train == "mine.jsonl" and none.data.val == "(data.corpus is null)/validation.jsonl"
 
 
 @pytest.mark.parametrize("error", [OSError("disk full"), KeyboardInterrupt()])
@@ -204,16 +248,16 @@ def test_a_failure_in_the_middle_leaves_nothing(tmp_path, monkeypatch, error):
             raise error
 
     monkeypatch.setattr(synthetic.soundfile, "write", write)
-    with pytest.raises(type(error)):
+    with pytest.raises(UserError if isinstance(error, OSError) else type(error)):
         tiny(tmp_path / "demo").prepare()
-    assert len(written) == 4 and list(tmp_path.iterdir()) == []
+    assert len(written) == 4 and list((tmp_path / "demo").iterdir()) == []
 
 
 def test_a_folder_of_something_else_is_not_replaced(tmp_path):
     (tmp_path / "thesis.tex").touch()
-    with pytest.raises(UserError, match="not a corpus"):
-        tiny(tmp_path).prepare()
-    assert (tmp_path / "thesis.tex").exists()
+    with pytest.raises(UserError, match="holds something else than this corpus"):
+        make_corpus(tmp_path, {"train": [Line("a", "one", ANN)]}, workers=1)
+    assert [path.name for path in tmp_path.iterdir()] == ["thesis.tex"]
 
 
 @pytest.mark.parametrize("lines", [[], [Line("a", "one", ANN), Line("a", "two", ANN)], [Line("../a", "one", ANN)]])
@@ -228,7 +272,7 @@ def test_a_missing_espeak_says_what_to_install(tmp_path, monkeypatch):
     for workers in (1, 2):
         with pytest.raises(UserError, match=r'pip install -e "\.\[demo\]"'):
             tiny(tmp_path / "demo", workers=workers).prepare()
-    assert list(tmp_path.iterdir()) == []
+    assert list((tmp_path / "demo").iterdir()) == []
 
 
 def test_settings_without_sense_are_errors():

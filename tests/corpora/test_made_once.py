@@ -5,8 +5,6 @@ import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 
-import pytest
-
 from melle.corpora import synthetic
 from melle.corpora.digits import DigitCorpus
 
@@ -35,28 +33,23 @@ class Gate:
         return caplog.text
 
 
-@pytest.mark.parametrize("replaces", [False, True])
-def test_of_two_that_make_the_synthetic_corpus_one_waits(tmp_path, monkeypatch, caplog, replaces):
-    gate = Gate(lambda lines, *_: [(line.id, 1.0) for line in lines])
+def test_of_two_that_make_the_synthetic_corpus_one_waits(tmp_path, monkeypatch, caplog):
+    gate = Gate(lambda lines, *_: [(line.id, (1.0, ((0.1, 0.9),))) for line in lines])
     monkeypatch.setattr(synthetic, "_speak", gate)
     few = dict(hours=1e-4, train_voices=3, validation_voices=2, test_voices=2, workers=1)
-    if replaces:
-        gate.open.set()
-        DigitCorpus(tmp_path / "demo", seed=1, **few).prepare()
-        gate.open.clear()
-        gate.calls = 0
+    corpus = DigitCorpus(tmp_path / "demo", **few)
     said = gate.pass_by_two(lambda: DigitCorpus(tmp_path / "demo", **few).prepare(), caplog)
-    assert gate.calls == 1 and said.count("demo: another process is making this corpus; waiting") == 1
-    assert json.loads((tmp_path / "demo/corpus.json").read_text())["seed"] == 0
-    assert list(tmp_path.iterdir()) == [tmp_path / "demo"]
+    assert gate.calls == 1 and said.count(f"{corpus.path.name}: another process is making this corpus; waiting") == 1
+    assert json.loads((corpus.path / "corpus.json").read_text())["seed"] == 0
+    assert list((tmp_path / "demo").iterdir()) == [corpus.path]
 
 
 def test_a_corpus_made_since_one_looked_is_left_alone(tmp_path, monkeypatch):
-    gate = Gate(lambda lines, *_: [(line.id, 1.0) for line in lines])
+    gate = Gate(lambda lines, *_: [(line.id, (1.0, ((0.1, 0.9),))) for line in lines])
     gate.open.set()
     monkeypatch.setattr(synthetic, "_speak", gate)
     corpus = DigitCorpus(tmp_path / "demo", hours=1e-4, train_voices=3, validation_voices=2, test_voices=2)
     for _ in range(2):
-        monkeypatch.setattr("melle.corpora.spoken.description_of", lambda *_: None)
+        monkeypatch.setattr("melle.corpora.digits.description_of", lambda *_: None)
         corpus.prepare()
     assert gate.calls == 1

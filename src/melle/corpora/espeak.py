@@ -12,6 +12,8 @@ from pathlib import Path
 
 import numpy as np
 
+from melle.corpora.finish import Words
+from melle.corpora.teacher import Spoken
 from melle.errors import UserError
 
 # Values of the C interface (espeak-ng/speak_lib.h).
@@ -20,10 +22,29 @@ _DONT_EXIT_ON_ERROR = 0x8000
 _POSITION_CHARACTER = 1
 _CHARS_UTF8 = 1
 _RATE, _VOLUME, _PITCH, _RANGE, _WORDGAP = 1, 2, 3, 4, 7
+_LIST_END, _WORD = 0, 1  # types of events
 
 _OWN = "own-"  # with the process id, the variant's name for a timbre of one's own
 
-_CALLBACK = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.POINTER(ctypes.c_short), ctypes.c_int, ctypes.c_void_p)
+QUIET = 0.003  # samples below this are the pause after a word: espeak's own, or the end of an echo
+
+
+class _Event(ctypes.Structure):
+    """espeak_EVENT of the C interface."""
+
+    _fields_ = (
+        ("type", ctypes.c_int),
+        ("identifier", ctypes.c_uint),
+        ("text_position", ctypes.c_int),
+        ("length", ctypes.c_int),
+        ("audio_position", ctypes.c_int),  # milliseconds
+        ("sample", ctypes.c_int),
+        ("user_data", ctypes.c_void_p),
+        ("id", ctypes.c_char * 8),
+    )
+
+
+_CALLBACK = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.POINTER(ctypes.c_short), ctypes.c_int, ctypes.POINTER(_Event))
 
 
 @dataclass(frozen=True)
@@ -70,14 +91,24 @@ class Espeak:
         finally:
             _unload(library)
 
-    def synthesize(self, text: str, voice: Voice) -> np.ndarray:
-        """The waveform of ``text``: mono float32 in [-1, 1] at ``sample_rate``, (N samples)."""
+    def synthesize(self, text: str, voice: Voice) -> Spoken:
+        """``text`` as mono float32 samples (N,) in [-1, 1], and the times of its words as they are spoken.
+
+        ``voice.tract`` is not heard: the sample rate tells how fast the samples are to be played.
+        """
         name = self._voice_name(voice)
         chunks: list[np.ndarray] = []
+        begins: set[int] = set()  # samples at which a word begins
 
-        def collect(samples, count: int, _events) -> int:
+        def collect(samples, count: int, events) -> int:
             if count > 0:
                 chunks.append(np.ctypeslib.as_array(samples, shape=(count,)).copy())
+            number = 0
+            while events and events[number].type != _LIST_END:
+                event = events[number]
+                if event.type == _WORD:
+                    begins.add(event.sample)
+                number += 1
             return 0  # go on
 
         callback = _CALLBACK(collect)  # must outlive the library, which holds a pointer to it
@@ -106,7 +137,9 @@ class Espeak:
             _unload(library)
         if not any(chunk.any() for chunk in chunks):
             raise UserError(f"espeak-ng says nothing for the text {text!r}; give it words that can be spoken")
-        return np.concatenate(chunks).astype(np.float32) / 32768
+        samples = np.concatenate(chunks).astype(np.float32) / 32768
+        rate = round(self.sample_rate * voice.tract)
+        return Spoken(samples, rate, _word_times(samples, sorted(begins), rate))
 
     def _open(self) -> ctypes.CDLL:
         library = ctypes.CDLL(self._library)
@@ -168,6 +201,16 @@ def _list_languages(library: ctypes.CDLL) -> dict[str, str]:
         info = entry.contents
         identifiers[ctypes.string_at(info.languages + 1).decode()] = info.identifier.decode()
     return identifiers
+
+
+def _word_times(samples: np.ndarray, begins: list[int], rate: int) -> Words:
+    """Begin and end of words in seconds: of what can be heard between one word's event and the next."""
+    words = []
+    for begin, end in zip(begins, [*begins[1:], len(samples)]):
+        loud = np.flatnonzero(np.abs(samples[begin:end]) > QUIET)
+        if len(loud):
+            words.append(((begin + int(loud[0])) / rate, (begin + int(loud[-1]) + 1) / rate))
+    return tuple(words)
 
 
 def _check(status: int, what: str) -> None:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
@@ -22,7 +21,7 @@ import torch
 from tqdm import tqdm
 
 from melle.corpora.espeak import Espeak, Voice, copy_data
-from melle.corpora.finish import SAMPLE_RATE, finish, level
+from melle.corpora.finish import SAMPLE_RATE, Words, finish, level, shifted
 from melle.data.manifest import Utterance, write_manifest
 from melle.data.processes import cores, share_out
 from melle.errors import UserError
@@ -40,6 +39,10 @@ class Line:
     voice: Voice
 
 
+Job = tuple[Line, str, float]  # the file to write, and the level in dB
+Result = tuple[str, tuple[float, Words]]  # id, duration in seconds, times of words
+
+
 def make_corpus(
     folder: str | Path,
     splits: Mapping[str, Sequence[Line]],
@@ -53,17 +56,17 @@ def make_corpus(
     importing the running script, which therefore needs ``if __name__ == "__main__":`` around its calls.
 
     Where several processes call this at once, one makes the corpus and the others wait. ``description`` says all that
-    the corpus is made of: one that is there already with the same is left alone. Without it, it is made again.
+    the corpus is made of: one that is there already with the same is left alone. Nothing is ever replaced: others may
+    be training on it. A folder that holds something else is a UserError.
     """
     target = Path(folder).resolve()  # where a link leads
     _check_lines(splits)
-    description = json.loads(json.dumps(dict(description or {})))
+    if description is not None:
+        description = json.loads(json.dumps(dict(description)))
     with making(target, "making this corpus"):
-        if not description or description_of(target) != description:
-            check_replaceable(target)
-            if target.exists():
-                print(f"{folder}: the corpus there, of other settings, is replaced with all in it", file=sys.stderr)
-            _make(target, splits, seed, workers, description)
+        if description is None or description_of(target) != description:
+            _check_free(target)
+            _make(target, splits, seed, workers, description or {})
     return Path(folder)
 
 
@@ -71,34 +74,30 @@ def _make(
     target: Path, splits: Mapping[str, Sequence[Line]], seed: int, workers: int | None, description: Mapping
 ) -> None:
     lines = list(chain.from_iterable(splits.values()))
-    scratch = target.with_name(target.name + ".partial")
-    partial = scratch / "new"
-    shutil.rmtree(scratch, ignore_errors=True)
+    partial = target.with_name(target.name + ".partial")
+    shutil.rmtree(partial, ignore_errors=True)
     try:
         for name in {line.voice.name for line in lines}:
             (partial / "audio" / name).mkdir(parents=True)
-        durations = dict(tqdm(_speak(lines, partial, seed, workers), total=len(lines), desc=f"Making {target.name}"))
+        spoken = dict(tqdm(_speak(lines, partial, seed, workers), total=len(lines), desc=f"Making {target}"))
         for split, members in splits.items():
-            write_manifest(partial / f"{split}.jsonl", (_utterance(line, partial, durations) for line in members))
+            write_manifest(
+                partial / f"{split}.jsonl", (_utterance(line, partial, *spoken[line.id]) for line in members)
+            )
         text = json.dumps(description, indent=2, ensure_ascii=False)
         (partial / DESCRIPTION).write_text(text + "\n", encoding="utf-8")
-        if target.exists():  # others may look at it: it is there as a whole, or not at all
-            os.replace(target, scratch / "old")
+        if target.exists():
+            target.rmdir()  # is empty
         os.replace(partial, target)
+    except OSError as error:
+        raise UserError(f"{target}: cannot be made ({error.strerror or error}); make room or name another") from None
     finally:  # after an interruption too
-        shutil.rmtree(scratch, ignore_errors=True)
+        shutil.rmtree(partial, ignore_errors=True)
 
 
-def check_replaceable(folder: Path) -> None:
-    """Refuse to replace what is not a corpus made here."""
-    try:
-        names = os.listdir(folder)  # at once: another process may be replacing it
-    except FileNotFoundError:
-        return
-    except NotADirectoryError:
-        names = [folder.name]
-    if names and DESCRIPTION not in names:
-        raise UserError(f"{folder} exists and is not a corpus made by this generator; name another folder or remove it")
+def _check_free(folder: Path) -> None:
+    if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
+        raise UserError(f"{folder}: holds something else than this corpus and is left as it is; name another folder")
 
 
 def description_of(folder: Path) -> dict | None:
@@ -109,8 +108,8 @@ def description_of(folder: Path) -> dict | None:
         return None
 
 
-def _speak(lines: list[Line], folder: Path, seed: int, workers: int | None) -> Iterator[tuple[str, float]]:
-    """Yield the id and duration (seconds) of every line, as its audio gets written, in order."""
+def _speak(lines: list[Line], folder: Path, seed: int, workers: int | None) -> Iterator[Result]:
+    """Yield the id of every line with its duration and the times of words, as its audio gets written, in order."""
     Espeak()  # if it is missing, say so here: a worker that cannot start says little
     workers = min(workers or cores(), len(lines))
     jobs = ((line, str(_audio_path(line, folder)), level(line.voice.name, seed)) for line in lines)
@@ -126,7 +125,7 @@ def _speak(lines: list[Line], folder: Path, seed: int, workers: int | None) -> I
                 yield from spoken
 
 
-def _speak_here(jobs: Iterable[tuple[Line, str, float]], data: Path | None) -> Iterator[tuple[str, float]]:
+def _speak_here(jobs: Iterable[Job], data: Path | None) -> Iterator[Result]:
     threads = torch.get_num_threads()
     torch.set_num_threads(1)  # as in the workers: the number of threads may show in the last bit
     try:
@@ -144,30 +143,32 @@ def _load(data: Path | None) -> None:
     _espeak = Espeak(data)
 
 
-def _speak_lines(jobs: list[tuple[Line, str, float]]) -> list[tuple[str, float]]:
+def _speak_lines(jobs: list[Job]) -> list[Result]:
     return [_speak_line(job) for job in jobs]
 
 
-def _speak_line(job: tuple[Line, str, float]) -> tuple[str, float]:
+def _speak_line(job: Job) -> Result:
     line, path, decibels = job
-    rate = round(_espeak.sample_rate * line.voice.tract)
-    speech, _ = finish(_espeak.synthesize(line.text, line.voice), rate, decibels)
+    spoken = _espeak.synthesize(line.text, line.voice)
+    speech, earlier = finish(spoken.samples, spoken.sample_rate, decibels)
     soundfile.write(path, speech, SAMPLE_RATE, format="FLAC", subtype="PCM_16")
-    return line.id, len(speech) / SAMPLE_RATE
+    duration = len(speech) / SAMPLE_RATE
+    return line.id, (duration, shifted(spoken.words, earlier, duration))
 
 
 def _audio_path(line: Line, folder: Path) -> Path:
     return folder / "audio" / line.voice.name / f"{line.id}.flac"
 
 
-def _utterance(line: Line, folder: Path, durations: Mapping[str, float]) -> Utterance:
+def _utterance(line: Line, folder: Path, duration: float, words: Words) -> Utterance:
     return Utterance(
         transcription=line.text,
         audio_path=_audio_path(line, folder),
         id=line.id,
         speaker=line.voice.name,
         language=line.voice.language,
-        duration=durations[line.id],
+        duration=duration,
+        words=words,
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 
-from melle.commands import check, export, import_reference, prepare, synthesize
+from melle.commands import align, check, export, import_reference, prepare, synthesize
 from melle.console import run_command
 
 
@@ -18,6 +18,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="melle", description="Speech from text in the voice of a prompt.")
     commands = parser.add_subparsers(required=True, metavar="command")
-    for command in (synthesize, prepare, check, export, import_reference):
+    for command in (synthesize, prepare, align, check, export, import_reference):
         command.add(commands)
     return parser

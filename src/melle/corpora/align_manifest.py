@@ -1,0 +1,196 @@
+"""The times of words for a whole manifest: by several processes, going on where an earlier run stopped.
+
+What is found of a line is noted in ``NAME.alignment.jsonl`` beside the new manifest: its score and the times of its
+words, or why it could not be aligned. That list is also the report: where the score is low, something else is said.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from tqdm import tqdm
+
+from melle.audio import load_audio
+from melle.corpora.ctc import CtcAligner, words_of
+from melle.data.manifest import Utterance, parse_line, read_lines, write_manifest
+from melle.data.processes import cores, share_out
+from melle.errors import DataError, UserError
+from melle.files import file_stamp
+from melle.locks import making
+
+CHUNK = 8  # lines that a process gets at a time
+SHOWN = 10  # of the worst, on the terminal
+Line = tuple[int, bytes]
+
+
+@dataclass(frozen=True)
+class Report:
+    """What an alignment found: lines, those without times, and those with a score below ``poor``."""
+
+    lines: int
+    failed: list[dict[str, Any]]
+    poor: list[dict[str, Any]]
+    text: str  # for the terminal
+
+
+def align_manifest(
+    manifest: str | Path,
+    make_aligner: Callable[[], CtcAligner],
+    model: str,
+    output: str | Path | None = None,
+    poor: float = 0.4,
+    workers: int | None = None,
+) -> Report:
+    """Write ``manifest`` with the ``words`` of every line that can be aligned to ``output``, and the list beside it.
+
+    Args:
+        make_aligner: called once in each of ``workers`` processes (None: one per core); with one, in this process.
+        model: what the aligner is called, so that what another one found is not taken for its own.
+        output: NAME.aligned.jsonl beside the manifest where not given.  poor: score below which a line is reported.
+    """
+    manifest = Path(manifest)
+    if not manifest.is_file():
+        raise UserError(f"{manifest}: no such manifest; give the path of a JSONL file")
+    output = Path(output) if output else manifest.with_name(f"{manifest.stem}.aligned.jsonl")
+    listed = output.with_name(f"{output.stem.removesuffix('.aligned')}.alignment.jsonl")
+    if manifest.resolve() in (output.resolve(), listed.resolve()):
+        raise UserError(f"{output}: would replace the manifest that is read; give another name with -o")
+    try:
+        output.parent.mkdir(parents=True, exist_ok=True)
+        with making(listed, "aligning this manifest"):
+            lines = [(number, line) for number, _, line in read_lines(manifest)]
+            if not lines:
+                raise UserError(f"{manifest}: the manifest has no line; add one JSON object per utterance")
+            notes = _read_notes(listed, {"manifest": file_stamp(manifest), "model": model})
+            _align_missing(manifest, lines, notes, listed, make_aligner, cores() if workers is None else workers)
+            found = [notes[number] for number, _ in lines]
+            write_manifest(output, _aligned(manifest, lines, notes))
+    except OSError as error:
+        why = error.strerror or error
+        raise UserError(f"{output}: cannot be written ({why}); make room, and the same command goes on") from None
+    return _report(manifest, output, listed, found, poor)
+
+
+def _read_notes(listed: Path, header: dict) -> dict[int, dict[str, Any]]:
+    """What is noted already of the same manifest by the same model; else the list begins anew."""
+    header = json.loads(json.dumps(header))
+    try:
+        content = listed.read_bytes()
+    except FileNotFoundError:
+        content = b""
+    whole = content[: content.rfind(b"\n") + 1]  # a run that was killed may have left a part of a line
+    try:
+        first, *others = [json.loads(line) for line in whole.splitlines()] or [None]
+    except ValueError:
+        first, others = None, []
+    if first != header:
+        listed.write_text(json.dumps(header) + "\n", encoding="utf-8")
+        return {}
+    if len(whole) < len(content):
+        with listed.open("r+b") as file:
+            file.truncate(len(whole))
+    return {note["line"]: note for note in others}
+
+
+def _align_missing(
+    manifest: Path,
+    lines: list[Line],
+    notes: dict[int, dict[str, Any]],
+    listed: Path,
+    make_aligner: Callable[[], CtcAligner],
+    workers: int,
+) -> None:
+    missing = [line for line in lines if line[0] not in notes]
+    bar = tqdm(total=len(lines), initial=len(lines) - len(missing), desc=f"Aligning {manifest}", unit=" lines")
+    if not missing:
+        bar.close()
+        return
+    results = _found(manifest, missing, make_aligner, workers)
+    with bar, listed.open("a", encoding="utf-8") as file, closing(results):
+        for found in results:
+            for note in found:
+                notes[note["line"]] = note
+                file.write(json.dumps(note, ensure_ascii=False) + "\n")
+            file.flush()
+            bar.update(len(found))
+
+
+def _found(
+    manifest: Path, lines: list[Line], make_aligner: Callable[[], CtcAligner], workers: int
+) -> Iterator[list[dict[str, Any]]]:
+    if workers <= 1 or len(lines) <= CHUNK:
+        aligner = make_aligner()
+        yield from ([align_line(aligner, manifest, line)] for line in lines)
+        return
+    with closing(share_out(_align_chunk, lines, workers, CHUNK, _start, make_aligner, manifest)) as results:
+        for _, notes in results:
+            yield notes
+
+
+_state: tuple[CtcAligner, Path]  # of a worker process
+
+
+def _start(make_aligner: Callable[[], CtcAligner], manifest: Path) -> None:
+    global _state
+    torch.set_num_threads(1)
+    _state = make_aligner(), manifest
+
+
+def _align_chunk(lines: list[Line]) -> list[dict[str, Any]]:
+    return [align_line(_state[0], _state[1], line) for line in lines]
+
+
+def align_line(aligner: CtcAligner, manifest: Path, line: Line) -> dict[str, Any]:
+    """What is to be noted of a line of a manifest."""
+    number, content = line
+    note: dict[str, Any] = {"line": number}
+    try:
+        utterance = parse_line(content, manifest, number)
+        note |= {"id": utterance.id, "audio_path": str(utterance.audio_path)}
+        found = aligner.align(load_audio(utterance.audio_path, aligner.rate), utterance.transcription)
+    except DataError as error:
+        return {**note, "kind": error.kind, "reason": str(error)}
+    worst = int(np.argmin(found.scores))
+    return {
+        **note,
+        "score": round(found.score, 4),
+        "worst_word": words_of(utterance.transcription)[worst],
+        "words": [[round(begin, 3), round(end, 3)] for begin, end in found.words],
+    }
+
+
+def _aligned(manifest: Path, lines: list[Line], notes: dict[int, dict[str, Any]]) -> Iterator[Utterance]:
+    """The manifest's utterances with the times that were found; what is no utterance is left out."""
+    for number, content in lines:
+        try:
+            utterance = parse_line(content, manifest, number)
+        except DataError:
+            continue
+        words = notes[number].get("words")
+        yield utterance if words is None else replace(utterance, words=tuple(map(tuple, words)))
+
+
+def _report(manifest: Path, output: Path, listed: Path, found: list[dict[str, Any]], poor: float) -> Report:
+    failed = [note for note in found if "reason" in note]
+    scored = sorted((note for note in found if "score" in note), key=lambda note: note["score"])
+    badly = [note for note in scored if note["score"] < poor]
+    text = [f"{manifest}: {len(scored)} of {len(found)} lines aligned"]
+    if scored:
+        text[0] += f", median score {np.median([note['score'] for note in scored]):.2f}"
+    if badly:
+        text.append(f"{len(badly)} fit badly (score below {poor:g}): something else may be said. The worst:")
+        text += [
+            f"  line {note['line']}, {note['audio_path']}: score {note['score']:.2f}, worst at {note['worst_word']!r}"
+            for note in badly[:SHOWN]
+        ]
+    if failed:
+        text.append(f"{len(failed)} could not be aligned and have no times. The first:")
+        text += [f"  line {note['line']}: {note['reason']}" for note in failed[:3]]
+    return Report(len(found), failed, badly, "\n".join([*text, f"Wrote {output}", f"  and {listed}"]))

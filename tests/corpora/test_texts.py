@@ -1,51 +1,107 @@
-"""Synthetic English: spelling of endings, the grammar's sentences, their sounds, and what is held out."""
+"""Sentences of our own: spelling, numbers in words, templates that fill, what they sound like, and what is held out."""
 
 import re
 from itertools import pairwise
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from melle.corpora.english import names
-from melle.corpora.english.corpus import sentences as own_sentences
-from melle.corpora.english.grammar import Grammar
-from melle.corpora.english.inflection import past, plural, progressive, third_person, with_article
-from melle.corpora.english.lexicon import Verb, held_out, verbs, words
+from melle.corpora.english import names, numbers
+from melle.corpora.english.corpus import TeacherCorpus, read_sentences
+from melle.corpora.english.inflection import plural, with_article
+from melle.corpora.english.lexicon import held_out, lines, words
+from melle.corpora.english.sentences import _slot, _templates, sentence, sentences
+from melle.errors import UserError
+from melle.text.phonemes import PhonemeTokenizer
 
 SECTIONS = (
-    *("people", "animals", "things", "foods", "places", "abstract", "body", "materials", "adjectives", "adverbs"),
-    *("first_names", "surnames", "cities", "countries", "languages", "days", "months", "units", "small_phrases"),
-    *("joins", "openings", "positions"),
+    *("people", "animals", "things", "foods", "edibles", "places", "abstract", "materials", "adjectives", "days"),
+    *("first_names", "surnames", "cities", "countries", "languages", "months"),
 )
 
 
-def sentences(count, seed=0):
-    grammar = Grammar(np.random.default_rng(seed))
-    return [grammar.sentence() for _ in range(count)]
+def test_plurals_and_articles():
+    listed = [
+        "box",
+        "boxes",
+        "city",
+        "cities",
+        "boy",
+        "boys",
+        "wolf",
+        "wolves",
+        "policeman",
+        "policemen",
+        "mouse",
+        "mice",
+        "potato",
+        "potatoes",
+        "watch",
+        "watches",
+        "sheep",
+        "sheep",
+        "leaf",
+        "leaves",
+        "roof",
+        "roofs",
+        "bus",
+        "buses",
+    ]
+    assert {base: plural(base) for base in listed[::2]} == dict(zip(listed[::2], listed[1::2]))
+    assert plural("walking stick") == "walking sticks"
+    phrases = ("old dog", "hour", "university", "useful tool", "dog", "umbrella", "European", "uncle")
+    assert [with_article(phrase).split()[0] for phrase in phrases] == ["an", "an", "a", "a", "a", "an", "a", "an"]
 
 
 @pytest.mark.parametrize(
-    "ending, forms",
+    "made, expected",
     [
-        (plural, "box boxes city cities boy boys wolf wolves policeman policemen mouse mice potato potatoes "
-                 "watch watches sheep sheep leaf leaves roof roofs bus buses"),
-        (third_person, "wash washes carry carries play plays go goes mix mixes catch catches take takes have has"),
-        (progressive, "hope hoping hop hopping run running lie lying see seeing open opening begin beginning "
-                      "rain raining travel travelling dig digging eat eating swim swimming agree agreeing"),
-        (past, "stop stopped carry carried play played hope hoped open opened fix fixed travel travelled peel peeled"),
+        (numbers.cardinal(0), "zero"),
+        (numbers.cardinal(342), "three hundred and forty-two"),
+        (numbers.cardinal(9005), "nine thousand and five"),
+        (numbers.cardinal(120_300), "one hundred and twenty thousand three hundred"),
+        (numbers.ordinal(1), "first"),
+        (numbers.ordinal(12), "twelfth"),
+        (numbers.ordinal(20), "twentieth"),
+        (numbers.ordinal(31), "thirty-first"),
+        (numbers.year(1907), "nineteen oh seven"),
+        (numbers.year(1800), "eighteen hundred"),
+        (numbers.year(2008), "two thousand and eight"),
+        (numbers.year(2024), "twenty twenty-four"),
+        (numbers.time(12, 0), "twelve o'clock"),
+        (numbers.time(12, 45), "a quarter to one"),
+        (numbers.time(6, 40), "twenty to seven"),
+        (numbers.time(6, 5), "five past six"),
     ],
-)  # fmt: skip
-def test_endings(ending, forms):
-    listed = forms.split()
-    assert {base: ending(base) for base in listed[::2]} == dict(zip(listed[::2], listed[1::2]))
+)
+def test_numbers_in_words(made, expected):
+    assert made == expected
 
 
-def test_the_word_that_carries_the_ending():
-    assert plural("walking stick") == "walking sticks"
-    assert third_person("wake up") == "wakes up" and progressive("lie down") == "lying down"
-    assert past("hurry up") == "hurried up"
-    phrases = ("old dog", "hour", "university", "useful tool", "dog", "umbrella", "European", "uncle")
-    assert [with_article(phrase).split()[0] for phrase in phrases] == ["an", "an", "a", "a", "a", "an", "a", "an"]
+VALUES = {
+    word: value
+    for value, word in enumerate(
+        ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten"]
+    )
+}
+VALUES |= {"eleven": 11, "twelve": 12, "thirteen": 13, "fourteen": 14, "fifteen": 15, "sixteen": 16, "seventeen": 17}
+VALUES |= {"eighteen": 18, "nineteen": 19, "twenty": 20, "thirty": 30, "forty": 40, "fifty": 50, "sixty": 60}
+VALUES |= {"seventy": 70, "eighty": 80, "ninety": 90}
+
+
+@given(st.integers(0, 999_999))
+def test_numbers_read_back(number):
+    total = part = 0
+    for word in re.split("[ -]", numbers.cardinal(number)):
+        if word == "thousand":
+            total, part = total + 1000 * part, 0
+        elif word == "hundred":
+            part *= 100
+        elif word != "and":
+            part += VALUES[word]
+    assert total + part == number
 
 
 def test_the_lexicon():
@@ -53,26 +109,39 @@ def test_the_lexicon():
         entries = words(section)
         assert len(entries) >= 7 and len(set(entries)) == len(entries)
         assert all(re.fullmatch(r"[A-Za-z][A-Za-z' ]*", entry) for entry in entries), section
-    for section in ("verbs_with_object", "verbs_with_food", "verbs_alone", "verbs_of_saying"):
-        for verb in verbs(section):
-            assert all(re.fullmatch(r"[a-z]+( [a-z]+)?", form) for form in verb), verb
-    assert Verb("stop", "stopped", "stopped") in verbs("verbs_alone")
-    assert Verb("take", "took", "taken") in verbs("verbs_with_object")
+
+
+def test_every_slot_of_every_template_can_be_filled():
+    generator = np.random.default_rng(0)
+    for name in {slot for line in lines("templates.txt") for slot in re.findall(r"\{([^{}]*)\}", line)}:
+        assert re.fullmatch(r"[^{}()|]+", _slot(name, generator)), name
+    with pytest.raises(ValueError, match="is no slot"):
+        _slot("a b c d", generator)
+    templates, shares = _templates()
+    assert {*shares} < {*templates} and sum(shares.values()) > 90
+    for line in lines("templates.txt"):
+        assert line.count("(") == line.count(")") and line.count("{") == line.count("}"), line
 
 
 def test_sentences_look_like_sentences():
     drawn = sentences(3000)
-    assert drawn == sentences(3000) and drawn != sentences(3000, seed=1)
-    assert len(set(drawn)) > 2900
-    for sentence in drawn:
-        assert re.fullmatch(r"[A-Z0-9][A-Za-z0-9',: -]*[.?!]", sentence), sentence
-        assert "  " not in sentence and " ," not in sentence and ",," not in sentence, sentence
-        assert not re.search(r"\b[Aa] (apple|old|empty|angry|ugly|owl|island|engine|uncle)\b", sentence), sentence
-        assert not re.search(r"\b[Aa]n (dog|box|uni|young|little|square)", sentence), sentence
-        assert len(sentence.split()) <= 40
-    assert sum(any(letter.isdigit() for letter in sentence) for sentence in drawn) > 150
-    assert sum(sentence.endswith("?") for sentence in drawn) > 200
-    assert sum(len(sentence.split()) <= 2 for sentence in drawn) > 50
+    assert drawn == sentences(4000)[:3000] and drawn != sentences(3000, seed=1) and len(set(drawn)) == 3000
+    for text in drawn:
+        assert re.fullmatch(r"[A-Z][A-Za-z',: -]*[.?!]", text), text
+        assert "  " not in text and " ," not in text and ",," not in text and " ." not in text, text
+        assert not re.search(r"\b[Aa] (apple|old|empty|angry|ugly|owl|island|engine|uncle)\b", text), text
+        assert not re.search(r"\b[Aa]n (dog|box|uni|young|little|square)", text), text
+    lengths = np.array([len(text.split()) for text in drawn])
+    assert lengths.max() <= 40 and np.mean((lengths >= 10) & (lengths <= 25)) > 0.2 and np.mean(lengths == 1) > 0.02
+    assert np.mean([text.endswith("?") for text in drawn]) > 0.1
+    assert np.mean([text.endswith("!") for text in drawn]) > 0.05
+    assert np.mean([" hundred" in text or " thousand" in text or "teen" in text for text in drawn]) > 0.04
+
+
+@pytest.mark.parametrize("kind", ["questions", "exclamations", "long", "numbers", "names", "lists", "short"])
+def test_every_kind_has_much_to_say(kind):
+    generator = np.random.default_rng(1)
+    assert len({sentence(generator, kind) for _ in range(400)}) > 200
 
 
 def test_invented_names_can_be_read():
@@ -83,19 +152,40 @@ def test_invented_names_can_be_read():
 
 def test_training_sounds_like_what_is_held_out():
     """Every phoneme of the sentences held out, and nearly every pair of neighbours, occurs in training."""
-    from melle.text.phonemes import PhonemeTokenizer
-
-    training = own_sentences(4000)
+    training = sentences(4000)
     tokenizer = PhonemeTokenizer.fit(training)
     known = {pair for text in training for pair in pairwise(tokenizer.encode(text))}
     pairs = [pair for text in (*held_out("validation"), *held_out("test")) for pair in pairwise(tokenizer.encode(text))]
-    assert sum(pair in known for pair in pairs) / len(pairs) > 0.995
+    assert sum(pair in known for pair in pairs) / len(pairs) > 0.99
 
 
 def test_what_is_held_out_is_not_trained():
     validation, test = held_out("validation"), held_out("test")
     assert len(validation) == 60 and len(test) > 200
     assert len({*validation, *test}) == len(validation) + len(test)
-    training = own_sentences(5000)
-    assert len(set(training)) == len(training) == 5000
-    assert {*validation, *test}.isdisjoint(training)
+    assert {*validation, *test}.isdisjoint(sentences(3000))
+
+
+def test_texts_of_ones_own(tmp_path):
+    path = tmp_path / "texts.txt"
+    path.write_bytes("\ufeffIt’s  late.\r\n\r\nWait…\n".encode())
+    assert read_sentences(path) == ["It's late.", "Wait..."]
+    path.write_bytes(b"caf\xe9")
+    with pytest.raises(UserError, match="not UTF-8"):
+        read_sentences(path)
+    path.write_text("\n")
+    with pytest.raises(UserError, match="has no sentence"):
+        read_sentences(path)
+    with pytest.raises(UserError, match="cannot be read"):
+        read_sentences(tmp_path)
+
+
+def test_other_languages_need_texts_of_their_own(tmp_path):
+    path = tmp_path / "texts.txt"
+    path.write_text("Bonjour.\nMerci.\n")
+    with pytest.raises(UserError, match="for fr-fr give --texts and --held-out-texts"):
+        TeacherCorpus(tmp_path / "french", tmp_path, language="fr-fr").speak()
+    with pytest.raises(UserError, match="has 2 sentences; give four"):
+        TeacherCorpus(tmp_path / "french", tmp_path, [path], language="fr-fr", held_out_texts=path).speak()
+    with pytest.raises(UserError, match="--teacher-model"):
+        TeacherCorpus(tmp_path / "english").speak()

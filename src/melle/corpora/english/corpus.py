@@ -7,14 +7,13 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-import numpy as np
-
-from melle.corpora.english.grammar import Grammar
 from melle.corpora.english.lexicon import held_out
+from melle.corpora.english.sentences import sentences
 from melle.corpora.kokoro import HELD_OUT, Kokoro
 from melle.corpora.plan import Settings
 from melle.corpora.teacher_corpus import speak_corpus
 from melle.errors import UserError
+from melle.text.normalise import normalise
 
 SENTENCES = 20_000  # of our own, where the user gives none
 
@@ -88,15 +87,6 @@ class TeacherCorpus:
         return {"validation": texts[::4], "test": [text for number, text in enumerate(texts) if number % 4]}
 
 
-def sentences(count: int, seed: int = 0) -> list[str]:
-    """So many different sentences of our own, none of which is held out."""
-    grammar = Grammar(np.random.default_rng([seed, 4]))
-    drawn: dict[str, None] = {}
-    while len(drawn) < count:
-        drawn[grammar.sentence()] = None
-    return list(drawn)
-
-
 def read_sentences(path: str | Path) -> list[str]:
     """The lines of a text file that are not empty."""
     try:
@@ -105,7 +95,7 @@ def read_sentences(path: str | Path) -> list[str]:
         raise UserError(f"{path}: not UTF-8; save it in that encoding") from None
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror or error}); give a file, a sentence a line") from None
-    found = [" ".join(line.split()) for line in lines if line.strip()]
+    found = [text for line in lines if (text := normalise(line))]
     if not found:
         raise UserError(f"{path}: has no sentence; write one a line")
     return found

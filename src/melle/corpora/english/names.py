@@ -51,6 +51,11 @@ def place_name(generator: np.random.Generator) -> str:
         return _one(words("cities"), generator)
     if kind < 0.65:
         return _one(words("countries"), generator)
+    return town_name(generator)
+
+
+def town_name(generator: np.random.Generator) -> str:
+    """A town that is on no map."""
     return _invented(_TOWNS, generator)
 
 

@@ -71,5 +71,24 @@ def test_where_words_cannot_be_told_apart_one_line_leads_from_first_to_last():
     assert np.interp([0.0, 1.0, 5.0, 9.0, 20.0], *pace.numpy()).tolist() == [0.0, 0.0, 5.0, 10.0, 10.0]
 
 
+def test_words_that_the_tokenizer_joins_share_its_tokens_by_their_letters():
+    """Of "go in the end" espeak says three words: edges of written ones are due within two tokens of their places."""
+    tokenizer = PhonemeTokenizer.fit(["go in the end"])
+    tokens = tokenizer.encode("go in the end")
+    spans = tokenizer.word_spans(tokens)
+    assert len(spans) == 3
+    times = [(0.0, 4.0), (5.0, 7.0), (7.0, 9.0), (31.0, 34.0)]  # a pause before the last
+    pace = word_pace(times, spans, len(tokens), "go in the — end").numpy()
+    due = np.interp([4.0, 5.0, 9.0, 31.0], *pace)
+    assert np.abs(due - [spans[0][1], spans[1][0], spans[1][1], spans[2][0]]).max() < 2
+    assert (np.diff(pace) >= 0).all() and pace[1, 0] == 0 and pace[1, -1] == len(tokens)
+    subwords = word_pace(times, None, 12, "go in the end").numpy()  # "in" begins at 3 of 13 letters and blanks
+    np.testing.assert_allclose(
+        np.interp([5.0, 9.0, 31.0], *subwords), [3 * 12 / 13, 9 * 12 / 13, 10 * 12 / 13], rtol=1e-5
+    )
+    other = word_pace(times, None, 12, "gone").numpy()  # another number of words: one line
+    np.testing.assert_allclose(np.interp([0.0, 17.0, 34.0], *other), [0.0, 6.0, 12.0])
+
+
 def test_without_times_nothing_is_due():
     assert collate([Row([[5, 6]], [torch.zeros(4, 80)], ["a"])], 2).due is None

@@ -18,12 +18,13 @@ import torch
 from tqdm import tqdm
 
 from melle.audio import load_audio
-from melle.corpora.ctc import CtcAligner, words_of
+from melle.corpora.ctc import CtcAligner
 from melle.data.manifest import Utterance, parse_line, read_lines, write_manifest
 from melle.data.processes import cores, share_out
 from melle.errors import DataError, UserError
 from melle.files import file_stamp
 from melle.locks import making
+from melle.text.normalise import written_words
 
 CHUNK = 8  # lines that a process gets at a time
 SHOWN = 10  # of the worst, on the terminal
@@ -161,7 +162,7 @@ def align_line(aligner: CtcAligner, manifest: Path, line: Line) -> dict[str, Any
     return {
         **note,
         "score": round(found.score, 4),
-        "worst_word": words_of(utterance.transcription)[worst],
+        "worst_word": written_words(utterance.transcription)[worst],
         "words": [[round(begin, 3), round(end, 3)] for begin, end in found.words],
     }
 

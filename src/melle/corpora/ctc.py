@@ -18,6 +18,7 @@ from torch import Tensor
 
 from melle.corpora.finish import Words
 from melle.errors import DataError, UserError, reason
+from melle.text.normalise import written_words
 
 MOST_SECONDS = 120.0  # of a recording: the recogniser's memory grows with its square
 STAR = -1  # stands for something said that the recogniser has no letters for, such as "21"
@@ -86,15 +87,10 @@ def letters_of(vocabulary: Mapping[str, int], delimiter: str = "|") -> dict[str,
     }
 
 
-def words_of(text: str) -> list[str]:
-    """The words of a text as they are written; marks alone are none."""
-    return [word for word in text.split() if any(character.isalnum() for character in word)]
-
-
 def spell(text: str, letters: Mapping[str, int]) -> list[list[int]]:
     """The letters of every word of a text; a word without any that is known is a STAR."""
     spelled = []
-    for word in words_of(text):
+    for word in written_words(text):
         known = []
         for character in word.lower().replace("’", "'"):
             plain = character if character in letters else unicodedata.normalize("NFKD", character)[0]

@@ -88,7 +88,7 @@ class UtteranceDataset(Dataset[Row]):
             return None
         rate = self.log_mel.spec.frame_rate
         words = [(begin * rate, end * rate) for begin, end in utterance.words]
-        return word_pace(words, self.tokenizer.word_spans(tokens), len(tokens))
+        return word_pace(words, self.tokenizer.word_spans(tokens), len(tokens), utterance.transcription)
 
     def fault(self, number: int, utterance: Utterance, error: DataError) -> Fault:
         """What is wrong with an utterance, as a record."""

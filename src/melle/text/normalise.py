@@ -37,6 +37,11 @@ def normalise(text: str) -> str:
     return " ".join(text.split())
 
 
+def written_words(text: str) -> list[str]:
+    """The words of a text as they are written; marks alone are none."""
+    return [word for word in text.split() if any(character.isalnum() for character in word)]
+
+
 def spellings(character: str) -> list[str]:
     """Other ways to write a character for a tokenizer that does not know it, the nearest first: é, e with a mark, e."""
     apart = unicodedata.normalize("NFKD", character)

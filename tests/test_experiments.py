@@ -9,6 +9,7 @@ from hydra.utils import get_object
 from omegaconf import OmegaConf
 
 from melle import Synthesizer
+from melle.corpora.english.lexicon import held_out
 from melle.data.manifest import read_manifest
 from melle.errors import UserError
 from melle.training.run import train
@@ -29,11 +30,19 @@ def test_english(tmp_path, monkeypatch):
     monkeypatch.setattr("melle.corpora.english.corpus.HELD_OUT", VOICES[:2])
     monkeypatch.setattr("melle.corpora.teacher_corpus.cores", lambda: 1)
     data = tmp_path / "data"
+    texts = [f"Again: {text}" for text in held_out("validation")[:4]] + [
+        "Is this a zebra, or are these twelve of them?"
+    ]
+    (tmp_path / "texts.txt").write_text("\n".join(texts))
     cfg = composed(
         "experiment=english",
         f"run_dir={tmp_path / 'run'}",
         *(f"data.corpus.folder={data}", f"data.corpus.teacher_model={tmp_path}", "data.corpus.hours=0.01"),
-        *("+data.corpus.held_out_utterances=2", "data.corpus.voices=6", "data.corpus.generated=40"),
+        *(
+            "+data.corpus.held_out_utterances=2",
+            "data.corpus.voices=6",
+            f"data.corpus.texts=[{tmp_path / 'texts.txt'}]",
+        ),
         *(f"data.features={data / 'features'}", "data.make_features=true", f"data.index={tmp_path / 'index'}"),
         *("data.batch_frames=1500", "data.workers=0", "model.width=32", "model.heads=2", "model.ff_width=32"),
         *("trainer.max_steps=4", "trainer.val_check_interval=4", "optim.schedule.warmup_steps=1", "logger=csv"),

@@ -29,17 +29,18 @@ from melle.model import Melle
 from melle.model.cache import DecodingState, KVCache
 from melle.model.noise import RowNoise
 from melle.peak import synchronise
-from melle.synthesis.decoding import Row, decode
-from melle.synthesis.guards import DecodingOptions
+from melle.synthesis.cuda_graph import StepRunner
+from melle.synthesis.decoding import decode
+from melle.synthesis.options import DecodingOptions
 from melle.synthesis.prompt import Prompt
-from melle.synthesis.stepping import Stepper
+from melle.synthesis.quantize import check_weights, quantize
+from melle.synthesis.request import Request
 from melle.synthesis.synthesizer import Synthesizer
-from melle.synthesis.weights import check_weights, lighten
 from melle.text.symbols import SymbolTokenizer
 from melle.vocoders import Vocoder, make_vocoder
 from melle.vocoders.griffin_lim import GriffinLim
-from melle.vocoders.network import VocoderSizes
-from melle.vocoders.neural import VocoderDescription, save_vocoder
+from melle.vocoders.vocos.network import VocosSizes
+from melle.vocoders.vocos.vocoder import VocosDescription, save_vocoder
 
 FRAME_RATE = MelSpec().frame_rate
 TOKENS = 40  # of a text, and of a prompt's: ten seconds or so in the paper's BPE
@@ -110,7 +111,7 @@ def bench_synthesis(
     best = 0.0
     for r, setup in setups.items():
         for rows in batches:
-            _tell(f"r = {r}, batch {rows}")
+            _progress(f"r = {r}, batch {rows}")
             figures = _run(measure, setup, rows)
             per_minute = 60 * rows / figures.total
             best = max(best, rows / figures.step) if r == reduction_factors[0] else best
@@ -119,7 +120,7 @@ def bench_synthesis(
                 f"{figures.step / figures.floor:>9.2f}{figures.total / seconds / rows:>11.3f}"
                 f"{per_minute:>12.1f}{figures.memory / 2**30:>8.2f}"
             )
-    _tell("a plain decoder")
+    _progress("a plain decoder")
     r = reduction_factors[0]
     compared: Comparison = _run(compare, setups[r], 0, LONG // r)
     read = 2 * TOKENS + 2 + round(PROMPT_SECONDS * FRAME_RATE / r)  # positions before an utterance of the table
@@ -154,15 +155,15 @@ def measure(setup: Setup, rows: int) -> Figures:
         for piece in decode(network, [_row(0, prompt, count, network.n_mels)] * rows, FREE, FRAME_RATE, fixed):
             del piece
     read = []
-    start = network.start
+    prefill = network.prefill
 
     def started(*arguments: Any) -> Any:
-        result = start(*arguments)
+        result = prefill(*arguments)
         synchronise(device)
         read.append(time.perf_counter())
         return result
 
-    network.start = started
+    network.prefill = started
     begun = time.perf_counter()
     for piece in decode(network, batch, FREE, FRAME_RATE, fixed):
         del piece
@@ -180,10 +181,11 @@ def compare(setup: Setup, first: int, last: int) -> Comparison:
     for place in range(PLACES):
         length = round(first + (place + 0.5) * (last - first) / PLACES)
         frames = torch.randn(1, network.reduction_factor, network.n_mels, device=device)
-        decoder, state = PlainDecoder(network, length), _state(network, length, repetitions + 1)
+        decoder = PlainDecoder(network, length)
+        caches, state = _caches_and_state(network, length, repetitions + 1)
         if setup.compile:  # after the plain decoder took its copy
             network.compile_blocks()
-        step = Stepper(network, state, 1.0, fixed=setup.compile or device.type == "cuda")
+        step = StepRunner(network, caches, state, 1.0, fixed=setup.compile or device.type == "cuda")
         noise = RowNoise([0], network.prenet.units, network.group, device)
         # In turn, so that other work on the machine slows both.
         times: dict[str, list[float]] = {"ours": [], "plain": []}
@@ -212,7 +214,7 @@ def vocode(setup: Setup) -> dict[str, tuple[float, float]]:
     description = ModelDescription(setup.network, spec, SymbolTokenizer("words", words), 15.0)
     prompt = Prompt(0.1 * torch.randn(PROMPT_SECONDS * spec.sample_rate), " ".join(words[:TOKENS]))
     results = {}
-    for name, make in (("griffin_lim", GriffinLim), ("hifigan", _untrained_hifigan), ("neural", _untrained_neural)):
+    for name, make in (("griffin_lim", GriffinLim), ("hifigan", _untrained_hifigan), ("vocos", _untrained_vocos)):
         try:
             vocoder = make(spec).to(device)
         except UserError:
@@ -266,26 +268,24 @@ def _prepare(setup: Setup) -> tuple[Melle, torch.device]:
     device = torch.device(setup.device)
     with device:
         network = Melle(**setup.network).eval()
-    return lighten(network, setup.weights), device
+    return quantize(network, setup.weights), device
 
 
-def _row(number: int, prompt: int, steps: int, n_mels: int) -> Row:
+def _row(number: int, prompt: int, steps: int, n_mels: int) -> Request:
     generator = torch.Generator().manual_seed(number)
     texts = [torch.randint(2, VOCABULARY, (TOKENS,), generator=generator).tolist() for _ in range(2)]
-    return Row(texts, torch.randn(prompt, n_mels, generator=generator), steps, steps, -99.0, number)
+    voice = Prompt(None, "", texts[0], torch.randn(prompt, n_mels, generator=generator))
+    return Request("", texts[1], voice, number, steps, steps, -99.0)
 
 
-def _state(network: Melle, length: int, more: int) -> DecodingState:
+def _caches_and_state(network: Melle, length: int, more: int) -> tuple[list[KVCache], DecodingState]:
     """Of a row with so many positions, whose keys and values are random numbers."""
-    like, caches = network.bos, []
-    for block in network.blocks:
-        heads = block.attention.heads
-        cache = KVCache(1, heads, length + more, network.head_width, like.device, like.dtype)
-        shape: Tensor = torch.randn(1, heads, length, network.head_width).to(like)
-        cache.append(shape, shape)
-        caches.append(cache)
-    count = torch.tensor([length], device=like.device)
-    return DecodingState(caches, count, length, torch.zeros_like(count), even=True)
+    caches = network.make_caches(1, length + more)
+    for block, cache in zip(network.blocks, caches):
+        values: Tensor = torch.randn(1, block.attention.heads, length, network.head_width).to(network.bos)
+        cache.append(values, values)
+    count = torch.tensor([length], device=network.bos.device)
+    return caches, DecodingState(count, length, torch.zeros_like(count), even=True)
 
 
 def _untrained_hifigan(spec: MelSpec) -> Vocoder:
@@ -299,12 +299,12 @@ def _untrained_hifigan(spec: MelSpec) -> Vocoder:
         return make_vocoder("hifigan", spec, model=folder)
 
 
-def _untrained_neural(spec: MelSpec) -> Vocoder:
+def _untrained_vocos(spec: MelSpec) -> Vocoder:
     """Our own, of the size that is trained."""
-    description = VocoderDescription(spec, VocoderSizes(), 0.0, 1.0)
+    description = VocosDescription(spec, VocosSizes(), 0.0, 1.0)
     with tempfile.TemporaryDirectory() as folder:
         save_vocoder(Path(folder), description, description.make().state_dict())
-        return make_vocoder("neural", spec, model=folder)
+        return make_vocoder("vocos", spec, model=folder)
 
 
 def _millions(network: dict[str, Any]) -> float:
@@ -319,7 +319,7 @@ def _run(function: Any, *arguments: Any) -> Any:
     return result
 
 
-def _tell(what: str) -> None:
+def _progress(what: str) -> None:
     print(f"{what} …", file=sys.stderr, flush=True)
 
 

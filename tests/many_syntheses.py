@@ -22,8 +22,7 @@ from melle import DecodingOptions, Prompt, Synthesizer
 from melle.audio import MelSpec, loudness, speech_level
 from melle.checkpoint import LoadedModel, ModelDescription
 from melle.model import Melle
-from melle.synthesis.guards import REASONS, SILENT
-from melle.synthesis.synthesizer import LONGER
+from melle.synthesis.stopping import REASONS, SILENT
 from melle.text.symbols import SymbolTokenizer
 
 WORDS = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"]
@@ -88,7 +87,7 @@ def check(tts: Synthesizer, rng: random.Random, batch: int) -> Counter[str]:
         parts = 1 if most is None else math.ceil(words / most)
         r, longest = tts.network.reduction_factor, description.length_range[1]
         slowest = description.frames_per_token * longest  # frames per token: nobody speaks slower
-        bound = (words * slowest * longest * LONGER / r + parts * 4 + 1) * r + (parts - 1) * 16
+        bound = (words * slowest * longest * 1.25 / r + parts * 4 + 1) * r + (parts - 1) * 16
         assert len(speech.mel) <= bound, f"{len(speech.mel)} frames for {words} words"
         level = description.speech_level
         if prompt is not None:

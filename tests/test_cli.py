@@ -1,7 +1,9 @@
 """The commands as a user types them: what they write, and one line instead of a traceback."""
 
+import argparse
 import io
 import json
+import math
 import subprocess
 import sys
 from itertools import islice
@@ -12,6 +14,8 @@ import torch
 
 from melle.audio import load_audio, save_audio
 from melle.cli import main
+from melle.commands.options import add_fields, from_fields
+from melle.synthesis.options import DecodingOptions
 from melle.synthesis.synthesizer import Synthesizer
 
 ROOT = Path(__file__).parents[1]
@@ -28,7 +32,24 @@ def test_synthesize_writes_speech(tiny_checkpoint, prompt, tmp_path, capsys):
     arguments = ["--checkpoint", tiny_checkpoint, "--text", "four two", "--prompt", prompt, "--prompt-text", "one"]
     assert main(["synthesize", *map(str, arguments), "-o", str(output)]) == 0
     assert len(load_audio(output, 16000)) > 0
-    assert str(output) in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert str(output) in said and "vocoder: Griffin-Lim, the default here" in said
+
+
+def test_a_text_that_begins_with_a_hyphen_is_no_option(tiny_checkpoint, capsys):
+    assert main(["synthesize", "--checkpoint", str(tiny_checkpoint), "--text", "-Ouch!"]) == 2
+    assert "ouch" in capsys.readouterr().err
+
+
+def test_options_of_decoding_are_the_dataclass():
+    """Every field is an option, with its default."""
+    parser = argparse.ArgumentParser()
+    add_fields(parser, DecodingOptions)
+    assert from_fields(DecodingOptions, parser.parse_args([])) == DecodingOptions()
+    values = {"temperature": 0.5, "stop_threshold": 0.7, "min_length": 0.2, "max_length": 3.0, "max_silence": math.inf}
+    line = [part for name, value in values.items() for part in (f"--{name.replace('_', '-')}", str(value))]
+    found = from_fields(DecodingOptions, parser.parse_args([*line, "--max-still", "2"]))
+    assert found == DecodingOptions(**values, max_still=2.0)
 
 
 @pytest.mark.parametrize(
@@ -57,9 +78,9 @@ def test_synthesize_writes_speech(tiny_checkpoint, prompt, tmp_path, capsys):
         ({"-o": "out.wve"}, "unknown sound format"),
         ({"-o": "."}, "is a folder; give the name of a file"),
         ({"-o": "text.wav/out.wav"}, "text.wav is a file; give another place"),
-        ({"--vocoder-model": "some"}, "give --vocoder neural"),
+        ({"--vocoder-model": "some"}, "give --vocoder vocos"),
         ({"--vocoder-model": "some", "--vocoder": "griffin_lim"}, "griffin_lim has no model"),
-        ({"--vocoder": "neural"}, "neural needs its model"),
+        ({"--vocoder": "vocos"}, "vocos needs its model"),
         ({"--device": "meta"}, "--device meta"),
         ({"--text": None, "--text-file": "words.txt", "--best-of": "3"}, "are for --text"),
         ({"--text": None, "--text-file": "empty.txt", "-o": "new/out.wav"}, "the text is empty"),
@@ -109,7 +130,7 @@ def test_a_text_of_any_length_is_read_from_a_file_or_standard_input(tiny_checkpo
     assert "not a text in UTF-8" in capsys.readouterr().err
 
 
-def test_jobs_are_spoken_to_a_folder_and_what_fails_is_told(tiny_checkpoint, prompt, tmp_path, capsys):
+def test_jobs_are_spoken_to_a_folder_and_what_fails_is_reported(tiny_checkpoint, prompt, tmp_path, capsys):
     jobs = [
         {"text": "one two"},
         {"text": "three", "id": "mine", "prompt": "voice.wav", "prompt_text": "four", "seed": 3},
@@ -208,14 +229,14 @@ def test_an_interruption_keeps_what_was_read_aloud(tiny_checkpoint, tmp_path, ca
         ("", "holds no job"),
     ],
 )
-def test_jobs_that_are_none_are_told_by_line(tiny_checkpoint, tmp_path, capsys, line, says):
+def test_lines_that_are_no_jobs_are_named(tiny_checkpoint, tmp_path, capsys, line, says):
     (tmp_path / "jobs.jsonl").write_text(line)
     command = ["synthesize", "--checkpoint", str(tiny_checkpoint), "-o", str(tmp_path / "out")]
     assert main([*command, "--jobs", str(tmp_path / "jobs.jsonl")]) == 2
     assert says in capsys.readouterr().err and not (tmp_path / "out").exists()
 
 
-def test_an_unknown_key_is_told_without_a_traceback():
+def test_an_unknown_key_is_no_traceback():
     command = [sys.executable, "train.py", "modle=quickstart"]
     result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120)
     assert result.returncode != 0

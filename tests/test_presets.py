@@ -15,7 +15,7 @@ from melle.checkpoint import LoadedModel
 from melle.config import build
 from melle.data.batch import Row, collate
 from melle.model import heads
-from melle.synthesis.guards import DecodingOptions
+from melle.synthesis.options import DecodingOptions
 from melle.synthesis.prompt import Prompt
 from melle.synthesis.synthesizer import Synthesizer
 from melle.training.run import build_module
@@ -156,10 +156,11 @@ def test_cached_decoding_equals_the_full_pass_with_the_same_chance(preset, tone_
     with torch.no_grad():
         chance.begin(first_predicted=prompt_steps)
         arguments = (begun.text, begun.text_lengths, begun.text_segments, prompt[None], torch.tensor([len(prompt)]))
-        state, frames, stop = network.start(*arguments, new_steps)
+        caches = network.make_caches(1, int(begun.text_lengths[0]) + 1 + prompt_steps + new_steps)
+        state, frames, stop = network.prefill(caches, *arguments)
         made, stops = [frames], [stop]
         for _ in range(new_steps - 1):
-            frames, stop = network.step(state, frames)
+            frames, stop = network.step(caches, state, frames)
             made, stops = [*made, frames], [*stops, stop]
         made = torch.cat(made, dim=1)
         chance.begin(first_predicted=0)

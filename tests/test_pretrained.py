@@ -1,7 +1,8 @@
-"""What is exported speaks as the checkpoint did, and what is none is told."""
+"""What is exported speaks as the checkpoint did, and what is none is refused."""
 
 import json
 import sys
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -11,11 +12,11 @@ from melle import Synthesizer
 from melle.audio import MelSpec
 from melle.cli import main
 from melle.errors import UserError
-from melle.pretrained import is_hub_id
+from melle.hub import hub_name, is_hub_name
 from melle.vocoders import make_vocoder
 from melle.vocoders.griffin_lim import GriffinLim
-from melle.vocoders.network import VocoderSizes
-from melle.vocoders.neural import KEY, PREFIX, VocoderDescription
+from melle.vocoders.vocos.network import VocosSizes
+from melle.vocoders.vocos.vocoder import KEY, PREFIX, VocosDescription
 
 
 @pytest.fixture
@@ -37,7 +38,7 @@ def test_the_exported_speaks_as_the_original(tiny_checkpoint, folder):
 @pytest.fixture
 def vocoder(tmp_path):
     """A checkpoint of our own vocoder, as training writes it, in small."""
-    description = VocoderDescription(MelSpec(), VocoderSizes(16, 32, 2, 3), -2.0, 1.5)
+    description = VocosDescription(MelSpec(), VocosSizes(16, 32, 2, 3), -2.0, 1.5)
     weights = {PREFIX + name: value for name, value in description.make().state_dict().items()}
     torch.save({"state_dict": weights, KEY: description.as_dict(), "global_step": 3}, tmp_path / "vocoder.ckpt")
     return tmp_path / "vocoder.ckpt"
@@ -47,7 +48,7 @@ def test_a_vocoder_goes_with_it(tiny_checkpoint, vocoder, tmp_path, capsys):
     folder = tmp_path / "both"
     command = ["export", "--checkpoint", str(tiny_checkpoint), "-o", str(folder), "--vocoder", str(vocoder)]
     assert main(command) == 0
-    expected = Synthesizer.from_checkpoint(tiny_checkpoint, make_vocoder("neural", MelSpec(), model=vocoder))("one")
+    expected = Synthesizer.from_checkpoint(tiny_checkpoint, make_vocoder("vocos", MelSpec(), model=vocoder))("one")
     exported = Synthesizer.from_pretrained(folder)
     assert torch.equal(exported("one").waveform, expected.waveform)
     assert isinstance(Synthesizer.from_pretrained(folder, GriffinLim(MelSpec())).vocoder, GriffinLim)
@@ -116,13 +117,13 @@ def test_the_command_speaks_with_it(folder, tmp_path):
         ("tokenizer.json", b'{"kind": "unheard of"}', "damaged"),
     ],
 )
-def test_damaged_folders_are_told(folder, name, content, says):
+def test_damaged_folders_are_refused(folder, name, content, says):
     (folder / name).unlink() if content is None else (folder / name).write_bytes(content)
     with pytest.raises(UserError, match=says):
         Synthesizer.from_pretrained(folder)
 
 
-def test_weights_of_another_size_are_told(folder):
+def test_weights_of_another_size_are_refused(folder):
     config = json.loads((folder / "config.json").read_text())
     config["network"]["width"] *= 2
     (folder / "config.json").write_text(json.dumps(config))
@@ -144,7 +145,8 @@ def test_the_hub(folder, tiny_checkpoint, tmp_path, monkeypatch, capsys):
             assert allow_patterns == delete_patterns
             calls.append((repo_id, folder_path, sorted(allow_patterns)))
 
-    def snapshot_download(name, allow_patterns):
+    def snapshot_download(name, revision, allow_patterns):
+        calls.append((name, revision))
         if name != "me/digits":
             raise OSError("404: not found")
         return str(folder)
@@ -153,21 +155,41 @@ def test_the_hub(folder, tiny_checkpoint, tmp_path, monkeypatch, capsys):
     monkeypatch.setitem(sys.modules, "huggingface_hub", stand_in)
     monkeypatch.chdir(tmp_path)
     expected = Synthesizer.from_checkpoint(tiny_checkpoint)("one").mel
-    assert torch.equal(Synthesizer.from_pretrained("me/digits")("one").mel, expected)
+    assert torch.equal(Synthesizer.from_pretrained("hf://me/digits")("one").mel, expected)
+    assert torch.equal(Synthesizer.from_pretrained(Path("hf://me/digits@v1"))("one").mel, expected)
+    speak = ["synthesize", "--text", "one", "-o", "a.wav", "--checkpoint"]
+    assert main([*speak, "me/digits", "--hub"]) == 0
+    assert calls == [("me/digits", None), ("me/digits", "v1"), ("me/digits", None)]
+    calls.clear()
+    for name in ("me/digits", "runs/digit"):  # what is no file is no question to the hub
+        with pytest.raises(UserError, match=f"no such file or folder; .* hf://{name}"):
+            Synthesizer.from_pretrained(name)
+    assert not calls
     with pytest.raises(UserError, match="not to be had from the hub"):
-        Synthesizer.from_pretrained("me/other")
+        Synthesizer.from_pretrained("hf://me/other")
+    calls.clear()
     assert main(["export", "--checkpoint", str(tiny_checkpoint), "-o", "model", "--push", "me/new"]) == 0
     files = ["config.json", "model.safetensors", "tokenizer.json", "vocoder.json", "vocoder.safetensors"]
     assert calls == [("me/new", True), ("me/new", "model", files)]
     assert "https://hub/me/new" in capsys.readouterr().out
     monkeypatch.setitem(sys.modules, "huggingface_hub", None)
     with pytest.raises(UserError, match=r'"\.\[hub\]"'):
-        Synthesizer.from_pretrained("me/digits")
+        Synthesizer.from_pretrained("hf://me/digits")
 
 
 @pytest.mark.parametrize(
     ("name", "answer"),
-    [("me/model", True), ("runs/last.ckpt", False), ("a/b/c", False), ("model", False), ("me/model-v1.5", True)],
+    [
+        ("hf://me/model", ("me/model", None)),
+        ("hf:/me/model", ("me/model", None)),  # as a Path writes it
+        ("hf://me/model-v1.5@refs/pr/3", ("me/model-v1.5", "refs/pr/3")),
+        ("me/model", None),
+        ("runs/last.ckpt", None),
+        ("hf://model", None),
+        ("hf://a/b/c", None),
+    ],
 )
-def test_what_may_be_on_the_hub(name, answer):
-    assert is_hub_id(name) == answer
+def test_what_names_a_model_on_the_hub(name, answer):
+    assert is_hub_name(name) == (answer is not None)
+    if answer is not None:
+        assert hub_name(name) == answer

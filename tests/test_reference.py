@@ -16,7 +16,7 @@ from melle.data.batch import Row, collate
 from melle.data.manifest import read_manifest
 from melle.errors import UserError
 from melle.reference import import_reference, open_text
-from melle.synthesis.guards import DecodingOptions
+from melle.synthesis.options import DecodingOptions
 from melle.synthesis.synthesizer import Synthesizer
 from melle.text import marks_of
 
@@ -277,8 +277,8 @@ def test_the_command_says_what_it_took_and_the_model_speaks(tmp_path, llama, cap
     tts = Synthesizer.from_checkpoint(target)
     assert tts.tokenizer.encode("two three") == tts.tokenizer.encode("TWO THREE") == [6, 7]
     asked = []
-    start = tts.network.start
-    tts.network.start = lambda text, *rest: (asked.append(text.tolist()), start(text, *rest))[1]
+    prefill = tts.network.prefill
+    tts.network.prefill = lambda caches, text, *rest: (asked.append(text.tolist()), prefill(caches, text, *rest))[1]
     speech = tts(["two three"], options=DecodingOptions(max_length=0.3))[0]
     assert torch.isfinite(speech.waveform).all() and len(speech.mel) > 0
     assert asked == [[[3, 6, 7, 1]]]  # <s> TWO THREE, and the end mark in the place of ours

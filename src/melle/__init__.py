@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from melle.synthesis.best_of import best_of
-    from melle.synthesis.guards import DecodingOptions
+    from melle.synthesis.options import DecodingOptions
     from melle.synthesis.prompt import Prompt
     from melle.synthesis.speech import Speech
     from melle.synthesis.synthesizer import Synthesizer
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 __all__ = ["DecodingOptions", "Prompt", "Speech", "Synthesizer", "best_of"]
 
 _HOMES = {
-    "DecodingOptions": "guards",
+    "DecodingOptions": "options",
     "Prompt": "prompt",
     "Speech": "speech",
     "Synthesizer": "synthesizer",

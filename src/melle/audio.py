@@ -119,9 +119,12 @@ def _resampler(rate: int, new_rate: int, device: torch.device) -> nn.Module:
     return torchaudio.transforms.Resample(rate, new_rate).to(device)
 
 
-def load_audio(path: str | Path, sample_rate: int, most_seconds: float | None = None) -> Tensor:
+def load_audio(
+    path: str | Path, sample_rate: int, most_seconds: float | None = None, always_warn: bool = False
+) -> Tensor:
     """Read a sound file: mono float32 samples (N,) at ``sample_rate``. See ``read_channels`` and ``to_mono``.
 
+    ``always_warn``: of channels that cancel; else only the first such recording of a process is a warning.
     Raises DataError where ``read_channels`` does, or where the rate cannot be resampled.
     """
     samples, rate = read_channels(path, most_seconds)
@@ -129,7 +132,7 @@ def load_audio(path: str | Path, sample_rate: int, most_seconds: float | None = 
         raise DataError("odd rate", f"{path}: {rate} samples per second; convert it to {sample_rate}")
     waveform, channel = to_mono(samples)
     if channel is not None:
-        _log_channel(path, channel)
+        _log_channel(path, channel, always_warn)
     return resample(waveform, rate, sample_rate)
 
 
@@ -174,22 +177,18 @@ def to_mono(samples: Tensor) -> tuple[Tensor, int | None]:
 _warned_of_channels = False
 
 
-def _log_channel(path: str | Path, channel: int) -> None:
-    """A corpus may have thousands of such recordings: the first of a process is a warning."""
+def _log_channel(path: str | Path, channel: int, always_warn: bool) -> None:
     global _warned_of_channels
-    logger.log(logging.INFO if _warned_of_channels else logging.WARNING, "%s: %s", path, channel_note(channel))
+    level = logging.WARNING if always_warn or not _warned_of_channels else logging.INFO
+    logger.log(level, "%s: its channels cancel, or some are silent; channel %d alone is taken", path, channel + 1)
     _warned_of_channels = True
-
-
-def channel_note(channel: int) -> str:
-    return f"the mean of its channels would lose much of the sound; channel {channel + 1} alone is taken"
 
 
 def _check_planned(path: str | Path, seconds: float, most_seconds: float | None) -> None:
     if most_seconds is not None and seconds > most_seconds:
         raise DataError(
             "wrong duration",
-            f"{path}: {seconds:.2f} s where {most_seconds:.2f} s are planned at most; mend its duration in the "
+            f"{path}: {seconds:.2f} s where {most_seconds:.2f} s are planned at most; correct its duration in the "
             "manifest (python -m melle check does), or, if the recording was replaced, remove the folder that "
             "data.index names",
         )
@@ -234,7 +233,7 @@ def _check_file(path: str | Path) -> None:
             raise DataError("missing", f"{path}: no such file; {KNOWN}")
         raise DataError("not a file", f"{path}: not a file; {KNOWN}")
     if not os.access(path, os.R_OK):
-        raise DataError("no permission", f"{path}: no permission to read it; mend its permissions")
+        raise DataError("no permission", f"{path}: no permission to read it; change its permissions")
 
 
 def _unreadable(path: str | Path, reason: object) -> DataError:

@@ -31,7 +31,7 @@ class ModelDescription:
     network: dict  # the keyword arguments of Melle
     mel: MelSpec
     tokenizer: Tokenizer
-    # Of the training data; only the guards of synthesis go by them.
+    # Of the training data; only synthesis goes by them.
     frames_per_token: float  # mean
     length_range: tuple[float, float] = (0.7, 1.5)  # of 98 in 100 utterances: frames, as multiples of tokens × the mean
     speech_level: float = 0.0  # log10: the loudest band of a loud frame (``audio.speech_level``), median

@@ -19,7 +19,7 @@ def set_up_console() -> None:
 
 
 def run_command(function: Callable[..., Any], *arguments: Any) -> int:
-    """Call ``function``; the exit status is 0, 2 after an error that the user can mend, 130 after Ctrl-C."""
+    """Call ``function``; the exit status is 0, 2 after an error that the user can fix, 130 after Ctrl-C."""
     set_up_console()
     try:
         function(*arguments)

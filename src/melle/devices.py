@@ -41,3 +41,12 @@ def count_devices(accelerator: str, devices: Any) -> int:
     if devices == "auto" or not str(devices).lstrip("-").isdigit():
         return 1 if devices == "auto" else len(str(devices).strip("[]").split(","))
     return int(devices)
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether a device, or the machine itself, had not the memory that was asked for."""
+    if isinstance(error, torch.OutOfMemoryError | MemoryError):
+        return True
+    # PyTorch's allocator for CPUs raises a plain RuntimeError; libraries of CUDA have texts of their own.
+    texts = ("can't allocate memory", "not enough memory", "out of memory", "CUBLAS_STATUS_ALLOC_FAILED")
+    return isinstance(error, RuntimeError) and any(text in str(error) for text in texts)

@@ -38,6 +38,12 @@ def written_whole(path: str | Path, partial: str | Path | None = None, sync: boo
         partial.unlink(missing_ok=True)
 
 
+def write_text(path: str | Path, text: str, sync: bool = True) -> None:
+    """A text in UTF-8, whole or not at all."""
+    with written_whole(path, sync=sync) as partial:
+        partial.write_text(text, encoding="utf-8")
+
+
 def write_weights(path: Path, weights: dict[str, Tensor]) -> None:
     """A safetensors file, whole or not at all, that whoever may read the folder's other files may read."""
     from safetensors.torch import save_file

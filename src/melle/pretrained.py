@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,13 +13,15 @@ from safetensors.torch import load_file
 
 from melle.checkpoint import FORMAT, LoadedModel, ModelDescription, load_description, load_model, load_step
 from melle.errors import UserError, reason
-from melle.files import check_writable, write_weights, written_whole
+from melle.files import check_writable, write_text, write_weights
+from melle.hub import LIKE_A_NAME, download, is_hub_name, upload
 from melle.model import Melle
-from melle.vocoders import neural
+from melle.vocoders.vocos import vocoder as vocos
 
 WEIGHTS, CONFIG, TOKENIZER = "model.safetensors", "config.json", "tokenizer.json"
 HINT = "give a folder that `python -m melle export` wrote, or a .ckpt file that train.py wrote"
-FILES = [WEIGHTS, CONFIG, TOKENIZER, neural.WEIGHTS, neural.CONFIG]
+ENDINGS = (".ckpt", ".pt", ".pth")
+FILES = [WEIGHTS, CONFIG, TOKENIZER, vocos.WEIGHTS, vocos.CONFIG]
 
 
 def save_pretrained(
@@ -38,11 +39,11 @@ def save_pretrained(
     folder = Path(folder)
     check_writable(folder, folder=True)
     if vocoder is None:  # one of an earlier export is not this model's
-        for name in (neural.CONFIG, neural.WEIGHTS):
+        for name in (vocos.CONFIG, vocos.WEIGHTS):
             (folder / name).unlink(missing_ok=True)
     else:
-        reader = neural.NeuralVocoder(model.description.mel, vocoder)  # which tells if it cannot speak for this model
-        neural.save_vocoder(folder, reader.description, reader.network.state_dict())
+        reader = vocos.Vocos(model.description.mel, vocoder)  # which raises if it cannot speak for this model
+        vocos.save_vocoder(folder, reader.description, reader.network.state_dict())
     config = model.description.as_dict() | {"step": model.step}
     tokenizer = config.pop("tokenizer")
     weights = {
@@ -51,12 +52,11 @@ def save_pretrained(
     }
     write_weights(folder / WEIGHTS, weights)
     for name, values in ((TOKENIZER, tokenizer), (CONFIG, config)):
-        with written_whole(folder / name) as partial:
-            partial.write_text(json.dumps(values, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+        write_text(folder / name, json.dumps(values, indent=2, ensure_ascii=False) + "\n")
 
 
 def load_pretrained(where: str | Path, average: bool = True) -> LoadedModel:
-    """From a folder that ``save_pretrained`` wrote, a hub id such as "user/model", or a checkpoint that training wrote.
+    """From a folder of ``save_pretrained``, a name on the hub ("hf://user/model"), or a checkpoint that training wrote.
 
     ``average`` as in ``load_model``. Raises UserError for anything else.
     """
@@ -76,40 +76,31 @@ def look_into(where: str | Path) -> tuple[ModelDescription, int]:
 
 
 def fetched(where: str | Path) -> Path:
-    """The file or folder itself; of a hub id the folder that it is downloaded to."""
-    if not Path(where).exists() and is_hub_id(str(where)):
-        return _download(str(where))
+    """The file or folder itself; of a name on the hub ("hf://user/model") the folder that it is downloaded to."""
+    if is_hub_name(where):
+        return download(where, FILES)
+    if not Path(where).exists() and LIKE_A_NAME.fullmatch(str(where)) and Path(where).suffix not in ENDINGS:
+        raise UserError(f"{where}: no such file or folder; a model on the Hugging Face hub is named hf://{where}")
     return Path(where)
-
-
-def is_hub_id(name: str) -> bool:
-    """Whether this may be the name of a model on the hub rather than a path."""
-    return re.fullmatch(r"[\w.-]+/[\w.-]+", name) is not None and Path(name).suffix not in (".ckpt", ".pt", ".pth")
 
 
 def push(folder: str | Path, name: str, private: bool = True) -> str:
     """Upload an exported folder to the hub as ``name``, "user/model"; returns its address."""
-    api = _hub().HfApi()
-    try:
-        api.create_repo(name, private=private, exist_ok=True)
-        api.upload_folder(repo_id=name, folder_path=str(folder), allow_patterns=FILES, delete_patterns=FILES)
-    except Exception as error:  # of the hub's many kinds
-        raise UserError(f"{name}: not uploaded ({reason(error)}); log in with `hf auth login`") from None
-    return f"{api.endpoint}/{name}"
+    return upload(folder, name.removeprefix("hf://"), FILES, private)
 
 
 def _load_folder(folder: Path) -> LoadedModel:
     description, step = _describe_folder(folder)
-    with _mistakes_told(folder):
+    with _user_errors(folder):
         network = Melle(**description.network)
         network.load_state_dict(load_file(folder / WEIGHTS))
-    vocoder = folder if (folder / neural.CONFIG).exists() else None
+    vocoder = folder if (folder / vocos.CONFIG).exists() else None
     return LoadedModel(network.eval(), description, step, vocoder)
 
 
 def _describe_folder(folder: Path) -> tuple[ModelDescription, int]:
     """The description, and the steps trained."""
-    with _mistakes_told(folder):
+    with _user_errors(folder):
         config = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
         tokenizer = json.loads((folder / TOKENIZER).read_text(encoding="utf-8"))
         if config["format"] != FORMAT:
@@ -118,7 +109,7 @@ def _describe_folder(folder: Path) -> tuple[ModelDescription, int]:
 
 
 @contextmanager
-def _mistakes_told(folder: Path) -> Iterator[None]:
+def _user_errors(folder: Path) -> Iterator[None]:
     """What goes wrong within is a UserError."""
     try:
         yield
@@ -126,22 +117,3 @@ def _mistakes_told(folder: Path) -> Iterator[None]:
         raise UserError(f"{folder}: has no {Path(error.filename or WEIGHTS).name}; {HINT}") from None
     except (ValueError, KeyError, TypeError, AttributeError, RuntimeError, SafetensorError, OSError) as error:
         raise UserError(f"{folder}: damaged, or of something else ({reason(error)}); {HINT}") from None
-
-
-def _download(name: str) -> Path:
-    hub = _hub()
-    try:
-        return Path(hub.snapshot_download(name, allow_patterns=FILES))
-    except Exception as error:  # of the hub's many kinds
-        raise UserError(
-            f"{name}: no such file or folder, and not to be had from the hub ({reason(error)}); "
-            "give a .ckpt file, an exported folder or a hub id"
-        ) from None
-
-
-def _hub():
-    try:
-        import huggingface_hub
-    except ImportError:
-        raise UserError('the hub needs huggingface_hub: python -m pip install -e ".[hub]"') from None
-    return huggingface_hub

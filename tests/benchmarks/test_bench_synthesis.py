@@ -10,7 +10,7 @@ from benchmarks.plain_decoding import PlainDecoder
 from benchmarks.synthesis import bench_synthesis, floor
 from melle.model import Melle
 from melle.model.cache import DecodingState, KVCache
-from melle.synthesis.weights import lighten
+from melle.synthesis.quantize import quantize
 from tests.conftest import TINY
 
 SMALL = ("model.layers=1", "model.width=32", "model.heads=2", "model.ff_width=32", "model.postnet_channels=8")
@@ -27,11 +27,11 @@ def test_the_plain_decoder_says_the_same(changes):
         cache.append(keys, values)
         caches.append(cache)
     # Seven positions: none of text, and <BOS> among them as step 0 of the row.
-    state = DecodingState(caches, torch.tensor([7]), 7, torch.tensor([6]), even=True)
+    state = DecodingState(torch.tensor([7]), 7, torch.tensor([6]), even=True)
     frames = torch.randn(1, network.reduction_factor, network.n_mels)
     with torch.inference_mode():
         for _ in range(4):
-            (ours, stop), (theirs, other) = network.step(state, frames), plain.step(frames)
+            (ours, stop), (theirs, other) = network.step(caches, state, frames), plain.step(frames)
             torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-5)
             torch.testing.assert_close(stop, other, rtol=1e-4, atol=1e-5)
             frames = ours
@@ -44,9 +44,9 @@ def test_the_floor_counts_what_a_step_reads(monkeypatch):
     size = 4 * sum(p.numel() for p in read)
     assert floor(network, 3, 10) == size + 2 * 2 * 3 * 10 * 16 * 4
     exact = 4 * sum(p.numel() for part in (network.latent, network.stop) for p in part.parameters())
-    assert floor(lighten(network, "bfloat16"), 1, 0) == (size - exact) / 2 + exact
+    assert floor(quantize(network, "bfloat16"), 1, 0) == (size - exact) / 2 + exact
     whole, light = (Melle(**{**TINY, "vocab_size": 9, "ff_width": 4096}).eval() for _ in range(2))
-    assert floor(lighten(light, "int8"), 1, 0) < 0.4 * floor(whole, 1, 0)
+    assert floor(quantize(light, "int8"), 1, 0) < 0.4 * floor(whole, 1, 0)
 
 
 UNREAD = ("text_embedding", "text_position", "mel_position", "postnet")
@@ -63,7 +63,7 @@ def test_the_table(monkeypatch):
         assert float(step) > 0 and float(memory) > 0
         assert float(factor) * 0.2 * int(batch) * float(per_minute) / int(batch) == pytest.approx(60, rel=0.05)
     assert "int8 weights" in text and "2000 frames at r = 1" in text and "griffin_lim: first sound" in text
-    assert "hifigan" not in text and "neural: first sound" in text
+    assert "hifigan" not in text and "vocos: first sound" in text
 
 
 def fail(spec):

@@ -130,5 +130,5 @@ def test_the_vocoder_that_a_model_was_exported_with(tmp_path, checkpoint, uttera
     assert plain.own_vocoder is None
     (tmp_path / "small" / VOCODER).write_text("{}")
     (own,) = read_checkpoints([tmp_path / "small"], utterances)
-    assert own.own_vocoder == {"name": "neural", "model": str(tmp_path / "small")} == exported_vocoder(own.path)
+    assert own.own_vocoder == {"name": "vocos", "model": str(tmp_path / "small")} == exported_vocoder(own.path)
     assert exported_vocoder(None) is exported_vocoder(checkpoint) is None

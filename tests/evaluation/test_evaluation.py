@@ -24,7 +24,7 @@ from melle.evaluation.scores import UtteranceScore, read_metrics
 from melle.evaluation.systems import CODE, sample_seeds
 from melle.evaluation.wer import count_errors
 from melle.files import file_name
-from melle.synthesis.guards import DecodingOptions
+from melle.synthesis.options import DecodingOptions
 from melle.synthesis.synthesizer import Synthesizer
 
 LENGTHS = (0.0, 99.0)

@@ -21,8 +21,8 @@ from melle.evaluation.protocols import CrossSentence
 from melle.evaluation.run import Evaluation, score
 from melle.evaluation.setup import chosen_vocoders
 from melle.evaluation.tables import format_tables
-from melle.synthesis.guards import DecodingOptions
-from melle.vocoders import make_vocoder
+from melle.synthesis.options import DecodingOptions
+from melle.vocoders import TARGETS, make_vocoder
 
 CONF = str(Path(__file__).parents[2] / "conf")
 COARSE = {"name": "griffin_lim", "iterations": 1}
@@ -133,13 +133,13 @@ def test_how_vocoders_are_chosen():
         with initialize_config_dir(CONF, version_base="1.3"):
             return chosen_vocoders(compose("evaluate", readable_arguments(list(overrides), LISTS)))
 
-    assert chosen() == {"griffin_lim": {"name": "griffin_lim", "iterations": 32}}
-    several = chosen("vocoder=neural,griffin_lim,hifigan", "vocoder.neural.model=a.ckpt", "vocoder.hifigan.model=b")
-    assert list(several) == ["neural", "griffin_lim", "hifigan"]
-    assert several["neural"] == {"name": "neural", "model": "a.ckpt"} and several["hifigan"]["model"] == "b"
-    both = chosen("vocoder=neural", "+vocoder.other={name: neural, model: b.ckpt}")
-    assert both["other"] == {"name": "neural", "model": "b.ckpt"}
+    assert chosen() == {"griffin_lim": {"_target_": TARGETS["griffin_lim"], "iterations": 32}}
+    several = chosen("vocoder=vocos,griffin_lim,hifigan", "vocoder.vocos.model=a.ckpt", "vocoder.hifigan.model=b")
+    assert list(several) == ["vocos", "griffin_lim", "hifigan"]
+    assert several["vocos"] == {"_target_": TARGETS["vocos"], "model": "a.ckpt"} and several["hifigan"]["model"] == "b"
+    both = chosen("vocoder=vocos", "+vocoder.other={_target_: melle.vocoders.vocos.vocoder.Vocos, model: b.ckpt}")
+    assert both["other"] == {"_target_": TARGETS["vocos"], "model": "b.ckpt"}
     with pytest.raises(UserError, match="vocoder= names none"):
         chosen("vocoder=[]")
-    with pytest.raises(UserError, match=r"such as vocoder\.neural\.model=FILE"):
+    with pytest.raises(UserError, match=r"such as vocoder\.vocos\.model=FILE"):
         chosen("+vocoder.model=a.ckpt")

@@ -109,10 +109,11 @@ def test_decoding_compiles_nothing_and_stays_right():
     for one in (network, compiled):
         arguments = (batch.text, batch.text_lengths, batch.text_segments, batch.mel[:, :8], torch.full((4,), 8))
         with torch.no_grad():
-            state, frames, _ = one.start(*arguments, max_new_steps=5)
+            caches = one.make_caches(4, int(batch.text_lengths.max()) + 1 + 8 + 5)
+            state, frames, _ = one.prefill(caches, *arguments)
             parts = [frames]
             for _ in range(4):
-                parts.append(one.step(state, parts[-1])[0])
+                parts.append(one.step(caches, state, parts[-1])[0])
         spoken.append(torch.cat(parts, dim=1))
     assert torch.equal(*spoken)
     assert compiled_graphs() == before

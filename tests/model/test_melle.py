@@ -124,12 +124,13 @@ def test_cached_decoding_equals_the_full_pass(variant, r):
     prompt = torch.nn.utils.rnn.pad_sequence(prompts, batch_first=True)
     prompt_lengths = torch.tensor([len(p) for p in prompts])
     with torch.no_grad():
-        state, frames, stop = network.start(
-            batch.text, batch.text_lengths, batch.text_segments, prompt, prompt_lengths, max_new_steps=6
+        caches = network.make_caches(3, int((batch.text_lengths + 1 + prompt_lengths // r).max()) + 6)
+        state, frames, stop = network.prefill(
+            caches, batch.text, batch.text_lengths, batch.text_segments, prompt, prompt_lengths
         )
         made, stops = [frames], [stop]
         for _ in range(5):
-            frames, stop = network.step(state, frames)
+            frames, stop = network.step(caches, state, frames)
             made.append(frames)
             stops.append(stop)
         new = torch.cat(made, dim=1)
@@ -150,17 +151,18 @@ def test_decoding_without_a_prompt_equals_the_full_pass():
     row = Row([[3, 4, 5]], [torch.zeros(2, 5)], ["a"])
     batch = collate([row], 2)
     with torch.no_grad():
-        state, frames, _ = network.start(
+        caches = network.make_caches(1, 5 + 4)
+        state, frames, _ = network.prefill(
+            caches,
             batch.text,
             batch.text_lengths,
             batch.text_segments,
             torch.zeros(1, 0, 5),
             torch.zeros(1, dtype=torch.long),
-            4,
         )
         made = [frames]
         for _ in range(3):
-            made.append(network.step(state, made[-1])[0])
+            made.append(network.step(caches, state, made[-1])[0])
         new = torch.cat(made, dim=1)
         output = network(**collate([Row(row.tokens, [new[0]], ["a"])], 2).inputs())
     assert torch.allclose(output.frames, new, atol=1e-4)

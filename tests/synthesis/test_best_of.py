@@ -83,12 +83,12 @@ def test_the_order_is_ending_then_words_then_voice():
         return Candidate(SimpleNamespace(finish_reason=reason), similarity, errors)
 
     best = [candidate("stop", 0, 0.9), candidate("stop", 0, 0.5), candidate("stop", 2, 0.99)]
-    best += [candidate("length", 0, 1.0), candidate("stuck", 1, 1.0)]
+    best += [candidate("length", 0, 1.0), candidate("degenerate", 1, 1.0)]
     assert sorted(reversed(best), key=lambda one: one.rank) == best
 
 
 def test_requests_that_make_no_sense(tts):
-    with pytest.raises(ValueError, match="nobody listens"):
+    with pytest.raises(ValueError, match="no judge"):
         best_of(tts, "one", PROMPT)
     with pytest.raises(UserError, match="no voice to compare"):
         best_of(tts, ["one", "two"], [PROMPT, None], speaker=Pitch())

@@ -1,4 +1,4 @@
-"""Stopping, guards and the public interface."""
+"""Bounds of length, seeds and the public interface."""
 
 from dataclasses import replace
 
@@ -9,7 +9,7 @@ from melle.audio import load_audio, save_audio
 from melle.checkpoint import LoadedModel, load_model
 from melle.errors import UserError
 from melle.model import Melle
-from melle.synthesis.guards import DecodingOptions
+from melle.synthesis.options import DecodingOptions
 from melle.synthesis.prompt import Prompt
 from melle.synthesis.synthesizer import Synthesizer
 

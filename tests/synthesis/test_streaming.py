@@ -8,9 +8,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from melle.synthesis import synthesizer
-from melle.synthesis.joining import PAUSE, worst
-from melle.synthesis.parts import split_text
-from melle.synthesis.synthesizer import Synthesizer, another_seed
+from melle.synthesis.chunking import split_text
+from melle.synthesis.crossfade import PAUSE, worst
+from melle.synthesis.prompt import Prompt
+from melle.synthesis.seeds import another_seed
+from melle.synthesis.synthesizer import Synthesizer
 from tests.synthesis.test_decoding import PROMPT, bias_stop
 
 LONG = " ".join(["one two three four five six seven eight"] * 2)
@@ -66,9 +68,8 @@ def test_a_long_text_is_its_parts_in_one_voice(tts):
         voice = prompt
         for number, part in enumerate(parts[1:], 1):
             if prompt is None:  # goes on in the voice of the first part
-                read = synthesizer.ReadPrompt(tts.tokenizer.encode(parts[0]), said[0].mel)
-                job = synthesizer.Part(part, read, another_seed(9, "part", number))
-                said += tts._speak([job], synthesizer.DecodingOptions(), 0.0)
+                read = Prompt(None, parts[0], tts.tokenizer.encode(parts[0]), said[0].mel)
+                said.append(tts(part, read, seed=another_seed(9, "part", number)))
             else:
                 said.append(tts(part, voice, seed=another_seed(9, "part", number)))
         pause = round(PAUSE * 62.5)
@@ -160,8 +161,8 @@ def test_a_page_of_asterisks_costs_no_more_than_one_of_words():
 
 def test_the_whole_is_as_bad_as_its_worst_part(tts):
     assert worst(["stop", "stop"]) == "stop" and worst(["length", "stop"]) == "length"
-    assert worst(["length", "stuck", "stop"]) == "stuck" and worst(["empty", "empty"]) == "empty"
-    assert worst(["stop", "empty"]) == "stuck"  # for something can be heard
+    assert worst(["length", "degenerate", "stop"]) == "degenerate" and worst(["empty", "empty"]) == "empty"
+    assert worst(["stop", "empty"]) == "degenerate"  # for something can be heard
     tts.description = replace(tts.description, most_tokens=5)
     with torch.no_grad():  # some parts end by themselves, after one retry or two
         tts.network.stop.weight.normal_(std=3.0)
@@ -191,3 +192,15 @@ def test_parts_end_where_a_reader_would_breathe():
     ]
     wide = "一二三，四五六，七八九，十"
     assert split_text(wide, lambda part: len(part) <= 9, "zh") == ["一二三，四五六，", "七八九，十"]
+
+
+def test_what_is_not_known_is_left_out_of_a_book_with_one_warning(tts, caplog):
+    tts.description = replace(tts.description, most_tokens=5)
+    words = LONG.split()
+    text = " ".join([*words[:7], "“🙂”", "—", "hello…", *words[7:]])
+    parts = [[*words[start : start + 5]] for start in range(0, 16, 5)]
+    chunks = tts._chunk(text, None, "en")
+    assert [token for _, tokens in chunks for token in tokens] == tts.tokenizer.encode(LONG)
+    assert len(chunks) <= len(parts) + 1 and all(0 < len(tokens) <= 5 for _, tokens in chunks)
+    (record,) = caplog.records
+    assert "hello" in record.getMessage()

@@ -14,11 +14,11 @@ from melle.data.manifest import Utterance, write_manifest
 from melle.errors import UserError
 from melle.training.run import train
 from melle.vocoders import make_vocoder
-from melle.vocoders.data import Recordings, SegmentBatches, VocoderData, cut
-from melle.vocoders.discriminators import Discriminators
-from melle.vocoders.losses import MelDistance, discriminator_loss, feature_distance, generator_loss
-from melle.vocoders.network import VocoderNetwork, VocoderSizes
-from melle.vocoders.training import VocoderModule
+from melle.vocoders.vocos.discriminators import Discriminators
+from melle.vocoders.vocos.losses import MelDistance, discriminator_loss, feature_distance, generator_loss
+from melle.vocoders.vocos.module import VocosData, VocosModule
+from melle.vocoders.vocos.network import VocosNetwork, VocosSizes
+from melle.vocoders.vocos.segments import Recordings, SegmentBatches, cut
 
 CONF = str(Path(__file__).parents[2] / "conf")
 HOP = MelSpec().hop_length
@@ -40,14 +40,14 @@ def configure(folder: Path, tones: Path, steps: int, *overrides: str) -> DictCon
 
 @pytest.fixture
 def totals(monkeypatch) -> list[float]:
-    values, step = [], VocoderModule.training_step
+    values, step = [], VocosModule.training_step
 
     def training_step(self, batch, index):
         loss = step(self, batch, index)
         values.append(float(loss.detach()))
         return loss
 
-    monkeypatch.setattr(VocoderModule, "training_step", training_step)
+    monkeypatch.setattr(VocosModule, "training_step", training_step)
     return values
 
 
@@ -65,7 +65,7 @@ def test_a_cut_is_the_wholes(real_speech):
 
 
 def test_batches_are_the_same_whoever_makes_them(tone_manifests):
-    data = VocoderData(tone_manifests / "train.jsonl", tone_manifests / "val.jsonl", MelSpec(), 8, 3)
+    data = VocosData(tone_manifests / "train.jsonl", tone_manifests / "val.jsonl", MelSpec(), 8, 3)
     data.setup()
     made = SegmentBatches(data.recordings["train"], 5, 3, 8, (-6, 3), 0)
     for workers in (0, 2):
@@ -77,20 +77,20 @@ def test_batches_are_the_same_whoever_makes_them(tone_manifests):
     assert not torch.equal(made.batch(5)[0], made.batch(6)[0])
 
 
-def test_recordings_of_no_use_are_left_out(tmp_path, capsys):
+def test_recordings_of_no_use_are_left_out(tmp_path, caplog):
     save_audio(tmp_path / "good.wav", 0.1 * torch.randn(9000), 16000)
     (tmp_path / "bad.wav").write_text("no sound")
     utterances = [Utterance("a", tmp_path / f"{name}.wav", name) for name in ("bad", "good")]
     write_manifest(tmp_path / "some.jsonl", utterances)
     write_manifest(tmp_path / "none.jsonl", utterances[:1])
     batch = SegmentBatches(Recordings(tmp_path / "some.jsonl", MelSpec(), True), 0, 8, 4, (0, 0), 0).batch(0)
-    assert (batch[0].abs().amax(dim=1) > 0).all() and "bad.wav" in capsys.readouterr().out
+    assert (batch[0].abs().amax(dim=1) > 0).all() and "bad.wav" in caplog.text
     with pytest.raises(UserError, match="none can be read"):
         SegmentBatches(Recordings(tmp_path / "none.jsonl", MelSpec(), False), 0, 8, 4, (0, 0), 0).batch(0)
 
 
 def test_the_network_sees_as_far_as_it_says():
-    network = VocoderNetwork(80, 1024, 256, VocoderSizes(16, 32, 3, 5))
+    network = VocosNetwork(80, 1024, 256, VocosSizes(16, 32, 3, 5))
     for block in network.blocks:
         torch.nn.init.normal_(block.depthwise.weight)
     mel = torch.randn(1, 60, 80, requires_grad=True)
@@ -124,7 +124,7 @@ def test_it_learns_and_speaks(tmp_path, tone_manifests, capsys):
     run = tmp_path / "run"
     assert (run / "samples/step_000120/2.wav").exists() and (run / "samples/recordings/0.wav").exists()
 
-    vocoder = make_vocoder("neural", MelSpec(floor=1e-10), model=str(run / "checkpoints/last.ckpt"))
+    vocoder = make_vocoder("vocos", MelSpec(floor=1e-10), model=str(run / "checkpoints/last.ckpt"))
     mel = LogMel()(0.1 * torch.sin(torch.arange(20000) * 0.1))
     whole = vocoder(mel)
     assert whole.shape == (len(mel) * HOP,)
@@ -132,7 +132,7 @@ def test_it_learns_and_speaks(tmp_path, tone_manifests, capsys):
     streamed = torch.cat([stream(piece, number == 4) for number, piece in enumerate(pieces)])
     torch.testing.assert_close(streamed, whole, rtol=0, atol=1e-5)
     with pytest.raises(UserError, match="reads other mel frames"):
-        make_vocoder("neural", MelSpec(hop_length=200), model=str(run / "checkpoints/last.ckpt"))
+        make_vocoder("vocos", MelSpec(hop_length=200), model=str(run / "checkpoints/last.ckpt"))
 
 
 def test_a_run_goes_on_bit_for_bit(tmp_path, tone_manifests, totals):
@@ -162,13 +162,13 @@ def test_a_run_that_accumulates_goes_on_with_the_batch_that_came_next(tmp_path, 
     assert totals == whole[4:]
 
 
-def test_the_commands_speak_with_it_and_tell_what_it_is_not(tmp_path, tone_manifests, tiny_checkpoint, capsys):
+def test_the_commands_speak_with_it_and_refuse_what_it_is_not(tmp_path, tone_manifests, tiny_checkpoint, capsys):
     train(configure(tmp_path, tone_manifests, 2, "data.mel.floor=1e-10"))
     checkpoint = str(tmp_path / "run/checkpoints/last.ckpt")
     words = ["synthesize", "--checkpoint", str(tiny_checkpoint), "--text", "one", "-o", str(tmp_path / "a.wav")]
-    assert main([*words, "--vocoder", "neural", "--vocoder-model", checkpoint]) == 0
+    assert main([*words, "--vocoder", "vocos", "--vocoder-model", checkpoint]) == 0
     assert (tmp_path / "a.wav").exists()
-    assert main([*words, "--vocoder", "neural", "--vocoder-model", str(tiny_checkpoint)]) == 2
+    assert main([*words, "--vocoder", "vocos", "--vocoder-model", str(tiny_checkpoint)]) == 2
     assert "a checkpoint of something else; train a vocoder with" in capsys.readouterr().err
     with pytest.raises(UserError, match="a checkpoint of something else"):
         Synthesizer.from_checkpoint(checkpoint)
@@ -184,6 +184,6 @@ def test_the_commands_speak_with_it_and_tell_what_it_is_not(tmp_path, tone_manif
         ("task=singing", "choose speech or vocoder"),
     ],
 )
-def test_mistakes_are_told(tmp_path, tone_manifests, change, says):
+def test_mistakes_are_user_errors(tmp_path, tone_manifests, change, says):
     with pytest.raises(UserError, match=says):
         train(configure(tmp_path, tone_manifests, 2, change))

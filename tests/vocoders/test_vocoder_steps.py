@@ -11,12 +11,12 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from melle.audio import MelSpec
 from melle.errors import UserError
 from melle.training.run import train
-from melle.vocoders.discriminators import Discriminators
-from melle.vocoders.inverse import inverse_stft
-from melle.vocoders.losses import MelDistance, discriminator_loss, feature_distance, generator_loss
-from melle.vocoders.network import VocoderNetwork, VocoderSizes
-from melle.vocoders.neural import VocoderDescription
-from melle.vocoders.training import LOOK_EVERY, VocoderLoss, VocoderModule, fuse
+from melle.vocoders.vocos.discriminators import Discriminators
+from melle.vocoders.vocos.istft import istft
+from melle.vocoders.vocos.losses import MelDistance, discriminator_loss, feature_distance, generator_loss
+from melle.vocoders.vocos.module import LOOK_EVERY, VocosLoss, VocosModule, fuse
+from melle.vocoders.vocos.network import VocosNetwork, VocosSizes
+from melle.vocoders.vocos.vocoder import VocosDescription
 
 # What needs the value of a tensor: on a GPU each waits until all that was asked for is done.
 WAITS = ("_local_scalar_dense", "equal", "is_nonzero", "nonzero")
@@ -36,11 +36,11 @@ class Waits(TorchDispatchMode):
 
 
 @pytest.fixture
-def module(monkeypatch) -> VocoderModule:
+def module(monkeypatch) -> VocosModule:
     """Without a trainer, between two looks at the loss."""
-    description = VocoderDescription(MelSpec(), VocoderSizes(16, 32, 2), -3.0, 1.5)
-    made = VocoderModule(description, Discriminators(channels=2), VocoderLoss(), 1e-3, lambda step: 1.0)
-    monkeypatch.setattr(VocoderModule, "global_step", property(lambda self: LOOK_EVERY + 1))
+    description = VocosDescription(MelSpec(), VocosSizes(16, 32, 2), -3.0, 1.5)
+    made = VocosModule(description, Discriminators(channels=2), VocosLoss(), 1e-3, lambda step: 1.0)
+    monkeypatch.setattr(VocosModule, "global_step", property(lambda self: LOOK_EVERY + 1))
     made.logged = {}
     monkeypatch.setattr(made, "log_dict", made.logged.update)
     monkeypatch.setattr(made, "log", lambda name, value, **_: made.logged.update({name: value}))
@@ -57,7 +57,7 @@ def test_the_inverse_is_the_librarys(n_fft, hop, rows, frames):
     spectrum = torch.randn(rows, n_fft // 2 + 1, frames, dtype=torch.cfloat, requires_grad=True)
     window, weights = torch.hann_window(n_fft), torch.randn(rows, frames * hop)
     expected = torch.istft(spectrum, n_fft, hop, window=window, length=frames * hop)
-    found = inverse_stft(spectrum, n_fft, hop, window)
+    found = istft(spectrum, n_fft, hop, window)
     torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-6)
     gradients = [torch.autograd.grad((made * weights).sum(), spectrum)[0] for made in (found, expected)]
     torch.testing.assert_close(*gradients, rtol=1e-5, atol=1e-6)
@@ -65,7 +65,7 @@ def test_the_inverse_is_the_librarys(n_fft, hop, rows, frames):
 
 def test_a_hop_that_leaves_gaps_is_refused():
     with pytest.raises(ValueError, match="at most half of n_fft=64"):
-        VocoderNetwork(80, 64, 33, VocoderSizes(16, 32, 2))
+        VocosNetwork(80, 64, 33, VocosSizes(16, 32, 2))
 
 
 def test_a_step_does_not_wait_for_the_device(module, batch, monkeypatch):

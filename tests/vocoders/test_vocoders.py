@@ -1,16 +1,24 @@
 """Every vocoder gives back a sound with the same mel, whole or piece by piece."""
 
+import inspect
+from pathlib import Path
+
 import pytest
 import torch
+from hydra.utils import get_class
+from omegaconf import OmegaConf
 from safetensors.torch import load_file, save_file
 
 from melle.audio import LogMel, MelSpec
 from melle.errors import UserError
-from melle.vocoders import Vocoder, choice, make_vocoder
+from melle.vocoders import TARGETS, Vocoder, default, default_vocoder, make_vocoder
+from melle.vocoders import hifigan as hifigan_module
 from melle.vocoders.base import WindowedStream
-from melle.vocoders.choice import default_vocoder
 from melle.vocoders.griffin_lim import GriffinLim
+from melle.vocoders.vocos.network import VocosSizes
+from melle.vocoders.vocos.vocoder import Vocos, VocosDescription, save_vocoder
 
+CONF = Path(__file__).parents[2] / "conf"
 HOP = MelSpec().hop_length
 
 
@@ -103,7 +111,9 @@ def test_hifigan_is_the_papers_vocoder_by_folder(gan, tmp_path):
         make_vocoder("world", MelSpec())
     with pytest.raises(UserError, match="griffin_lim has no model"):
         make_vocoder("griffin_lim", MelSpec(), model="anything")
-    with pytest.raises(UserError, match="neural needs its model"):
+    with pytest.raises(UserError, match="vocos needs its model"):
+        make_vocoder("vocos", MelSpec())
+    with pytest.raises(UserError, match="vocos needs its model"):  # by its earlier name
         make_vocoder("neural", MelSpec())
 
 
@@ -123,7 +133,7 @@ def test_a_hifigan_for_other_mels_is_refused(tmp_path, changes, says):
         make_vocoder("hifigan", MelSpec(), model=str(tmp_path))
 
 
-def test_a_damaged_hifigan_is_told(gan, tmp_path):
+def test_a_damaged_hifigan_is_refused(gan, tmp_path):
     gan.model.save_pretrained(tmp_path)
     weights = load_file(tmp_path / "model.safetensors")
     save_file(
@@ -136,60 +146,75 @@ def test_a_damaged_hifigan_is_told(gan, tmp_path):
         make_vocoder("hifigan", MelSpec(), model=str(tmp_path))
 
 
-def test_hifigan_is_the_default_wherever_it_can_be_had(gan, monkeypatch):
-    tried = []
+@pytest.mark.parametrize("cached", [True, False])
+def test_the_default_follows_from_what_is_on_this_disk(gan, monkeypatch, caplog, cached):
+    """The network is never asked, which would make the sound depend on who answers."""
+    asked = []
 
     def hifigan(spec, local_only):
-        tried.append(local_only)
-        if not whole:
+        asked.append(local_only)
+        if broken:
             raise UserError("a download that broke off")
         return gan
 
-    monkeypatch.setattr(choice, "HifiGan", hifigan)
-    whole = True
-    for stored, answers, expected in ((True, False, gan), (False, True, gan), (False, False, None)):
-        monkeypatch.setattr(choice, "_is_stored", lambda stored=stored: stored)
-        monkeypatch.setattr(choice, "_hub_answers", lambda answers=answers: answers)
-        found = default_vocoder(MelSpec())
-        assert found is expected if expected is not None else isinstance(found, GriffinLim)
-        assert isinstance(default_vocoder(MelSpec(hop_length=200)), GriffinLim)
-    assert tried == [True, False]  # what is stored is not asked for again
-    monkeypatch.setattr(choice, "_is_stored", lambda: True)
-    monkeypatch.setattr(choice, "_hub_answers", lambda: True)
-    whole = False  # nor is what is there only in part
-    assert isinstance(default_vocoder(MelSpec()), GriffinLim) and tried[2:] == [True, False]
-    monkeypatch.setattr(choice.importlib.util, "find_spec", lambda name: None)
-    assert isinstance(default_vocoder(MelSpec()), GriffinLim) and len(tried) == 4
+    monkeypatch.setattr(hifigan_module, "HifiGan", hifigan)
+    monkeypatch.setattr(default, "is_cached", lambda: cached)
+    monkeypatch.setattr("socket.create_connection", None)
+    monkeypatch.setattr("socket.getaddrinfo", None)
+    broken = False
+    found = default_vocoder(MelSpec())
+    assert found is gan if cached else isinstance(found, GriffinLim)
+    assert isinstance(default_vocoder(MelSpec(hop_length=200)), GriffinLim)  # whose frames it does not read
+    assert asked == [True] * cached and not caplog.records
+    broken = True
+    assert isinstance(default_vocoder(MelSpec()), GriffinLim)
+    assert ["broke off" in record.message for record in caplog.records] == [True] * cached
 
 
-def test_whether_the_hub_answers_is_asked_once(monkeypatch):
+def test_a_models_own_vocoder_comes_first(tmp_path, monkeypatch):
+    description = VocosDescription(MelSpec(), VocosSizes(16, 32, 2, 3), -2.0, 1.5)
+    save_vocoder(tmp_path, description, description.make().state_dict())
+    monkeypatch.setattr(default, "is_cached", lambda: True)
+    assert isinstance(default_vocoder(MelSpec(), tmp_path), Vocos)
+
+
+def test_what_is_cached_is_looked_up_on_the_disk_alone(monkeypatch):
     monkeypatch.undo()  # of the suite's own
-    from huggingface_hub import constants
+    import huggingface_hub
 
+    for found, expected in (("/cache/config.json", True), (None, False), (object(), False)):
+        monkeypatch.setattr(huggingface_hub, "try_to_load_from_cache", lambda name, file, found=found: found)
+        assert default.is_cached() == expected
+    monkeypatch.setattr(default.importlib.util, "find_spec", lambda name: None)
+    assert not default.is_cached()
+
+
+@pytest.mark.parametrize("name", ["griffin_lim", "hifigan", "vocos"])
+def test_presets_name_the_class_that_they_make(name):
+    settings = OmegaConf.to_container(OmegaConf.load(CONF / f"vocoder/{name}.yaml"))
+    assert settings.pop("_target_") == TARGETS[name]
+    assert set(settings) <= set(inspect.signature(get_class(TARGETS[name])).parameters)
+
+
+def test_a_target_makes_what_the_name_does():
+    by_target = make_vocoder(spec=MelSpec(), _target_=TARGETS["griffin_lim"], iterations=3)
+    assert isinstance(by_target, GriffinLim) and by_target.iterations == 3
+    with pytest.raises(UserError, match=r"os\.system is none of"):
+        make_vocoder(spec=MelSpec(), _target_="os.system", command="true")
+
+
+def test_the_hub_is_asked_only_for_names_that_say_so(gan, monkeypatch, tmp_path):
     asked = []
 
-    def connect(address, patience):
-        asked.append(address)
-        raise OSError("unreachable")
+    def from_pretrained(name, revision, output_loading_info, local_files_only):
+        asked.append((name, revision, local_files_only))
+        return gan.model, {"missing_keys": []}
 
-    monkeypatch.setattr(choice.socket, "create_connection", connect)
-    monkeypatch.setattr(constants, "ENDPOINT", "https://hub.example")
-    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
-    monkeypatch.setattr(choice, "getproxies", dict)
-    choice._hub_answers.cache_clear()
-    assert [choice._hub_answers() for _ in range(3)] == [False] * 3 and asked == [("hub.example", 443)]
-    for endpoint, proxies, address in (
-        ("http://hub.example", {}, ("hub.example", 80)),
-        ("https://hub.example", {"https": "http://proxy.example:3128"}, ("proxy.example", 3128)),
-    ):
-        choice._hub_answers.cache_clear()
-        monkeypatch.setattr(constants, "ENDPOINT", endpoint)
-        monkeypatch.setattr(choice, "getproxies", lambda proxies=proxies: proxies)
-        assert not choice._hub_answers() and asked[-1] == address
-    choice._hub_answers.cache_clear()
-    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
-    assert not choice._hub_answers() and len(asked) == 3
-    choice._hub_answers.cache_clear()
+    monkeypatch.setattr("transformers.SpeechT5HifiGan.from_pretrained", from_pretrained)
+    for model in ("hf://me/gan", "hf://me/gan@abc123", "runs/gan", "microsoft/speecht5_hifigan"):
+        make_vocoder("hifigan", MelSpec(), model=model)
+    expected = [("me/gan", "main", False), ("me/gan", "abc123", False), ("runs/gan", "main", True)]
+    assert asked == [*expected, ("microsoft/speecht5_hifigan", "main", False)]  # as earlier versions named it
 
 
 def test_windows_of_an_exact_vocoder_are_cut_without_gap_or_overlap():

@@ -15,7 +15,7 @@ def add(commands: argparse._SubParsersAction) -> None:
     check.add_argument(
         "--tokenizer",
         metavar="CHECKPOINT",
-        help="reject texts that its model (or exported folder, or hub name) cannot say",
+        help="reject texts that its model (or exported folder, or hf://USER/MODEL) cannot say",
     )
     check.add_argument("--strict", action="store_true", help="reject what is clipped or has an odd pace, too")
     check.add_argument("--workers", type=int, help="processes (default: one per core); the result is the same")

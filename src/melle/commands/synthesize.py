@@ -8,7 +8,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from melle.commands.options import add_fields, from_fields
 from melle.errors import UserError
+from melle.synthesis.options import DecodingOptions
 
 if TYPE_CHECKING:
     from melle.synthesis.speech import Speech
@@ -22,8 +24,9 @@ def add(commands: argparse._SubParsersAction) -> None:
     speak = commands.add_parser("synthesize", help="speak a text with a trained model")
     speak.add_argument(
         "--checkpoint",
-        help=f"a .ckpt file of train.py, a folder of export, or a hub id (default: {PRETRAINED}, where it is)",
+        help=f"a .ckpt file of train.py, a folder of export, or hf://USER/MODEL (default: {PRETRAINED}, where it is)",
     )
+    speak.add_argument("--hub", action="store_true", help="--checkpoint is USER/MODEL on the Hugging Face hub")
     what = speak.add_mutually_exclusive_group(required=True)
     what.add_argument("--text", help="what to say")
     what.add_argument("--text-file", type=Path, help="a text of any length, read aloud piece by piece; - for stdin")
@@ -33,19 +36,21 @@ def add(commands: argparse._SubParsersAction) -> None:
         help='JSON lines {"text": …, "id": …, "prompt": …, "prompt_text": …, "seed": …}, text alone needed, spoken in '
         "batches to ID.wav in the folder -o; what is there already is left as it is",
     )
-    speak.add_argument("--prompt", type=Path, help="a recording of the voice to speak in (any format and sample rate)")
+    speak.add_argument(
+        "--prompt",
+        type=Path,
+        help="a recording of the voice to speak in, best of 3 to 10 seconds (60 at most): WAV, FLAC, Ogg, MP3, or, "
+        "where FFmpeg is installed, whatever that reads, such as m4a",
+    )
     speak.add_argument("--prompt-text", help="what is said in the prompt")
     speak.add_argument("-o", "--output", type=Path, help="file to write (default speech.wav), or folder for --jobs")
     speak.add_argument(
         "--vocoder",
         default="auto",
-        help="griffin_lim, hifigan, or neural, our own; default: the model's own, else hifigan where it can be had",
+        help="griffin_lim, hifigan, or vocos, our own; default: the model's own, else a hifigan that was downloaded",
     )
-    speak.add_argument("--vocoder-model", help="of hifigan: hub name or folder; of neural: the .ckpt file")
-    speak.add_argument(
-        "--temperature", type=float, default=1.0, help="scale of the latent's deviation; 0 takes the mean"
-    )
-    speak.add_argument("--stop-threshold", type=float, default=0.5, help="probability at which speech ends")
+    speak.add_argument("--vocoder-model", help="of hifigan: hf://USER/MODEL or folder; of vocos: the .ckpt file")
+    add_fields(speak, DecodingOptions)
     speak.add_argument("--seed", type=int, default=0, help="another seed speaks the same text differently")
     speak.add_argument(
         "--retries",
@@ -70,7 +75,7 @@ def add(commands: argparse._SubParsersAction) -> None:
     speak.add_argument(
         "--compile", action="store_true", help="torch.compile for the network's blocks: a slow start, then faster steps"
     )
-    speak.add_argument("--device", default="cpu", help="cpu, cuda, mps …")
+    speak.add_argument("--device", default="auto", help="auto (cuda where there is one), cpu, cuda, mps …")
     speak.set_defaults(run=synthesize)
 
 
@@ -79,7 +84,7 @@ def synthesize(options: argparse.Namespace) -> None:
     from melle.audio import AudioWriter, save_audio
     from melle.files import check_writable
     from melle.synthesis.jobs import read_jobs, run_jobs
-    from melle.synthesis.synthesizer import check_seed
+    from melle.synthesis.seeds import check_seed
 
     if options.checkpoint is None:
         if not PRETRAINED.is_dir():
@@ -107,7 +112,7 @@ def synthesize(options: argparse.Namespace) -> None:
         return
     output = options.output or Path("speech.wav")
     check_writable(output)
-    AudioWriter(output, 1)  # an ending that cannot be written is told before anything is spoken
+    AudioWriter(output, 1)  # raises for an ending that cannot be written before anything is spoken
     if options.text_file is not None:
         if options.retries:
             raise UserError("--retries is not for --text-file, which is written as it is spoken; use --text or --jobs")
@@ -134,7 +139,7 @@ def synthesize(options: argparse.Namespace) -> None:
 
 
 def choose(tts: Synthesizer, options: argparse.Namespace, how: dict[str, Any]) -> Speech:
-    """The best of several, each of which is told in a line."""
+    """The best of several, with a line about each."""
     from melle.evaluation.judges.speaker import Resemblyzer
     from melle.evaluation.judges.whisper import Whisper
     from melle.synthesis.best_of import best_of
@@ -157,19 +162,21 @@ def make_synthesizer(options: argparse.Namespace) -> tuple[Synthesizer, dict[str
     """And how to speak, as arguments of a call."""
     from melle.devices import find_device
     from melle.pretrained import load_pretrained
-    from melle.synthesis.guards import DecodingOptions
     from melle.synthesis.synthesizer import Synthesizer
-    from melle.vocoders import make_vocoder
+    from melle.vocoders import default_vocoder, make_vocoder
 
-    decoding = DecodingOptions(temperature=options.temperature, stop_threshold=options.stop_threshold)
+    decoding = from_fields(DecodingOptions, options)
     device = find_device(options.device)
-    model = load_pretrained(options.checkpoint, average=not options.raw_weights)
-    vocoder = None
-    if options.vocoder != "auto":
+    hub = "hf://" if options.hub and "://" not in options.checkpoint else ""
+    model = load_pretrained(f"{hub}{options.checkpoint}", average=not options.raw_weights)
+    if options.vocoder == "auto":
+        if options.vocoder_model:
+            raise UserError("--vocoder-model is of a vocoder: give --vocoder vocos or hifigan, too")
+        vocoder = default_vocoder(model.description.mel, model.vocoder)
+        print(f"vocoder: {vocoder.title}, the default here; choose another by --vocoder")
+    else:
         settings = {"model": options.vocoder_model} if options.vocoder_model else {}
         vocoder = make_vocoder(options.vocoder, model.description.mel, **settings)
-    elif options.vocoder_model:
-        raise UserError("--vocoder-model is of a vocoder: give --vocoder neural or hifigan, too")
     tts = Synthesizer(model, vocoder, device, options.weights, options.compile)
     return tts, {"options": decoding, "language": options.language}
 
@@ -225,12 +232,12 @@ def report(
     more: str,
     advice: str = "try another --seed or --retries 3",
 ) -> None:
-    """A line about what was written, with what a guard found, in how many of the parts of a long text."""
+    """A line about what was written, with why it was cut off, in how many of the parts of a long text."""
     where = f", {sum(part != 'stop' for part in parts)} of {len(parts)} parts" if parts else ""
     endings = {
         "stop": "",
-        "length": f"; cut off at the length guard{where}; {advice}",
-        "stuck": f"; cut off where it fell silent or held one sound{where}; {advice}",
+        "length": f"; cut off at the length limit{where}; {advice}",
+        "degenerate": f"; cut off where it fell silent or held one sound{where}; {advice}",
         "empty": f"; nothing in it can be heard; {advice}",
     }
     print(f"{output}: {seconds:.2f} s{more}{endings[finish_reason]}")

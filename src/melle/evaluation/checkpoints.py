@@ -15,7 +15,8 @@ from melle.checkpoint import load_description
 from melle.data.manifest import Utterance
 from melle.errors import UserError
 from melle.files import file_stamp
-from melle.pretrained import CONFIG, WEIGHTS, fetched, is_hub_id, look_into
+from melle.hub import is_hub_name
+from melle.pretrained import CONFIG, WEIGHTS, fetched, look_into
 
 log = logging.getLogger(__name__)
 
@@ -70,7 +71,7 @@ class Checkpoint:
 def exported_vocoder(where: str | Path | None) -> dict[str, Any] | None:
     """Arguments of ``make_vocoder`` for the one that a model was exported with; None: there is none."""
     folder = where and fetched(where)
-    return {"name": "neural", "model": str(folder)} if folder and (folder / VOCODER).is_file() else None
+    return {"name": "vocos", "model": str(folder)} if folder and (folder / VOCODER).is_file() else None
 
 
 def find_checkpoints(where: str | Path | Sequence[str | Path] | None) -> list[Path]:
@@ -86,7 +87,7 @@ def find_checkpoints(where: str | Path | Sequence[str | Path] | None) -> list[Pa
             found = [Path(item)]
         else:
             found = [path for path in map(Path, sorted(glob(str(item), recursive=True))) if _is_model(path)]
-        if not found and is_hub_id(str(item)) and not Path(item).exists():
+        if not found and is_hub_name(item) and not Path(item).exists():
             found = [Path(item)]
         if not found:
             raise UserError(f"{item}: no such checkpoint; train one with `python train.py` or give another path")

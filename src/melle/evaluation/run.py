@@ -27,9 +27,9 @@ from melle.evaluation.systems import Model, Recordings, Vocoded, Vocoding
 from melle.evaluation.tasks import Queue, Trial, make_trials
 from melle.evaluation.tensorboard import write_tensorboard
 from melle.files import check_writable
-from melle.synthesis.guards import DecodingOptions
-from melle.synthesis.synthesizer import check_seed
-from melle.synthesis.weights import check_weights
+from melle.synthesis.options import DecodingOptions
+from melle.synthesis.quantize import check_weights
+from melle.synthesis.seeds import check_seed
 
 log = logging.getLogger(__name__)
 
@@ -48,7 +48,7 @@ class Evaluation:
         own_vocoder: let a model that was exported with a vocoder speak through it; others, and otherwise all, speak
             through the first of ``vocoders``.
         options: of decoding.
-        weights: of the models (see ``melle.synthesis.weights``).
+        weights: of the models (see ``melle.synthesis.quantize``).
         samples: how often a model speaks every utterance, each time with another seed.
         batch_size: utterances synthesised at a time.
         seed: of synthesis and of the bootstrap.

@@ -16,7 +16,7 @@ from melle.evaluation.filters import filter_cases
 from melle.evaluation.judges.named import Judges
 from melle.evaluation.protocols import Case
 from melle.evaluation.run import Evaluation
-from melle.synthesis.guards import DecodingOptions
+from melle.synthesis.options import DecodingOptions
 
 log = logging.getLogger(__name__)
 METRICS_OF = {"asr": "Word error rate", "speaker": "Speaker similarity", "quality": "Naturalness"}  # by kind of judge
@@ -48,10 +48,10 @@ def chosen_vocoders(cfg: DictConfig) -> dict[str, dict[str, Any]]:
     """Those of ``cfg.vocoder`` by name, the first one first."""
     chosen = OmegaConf.to_container(cfg.get("vocoder") or OmegaConf.create())
     if not chosen:
-        raise UserError("vocoder= names none; give griffin_lim, hifigan, neural, or several")
+        raise UserError("vocoder= names none; give griffin_lim, hifigan, vocos, or several")
     for name, arguments in chosen.items():
         if not isinstance(arguments, dict) or not {"name", "_target_"} & arguments.keys():
-            raise UserError(f"vocoder.{name}={arguments}: give a vocoder's settings, such as vocoder.neural.model=FILE")
+            raise UserError(f"vocoder.{name}={arguments}: give a vocoder's settings, such as vocoder.vocos.model=FILE")
     return chosen
 
 

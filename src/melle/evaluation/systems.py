@@ -18,10 +18,11 @@ from melle.evaluation.checkpoints import Checkpoint
 from melle.evaluation.dependencies import package_versions, source_digest
 from melle.evaluation.protocols import Case
 from melle.files import file_stamp
-from melle.synthesis.guards import DecodingOptions
+from melle.synthesis.options import DecodingOptions
 from melle.synthesis.prompt import Prompt, read_voice
+from melle.synthesis.seeds import another_seed
 from melle.synthesis.speech import Speech
-from melle.synthesis.synthesizer import Synthesizer, another_seed
+from melle.synthesis.synthesizer import Synthesizer
 from melle.vocoders import Vocoder, make_vocoder
 
 RECORDINGS = "recordings"

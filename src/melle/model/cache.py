@@ -52,27 +52,24 @@ class KVCache:
 
 
 class DecodingState(NamedTuple):
-    """Everything a decoding loop carries from step to step."""
+    """Where each row of a decoding loop stands; keys and values are in the caches beside it."""
 
-    caches: list[KVCache]
     prefix: Tensor  # (B,) filled slots of each row before the first new step
     prefix_size: int  # slots that the longest row fills; new steps follow there
     steps: Tensor  # (B,) number of mel steps in the prompt
     even: bool  # whether all rows fill those slots, so that there is nothing to mask
     place: Tensor | None = None  # (1,) the slot that the next step fills, where all steps have the same shapes
 
-    def fix(self) -> DecodingState:
+    def fix(self, caches: list[KVCache]) -> DecodingState:
         """From now on all steps have the same shapes, as CUDA graphs and compiled blocks want them.
 
         Their attention goes over the whole cache, and a mask hides what is not there yet.
         """
-        place = torch.tensor([self.caches[0].length], device=self.prefix.device)
-        for cache in self.caches:
+        place = torch.tensor([caches[0].length], device=self.prefix.device)
+        for cache in caches:
             cache.fix(place)
         return self._replace(place=place)
 
     def select(self, rows: Tensor) -> DecodingState:
-        """Of these rows only, (N,) indices; what the others took up is free again."""
-        for cache in self.caches:
-            cache.select(rows)
+        """Of these rows only, (N,) indices."""
         return self._replace(prefix=self.prefix[rows], steps=self.steps[rows])

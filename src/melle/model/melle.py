@@ -235,22 +235,31 @@ class Melle(nn.Module):
             return frames
         return self.postnet(frames, valid, count).float()
 
-    def start(
+    def make_caches(self, rows: int, positions: int) -> list[KVCache]:
+        """Empty keys and values for every block, with room for so many positions of each row."""
+        like = self.bos
+        return [
+            KVCache(rows, block.attention.heads, positions, self.head_width, like.device, like.dtype)
+            for block in self.blocks
+        ]
+
+    def prefill(
         self,
+        caches: list[KVCache],
         text: Tensor,
         text_lengths: Tensor,
         text_segments: Tensor,
         prompt: Tensor,
         prompt_lengths: Tensor,
-        max_new_steps: int,
         temperature: float = 1.0,
         noise: StepNoise | None = None,
     ) -> tuple[DecodingState, Tensor, Tensor]:
         """Read text and prompt; returns the state, the first new frames y' (B, r, M) and their stop logits (B,).
 
-        ``prompt`` (B, T, M) log10 mel and ``prompt_lengths`` (B,), multiples of r, may be ragged; T may be 0. Rows with
-        a prompt have text segments 0 (prompt) and 1; rows without one, or with the beginning of what their text says in
-        its place, segment 0 only. Without ``noise`` torch's own generator decides.
+        ``caches`` (see ``make_caches``) are empty, with room for the longest row's text, <BOS> and prompt and for all
+        steps to come. ``prompt`` (B, T, M) log10 mel and ``prompt_lengths`` (B,), multiples of r, may be ragged; T may
+        be 0. Rows with a prompt have text segments 0 (prompt) and 1; rows without one, or with the beginning of what
+        their text says in its place, segment 0 only. Without ``noise`` torch's own generator decides.
         """
         rows, frames, _ = prompt.shape
         if frames % self.reduction_factor or (prompt_lengths % self.reduction_factor).any():
@@ -264,22 +273,23 @@ class Melle(nn.Module):
         prefix = text_lengths + 1 + steps
         size = int(prefix.max())
         x, rotary, mask = self._join(text, text_lengths, text_segments, read, segment_steps, size)
-        caches = [
-            KVCache(rows, block.attention.heads, size + max_new_steps, self.head_width, x.device, x.dtype)
-            for block in self.blocks
-        ]
         for block, cache in zip(self.blocks, caches):
             x, _ = block.forward(x, rotary, mask, cache)  # never compiled: the cache grows with every step
         last = x.gather(1, (prefix - 1)[:, None, None].expand(-1, 1, x.shape[2]))
-        state = DecodingState(caches, prefix, size, steps, even=bool((prefix == size).all()))
+        state = DecodingState(prefix, size, steps, even=bool((prefix == size).all()))
         return state, *self._predict(last, temperature, noise)
 
     def step(
-        self, state: DecodingState, frames: Tensor, temperature: float = 1.0, noise: StepNoise | None = None
+        self,
+        caches: list[KVCache],
+        state: DecodingState,
+        frames: Tensor,
+        temperature: float = 1.0,
+        noise: StepNoise | None = None,
     ) -> tuple[Tensor, Tensor]:
         """Read the last frames (B, r, M) in the network's scale; returns the next ones and their stop logits (B,)."""
         rows, place = len(frames), state.place
-        done = (state.caches[0].length if place is None else place) - state.prefix_size
+        done = (caches[0].length if place is None else place) - state.prefix_size
         number = state.steps + 1 + done  # this step's index in the row, <BOS> being 0
         x = self.prenet(frames.view(rows, 1, -1).to(self.bos.dtype), None if noise is None else noise.keep)
         if self.mel_position is not None:
@@ -290,13 +300,13 @@ class Melle(nn.Module):
         rotary = self._rotation(at[:, None])
         mask = None
         if place is not None or not state.even:
-            count = state.caches[0].capacity if place is not None else state.prefix_size + done + 1
+            count = caches[0].capacity if place is not None else state.prefix_size + done + 1
             slots = torch.arange(count, device=frames.device)
             mask = (slots < state.prefix[:, None]) | (slots >= state.prefix_size)
             mask = (mask if place is None else mask & (slots <= place))[:, None, None]
             if place is not None:  # as what is added to scores, which every layer would else make of it on a GPU
                 mask = torch.where(mask, 0.0, -torch.inf).to(x.dtype)
-        for block, cache in zip(self.blocks, state.caches):
+        for block, cache in zip(self.blocks, caches):
             # Compiled only where the cache does not grow with every step.
             x, _ = (block.forward if place is None else block)(x, rotary, mask, cache)
         if place is not None:

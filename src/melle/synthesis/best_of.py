@@ -3,21 +3,37 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
 
 from melle.errors import UserError
-from melle.evaluation.judges import Recogniser, SpeakerEncoder, similarities
-from melle.evaluation.wer import count_errors
-from melle.synthesis.prompt import Prompt, read_samples
+from melle.synthesis.prompt import Prompt, Voice, read_samples
+from melle.synthesis.seeds import another_seed, each
 from melle.synthesis.speech import Speech
-from melle.synthesis.synthesizer import Synthesizer, Voice, another_seed, each
+from melle.synthesis.synthesizer import Synthesizer
+
+
+class Recogniser(Protocol):
+    """As those of ``melle.evaluation``; a transcript has its words as ``text``."""
+
+    def transcribe(self, waveforms: Sequence[Tensor], sample_rate: int) -> Iterable[Any]: ...
+
+    def normalise(self, text: str) -> str: ...
+
+
+class SpeakerEncoder(Protocol):
+    """As those of ``melle.evaluation``: samples (N,) to a vector of the voice."""
+
+    def embed(self, waveform: Tensor, sample_rate: int) -> Tensor: ...
 
 
 @dataclass(frozen=True)
 class Candidate:
-    """One way to say it: ``similarity`` to the prompt's voice (cosine), ``errors`` in words; None: nobody listened."""
+    """One way to say it: ``similarity`` to the prompt's voice (cosine), ``errors`` in words; None: not judged."""
 
     speech: Speech
     similarity: float | None
@@ -55,9 +71,9 @@ def best_of(
     if count < 1:
         raise UserError(f"best of {count}: give 1 or more")
     if speaker is None and asr is None:
-        raise ValueError("nobody listens: give speaker, asr or both")
+        raise ValueError("no judge: give speaker, asr or both")
     texts = [text] if isinstance(text, str) else list(text)
-    prompts, told = each("prompt", prompt, len(texts)), each("prompt_text", prompt_text, len(texts))
+    prompts, transcripts = each("prompt", prompt, len(texts)), each("prompt_text", prompt_text, len(texts))
     if asr is None and any(voice is None for voice in prompts):
         raise UserError("without a prompt there is no voice to compare with: give a prompt, or let an asr choose")
     if not texts:
@@ -66,7 +82,7 @@ def best_of(
     numbers = [number for number in range(len(texts)) for _ in range(count)]
     seeds = [another_seed(seed, "candidate", candidate) for _ in texts for candidate in range(count)]
     speeches = tts(
-        [texts[n] for n in numbers], [prompts[n] for n in numbers], [told[n] for n in numbers], seed=seeds, **how
+        [texts[n] for n in numbers], [prompts[n] for n in numbers], [transcripts[n] for n in numbers], seed=seeds, **how
     )
     errors = _count_errors(asr, [texts[n] for n in numbers], speeches)
     ranked = []
@@ -82,7 +98,18 @@ def _count_errors(asr: Recogniser | None, texts: Sequence[str], speeches: Sequen
     if asr is None:
         return [None] * len(speeches)
     heard = asr.transcribe([speech.waveform for speech in speeches], speeches[0].sample_rate)
-    return [count_errors(asr.normalise(text), asr.normalise(said.text)).errors for text, said in zip(texts, heard)]
+    return [_word_errors(asr.normalise(text), asr.normalise(said.text)) for text, said in zip(texts, heard)]
+
+
+def _word_errors(reference: str, hypothesis: str) -> int:
+    try:
+        import jiwer
+    except ImportError:
+        raise UserError('word errors need jiwer: python -m pip install -e ".[eval]"') from None
+    if not reference:  # which not every release of jiwer takes
+        return len(hypothesis.split())
+    found = jiwer.process_words(reference, hypothesis)
+    return found.substitutions + found.deletions + found.insertions
 
 
 def _compare(speaker: SpeakerEncoder | None, voice: Voice, speeches: Sequence[Speech]) -> list[float | None]:
@@ -90,5 +117,5 @@ def _compare(speaker: SpeakerEncoder | None, voice: Voice, speeches: Sequence[Sp
         return [None] * len(speeches)
     rate = speeches[0].sample_rate
     audio = voice.audio if isinstance(voice, Prompt) else voice
-    target = speaker.embed(read_samples(audio, rate), rate)[None]
-    return [float(similarities(speaker.embed(speech.waveform, rate)[None], target)) for speech in speeches]
+    target = speaker.embed(read_samples(audio, rate), rate)
+    return [float(torch.cosine_similarity(speaker.embed(one.waveform, rate), target, dim=0)) for one in speeches]

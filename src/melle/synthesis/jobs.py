@@ -1,4 +1,4 @@
-"""Many texts from a file to a folder, in batches; what cannot be spoken is told and does not stop the rest."""
+"""Many texts from a file to a folder, in batches; one that cannot be spoken is reported and does not stop the rest."""
 
 from __future__ import annotations
 
@@ -14,8 +14,9 @@ from tqdm import tqdm
 from melle.audio import save_audio
 from melle.errors import UserError
 from melle.files import check_writable
+from melle.synthesis.seeds import check_seed
 from melle.synthesis.speech import Speech
-from melle.synthesis.synthesizer import Synthesizer, check_seed
+from melle.synthesis.synthesizer import Synthesizer
 
 LONGEST_NAME = 200  # bytes of UTF-8; most file systems take 255, endings included
 FIELDS = {"text": str, "id": str, "prompt": str, "prompt_text": str, "seed": int}
@@ -61,13 +62,13 @@ def run_jobs(
     """Speak jobs to ``folder``/ID.wav, and write ``folder``/results.jsonl; returns how many failed.
 
     Files that are there are left as they are, so that the same command goes on where it was interrupted. Jobs of like
-    length share a batch. Where a batch cannot be spoken, or asks for more memory than there is, its jobs are tried one
-    by one.
+    length share a batch, the longest first, so that a lack of memory shows at once. A batch that cannot be spoken, or
+    asks for more memory than there is, is tried again in halves.
     """
     check_writable(folder, folder=True)
     folder.mkdir(parents=True, exist_ok=True)
     left = [job for job in jobs if not (folder / f"{job.id}.wav").exists()]
-    left.sort(key=lambda job: len(job.text))
+    left.sort(key=lambda job: len(job.text), reverse=True)
     failed = 0
     with (
         tqdm(total=len(jobs), initial=len(jobs) - len(left), desc=str(folder), unit="text") as progress,
@@ -110,7 +111,8 @@ def _speak(tts: Synthesizer, batch: Sequence[Job], retries: int, how: dict[str, 
         if len(batch) == 1:
             reason = " ".join(str(error).split())[:300]
             return [reason if isinstance(error, UserError) else f"{type(error).__name__}: {reason}"]
-    return [outcome for job in batch for outcome in _speak(tts, [job], retries, how)]
+    half = len(batch) // 2
+    return _speak(tts, batch[:half], retries, how) + _speak(tts, batch[half:], retries, how)
 
 
 def _read_job(line: str, where: str, folder: Path, name: str, voice: dict[str, Any], seed: int) -> Job:
@@ -127,7 +129,7 @@ def _read_job(line: str, where: str, folder: Path, name: str, voice: dict[str, A
         if value is not None and (not isinstance(value, FIELDS[field]) or isinstance(value, bool)):
             raise UserError(f'{where}: "{field}" is {json.dumps(value)}; give {FIELDS[field].__name__}')
         if isinstance(value, str) and any("\ud800" <= character <= "\udfff" for character in value):
-            raise UserError(f'{where}: "{field}" holds half of a character (\\ud800 to \\udfff alone); mend it')
+            raise UserError(f'{where}: "{field}" holds half of a character (\\ud800 to \\udfff alone); correct it')
     own = {field: value for field, value in values.items() if value is not None}
     if ("prompt" in own) != ("prompt_text" in own):
         raise UserError(f'{where}: "prompt" and "prompt_text" belong together')

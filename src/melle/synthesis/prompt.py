@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import logging
+from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -10,51 +12,91 @@ import torch
 from torch import Tensor
 
 from melle.audio import MOST_PEAK, LogMel, audio_duration, load_audio
+from melle.checkpoint import ModelDescription
 from melle.data.batch import whole_steps
 from melle.errors import UserError
-from melle.text import Tokenizer
+from melle.synthesis.prompt_audio import match_level, sound_faults, trim_silence
 
+logger = logging.getLogger(__name__)
+
+Recording = str | Path | Tensor | np.ndarray  # a file, or mono samples (N,) at the model's rate
 SHORTEST, LONGEST = 0.1, 60.0  # seconds
-FAINTEST = 1e-3  # of full scale: -60 dB
+FAINTEST = 1e-3  # of full scale, -60 dB: what is nowhere louder is silence …
+LEVELLED_FAINTEST = 1e-4  # … or, where the level is matched, -80 dB
+USUAL = 30.0  # seconds: the longest utterance that training takes, where the model does not say
+SLACK = 1.25  # by which speech may be slower or faster than 98 of 100 utterances of the training data
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)  # tensors do not compare
 class Prompt:
-    """A recording, as a file or as samples (N,) at the model's rate, and what is said in it."""
+    """A recording, as a file or as samples (N,) at the model's rate, and what is said in it.
 
-    audio: str | Path | Tensor | np.ndarray
-    text: str
-
-
-@dataclass(frozen=True)
-class ReadPrompt:
-    """What the model is given of a prompt: the text's tokens and log10 mel (T, M), T a multiple of r.
-
-    Without tokens it is the beginning of what is to be spoken, and its words are in the text.
+    ``tokens`` and ``mel`` are what a model reads of it; ``Synthesizer.read_prompt`` fills them in, so that many calls
+    read the recording once. Without tokens the mel is the beginning of what is to be spoken (continuation).
     """
 
-    tokens: list[int]
-    mel: Tensor
+    audio: Recording | None
+    text: str
+    tokens: list[int] = field(default_factory=list)  # of the text
+    mel: Tensor | None = None  # (T, M) log10, T a multiple of r; None: not read yet
 
 
-def read_prompt(prompt: Prompt, tokenizer: Tokenizer, log_mel: LogMel, reduction_factor: int) -> ReadPrompt:
-    """Raises UserError for a recording without speech, too short or too long, or without its text."""
-    if not isinstance(prompt.text, str) or not prompt.text.strip():
+Voice = Prompt | Recording | None  # a prompt, or its recording
+
+
+def as_prompt(voice: Voice, text: str | None) -> Prompt | None:
+    """A voice with what is said in it. Raises UserError where one of the two is missing."""
+    if voice is None:
+        if text is not None:
+            raise UserError("prompt and prompt_text belong together: give the recording, too")
+        return None
+    if not isinstance(voice, Prompt):
+        voice = Prompt(voice, text or "")
+    elif text is not None and text != voice.text:
+        raise UserError("the prompt has a text of its own; leave prompt_text out")
+    if voice.mel is None and (not isinstance(voice.text, str) or not voice.text.strip()):
         raise UserError("a prompt needs its transcript: say with prompt_text what is spoken in the recording")
-    mel = read_voice(prompt.audio, log_mel, reduction_factor)
-    return ReadPrompt(tokenizer.encode(prompt.text), mel)
+    return voice
 
 
-def read_voice(recording: str | Path | Tensor | np.ndarray, log_mel: LogMel, reduction_factor: int) -> Tensor:
-    """Log10 mel (T, M) of a recording, T a multiple of r. Raises UserError where ``hear_voice`` does."""
+def read_prompt(prompt: Prompt, tokens: list[int], model: ModelDescription, log_mel: LogMel) -> Prompt:
+    """With the mel of its recording, trimmed and levelled, and the ``tokens`` of its text.
+
+    Warns of what makes a bad prompt. Raises UserError for a recording without speech, too short or too long.
+    """
+    name = _name(prompt.audio)
+    waveform = hear_voice(prompt.audio, log_mel.spec.sample_rate, name, LEVELLED_FAINTEST)
+    waveform = trim_silence(waveform, log_mel)
+    waveform, gain = match_level(waveform, model.speech_level, log_mel)
+    notes = [f"{abs(gain):.0f} dB {'softer' if gain > 0 else 'louder'} than the training data: brought to its level"]
+    notes = (notes if gain else []) + sound_faults(waveform, log_mel)
+    mel = _steps(log_mel(waveform), model.network.get("reduction_factor", 1), name)
+    notes += _length_faults(len(waveform) / log_mel.spec.sample_rate, model)
+    notes += _pace_faults(len(tokens), len(mel), model)
+    for note in notes:
+        (_warn_once if isinstance(prompt.audio, str | Path) else _warn)(name, note)
+    return replace(prompt, tokens=tokens, mel=mel)
+
+
+def _warn(name: str, note: str) -> None:
+    logger.warning("%s: %s", name, note)
+
+
+_warn_once = lru_cache(1000)(_warn)  # of a file that is a prompt again and again, as in the samples of training
+
+
+def read_beginning(recording: Recording, model: ModelDescription, log_mel: LogMel) -> Prompt:
+    """A recording that is to be gone on from, as it is: where it breaks off matters."""
+    return Prompt(recording, "", mel=read_voice(recording, log_mel, model.network.get("reduction_factor", 1)))
+
+
+def read_voice(recording: Recording, log_mel: LogMel, reduction_factor: int) -> Tensor:
+    """Log10 mel (T, M) of a recording as it is, T a multiple of r. Raises UserError where ``hear_voice`` does."""
     name = _name(recording)
-    mel = whole_steps(log_mel(hear_voice(recording, log_mel.spec.sample_rate, name)), reduction_factor)
-    if not len(mel):
-        raise UserError(f"{name}: shorter than one step of the model; give three seconds of speech or more")
-    return mel
+    return _steps(log_mel(hear_voice(recording, log_mel.spec.sample_rate, name)), reduction_factor, name)
 
 
-def hear_voice(recording: str | Path | Tensor | np.ndarray, rate: int, name: str | None = None) -> Tensor:
+def hear_voice(recording: Recording, rate: int, name: str | None = None, faintest: float = FAINTEST) -> Tensor:
     """Samples (N,) of a recording at ``rate``, at which samples are given. ``name``: what errors call it.
 
     Raises UserError for one without speech, too short or too long.
@@ -66,15 +108,15 @@ def hear_voice(recording: str | Path | Tensor | np.ndarray, rate: int, name: str
     else:
         _check_duration(name, audio_duration(recording))  # an hour of sound is not read to be refused
         audio = read_samples(recording, rate)
-    if audio.abs().max() < FAINTEST:
+    if audio.abs().max() < faintest:
         raise UserError(f"{name}: holds nothing but silence; give a recording of the voice to speak in")
     return audio
 
 
-def read_samples(audio: str | Path | Tensor | np.ndarray, sample_rate: int) -> Tensor:
+def read_samples(audio: Recording, sample_rate: int) -> Tensor:
     """Mono float32 samples (N,) of a recording or of given samples. Raises UserError for what is neither."""
     if not isinstance(audio, Tensor | np.ndarray):
-        return load_audio(audio, sample_rate)
+        return load_audio(audio, sample_rate, always_warn=True)
     try:
         samples = torch.as_tensor(audio).detach().cpu()
     except (TypeError, ValueError) as error:
@@ -92,12 +134,47 @@ def read_samples(audio: str | Path | Tensor | np.ndarray, sample_rate: int) -> T
     return samples.float()
 
 
-def _name(recording: str | Path | Tensor | np.ndarray) -> str:
-    return "the prompt" if isinstance(recording, Tensor | np.ndarray) else str(recording)
+def _steps(mel: Tensor, reduction_factor: int, name: str) -> Tensor:
+    mel = whole_steps(mel, reduction_factor)
+    if not len(mel):
+        raise UserError(f"{name}: shorter than one step of the model; give three seconds of speech or more")
+    return mel
+
+
+def _length_faults(seconds: float, model: ModelDescription) -> list[str]:
+    longest = USUAL
+    if model.most_tokens is not None:
+        longest = model.most_tokens * model.frames_per_token * model.length_range[1] / model.mel.frame_rate
+    if seconds <= longest:
+        return []
+    return [f"{seconds:.1f} s, longer than what the model was trained on (about {longest:.1f} s); cut it shorter"]
+
+
+def _pace_faults(tokens: int, frames: int, model: ModelDescription) -> list[str]:
+    """Where the transcript, by the training data's pace, cannot be what is said in the recording."""
+    share = frames / max(1, tokens) / model.frames_per_token
+    shortest, longest = model.length_range
+    if share > longest * SLACK:
+        return [
+            f"{share:.1f} times as long as its transcript would take in the training data; check that prompt_text "
+            "holds all that is said in it, and that it has no long pauses"
+        ]
+    if share < shortest / SLACK:
+        return [
+            f"{1 / share:.1f} times as short as its transcript would take in the training data; check that prompt_text "
+            "holds only what is said in it"
+        ]
+    return []
+
+
+def _name(recording: Recording | None) -> str:
+    return str(recording) if isinstance(recording, str | Path) else "the prompt"
 
 
 def _check_duration(name: str, seconds: float) -> None:
     if seconds < SHORTEST:
         raise UserError(f"{name}: {seconds:.3f} s are too short for a prompt; give three seconds of speech or more")
     if seconds > LONGEST:
-        raise UserError(f"{name}: {seconds:.0f} s are too long for a prompt; cut out three to ten seconds of speech")
+        raise UserError(
+            f"{name}: {seconds:.0f} s are too long for a prompt ({LONGEST:.0f} s at most); cut out three to ten seconds"
+        )

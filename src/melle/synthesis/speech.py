@@ -32,9 +32,9 @@ class Chunk:
 class Speech:
     """One utterance.
 
-    ``finish_reason`` is "stop" (the model ended it), or what a guard found: "length" (longer than any such text),
-    "stuck" (it fell silent, or held one sound, for long), or "empty" (it ended without any audible sound). A text that
-    was spoken in parts has the gravest of theirs, which are in ``parts``.
+    ``finish_reason`` is "stop" (the model ended it), or how it was cut off: "length" (longer than any such text),
+    "degenerate" (it fell silent, or held one sound, for long), or "empty" (it ended without any audible sound). A text
+    that was spoken in parts has the gravest of theirs, which are in ``parts``.
     """
 
     waveform: Tensor  # (N,) samples

@@ -29,7 +29,7 @@ from melle.training.record import read_metrics, write_metrics, write_record
 from melle.training.report import choose_cases
 from melle.training.resume import check_same_model, find_resume, leave_branch, take_weights
 from melle.training.trainer import build_trainer, check_monitors, check_trainer
-from melle.vocoders.training import build_vocoder
+from melle.vocoders.vocos.module import build_vocos
 
 # What checkpoints say of the training data.
 OF_THE_DATA = ("frames_per_token", "length_range", "speech_level", "most_tokens")
@@ -60,7 +60,7 @@ def train(cfg: DictConfig) -> dict[str, float]:
     data.prepare_data()
     choose_cases(cfg)  # or what is wrong with data.test would come to light after training
     data.setup()
-    module = (build_module if cfg.task == "speech" else build_vocoder)(cfg, data, checkpoint)
+    module = (build_module if cfg.task == "speech" else build_vocos)(cfg, data, checkpoint)
     module.save_hyperparameters(OmegaConf.to_container(cfg, resolve=True))  # which Lightning gives to the loggers
     trainer = build_trainer(cfg, checkpoint)
     check_monitors(trainer.callbacks, module.METRICS)

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from melle.audio import MelSpec
 from melle.errors import UserError, reason
+from melle.hub import hub_name, is_hub_name
 from melle.vocoders.base import Vocoder
 
 NAME = "microsoft/speecht5_hifigan"
@@ -21,14 +22,14 @@ def reads(spec: MelSpec) -> bool:
 
 
 class HifiGan(Vocoder):
-    """From ``transformers``, by hub name or local folder. It knows the paper's mel only.
+    """From ``transformers``: a name on the hub ("hf://user/model") or a local folder. It knows the paper's mel only.
 
     ``local_only``: what is not on this disk is not asked for.
     """
 
     title = "HiFi-GAN"
 
-    def __init__(self, spec: MelSpec, model: str = NAME, local_only: bool = False):
+    def __init__(self, spec: MelSpec, model: str = f"hf://{NAME}", local_only: bool = False):
         super().__init__(spec)
         try:
             from transformers import SpeechT5HifiGan
@@ -36,9 +37,14 @@ class HifiGan(Vocoder):
             raise UserError('vocoder=hifigan needs transformers: python -m pip install -e ".[hifigan]"') from None
         if not reads(spec):
             raise UserError("vocoder=hifigan reads the paper's mel only; use vocoder=griffin_lim for this checkpoint")
+        where, revision = model, None
+        if is_hub_name(model):
+            where, revision = hub_name(model)
+        elif model != NAME:
+            local_only = True
         try:
             self.model, found = SpeechT5HifiGan.from_pretrained(
-                model, output_loading_info=True, local_files_only=local_only
+                where, revision=revision or "main", output_loading_info=True, local_files_only=local_only
             )
         except Exception as error:  # of many kinds: broken JSON and weights, shapes that do not fit, no network
             raise UserError(

@@ -28,7 +28,7 @@ from melle.files import written_whole
 from melle.model import Melle
 from melle.model.attention_map import attention_map
 from melle.seeding import seeded
-from melle.synthesis.guards import DecodingOptions
+from melle.synthesis.options import DecodingOptions
 from melle.synthesis.prompt import Prompt
 from melle.synthesis.speech import Speech
 from melle.synthesis.synthesizer import Synthesizer
@@ -231,7 +231,7 @@ def _read_sample(
         name=f"{number}-{re.sub(r'[^A-Za-z0-9._-]+', '_', target.id)[:80]}",
         target=target,
         voice=voice,
-        prompt=None if voice is None else Prompt(waveforms[0], voice.transcription),
+        prompt=None if voice is None else Prompt(voice.audio_path, voice.transcription),
         waveform=waveforms[-1],
         batch=batch,
     )

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 
-def inverse_stft(spectrum: Tensor, n_fft: int, hop_length: int, window: Tensor) -> Tensor:
+def istft(spectrum: Tensor, n_fft: int, hop_length: int, window: Tensor) -> Tensor:
     """Complex spectra (B, n_fft / 2 + 1, T) of frames centred at multiples of the hop to samples (B, T · hop_length).
 
     What ``torch.istft`` gives for the same Hann window (n_fft,), its gradients to rounding. That one also compares the

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 
 from melle.audio import LogMel, loudness, speech_level
 from melle.errors import UserError
-from melle.synthesis.guards import REASONS, SILENT, DecodingOptions, Guards
 from melle.synthesis.prompt import Prompt
-from melle.synthesis.synthesizer import LONGER, SHORTER, Synthesizer
+from melle.synthesis.stopping import REASONS, SILENT, DecodingOptions, Stopping
+from melle.synthesis.synthesizer import Synthesizer
 from tests.many_syntheses import check, random_model
 from tests.synthesis.test_decoding import PROMPT, bias_stop
 
@@ -30,15 +30,15 @@ def watch(mel: torch.Tensor, stop: list[float], r: int, earliest=1, latest=10**6
     """(steps, reason) of one row with frames (T, M) and stop probabilities."""
     settings = DecodingOptions(**options)
     bounds = (torch.tensor([value]) for value in (earliest, latest))
-    guards = Guards(settings, *bounds, torch.tensor([level]), RATE, r)
+    stopping = Stopping(settings, *bounds, torch.tensor([level]), RATE, r)
     for count, probability in enumerate(stop, 1):
-        known = mel[None, max(0, count * r - guards.window) : count * r]
-        guards.watch(count, torch.tensor([probability]), known)
-    return int(guards.steps), REASONS[int(guards.reason)]
+        known = mel[None, max(0, count * r - stopping.window) : count * r]
+        stopping.update(count, torch.tensor([probability]), known)
+    return int(stopping.steps), REASONS[int(stopping.reason)]
 
 
 def naive(mel: torch.Tensor, stop: list[float], r: int, earliest: int, latest: int, silence: float) -> tuple:
-    """Another way to say the same, without the guard against one held sound."""
+    """Another way to say the same, without the limit of one held sound."""
     heard, quiet = False, 0
     for step, probability in enumerate(stop, 1):
         for frame in mel[(step - 1) * r : step * r]:
@@ -48,7 +48,7 @@ def naive(mel: torch.Tensor, stop: list[float], r: int, earliest: int, latest: i
         if probability >= 0.5 and step >= earliest:
             why = "stop"
         elif quiet >= silence * RATE:
-            why = "stuck"
+            why = "degenerate"
         elif step >= latest:
             why = "length"
         if why is not None:
@@ -64,7 +64,7 @@ def naive(mel: torch.Tensor, stop: list[float], r: int, earliest: int, latest: i
     st.integers(1, 80),
     st.sampled_from([0.1, 0.3, 2.0]),
 )
-def test_guards_are_what_they_say(r, steps, earliest, latest, silence):
+def test_stopping_is_a_naive_loop(r, steps, earliest, latest, silence):
     torch.manual_seed(0)
     frames = [torch.randn(8).clamp(max=-0.1) - (5 if silent else 0) for silent, _ in steps for _ in range(r)]
     mel, stop = torch.stack(frames), [probability for _, probability in steps]
@@ -79,7 +79,7 @@ def test_what_has_no_end_is_refused(bad, name):
         DecodingOptions(**bad, **({name: 1.0} if name else {}))
 
 
-def test_a_held_sound_is_stuck_and_speech_is_not(real_speech):
+def test_a_held_sound_is_degenerate_and_speech_is_not(real_speech):
     for _, waveform in real_speech:
         mel = LogMel()(waveform)
         mel = mel[: len(mel) // 2 * 2]
@@ -89,18 +89,18 @@ def test_a_held_sound_is_stuck_and_speech_is_not(real_speech):
         loudest = int(loudness(mel).argmax())
         held = mel[loudest] + 0.2 * torch.randn(200, mel.shape[1])  # a vowel, with the noise of sampling
         steps, reason = watch(torch.cat((mel, held)), [0.0] * (len(going) + 100), 2, level=level)
-        assert reason == "stuck" and 0 <= steps * 2 / RATE - len(mel) / RATE <= 1.2
+        assert reason == "degenerate" and 0 <= steps * 2 / RATE - len(mel) / RATE <= 1.2
         silent = torch.full((200, mel.shape[1]), -10.0)
         steps, reason = watch(torch.cat((mel, silent)), [0.0] * (len(going) + 100), 2, level=level, max_still=9)
-        assert reason == "stuck" and 1.2 <= steps * 2 / RATE - len(mel) / RATE <= 1.6
+        assert reason == "degenerate" and 1.2 <= steps * 2 / RATE - len(mel) / RATE <= 1.6
 
 
 def test_bounds_are_the_training_datas(tts):
     bias_stop(tts, -50.0)
     tts.description = replace(tts.description, length_range=(0.5, 2.0))
-    assert len(tts("one two").mel) == 2 * 12 * 2 * LONGER
+    assert len(tts("one two").mel) == 2 * 12 * 2 * 1.25
     bias_stop(tts, 50.0)
-    assert len(tts("one two three four").mel) == math.floor(4 * 12 / 4 * 0.5 * SHORTER) * 4
+    assert len(tts("one two three four").mel) == math.floor(4 * 12 / 4 * 0.5 * 0.8) * 4
 
 
 def test_silence_is_not_passed_off_as_speech(tts):

@@ -8,7 +8,7 @@ import torch
 from melle.audio import save_audio
 from melle.errors import UserError
 from melle.synthesis import synthesizer
-from melle.synthesis.guards import DecodingOptions
+from melle.synthesis.options import DecodingOptions
 from melle.synthesis.synthesizer import Synthesizer
 from tests.synthesis.test_decoding import PROMPT, bias_stop
 
@@ -37,7 +37,7 @@ def test_the_text_is_of_the_whole_and_the_beginning_counts(tts, monkeypatch):
     assert (len(speech.mel), speech.finish_reason) == ((2 * 15 - 9) * 4, "length")
     row = rows[0]
     assert row.segments == [tts.tokenizer.encode("one two three four five")]
-    assert row.prompt.shape == (36, 80) and row.earliest == pytest.approx(0.8 * 15 - 9)
+    assert row.prompt.mel.shape == (36, 80) and row.min_steps == pytest.approx(0.8 * 15 - 9)
     bias_stop(tts, 50.0)
     eager = tts.continuation("one two three four five", BEGINNING, options)
     assert (len(eager.mel), eager.finish_reason) == (3 * 4, "stop")

@@ -7,7 +7,7 @@ from melle import DecodingOptions, Synthesizer
 from melle.checkpoint import load_model
 from melle.errors import UserError
 from melle.model import Melle
-from melle.synthesis.weights import lighten
+from melle.synthesis.quantize import quantize
 from tests.conftest import TINY
 from tests.synthesis.test_decoding import PROMPT, bias_stop
 
@@ -43,11 +43,11 @@ def test_lighter_weights_take_less_memory():
 
     sizes = {}
     for kind in ("float32", "float16"):
-        network = lighten(Melle(**{**TINY, "width": 64, "ff_width": 256, "vocab_size": 12}).eval(), kind)
+        network = quantize(Melle(**{**TINY, "width": 64, "ff_width": 256, "vocab_size": 12}).eval(), kind)
         sizes[kind] = size(network.blocks)
         assert next(network.latent.parameters()).dtype == next(network.postnet.parameters()).dtype == torch.float32
     assert sizes["float16"] == sizes["float32"] / 2
-    network = lighten(Melle(**{**TINY, "vocab_size": 12}).eval(), "int8")
+    network = quantize(Melle(**{**TINY, "vocab_size": 12}).eval(), "int8")
     assert network.blocks[0].mlp.up.weight().dtype == torch.qint8
 
 
@@ -61,11 +61,11 @@ def test_the_model_stays_as_it_is_and_the_exact_parts_exact(tiny_checkpoint, kin
         for name, value in getattr(light, part).state_dict().items():
             assert torch.equal(value, before[f"{part}.{name}"])
     with pytest.raises(UserError, match="lighter weights already"):
-        lighten(light, "int8")
+        quantize(light, "int8")
 
 
-def test_what_cannot_be_is_told():
+def test_what_cannot_be_is_refused():
     with pytest.raises(UserError, match="choose one of float32, bfloat16, float16, int8"):
-        lighten(Melle(**TINY, vocab_size=12), "int4")
+        quantize(Melle(**TINY, vocab_size=12), "int4")
     with pytest.raises(UserError, match="for CPUs"), torch.device("meta"):
-        lighten(Melle(**TINY, vocab_size=12), "int8")
+        quantize(Melle(**TINY, vocab_size=12), "int8")

@@ -9,20 +9,20 @@ import torch
 from torch import Tensor
 
 from melle.audio import MelSpec
-from melle.synthesis.guards import REASONS
 from melle.synthesis.speech import Speech, Timings
+from melle.synthesis.stopping import REASONS
 
 PAUSE = 0.25  # seconds, between parts
 FADE = 0.005  # seconds, at the edges of a part
 
 
 def worst(reasons: Sequence[str]) -> str:
-    """The finish reason of the whole: the gravest of its parts'; where some of it can be heard "empty" is "stuck"."""
+    """The finish reason of the whole: the gravest of its parts'; "empty" only where nothing of it can be heard."""
     gravest = max(reasons, key=REASONS.index)
-    return "stuck" if gravest == "empty" and set(reasons) != {"empty"} else gravest
+    return "degenerate" if gravest == "empty" and set(reasons) != {"empty"} else gravest
 
 
-class Joints:
+class CrossFade:
     """For ``parts`` parts that come piece by piece; of a single one it changes nothing."""
 
     def __init__(self, spec: MelSpec, parts: int):
@@ -54,14 +54,14 @@ class Joints:
         return torch.cat((mel, mel.new_full((self._pause, mel.shape[1]), math.log10(self._spec.floor))))
 
 
-def join(speeches: Sequence[Speech], spec: MelSpec, seed: int) -> Speech:
+def join_speech(speeches: Sequence[Speech], spec: MelSpec, seed: int) -> Speech:
     """One utterance of all parts, which ``seed`` says again; a single one stays as it is."""
     if len(speeches) == 1:
         return speeches[0]
-    joints, waveforms, mels = Joints(spec, len(speeches)), [], []
+    fade, waveforms, mels = CrossFade(spec, len(speeches)), [], []
     for speech in speeches:
-        waveforms.append(joints(speech.waveform, last=True))
-        mels.append(joints.frames(speech.mel, last=True))
+        waveforms.append(fade(speech.waveform, last=True))
+        mels.append(fade.frames(speech.mel, last=True))
     return Speech(
         waveform=torch.cat(waveforms),
         sample_rate=spec.sample_rate,

@@ -2,31 +2,31 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
-import lightning
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, IterableDataset, get_worker_info
-from tqdm import tqdm
+from torch.utils.data import Dataset, IterableDataset, get_worker_info
 
 from melle.audio import LogMel, MelSpec, load_audio
 from melle.data.manifest import Utterance, read_manifest
 from melle.errors import DataError, UserError
 
+logger = logging.getLogger(__name__)
+
 Segment = tuple[Tensor, Tensor]  # waveform (T · hop_length,) and log10 mel (T, M)
 
 
 class Recordings:
-    """Waveforms of a manifest's utterances at the mel's rate; what cannot be read is left out and told once."""
+    """Waveforms of a manifest's utterances at the mel's rate; what cannot be read is left out, with one warning."""
 
     def __init__(self, manifest: str | Path, spec: MelSpec, cache: bool):
         self.utterances: list[Utterance] = read_manifest(manifest)
         self.spec, self._cache = spec, {} if cache else None
-        self._told = False
+        self._warned = False
 
     def __len__(self) -> int:
         return len(self.utterances)
@@ -39,9 +39,9 @@ class Recordings:
             waveform = load_audio(self.utterances[number].audio_path, self.spec.sample_rate)
         except DataError as error:
             waveform = torch.zeros(0)
-            if not self._told:
-                self._told = True
-                tqdm.write(f"left out: {error}; `python -m melle check` lists all such recordings")
+            if not self._warned:
+                self._warned = True
+                logger.warning("left out: %s; `python -m melle check` lists all such recordings", error)
         if self._cache is not None:
             self._cache[number] = waveform
         return waveform
@@ -125,73 +125,4 @@ class WholeRecordings(Dataset[Segment]):
         waveform = self.recordings[self._chosen[index]]
         return cut(
             waveform, 0, max(1, min(self.frames, len(waveform) // self.recordings.spec.hop_length)), self._log_mel
-        )
-
-
-class VocoderData(lightning.LightningDataModule):
-    """Reads the manifests that ``MelleDataModule`` reads, for the sound alone.
-
-    Args:
-        train, val: manifests.  corpus: an object with ``prepare()`` that makes them where they are missing, or None.
-        mel: what a frame is.
-        segment_frames, batch_size: of a training batch.  gain: see ``SegmentBatches``.
-        val_count, val_frames: recordings to validate on, and at most so many frames of each.
-        cache: keep waveforms in memory.  workers: processes that load.  seed: of the segments.
-    """
-
-    def __init__(
-        self,
-        train: str,
-        val: str,
-        mel: MelSpec,
-        segment_frames: int = 32,
-        batch_size: int = 16,
-        gain: tuple[float, float] = (-6.0, 3.0),
-        val_count: int = 16,
-        val_frames: int = 250,
-        corpus: Any = None,
-        cache: bool = False,
-        workers: int = 0,
-        seed: int = 0,
-    ):
-        super().__init__()
-        if segment_frames < 1 or batch_size < 1 or val_count < 1:
-            raise ValueError("data: segment_frames, batch_size and val_count must be 1 or more")
-        self.paths, self.mel, self.corpus = {"train": train, "val": val}, mel, corpus
-        self.segment_frames, self.batch_size, self.gain = segment_frames, batch_size, tuple(gain)
-        self.val_count, self.val_frames = val_count, val_frames
-        self.cache, self.workers, self.seed = cache, workers, seed
-        self.recordings: dict[str, Recordings] = {}
-
-    def prepare_data(self) -> None:
-        if self.corpus is not None:
-            self.corpus.prepare()
-
-    def setup(self, stage: str | None = None) -> None:
-        if not self.recordings:
-            self.recordings = {name: Recordings(path, self.mel, self.cache) for name, path in self.paths.items()}
-
-    def statistics(self, batches: int = 20) -> tuple[float, float]:
-        """Mean and deviation of the log10 mels of some training batches."""
-        self.setup()
-        made = self._batches(0)
-        mels = torch.stack(
-            [made.batch(number)[1] for number in tqdm(range(batches), desc="mel statistics", leave=False)]
-        )
-        return float(mels.mean()), float(mels.std())
-
-    def train_dataloader(self) -> DataLoader[Segment]:
-        done = 0  # batches
-        if self.trainer is not None:
-            done = self.trainer.global_step * self.trainer.accumulate_grad_batches
-        return DataLoader(
-            self._batches(done), batch_size=None, num_workers=self.workers, pin_memory=torch.cuda.is_available()
-        )
-
-    def val_dataloader(self) -> DataLoader[Segment]:
-        return DataLoader(WholeRecordings(self.recordings["val"], self.val_count, self.val_frames), batch_size=1)
-
-    def _batches(self, first: int) -> SegmentBatches:
-        return SegmentBatches(
-            self.recordings["train"], first, self.batch_size, self.segment_frames, self.gain, self.seed
         )

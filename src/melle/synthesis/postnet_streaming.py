@@ -10,7 +10,7 @@ from melle.model import Melle
 BLOCK = 16  # frames
 
 
-class Refiner:
+class StreamingPostNet:
     """Holds the frames y' of B rows, and gives y'' of a row block by block, as soon as its surroundings are there.
 
     Blocks lie at the same places whether their row is streamed or not, so that both get the same numbers.

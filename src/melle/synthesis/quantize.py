@@ -1,4 +1,4 @@
-"""Lighter weights for decoding, which waits for memory more than for arithmetic."""
+"""Lighter weights for decoding (half precision, int8), which waits for memory more than for arithmetic."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def check_weights(kind: str, device: str | torch.device, compile: bool = False) 
         raise UserError("compile is for floating-point weights; leave it out, or choose others than int8")
 
 
-def lighten(network: Melle, kind: str) -> Melle:
+def quantize(network: Melle, kind: str) -> Melle:
     """Change the weights of ``network`` in place; what it says changes by their rounding.
 
     "bfloat16" and "float16" are for the Transformer, its embeddings and the pre-net; latent sampling, stop and post-net

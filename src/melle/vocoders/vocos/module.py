@@ -14,23 +14,25 @@ from torch import Tensor
 from torch.nn.utils import parametrize
 from torch.optim import AdamW, Optimizer
 from torch.optim.lr_scheduler import LambdaLR
+from torch.utils.data import DataLoader
+from tqdm import tqdm
 
-from melle.audio import save_audio
+from melle.audio import MelSpec, save_audio
 from melle.config import build
 from melle.devices import count_devices
 from melle.errors import UserError
-from melle.vocoders.data import Segment, VocoderData
-from melle.vocoders.discriminators import Discriminators
-from melle.vocoders.losses import MelDistance, discriminator_loss, feature_distance, generator_loss
-from melle.vocoders.network import VocoderSizes
-from melle.vocoders.neural import KEY, VocoderDescription, load_vocoder
+from melle.vocoders.vocos.discriminators import Discriminators
+from melle.vocoders.vocos.losses import MelDistance, discriminator_loss, feature_distance, generator_loss
+from melle.vocoders.vocos.network import VocosSizes
+from melle.vocoders.vocos.segments import Recordings, Segment, SegmentBatches, WholeRecordings
+from melle.vocoders.vocos.vocoder import KEY, VocosDescription, load_vocoder
 
 LOOK_EVERY = 20  # optimiser steps between looks at whether the loss is finite: each waits for the device
 NEVER = 2**62  # the step of what has not come
 
 
 @dataclass(frozen=True)
-class VocoderLoss:
+class VocosLoss:
     """Weights of the generator's terms."""
 
     mel: float = 15.0
@@ -39,7 +41,7 @@ class VocoderLoss:
     adversarial_after: int = 0  # optimiser steps with the mel term alone, which are several times as fast
 
 
-class VocoderModule(lightning.LightningModule):
+class VocosModule(lightning.LightningModule):
     """The network, its discriminators and their two optimisers. Trains on one device.
 
     Lightning knows the generator's optimiser alone, so that its steps are the run's; the discriminators' goes along.
@@ -49,9 +51,9 @@ class VocoderModule(lightning.LightningModule):
 
     def __init__(
         self,
-        description: VocoderDescription,
+        description: VocosDescription,
         discriminators: Discriminators,
-        loss: VocoderLoss,
+        loss: VocosLoss,
         learning_rate: float,
         schedule: Callable[[int], float],
         samples: Path | None = None,
@@ -145,6 +147,74 @@ class VocoderModule(lightning.LightningModule):
         self._stop_if_not_finite()
 
 
+class VocosData(lightning.LightningDataModule):
+    """Reads the manifests that ``MelleDataModule`` reads, for the sound alone.
+
+    Args:
+        train, val: manifests.  corpus: an object with ``prepare()`` that makes them where they are missing, or None.
+        mel: what a frame is.
+        segment_frames, batch_size: of a training batch.  gain: see ``SegmentBatches``.
+        val_count, val_frames: recordings to validate on, and at most so many frames of each.
+        cache: keep waveforms in memory.  workers: processes that load.  seed: of the segments.
+    """
+
+    def __init__(
+        self,
+        train: str,
+        val: str,
+        mel: MelSpec,
+        segment_frames: int = 32,
+        batch_size: int = 16,
+        gain: tuple[float, float] = (-6.0, 3.0),
+        val_count: int = 16,
+        val_frames: int = 250,
+        corpus: Any = None,
+        cache: bool = False,
+        workers: int = 0,
+        seed: int = 0,
+    ):
+        super().__init__()
+        if segment_frames < 1 or batch_size < 1 or val_count < 1:
+            raise ValueError("data: segment_frames, batch_size and val_count must be 1 or more")
+        self.paths, self.mel, self.corpus = {"train": train, "val": val}, mel, corpus
+        self.segment_frames, self.batch_size, self.gain = segment_frames, batch_size, tuple(gain)
+        self.val_count, self.val_frames = val_count, val_frames
+        self.cache, self.workers, self.seed = cache, workers, seed
+        self.recordings: dict[str, Recordings] = {}
+
+    def prepare_data(self) -> None:
+        if self.corpus is not None:
+            self.corpus.prepare()
+
+    def setup(self, stage: str | None = None) -> None:
+        if not self.recordings:
+            self.recordings = {name: Recordings(path, self.mel, self.cache) for name, path in self.paths.items()}
+
+    def statistics(self, batches: int = 20) -> tuple[float, float]:
+        """Mean and deviation of the log10 mels of some training batches."""
+        self.setup()
+        made = self._batches(0)
+        mels = torch.stack(
+            [made.batch(number)[1] for number in tqdm(range(batches), desc="mel statistics", leave=False)]
+        )
+        return float(mels.mean()), float(mels.std())
+
+    def train_dataloader(self) -> DataLoader[Segment]:
+        # A batch per micro-step: of an optimiser step there are several where gradients are accumulated.
+        done = 0 if self.trainer is None else self.trainer.global_step * self.trainer.accumulate_grad_batches
+        return DataLoader(
+            self._batches(done), batch_size=None, num_workers=self.workers, pin_memory=torch.cuda.is_available()
+        )
+
+    def val_dataloader(self) -> DataLoader[Segment]:
+        return DataLoader(WholeRecordings(self.recordings["val"], self.val_count, self.val_frames), batch_size=1)
+
+    def _batches(self, first: int) -> SegmentBatches:
+        return SegmentBatches(
+            self.recordings["train"], first, self.batch_size, self.segment_frames, self.gain, self.seed
+        )
+
+
 def fuse(optimizer: Optimizer, fused: bool) -> None:
     """Let an AdamW do its steps in a few operations, or in many; what it goes on from may have been the other way.
 
@@ -158,7 +228,7 @@ def fuse(optimizer: Optimizer, fused: bool) -> None:
                 state["step"] = state["step"].to(parameter.device if fused else "cpu", torch.float32)
 
 
-def build_vocoder(cfg: DictConfig, data: VocoderData, checkpoint: Path | None) -> VocoderModule:
+def build_vocos(cfg: DictConfig, data: VocosData, checkpoint: Path | None) -> VocosModule:
     """The module of ``cfg.vocoder_training``; one that goes on from ``checkpoint`` keeps its mel statistics."""
     if count_devices(cfg.trainer.accelerator, cfg.trainer.devices) != 1 or cfg.trainer.num_nodes != 1:
         raise UserError("vocoders train on one device: trainer.devices=1 trainer.num_nodes=1")
@@ -166,21 +236,21 @@ def build_vocoder(cfg: DictConfig, data: VocoderData, checkpoint: Path | None) -
         raise UserError("vocoders train in 32-true or bf16-mixed: trainer.precision=32-true")
     settings = cfg.vocoder_training
     try:
-        sizes = VocoderSizes(**settings.sizes)
+        sizes = VocosSizes(**settings.sizes)
         if checkpoint is None:
-            description = VocoderDescription(data.mel, sizes, *data.statistics())
+            description = VocosDescription(data.mel, sizes, *data.statistics())
         else:
             earlier, _ = load_vocoder(checkpoint)
-            description = VocoderDescription(data.mel, sizes, earlier.mel_mean, earlier.mel_std)
+            description = VocosDescription(data.mel, sizes, earlier.mel_mean, earlier.mel_std)
             if description != earlier:
                 raise UserError(
                     f"{checkpoint} is a vocoder of other sizes or mel frames; choose another name=… for this run"
                 )
         torch.manual_seed(cfg.seed)  # whatever was drawn before
-        return VocoderModule(
+        return VocosModule(
             description,
             Discriminators(**settings.discriminators),
-            VocoderLoss(**settings.loss),
+            VocosLoss(**settings.loss),
             settings.learning_rate,
             build(cfg.optim.schedule),
             Path(cfg.run_dir) / "samples",

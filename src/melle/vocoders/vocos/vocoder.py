@@ -16,9 +16,9 @@ from torch import Tensor
 from melle.audio import MelSpec
 from melle.checkpoint import read_content
 from melle.errors import UserError, reason
-from melle.files import write_weights, written_whole
+from melle.files import write_text, write_weights
 from melle.vocoders.base import Vocoder
-from melle.vocoders.network import VocoderNetwork, VocoderSizes
+from melle.vocoders.vocos.network import VocosNetwork, VocosSizes
 
 WEIGHTS, CONFIG = "vocoder.safetensors", "vocoder.json"  # in an exported folder
 KEY = "melle_vocoder"  # where the description lies in a Lightning checkpoint
@@ -27,11 +27,11 @@ PREFIX = "network."  # of the network's weights: the LightningModule's attribute
 
 
 @dataclass(frozen=True)
-class VocoderDescription:
+class VocosDescription:
     """All that is needed besides weights."""
 
     mel: MelSpec
-    sizes: VocoderSizes
+    sizes: VocosSizes
     mel_mean: float  # log10
     mel_std: float  # log10
 
@@ -46,18 +46,18 @@ class VocoderDescription:
         }
 
     @classmethod
-    def from_dict(cls, values: dict[str, Any], path: str | Path) -> VocoderDescription:
+    def from_dict(cls, values: dict[str, Any], path: str | Path) -> VocosDescription:
         """Raises UserError, which names ``path``, for what another version wrote."""
         if values.get("format") != FORMAT:
             raise UserError(f"{path}: a vocoder of another version (format {values.get('format')}); train it again")
-        return cls(MelSpec(**values["mel"]), VocoderSizes(**values["sizes"]), values["mel_mean"], values["mel_std"])
+        return cls(MelSpec(**values["mel"]), VocosSizes(**values["sizes"]), values["mel_mean"], values["mel_std"])
 
-    def make(self) -> VocoderNetwork:
+    def make(self) -> VocosNetwork:
         mel = self.mel
-        return VocoderNetwork(mel.n_mels, mel.n_fft, mel.hop_length, self.sizes, self.mel_mean, self.mel_std)
+        return VocosNetwork(mel.n_mels, mel.n_fft, mel.hop_length, self.sizes, self.mel_mean, self.mel_std)
 
 
-class NeuralVocoder(Vocoder):
+class Vocos(Vocoder):
     """From a checkpoint that ``python train.py experiment=vocoder_quickstart`` wrote, or a folder exported with it."""
 
     title = "our own vocoder"
@@ -82,14 +82,13 @@ class NeuralVocoder(Vocoder):
         return self.network(mel.clamp(min=self.lowest).to(self.network.window)[None])[0]
 
 
-def save_vocoder(folder: Path, description: VocoderDescription, weights: dict[str, Tensor]) -> None:
+def save_vocoder(folder: Path, description: VocosDescription, weights: dict[str, Tensor]) -> None:
     """Write ``vocoder.json`` and ``vocoder.safetensors`` to ``folder``."""
     write_weights(folder / WEIGHTS, {name: value.contiguous() for name, value in weights.items()})
-    with written_whole(folder / CONFIG) as partial:
-        partial.write_text(json.dumps(description.as_dict(), indent=2) + "\n", encoding="utf-8")
+    write_text(folder / CONFIG, json.dumps(description.as_dict(), indent=2) + "\n")
 
 
-def load_vocoder(path: str | Path) -> tuple[VocoderDescription, dict[str, Tensor]]:
+def load_vocoder(path: str | Path) -> tuple[VocosDescription, dict[str, Tensor]]:
     """Description and weights of a checkpoint, or of a folder of ``save_vocoder``. Raises UserError for others."""
     hint = "train a vocoder with `python train.py experiment=vocoder_quickstart`, or give another path"
     if Path(path).is_dir():
@@ -98,13 +97,13 @@ def load_vocoder(path: str | Path) -> tuple[VocoderDescription, dict[str, Tensor
     if not isinstance(content, dict) or not isinstance(content.get(KEY), dict) or "state_dict" not in content:
         raise UserError(f"{path}: a checkpoint of something else; {hint}")
     weights = {name[len(PREFIX) :]: w for name, w in content["state_dict"].items() if name.startswith(PREFIX)}
-    return VocoderDescription.from_dict(content[KEY], path), weights
+    return VocosDescription.from_dict(content[KEY], path), weights
 
 
-def _load_folder(folder: Path, hint: str) -> tuple[VocoderDescription, dict[str, Tensor]]:
+def _load_folder(folder: Path, hint: str) -> tuple[VocosDescription, dict[str, Tensor]]:
     try:
         values = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
-        return VocoderDescription.from_dict(values, folder), load_file(folder / WEIGHTS)
+        return VocosDescription.from_dict(values, folder), load_file(folder / WEIGHTS)
     except FileNotFoundError as error:
         raise UserError(f"{folder}: has no {Path(error.filename or WEIGHTS).name}; {hint}") from None
     except (ValueError, KeyError, TypeError, AttributeError, SafetensorError, OSError) as error:

@@ -8,14 +8,14 @@ from dataclasses import asdict, dataclass
 import torch
 from torch import Tensor, nn
 
-from melle.vocoders.inverse import inverse_stft
+from melle.vocoders.vocos.istft import istft
 
 MOST_LOG_MAGNITUDE = math.log(1e2)  # keeps exp() finite before the network has learned anything
 
 
 @dataclass(frozen=True)
-class VocoderSizes:
-    """Of ``VocoderNetwork``. The defaults make 3.6 million parameters."""
+class VocosSizes:
+    """Of ``VocosNetwork``. The defaults make 3.6 million parameters."""
 
     width: int = 256
     hidden: int = 768
@@ -29,7 +29,7 @@ class VocoderSizes:
 class ConvNeXtBlock(nn.Module):
     """Depthwise convolution over time, then a perceptron for every frame, added back: (B, D, T) → (B, D, T)."""
 
-    def __init__(self, sizes: VocoderSizes):
+    def __init__(self, sizes: VocosSizes):
         super().__init__()
         width = sizes.width
         self.depthwise = nn.Conv1d(width, width, sizes.kernel, padding=sizes.kernel // 2, groups=width)
@@ -44,7 +44,7 @@ class ConvNeXtBlock(nn.Module):
         return x + y.transpose(1, 2)
 
 
-class VocoderNetwork(nn.Module):
+class VocosNetwork(nn.Module):
     """Log10 mel (B, T, M) to waveforms (B, T · hop_length).
 
     All layers run once per frame; what they predict is a spectrum, magnitude and phase, whose inverse short-time
@@ -55,7 +55,7 @@ class VocoderNetwork(nn.Module):
     """
 
     def __init__(
-        self, n_mels: int, n_fft: int, hop_length: int, sizes: VocoderSizes, mel_mean: float = 0.0, mel_std: float = 1.0
+        self, n_mels: int, n_fft: int, hop_length: int, sizes: VocosSizes, mel_mean: float = 0.0, mel_std: float = 1.0
     ):
         super().__init__()
         if sizes.kernel % 2 == 0 or min(sizes.width, sizes.hidden, sizes.blocks) < 1:
@@ -89,4 +89,4 @@ class VocoderNetwork(nn.Module):
             predicted = self.head(self.last_norm(x.float().transpose(1, 2))).transpose(1, 2)
         magnitude, phase = predicted.chunk(2, dim=1)
         spectrum = torch.polar(magnitude.clamp(max=MOST_LOG_MAGNITUDE).exp(), phase)
-        return inverse_stft(spectrum, self.n_fft, self.hop_length, self.window)
+        return istft(spectrum, self.n_fft, self.hop_length, self.window)

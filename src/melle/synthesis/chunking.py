@@ -5,9 +5,30 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator
 
+from melle.errors import UserError
+from melle.text import Tokenizer
+
+Encoded = tuple[str, list[int]]  # a text that fits the model, and its tokens
+
 WIDE = "，、；：。"  # after which scripts without blanks have none
 # After these a clause ends: comma, semicolon and colon before a blank ("3,000" is one word), full-width ones, and dash.
 CLAUSE = re.compile(rf"(?<=[,;:])\s+|(?<=[{WIDE}])\s*|\s+(?=[–—-]\s)")
+
+
+def encode_chunks(text: str, tokens: list[int], most: int, tokenizer: Tokenizer, language: str) -> list[Encoded]:
+    """A text and its ``tokens``; where these are more than ``most``, its parts (``split_text``), each with its own."""
+    if len(tokens) <= most:
+        return [(text, tokens)]
+
+    def encode(part: str) -> list[int]:
+        """Without the warnings that the whole text had. What cannot be spoken alone, such as a dash, has no tokens."""
+        try:
+            return tokenizer.encode_known(part)[0]
+        except UserError:
+            return []
+
+    parts = split_text(text, lambda part: (len(encode(part)) or len(part)) <= most, language)
+    return [(part, ids) for part in parts if (ids := encode(part))]
 
 
 def split_text(text: str, fits: Callable[[str], bool], language: str = "en") -> list[str]:

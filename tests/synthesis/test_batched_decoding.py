@@ -1,5 +1,7 @@
 """A row says the same in any company, its frames come as a stream, and those that have ended leave."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -8,9 +10,11 @@ from melle.model.compiled import compiled_graphs
 from melle.model.noise import BLOCK as DRAWN
 from melle.model.noise import RowNoise
 from melle.synthesis import decoding
-from melle.synthesis.decoding import Row, decode
-from melle.synthesis.guards import DecodingOptions
-from melle.synthesis.refining import BLOCK, Refiner
+from melle.synthesis.decoding import decode
+from melle.synthesis.options import DecodingOptions
+from melle.synthesis.postnet_streaming import BLOCK, StreamingPostNet
+from melle.synthesis.prompt import Prompt
+from melle.synthesis.request import Request
 from tests.conftest import TINY
 
 FREE = DecodingOptions(stop_threshold=1.0, max_silence=1e9, max_still=1e9)
@@ -34,17 +38,18 @@ def make(**arguments) -> Melle:
     return network
 
 
-def make_rows(network: Melle, prompts=(0, 12, 24, 36), steps=(9, 5, 13, 31)) -> list[Row]:
+def make_rows(network: Melle, prompts=(0, 12, 24, 36), steps=(9, 5, 13, 31)) -> list[Request]:
     generator = torch.Generator().manual_seed(5)
     rows = []
     for number, (frames, count) in enumerate(zip(prompts, steps)):
         text = torch.randint(2, 12, (3 + number,), generator=generator).tolist()
         mel = torch.randn(frames, network.n_mels, generator=generator)
-        rows.append(Row([[5, 6], text] if frames else [text], mel, 1, count, -9.0, seed=7 + number))
+        prompt = Prompt(None, "", [5, 6], mel) if frames else None
+        rows.append(Request("", text, prompt, 7 + number, 1, count, -9.0))
     return rows
 
 
-def speak(network: Melle, rows: list[Row], fixed: bool | None = None) -> list[torch.Tensor]:
+def speak(network: Melle, rows: list[Request], fixed: bool | None = None) -> list[torch.Tensor]:
     mels = [[] for _ in rows]
     for piece in decode(network, rows, FREE, frame_rate=62.5, fixed=fixed):
         mels[piece.row].append(piece.mel)
@@ -56,12 +61,12 @@ def test_a_row_says_the_same_alone_and_in_a_batch_that_others_leave(kind):
     network = make(**KINDS[kind])
     rows = make_rows(network)
     together = speak(network, rows)
-    assert [len(mel) for mel in together] == [row.latest * network.reduction_factor for row in rows]
+    assert [len(mel) for mel in together] == [row.max_steps * network.reduction_factor for row in rows]
     for row, mel in zip(rows, together):
         (alone,) = speak(network, [row])
         torch.testing.assert_close(alone, mel, rtol=0, atol=2e-4)
         assert alone.std() > 0.1
-    (other,) = speak(network, [Row(**{**rows[0].__dict__, "seed": 99})])
+    (other,) = speak(network, [replace(rows[0], seed=99)])
     assert (other - together[0]).abs().max() > 0.1
 
 
@@ -102,22 +107,23 @@ def test_cached_decoding_is_the_forward_pass_over_what_was_said(kind):
     """Without chance: all that was said so far, read anew at every step, and the post-net over the whole."""
     network = make(**KINDS[kind], prenet_dropout=0.0, latent_sampling=False)
     rows = make_rows(network, prompts=(0, 24, 12), steps=(9, 11, 7))
-    rows[2] = Row(rows[2].segments[1:], *list(vars(rows[2]).values())[1:])  # goes on from the beginning of its text
+    rows[2] = replace(rows[2], prompt=replace(rows[2].prompt, tokens=[]))  # goes on from the beginning of its text
     for row in rows:
         (mel,) = speak(network, [row])
         r, made = network.reduction_factor, torch.zeros(0, network.n_mels)
         text = torch.tensor([[token for segment in row.segments for token in segment] + [1]])
         member = torch.tensor([[n for n, s in enumerate(row.segments) for _ in s] + [len(row.segments) - 1]])
-        before = len(row.prompt)
-        for _ in range(int(row.latest)):
-            frames = torch.cat((row.prompt, made, torch.zeros(r, network.n_mels)))
+        given = torch.zeros(0, network.n_mels) if row.prompt is None else row.prompt.mel
+        before = len(given)
+        for _ in range(int(row.max_steps)):
+            frames = torch.cat((given, made, torch.zeros(r, network.n_mels)))
             spoken_before = before if len(row.segments) > 1 else 0
             steps = torch.tensor([[spoken_before // r, (len(frames) - spoken_before) // r]])
             length = torch.tensor([len(frames)])
             with torch.inference_mode():
                 output = network(text, torch.tensor([text.shape[1]]), member, frames[None], length, steps)
             made = torch.cat((made, output.frames[0, -r:]))
-        context = torch.cat((row.prompt, made))[None]
+        context = torch.cat((given, made))[None]
         with torch.inference_mode():
             refined = network.refine(context, torch.ones(context.shape[:2], dtype=torch.bool))[0, before:]
         torch.testing.assert_close(mel, refined, rtol=0, atol=1e-4)
@@ -134,12 +140,12 @@ def test_frames_come_in_blocks_as_soon_as_they_are_final(kind):
     got = 0
     for piece in decode(network, [row], FREE, 62.5):
         r = network.reduction_factor
-        if piece.ending is None:
+        if piece.finish_reason is None:
             assert len(piece.mel) == BLOCK
             needed = -(-(got + BLOCK + context) // r)
             assert len(stepped) + 1 == needed  # not a step later than they can be
         else:
-            assert piece.ending.reason == "length" and piece.ending.stop.shape == (40,)
+            assert piece.finish_reason == "length" and piece.stop.shape == (40,)
         got += len(piece.mel)
     assert got == 40 * network.reduction_factor
 
@@ -149,7 +155,7 @@ def test_looking_less_often_for_ends_changes_nothing(monkeypatch):
     rows = make_rows(network)
     often = speak(network, rows)
     seen = []
-    monkeypatch.setattr(decoding, "_look", lambda device: 8)
+    monkeypatch.setattr(decoding, "_check_interval", lambda device: 8)
     monkeypatch.setattr(decoding, "REASONS", Seen(decoding.REASONS, seen))
     for a, b in zip(often, speak(network, rows)):
         torch.testing.assert_close(a, b, rtol=0, atol=2e-4)
@@ -171,7 +177,7 @@ def test_rows_that_ended_take_no_work(monkeypatch):
     network = make(**KINDS["r = 4, paced, bidirectional"])
     sizes = []
     step = network.step
-    network.step = lambda state, *arguments: (sizes.append(len(state.prefix)), step(state, *arguments))[1]
+    network.step = lambda caches, state, *rest: (sizes.append(len(state.prefix)), step(caches, state, *rest))[1]
     list(decode(network, make_rows(network, steps=(9, 5, 13, 31)), FREE, 62.5))
     # The second of four has ended at step 5, the first at step 9: then two are left, and one after step 13.
     assert sizes == [4] * 8 + [2] * 4 + [1] * 18
@@ -209,7 +215,7 @@ def test_refined_blocks_are_the_post_net_over_the_whole():
     network = make(reduction_factor=1, position="rope")
     prompt, lengths = torch.randn(3, 30, network.n_mels), torch.tensor([0, 4, 30])
     made = torch.randn(3, 53, network.n_mels)
-    refiner = Refiner(network, prompt, lengths, 60)
+    refiner = StreamingPostNet(network, prompt, lengths, 60)
     blocks, done = [], 0
     with torch.inference_mode():
         for start in range(0, 53, 2):

@@ -1,0 +1,45 @@
+"""How to decode; without torch, so that the command line knows it at once."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import Any
+
+from melle.errors import UserError
+
+
+def _option(default: Any, text: str) -> Any:
+    return field(default=default, metadata={"help": text})
+
+
+@dataclass(frozen=True)
+class DecodingOptions:
+    """How to decode, and when not to go on. Raises UserError for values out of range."""
+
+    temperature: float = _option(1.0, "scale of the latent's deviation σ; 0 takes the mean")
+    stop_threshold: float = _option(0.5, "probability at which speech ends")
+    min_length: float | None = _option(
+        None,
+        "before this multiple of the length expected at the prompt's pace (without a prompt: the training data's) a "
+        "stop is not heeded; default: what the training data had, less a fifth",
+    )
+    max_length: float | None = _option(
+        None, "at this multiple of it speech is cut off; default: what the training data had, and a quarter more"
+    )
+    max_silence: float = _option(1.5, "seconds of silence that end speech; inf: never")
+    max_still: float = _option(1.0, "seconds of one unchanging sound that end it; inf: never")
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.temperature < math.inf:
+            raise UserError(f"temperature={self.temperature} must be a number from 0 on")
+        if not 0 < self.stop_threshold <= 1:
+            raise UserError(f"stop_threshold={self.stop_threshold} must be above 0 and at most 1")
+        for name in ("max_silence", "max_still"):
+            if not getattr(self, name) > 0:
+                raise UserError(f"{name}={getattr(self, name)} must be above 0 seconds; inf turns the limit off")
+        if self.min_length is not None and not 0 <= self.min_length < math.inf:
+            raise UserError(f"min_length={self.min_length} must be a number from 0 on")
+        if self.max_length is not None and not (self.min_length or 0) < self.max_length < math.inf:
+            least = "0" if self.min_length is None else f"min_length={self.min_length}"
+            raise UserError(f"max_length={self.max_length} must be a number above {least}")

@@ -1,0 +1,82 @@
+"""What decoding is asked for: one text that fits the model, in one voice, within bounds of length."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from melle.audio import speech_level
+from melle.checkpoint import ModelDescription
+from melle.data.batch import NO_BOS
+from melle.errors import UserError
+from melle.model import Melle
+from melle.synthesis.options import DecodingOptions
+from melle.synthesis.prompt import SLACK, Prompt
+from melle.text import Marks, marks_of
+
+
+@dataclass(frozen=True, eq=False)
+class Request:
+    """A row of a batch. Steps are mel steps of r frames."""
+
+    text: str
+    tokens: list[int]  # of the text
+    prompt: Prompt | None  # that was read; without tokens it is the beginning of what the text says
+    seed: int
+    min_steps: float  # before which a stop is not heeded
+    max_steps: float  # at which speech is cut off
+    level: float  # log10, how loud speech should be (``audio.speech_level``)
+    marks: Marks = NO_BOS  # ids around the text
+
+    @property
+    def segments(self) -> list[list[int]]:
+        """Tokens of the prompt, where it has some, and of the text."""
+        return [self.prompt.tokens, self.tokens] if self.prompt is not None and self.prompt.tokens else [self.tokens]
+
+
+def make_request(
+    text: str,
+    tokens: list[int],
+    prompt: Prompt | None,
+    seed: int,
+    options: DecodingOptions,
+    model: ModelDescription,
+    network: Melle,
+    leads: bool = False,
+) -> Request:
+    """With the length that is expected of it: at the prompt's pace, within what the training data had.
+
+    ``leads``: it becomes the prompt of what follows, for which it leaves room. Raises UserError for a text or a prompt
+    longer than the model's positions.
+    """
+    r = network.reduction_factor
+    shortest, longest = model.length_range
+    pace, level = model.frames_per_token, model.speech_level
+    prompt_steps = given = 0  # mel steps of the prompt; and of those what the text says
+    if prompt is not None:
+        prompt_steps, level = len(prompt.mel) // r, speech_level(prompt.mel)
+        if prompt.tokens:
+            # A prompt with long silences, or with a wrong text, has a pace that nobody speaks at.
+            pace = min(max(len(prompt.mel) / len(prompt.tokens), pace * shortest), pace * longest)
+        else:
+            given = prompt_steps
+    marks = marks_of(model.tokenizer)
+    before = marks.count + (len(prompt.tokens) if prompt is not None else 0)
+    check_positions(before + len(tokens), prompt_steps, network)
+    expected = len(tokens) * pace / r
+    least = shortest / SLACK if options.min_length is None else options.min_length
+    most = longest * SLACK if options.max_length is None else options.max_length
+    last = expected * most - given
+    if leads and network.max_positions is not None:
+        last = min(last, network.max_positions[1] // 2)
+    return Request(text, tokens, prompt, seed, expected * least - given, last, level, marks)
+
+
+def check_positions(tokens: int, prompt_steps: int, network: Melle) -> None:
+    """UserError where text and prompt, marks counted, have more than the model's learned positions."""
+    if network.max_positions is None:
+        return
+    most_tokens, most_steps = network.max_positions
+    if tokens > most_tokens:
+        raise UserError(f"text and prompt text have {tokens} tokens, the model takes {most_tokens}; shorten the prompt")
+    if prompt_steps >= most_steps:
+        raise UserError(f"the prompt has {prompt_steps} mel steps, the model takes {most_steps - 1}; shorten it")

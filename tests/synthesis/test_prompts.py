@@ -1,0 +1,172 @@
+"""A prompt is heard as the training data was: trimmed, at its level; what makes a bad one is a warning."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+import torchaudio
+
+from melle.audio import LogMel, save_audio, speech_level
+from melle.errors import UserError
+from melle.synthesis import synthesizer
+from melle.synthesis.prompt import Prompt
+from melle.synthesis.prompt_audio import clipped_share, match_level, sound_faults, trim_silence
+from melle.synthesis.synthesizer import Synthesizer
+from tests.synthesis.test_decoding import bias_stop
+
+RATE = 16000
+
+
+@pytest.fixture
+def speech(real_speech) -> torch.Tensor:
+    """One to three seconds, without the silence around."""
+    waveform = real_speech[0][1]
+    loud = (waveform.abs() > 0.05 * waveform.abs().max()).nonzero()[:, 0]
+    return waveform[loud[0] : loud[-1]]
+
+
+@pytest.fixture
+def tts(tiny_checkpoint, speech) -> Synthesizer:
+    """Of training data as loud as the speech, that said "one two three" in as long, give or take."""
+    tts = Synthesizer.from_checkpoint(tiny_checkpoint)
+    level, pace = speech_level(LogMel()(speech)), len(speech) / 256 / 3
+    tts.description = replace(tts.description, speech_level=level, frames_per_token=pace)
+    return tts
+
+
+def noise(seconds: float, level: float = 1e-4) -> torch.Tensor:
+    return level * torch.randn(int(seconds * RATE), generator=torch.Generator().manual_seed(1))
+
+
+@pytest.mark.parametrize(("before", "after"), [(2.0, 2.0), (0.0, 3.0), (1.0, 0.0), (0.0, 0.0)])
+@pytest.mark.parametrize("floor", [0.0, 1e-4, 1e-3])
+def test_silence_around_speech_is_cut(speech, before, after, floor):
+    padded = torch.cat((noise(before, floor), speech, noise(after, floor)))
+    trimmed = trim_silence(padded, LogMel())
+    assert -0.01 < (len(trimmed) - len(speech)) / RATE < 0.3  # a tenth of a second at each end, and a window
+    begin = trimmed.storage_offset()
+    assert torch.equal(trimmed, padded[begin : begin + len(trimmed)])
+    assert begin <= before * RATE and begin + len(trimmed) >= before * RATE + len(speech) - 1
+
+
+def test_clicks_are_no_speech_and_a_tone_is_not_cut(speech):
+    silence = torch.zeros(2 * RATE)
+    silence[RATE] = 0.5
+    trimmed = trim_silence(torch.cat((silence, speech, silence)), LogMel())
+    assert (len(trimmed) - len(speech)) / RATE < 0.3
+    tone = 0.1 * torch.sin(torch.arange(RATE) / 10)
+    assert torch.equal(trim_silence(tone, LogMel()), tone)
+    assert len(trim_silence(tone[:20], LogMel())) == 20
+
+
+def test_silence_around_a_prompt_changes_neither_pace_nor_speech(tts, speech, caplog):
+    bias_stop(tts, -50.0)
+    padded = torch.cat((torch.zeros(2 * RATE), speech, torch.zeros(2 * RATE)))
+    bare, long = (tts("four two seven", Prompt(sound, "one two three")) for sound in (speech, padded))
+    assert len(bare.mel) == pytest.approx(len(long.mel), rel=0.15)
+    assert not caplog.records
+
+
+@pytest.mark.parametrize("decibels", [-55, -40, -25, -4, 0, 4, 12])
+def test_a_prompt_is_brought_to_the_training_datas_level(tts, speech, caplog, decibels):
+    read = tts.read_prompt(speech * 10 ** (decibels / 20), "one two three")
+    left = decibels if abs(decibels) <= 6 else 0
+    assert 20 * (speech_level(read.mel) - tts.description.speech_level) == pytest.approx(left, abs=0.5)
+    words = {True: "softer", False: "louder"}[decibels < 0]
+    assert [f"{abs(decibels)} dB {words}" in record.message for record in caplog.records] == [True] * (
+        left == 0 != decibels
+    )
+
+
+def test_levels_by_hand():
+    tone = 0.1 * torch.sin(torch.arange(RATE) / 10)
+    level = speech_level(LogMel()(tone))
+    louder, gain = match_level(tone, level + 1.0, LogMel())
+    assert gain == pytest.approx(20.0, abs=1e-3)
+    torch.testing.assert_close(louder, 10 * tone, rtol=1e-4, atol=1e-5)
+    same, gain = match_level(tone, level + 0.2, LogMel())
+    assert same is tone and gain == 0
+
+
+def telephone(waveform: torch.Tensor) -> torch.Tensor:
+    narrow = torchaudio.functional.resample(waveform, RATE, 8000)
+    return torchaudio.functional.resample(narrow, 8000, RATE)
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (lambda speech: speech, None),
+        (lambda speech: (4 * speech / speech.abs().max()).clamp(-1, 1), "is clipped"),
+        (lambda speech: 0.3 * (4 * speech / speech.abs().max()).clamp(-1, 1), "is clipped"),  # and made softer
+        (telephone, "nothing above 4 kHz"),
+        (lambda speech: speech + noise(9.0, 0.5 * float(speech.std()))[: len(speech)], "is noisy"),
+    ],
+)
+def test_what_makes_a_bad_prompt_is_one_warning_each(speech, change, says):
+    faults = sound_faults(change(speech), LogMel())
+    assert [says in fault for fault in faults] == [True] * (says is not None)
+
+
+def test_clipping_by_hand():
+    sound = torch.zeros(1000)
+    sound[10:14], sound[500:502], sound[700] = 0.8, -0.8, 0.8  # a run of four, and two that are too short
+    assert clipped_share(sound) == pytest.approx(4 / 1000)
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("one two three", None),
+        ("nine", "3.0 times as long as its transcript"),
+        ("one two three four five six seven", "times as short as its transcript"),
+    ],
+)
+def test_a_transcript_that_does_not_fit_is_a_warning(tts, speech, caplog, text, says):
+    tts("four two", speech, text)
+    assert [says in record.message for record in caplog.records] == [True] * (says is not None)
+    assert all("check that prompt_text" in record.message for record in caplog.records)
+
+
+def test_a_prompt_longer_than_the_training_data_is_a_warning_and_the_limit_an_error(tts, speech, caplog):
+    seconds = len(speech) / RATE
+    tts.description = replace(tts.description, most_tokens=5)  # two and a half times as long at most
+    tts.read_prompt(speech.repeat(2), "one two three four five six")
+    assert not caplog.records
+    tts.read_prompt(speech.repeat(3), "one two three four five six seven eight nine")
+    (record,) = caplog.records
+    assert f"longer than what the model was trained on (about {2.5 * seconds:.1f} s)" in record.message
+    with pytest.raises(UserError, match=r"70 s are too long for a prompt \(60 s at most\)"):
+        tts.read_prompt(noise(70.0, 0.1), "one")
+
+
+def test_a_prompt_is_read_once_for_many_calls(tts, speech, tmp_path, caplog):
+    save_audio(tmp_path / "voice.wav", speech, RATE)
+    expected = tts("four two", tmp_path / "voice.wav", "nine")
+    read = tts.read_prompt(tmp_path / "voice.wav", "nine")
+    (tmp_path / "voice.wav").unlink()
+    caplog.clear()
+    assert torch.equal(tts("four two", read).mel, expected.mel) and tts.read_prompt(read) is read
+    assert not caplog.records
+    with pytest.raises(UserError, match="no prompt to read"):
+        tts.read_prompt(None)
+
+
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [
+        (torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB"), UserError),
+        (RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory"), UserError),
+        (MemoryError(), UserError),
+        (RuntimeError("shapes do not fit"), RuntimeError),
+    ],
+)
+def test_a_lack_of_memory_says_what_to_lower(tts, monkeypatch, error, expected):
+    def decode(*arguments):
+        raise error
+        yield
+
+    monkeypatch.setattr(synthesizer, "decode", decode)
+    says = "while decoding 2 texts .* up to 3 tokens.*--batch-size" if expected is UserError else "do not fit"
+    with pytest.raises(expected, match=says):
+        tts(["one", "two three four"])

@@ -285,6 +285,50 @@ def test_the_command_says_what_it_took_and_the_model_speaks(tmp_path, llama, cap
     assert torch.equal(tts.network.text_embedding.weight[1], tts.network.text_embedding.weight[2 + EOS])
 
 
+def test_a_prompts_text_and_the_next_are_read_as_one_text_with_a_space_between(tmp_path, llama):
+    """Byte-level encodings have other ids for a word after a space; word and SentencePiece ones have not."""
+    library = Tokenizer(models.BPE({token: n for n, token in enumerate(["A", "B", "Ġ", "ĠB"])}, [("Ġ", "B")]))
+    library.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    Qwen2TokenizerFast(tokenizer_object=library).save_pretrained(tmp_path / "qwen")
+    text = open_text(str(tmp_path / "qwen"))
+    ids = text.tokenizer.vocab_size - 2
+    state = {**make_state(**FLAGS["rms, gated, rope"]), "text_embedding.weight": torch.randn(ids + 1, D)}
+    import_reference(write(tmp_path / "b", state), tmp_path / "b.ckpt", text, heads=HEADS)
+    import_reference(
+        write(tmp_path / "l", make_state(**FLAGS["rms, gated, rope"])),
+        tmp_path / "l.ckpt",
+        open_text(llama),
+        heads=HEADS,
+    )
+    one_text = library.encode("A B B").ids
+    assert one_text == [0, 3, 3]
+    for name, prompt, words, expected in (
+        ("b.ckpt", "a", "b b", [2 + id for id in one_text]),
+        ("l.ckpt", "one", "two three", [3, 5, 6, 7, 1]),
+    ):
+        tts = Synthesizer.from_checkpoint(tmp_path / name)
+        asked = []
+
+        def prefill(caches, text, *rest, asked=asked, real=tts.network.prefill):
+            asked.append(text.tolist())
+            return real(caches, text, *rest)
+
+        tts.network.prefill = prefill
+        voice = torch.randn(8000) * 0.1
+        tts([words], prompt=voice, prompt_text=prompt, options=DecodingOptions(max_length=0.3))
+        assert asked == [[expected]]
+    dataset_like = tts.tokenizer.encode("two", follows=True), text.tokenizer.encode("b", follows=True)
+    assert dataset_like == ([6], [5]) and text.tokenizer.encode("b") == [3]
+
+
+def test_the_output_stands_beside_the_checkpoint_where_none_is_named(tmp_path, llama, capsys):
+    source = write(tmp_path, make_state(**FLAGS["rms, gated, rope"]))
+    arguments = ["import-reference", "--checkpoint", source, "--tokenizer", llama, "--heads", HEADS]
+    assert main([*map(str, arguments)]) == 0
+    assert load_model(tmp_path / "reference.ckpt").step == 1234
+    assert str(tmp_path / "reference.ckpt") in capsys.readouterr().out
+
+
 def test_the_pace_is_measured_on_a_manifest_or_does_not_bind(tmp_path, llama, tone_manifests, capsys):
     source = write(tmp_path, make_state(**FLAGS["rms, gated, rope"]))
     target = tmp_path / "ours.ckpt"
@@ -332,7 +376,7 @@ def test_what_does_not_fit_is_refused(tmp_path, llama):
         ((name, value),) = wrong.items()
         with pytest.raises(UserError, match=rf"args\.json says {name}={value}, the weights say {name}="):
             attempt(state, wrong, f"wrong-{number}")
-    for size in (9, 3000):
+    for size in (9, 200, 3000):  # a few rows more than ids are padding; more are another tokenizer's
         with pytest.raises(UserError, match=rf"tokenizer has 10 ids, the checkpoint's text embedding {size} rows"):
             attempt({**state, "text_embedding.weight": torch.zeros(size, D)})
     for name, value in (
@@ -359,6 +403,11 @@ def test_what_does_not_fit_is_refused(tmp_path, llama):
     (tmp_path / "args.json").write_text("[3]")
     with pytest.raises(UserError, match="holds no flags"):
         attempt(state, flags=tmp_path / "args.json")
+    source = write(tmp_path / "own", state)
+    before = source.read_bytes()
+    with pytest.raises(UserError, match="checkpoint itself; give another file to write by -o"):
+        import_reference(source, source, text, heads=HEADS)
+    assert source.read_bytes() == before
     assert not target.exists() and not list(tmp_path.glob("*.partial"))
 
 

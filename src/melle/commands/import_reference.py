@@ -18,7 +18,9 @@ def add(commands: argparse._SubParsersAction) -> None:
         "import-reference", help="turn a checkpoint of the reference implementation into ours"
     )
     reference.add_argument("--checkpoint", required=True, type=Path, help="the reference's file")
-    reference.add_argument("-o", "--output", required=True, type=Path, help="the .ckpt file to write")
+    reference.add_argument(
+        "-o", "--output", type=Path, help="the file to write; default: as the checkpoint, with the ending .ckpt"
+    )
     reference.add_argument("--tokenizer", required=True, help="the Hugging Face tokenizer: name on the hub or folder")
     reference.add_argument("--args", type=Path, help="the run's flags; default: args.json beside the checkpoint")
     reference.add_argument(
@@ -42,11 +44,12 @@ def take_over_reference(options: argparse.Namespace) -> None:
     """Write a checkpoint of ours with the reference's weights, and print what was taken from where."""
     from melle.reference import import_reference, open_text
 
+    output = options.output or options.checkpoint.with_suffix(".ckpt")
     text = open_text(options.tokenizer, options.text, not options.keep_case)
     pace = None if options.calibrate is None else measure(options.calibrate, text.tokenizer)
     network, sources = import_reference(
         options.checkpoint,
-        options.output,
+        output,
         text,
         options.args,
         pace,
@@ -56,12 +59,9 @@ def take_over_reference(options: argparse.Namespace) -> None:
         postnet_activation=options.postnet_activation,
     )
     for source in sources:
-        print(f"  {source.name:<20} {source.value!s:<24} {source.taken_from}")
+        print(f"  {source.name:<20} {source.value!s:<34} {source.taken_from}")
     millions = sum(p.numel() for p in network.parameters()) / 1e6
-    print(
-        f"{options.output}: {millions:.1f} million parameters, r = {network.reduction_factor}, "
-        f"{network.position} positions"
-    )
+    print(f"{output}: {millions:.1f} million parameters, r = {network.reduction_factor}, {network.position} positions")
 
 
 def measure(manifest: Path, tokenizer: Tokenizer) -> Pace:

@@ -75,7 +75,7 @@ class UtteranceDataset(Dataset[Row]):
                 reason = DataError("unreadable", f"{utterance.audio_path}: {type(error).__name__}: {error}")
                 whole.faults.append(self.fault(number, utterance, reason))
                 continue
-            tokens = self.tokenizer.encode(utterance.transcription, strict=True)
+            tokens = self.tokenizer.encode(utterance.transcription, strict=True, follows=bool(whole.ids))
             whole.tokens.append(tokens)
             whole.pace.append(self._pace(utterance, tokens))
             whole.mels.append(mel)

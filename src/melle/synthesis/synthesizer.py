@@ -305,7 +305,10 @@ class Synthesizer:
     def _request(
         self, chunk: Encoded, prompt: Prompt | None, seed: int, options: DecodingOptions, leads: bool = False
     ) -> Request:
-        return make_request(*chunk, prompt, seed, options, self.description, self.network, leads)
+        text, tokens = chunk
+        if prompt is not None and prompt.tokens and getattr(self.tokenizer, "spaced", False):
+            tokens = self.tokenizer.encode(text, follows=True)
+        return make_request(text, tokens, prompt, seed, options, self.description, self.network, leads)
 
     def _encode(self, text: str) -> list[int]:
         if text.strip() and not is_speakable(text):

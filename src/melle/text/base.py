@@ -38,11 +38,12 @@ class Tokenizer(Protocol):
         """Number of ids, padding and <EOS> counted."""
         ...
 
-    def encode(self, text: str, strict: bool = False) -> list[int]:
+    def encode(self, text: str, strict: bool = False, follows: bool = False) -> list[int]:
         """Ids of a text, without <EOS>. What is not known is left out, and logged once for each text.
 
         Raises UserError where nothing would be left. ``strict``: also where letters or digits would be left out, for
         a model must not learn from words that are in the sound alone; then marks are left out without a warning.
+        ``follows``: another text stands before it in its row.
         """
         ...
 
@@ -84,7 +85,7 @@ class LenientTokenizer:
     def speaks(self, language: str | None) -> bool:
         return True
 
-    def encode(self, text: str, strict: bool = False) -> list[int]:
+    def encode(self, text: str, strict: bool = False, follows: bool = False) -> list[int]:
         ids, unknown = self.encode_known(text, strict)
         if unknown and not strict:
             warn_left_out(text, tuple(unknown))

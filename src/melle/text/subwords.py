@@ -21,14 +21,17 @@ class SubwordTokenizer(LenientTokenizer):
         bos: the token that begins a row, such as Llama's ``<s>``; None: nothing does.
         eos: whether <EOS> ends a row.
         upper: put texts into upper case first, for a model that was trained on such.
+        spaced: a text that follows another in a row begins with a space, as if both were one text (see ``is_spaced``).
     """
 
-    def __init__(self, description: str, bos: str | None = None, eos: bool = True, upper: bool = False):
+    def __init__(
+        self, description: str, bos: str | None = None, eos: bool = True, upper: bool = False, spaced: bool = False
+    ):
         self._tokenizer = _library().Tokenizer.from_str(description)
         model = json.loads(description)["model"]
         name = model.get("unk_token")
         self._unknown = model.get("unk_id") if name is None else self._tokenizer.token_to_id(name)
-        self.bos, self.eos, self.upper = bos, eos, upper
+        self.bos, self.eos, self.upper, self.spaced = bos, eos, upper, spaced
         begin = None if bos is None else self._tokenizer.token_to_id(bos)
         if bos is not None and begin is None:
             raise UserError(f"the tokenizer has no token {bos!r} to begin a text with")
@@ -64,7 +67,8 @@ class SubwordTokenizer(LenientTokenizer):
             raise UserError(
                 f"tokenizer.bos=true: the tokenizer {name} names no begin mark (bos_token); set it to false"
             )
-        return cls(tokenizer.backend_tokenizer.to_str(), tokenizer.bos_token if bos else None, eos, upper)
+        description = tokenizer.backend_tokenizer.to_str()
+        return cls(description, tokenizer.bos_token if bos else None, eos, upper, is_spaced(description))
 
     @property
     def vocab_size(self) -> int:
@@ -77,6 +81,10 @@ class SubwordTokenizer(LenientTokenizer):
         unknown = sorted({text[a:b] for id, (a, b) in zip(encoding.ids, encoding.offsets) if id == self._unknown})
         return [FIRST + id for id in encoding.ids if id != self._unknown], unknown
 
+    def encode(self, text: str, strict: bool = False, follows: bool = False) -> list[int]:
+        ids = super().encode(text, strict)
+        return self.known(f" {normalise(text)}")[0] if follows and self.spaced else ids
+
     def word_spans(self, ids: Iterable[int]) -> None:
         """Not known: tokens of a language model may reach across words."""
         return None
@@ -85,8 +93,8 @@ class SubwordTokenizer(LenientTokenizer):
         return self._tokenizer.decode([id - FIRST for id in ids if id >= FIRST])
 
     def as_dict(self) -> dict[str, Any]:
-        own = {"bos": self.bos, "eos": self.eos, "upper": self.upper}
-        usual = {"bos": None, "eos": True, "upper": False}  # left out, as before there were such
+        own = {"bos": self.bos, "eos": self.eos, "upper": self.upper, "spaced": self.spaced}
+        usual = {"bos": None, "eos": True, "upper": False, "spaced": False}  # left out, as before there were such
         own = {name: value for name, value in own.items() if value != usual[name]}
         return {"kind": "subwords", "description": self._tokenizer.to_str(), **own}
 
@@ -107,6 +115,16 @@ def open_pretrained(name: str | None) -> Any:
     if not tokenizer.is_fast:
         raise UserError(f"the tokenizer {name} has no fast version (tokenizer.json); choose another")
     return tokenizer
+
+
+def is_spaced(description: str) -> bool:
+    """Whether the space between two words is part of the second word's ids.
+
+    So it is in byte-level encodings such as Qwen's; Llama's put a space in front of every text by themselves.
+    """
+    tokenizer = _library().Tokenizer.from_str(description)
+    one, both = (tokenizer.encode(text, add_special_tokens=False).ids for text in ("a", "a a"))
+    return both != one + one
 
 
 def _library() -> Any:

@@ -77,7 +77,7 @@ class ShardUtterances:
                 cut = parse_cut(clip.line, name)
                 if cut.id != name:
                     raise DataError("changed", f"{name}: its shard has changed; remove the folder data.index names")
-                tokens = self.tokenizer.encode(cut.text, strict=True)
+                tokens = self.tokenizer.encode(cut.text, strict=True, follows=bool(row.ids))
             except DataError as error:
                 row.faults.append(self.fault(number, self.index[number], error))
                 continue

@@ -215,7 +215,10 @@ def _read_sample(
     spoken = [target] if voice is None else [voice, target]
     waveforms = [load_audio(utterance.audio_path, rate) for utterance in spoken]
     row = Row(
-        tokens=[description.tokenizer.encode(utterance.transcription) for utterance in spoken],
+        tokens=[
+            description.tokenizer.encode(utterance.transcription, follows=number > 0)
+            for number, utterance in enumerate(spoken)
+        ],
         mels=[log_mel(waveform) for waveform in waveforms],
         ids=[utterance.id for utterance in spoken],
     )

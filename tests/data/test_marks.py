@@ -1,13 +1,17 @@
 """Marks around texts: once a row, whatever shares it, and the same for training, validation and synthesis."""
 
+import string
+
 import pytest
 import torch
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 
 from melle.data.batch import Row, collate, join_text
 from melle.data.datamodule import MelleDataModule
+from melle.data.manifest import read_manifest
 from melle.errors import UserError
 from melle.text import EOS, Marks, marks_of, tokenizer_from_dict
-from melle.text.subwords import SubwordTokenizer
+from melle.text.subwords import SubwordTokenizer, is_spaced
 from melle.text.symbols import SymbolTokenizer
 from melle.training.module import swap_words
 
@@ -74,3 +78,19 @@ def test_training_and_validation_read_the_marks_and_keep_within_positions(tone_m
             assert text[0] == 2 and text[length - 1] == EOS and text[:length].count(2) == 1
     data.keep_within(int(tokens.max()) + 1, 10**6)
     assert data.skipped["train"].counts
+
+
+def test_in_a_row_a_byte_level_text_begins_with_the_space_before_it(tone_manifests, tmp_path):
+    library = Tokenizer(models.BPE({letter: n for n, letter in enumerate(string.ascii_lowercase + "Ġ")}, []))
+    library.pre_tokenizer, library.decoder = pre_tokenizers.ByteLevel(add_prefix_space=False), decoders.ByteLevel()
+    assert is_spaced(library.to_str()) and not is_spaced(fit(["one a a"]).as_dict()["description"])
+    tokenizer = SubwordTokenizer(library.to_str(), spaced=True)
+    assert tokenizer_from_dict(tokenizer.as_dict()).encode("one", follows=True) == [2 + 26, *tokenizer.encode("one")]
+    paths = tone_manifests / "train.jsonl", tone_manifests / "val.jsonl"
+    said = {utterance.id: utterance.transcription for path in paths for utterance in read_manifest(path)}
+    data = MelleDataModule(*paths, 1, lambda texts: tokenizer, index=tmp_path, batch_frames=600, max_join=3)
+    data.setup()
+    batch = next(iter(data.train_dataloader()))
+    assert max(map(len, batch.ids)) > 1
+    for row, ids in zip(batch.text.tolist(), batch.ids):
+        assert tokenizer.decode(row) == " ".join(said[id] for id in ids)

@@ -21,7 +21,7 @@ from melle.vocoders.vocos import vocoder as vocos
 WEIGHTS, CONFIG, TOKENIZER = "model.safetensors", "config.json", "tokenizer.json"
 HINT = "give a folder that `python -m melle export` wrote, or a .ckpt file that train.py wrote"
 ENDINGS = (".ckpt", ".pt", ".pth")
-FILES = [WEIGHTS, CONFIG, TOKENIZER, vocos.WEIGHTS, vocos.CONFIG]
+FILES = [WEIGHTS, CONFIG, TOKENIZER, vocos.WEIGHTS, vocos.CONFIG, "voices/*"]
 
 
 def save_pretrained(

@@ -17,6 +17,11 @@ def add(commands: argparse._SubParsersAction) -> None:
         "--raw-weights", action="store_true", help="not the average of the weights (EMA) but the last ones"
     )
     export.add_argument("--vocoder", type=Path, help="a .ckpt file of our own vocoder to go with it")
+    export.add_argument(
+        "--voices",
+        type=Path,
+        help="folder with voices.json and recordings to go with it; default: those of --checkpoint",
+    )
     export.add_argument("--push", metavar="USER/MODEL", help="upload it to the Hugging Face hub under this name, too")
     export.add_argument("--public", action="store_true", help="with --push: for everybody to see")
     export.set_defaults(run=run)
@@ -26,10 +31,12 @@ def run(options: argparse.Namespace) -> None:
     """Write the folder, and upload it if asked to."""
     import torch
 
-    from melle.pretrained import WEIGHTS, load_pretrained, push, save_pretrained
+    from melle.pretrained import WEIGHTS, fetched, load_pretrained, push, save_pretrained
+    from melle.synthesis.voices import copy_voices
 
     model = load_pretrained(options.checkpoint, average=not options.raw_weights)
     save_pretrained(model, options.output, getattr(torch, options.dtype), options.vocoder or model.vocoder)
+    copy_voices(options.voices or fetched(options.checkpoint), options.output)
     size = (options.output / WEIGHTS).stat().st_size / 2**20
     print(f"{options.output}: step {model.step}, {size:.1f} MiB of {options.dtype} weights")
     if options.push:

@@ -43,6 +43,7 @@ def add(commands: argparse._SubParsersAction) -> None:
         "where FFmpeg is installed, whatever that reads, such as m4a",
     )
     speak.add_argument("--prompt-text", help="what is said in the prompt")
+    speak.add_argument("--voice", help="a voice that the model has of its own; default, without --prompt: its first")
     speak.add_argument("-o", "--output", type=Path, help="file to write (default speech.wav), or folder for --jobs")
     speak.add_argument(
         "--vocoder",
@@ -94,12 +95,17 @@ def synthesize(options: argparse.Namespace) -> None:
         options.checkpoint = str(PRETRAINED)
     if (options.prompt is None) != (options.prompt_text is None):
         raise UserError("--prompt and --prompt-text belong together: give the recording and what is said in it")
+    if options.voice is not None and options.prompt is not None:
+        raise UserError("--voice names a voice of the model, --prompt a recording of another: give one of them")
     if options.retries < 0 or options.batch_size < 1:
         raise UserError("--retries must be 0 or more, and --batch-size 1 or more")
     check_seed(options.seed)
     if options.text is None and (options.best_of is not None or options.asr is not None):
         raise UserError("--best-of and --asr are for --text; leave them out")
+    options.checkpoint = f"{'hf://' if options.hub and '://' not in options.checkpoint else ''}{options.checkpoint}"
     voice = {"prompt": options.prompt, "prompt_text": options.prompt_text}
+    if options.prompt is None:
+        voice = own_voice(options)
     if options.jobs is not None:
         if options.output is None:
             raise UserError("--jobs needs a folder to write to: give it by -o")
@@ -158,6 +164,22 @@ def choose(tts: Synthesizer, options: argparse.Namespace, how: dict[str, Any]) -
     return candidates[0].speech
 
 
+def own_voice(options: argparse.Namespace) -> dict[str, Any]:
+    """The prompt of the model's voice that was named, else of its first; none where it has no voices."""
+    from melle.pretrained import fetched
+    from melle.synthesis.voices import find_voice, read_voices
+
+    model = fetched(options.checkpoint)
+    options.checkpoint = str(model)  # the hub is asked once
+    name = options.voice or next(iter(read_voices(model)), None)
+    if name is None:
+        return {"prompt": None, "prompt_text": None}
+    audio, text = find_voice(model, name)
+    if options.voice is None:
+        print(f"voice: {name}, the model's first; choose another by --voice or --prompt")
+    return {"prompt": audio, "prompt_text": text}
+
+
 def make_synthesizer(options: argparse.Namespace) -> tuple[Synthesizer, dict[str, Any]]:
     """And how to speak, as arguments of a call."""
     from melle.devices import find_device
@@ -167,8 +189,7 @@ def make_synthesizer(options: argparse.Namespace) -> tuple[Synthesizer, dict[str
 
     decoding = from_fields(DecodingOptions, options)
     device = find_device(options.device)
-    hub = "hf://" if options.hub and "://" not in options.checkpoint else ""
-    model = load_pretrained(f"{hub}{options.checkpoint}", average=not options.raw_weights)
+    model = load_pretrained(options.checkpoint, average=not options.raw_weights)
     if options.vocoder == "auto":
         if options.vocoder_model:
             raise UserError("--vocoder-model is of a vocoder: give --vocoder vocos or hifigan, too")

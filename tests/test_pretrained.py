@@ -169,7 +169,7 @@ def test_the_hub(folder, tiny_checkpoint, tmp_path, monkeypatch, capsys):
         Synthesizer.from_pretrained("hf://me/other")
     calls.clear()
     assert main(["export", "--checkpoint", str(tiny_checkpoint), "-o", "model", "--push", "me/new"]) == 0
-    files = ["config.json", "model.safetensors", "tokenizer.json", "vocoder.json", "vocoder.safetensors"]
+    files = ["config.json", "model.safetensors", "tokenizer.json", "vocoder.json", "vocoder.safetensors", "voices/*"]
     assert calls == [("me/new", True), ("me/new", "model", files)]
     assert "https://hub/me/new" in capsys.readouterr().out
     monkeypatch.setitem(sys.modules, "huggingface_hub", None)

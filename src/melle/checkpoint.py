@@ -34,7 +34,8 @@ class ModelDescription:
     # Of the training data; only synthesis goes by them.
     frames_per_token: float  # mean
     length_range: tuple[float, float] = (0.7, 1.5)  # of 98 in 100 utterances: frames, as multiples of tokens × the mean
-    speech_level: float = 0.0  # log10: the loudest band of a loud frame (``audio.speech_level``), median
+    # log10: the loudest band of a loud frame (``audio.speech_level``), median; None: not known
+    speech_level: float | None = None
     most_tokens: int | None = None  # of the longest text; None: not known
 
     def as_dict(self) -> dict:
@@ -53,6 +54,8 @@ class ModelDescription:
     @classmethod
     def from_dict(cls, values: dict) -> ModelDescription:
         known = {name: values[name] for name in ("speech_level", "most_tokens") if name in values}
+        if known.get("speech_level") == 0.0:  # what was written where nobody had measured it
+            known["speech_level"] = None
         if "length_range" in values:
             known["length_range"] = tuple(values["length_range"])
         return cls(

@@ -57,7 +57,7 @@ class Pace:
     frames_per_token: float
     length_range: tuple[float, float]
     taken_from: str
-    speech_level: float = 0.0
+    speech_level: float | None = None
 
 
 # LibriSpeech in upper case by Llama's tokenizer has 10.8 frames a token, in lower case 19 (measured).

@@ -7,6 +7,7 @@ import torch
 import torchaudio
 
 from melle.audio import LogMel, save_audio, speech_level
+from melle.checkpoint import ModelDescription
 from melle.errors import UserError
 from melle.synthesis import synthesizer
 from melle.synthesis.prompt import Prompt
@@ -76,6 +77,17 @@ def test_a_prompt_is_brought_to_the_training_datas_level(tts, speech, caplog, de
     assert [f"{abs(decibels)} dB {words}" in record.message for record in caplog.records] == [True] * (
         left == 0 != decibels
     )
+
+
+def test_without_a_known_level_a_prompt_keeps_its_own(tts, speech, caplog):
+    tts.description = replace(tts.description, speech_level=None)
+    read = tts.read_prompt(0.1 * speech, "one two three")
+    loudness = speech_level(tts.read_prompt(speech, "one two three").mel)
+    assert 20 * (speech_level(read.mel) - loudness) == pytest.approx(-20, abs=0.5)
+    assert not any("training data" in record.message for record in caplog.records)
+    values = tts.description.as_dict()
+    for written in (None, 0.0):  # 0.0 was written where nobody had measured it
+        assert ModelDescription.from_dict(values | {"speech_level": written}).speech_level is None
 
 
 def test_levels_by_hand():

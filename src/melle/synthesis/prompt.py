@@ -67,7 +67,9 @@ def read_prompt(prompt: Prompt, tokens: list[int], model: ModelDescription, log_
     name = _name(prompt.audio)
     waveform = hear_voice(prompt.audio, log_mel.spec.sample_rate, name, LEVELLED_FAINTEST)
     waveform = trim_silence(waveform, log_mel)
-    waveform, gain = match_level(waveform, model.speech_level, log_mel)
+    gain = 0.0
+    if model.speech_level is not None:
+        waveform, gain = match_level(waveform, model.speech_level, log_mel)
     notes = [f"{abs(gain):.0f} dB {'softer' if gain > 0 else 'louder'} than the training data: brought to its level"]
     notes = (notes if gain else []) + sound_faults(waveform, log_mel)
     mel = _steps(log_mel(waveform), model.network.get("reduction_factor", 1), name)

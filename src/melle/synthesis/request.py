@@ -50,7 +50,7 @@ def make_request(
     """
     r = network.reduction_factor
     shortest, longest = model.length_range
-    pace, level = model.frames_per_token, model.speech_level
+    pace, level = model.frames_per_token, model.speech_level or 0.0
     prompt_steps = given = 0  # mel steps of the prompt; and of those what the text says
     if prompt is not None:
         prompt_steps, level = len(prompt.mel) // r, speech_level(prompt.mel)

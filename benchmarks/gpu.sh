@@ -50,12 +50,12 @@ if torch.cuda.is_available():
     print(card.name, f"{card.total_memory / 2**30:.0f} GiB", "CUDA", torch.version.cuda)
 PY
 
-small=() steps=20 seconds=5 batches="1 8 64" frames=16000 english=()
+small=() variants=(eager compiled plain) steps=20 seconds=5 batches="1 8 64" frames=16000 workers="0 4" english=()
 if [ "$SCALE" = tiny ]; then
-  small=(model.layers=1 model.width=64 model.heads=4 model.ff_width=128)
-  steps=1 seconds=1 batches="1 2" frames=2000
+  small=(model.layers=3 model.width=64 model.heads=4 model.ff_width=128) variants=(eager plain)
+  steps=1 seconds=1 batches="1 2" frames=2000 workers=0
   english=(trainer.max_steps=4 trainer.val_check_interval=4 optim.schedule.warmup_steps=1 callbacks.speech=null
-    model.layers=1 model.width=64 model.ff_width=128 "model.guided_layers=[0]")
+    model.layers=3 model.width=64 model.ff_width=128)
 fi
 
 # 1. Smoke: every preset trains a step and decodes; what tests skip elsewhere.
@@ -66,25 +66,28 @@ fi
 
 # 2. Figures: training, decoding, loader.
 for model in melle melle_rope quickstart; do
-  step "train_$model" 60 "$PYTHON" -m benchmarks.train --model "$model" --device "$DEVICE" --precision bf16 \
-    --batch-frames "$frames" --steps "$steps" "${small[@]}"
+  step "train_$model" 60 "$PYTHON" -m benchmarks.train "${small[@]}" --model "$model" --device "$DEVICE" \
+    --precision bf16 --batch-frames "$frames" --steps "$steps" --variants "${variants[@]}"
 done
 # shellcheck disable=SC2086 # the batches are several words
-step synthesis 60 "$PYTHON" -m benchmarks.synthesis --model melle --device "$DEVICE" --seconds "$seconds" \
-  --reduction-factors 1 --batches $batches "${small[@]}"
-step loader 30 "$PYTHON" -m benchmarks.data --utterances 20000 --recordings 20 --workers 0 4 --seconds 4
+step synthesis 60 "$PYTHON" -m benchmarks.synthesis "${small[@]}" --model melle --device "$DEVICE" \
+  --seconds "$seconds" --reduction-factors 1 --batches $batches
+# shellcheck disable=SC2086
+step loader 45 "$PYTHON" -m benchmarks.data --utterances 20000 --recordings 20 --workers $workers --seconds 4
 
 # 3. The English model for the time that is left but 90 s; TERM saves, and the same command goes on from there.
 if [ -n "${DATA:-}" ]; then
   begin=()
   [ -z "${FROM:-}" ] || begin=("init_from=$FROM")
-  train=("$PYTHON" train.py experiment=english "run_dir=$OUT/english" data.corpus=null "data.train=$DATA/train.jsonl"
-    "data.val=$DATA/validation.jsonl" data.index="$OUT/index" report.utterances=0 "${begin[@]}" "${english[@]}")
+  data=(data.corpus=null "data.train=$DATA/train.jsonl" "data.val=$DATA/validation.jsonl" "data.test=$DATA/test.jsonl"
+    "data.index=$OUT/index")
+  train=("$PYTHON" train.py experiment=english "run_dir=$OUT/english" "${data[@]}" report.utterances=0
+    "${begin[@]}" "${english[@]}")
   [ "$DEVICE" = cuda ] || train+=(trainer.accelerator=cpu)
   step english "$((LIMIT - SECONDS > 150 ? LIMIT - SECONDS - 90 : 60))" "${train[@]}"
   # 4. What it says.
-  step evaluate 90 "$PYTHON" evaluate.py "checkpoint=$OUT/english/checkpoints/last.ckpt" data=english data.corpus=null \
-    "data.test=$DATA/test.jsonl" "output=$OUT/evaluation" utterances="$([ "$SCALE" = tiny ] && echo 2 || echo 48)" \
+  step evaluate 90 "$PYTHON" evaluate.py "checkpoint=$OUT/english/checkpoints/last.ckpt" data=english "${data[@]}" \
+    "output=$OUT/evaluation" utterances="$([ "$SCALE" = tiny ] && echo 2 || echo 48)" \
     speaker=none ${WHISPER:+asr.whisper.model="$WHISPER"} $([ -n "${WHISPER:-}" ] || echo asr=none)
 fi
 echo "in all $SECONDS s" | tee -a "$OUT/summary.txt"

@@ -22,13 +22,13 @@ from melle.model.compiled import compiled_graphs
 from melle.peak import synchronise
 
 DECODED = 4  # steps after the first
-SMALL = ("model.layers=1", "model.width=64", "model.heads=4", "model.ff_width=128")  # --scale tiny
+SMALL = ("model.layers=3", "model.width=64", "model.heads=4", "model.ff_width=128")  # --scale tiny
 
 
 def presets() -> list[str]:
     """Names of the presets that build a network of their own."""
     folder = Path(__file__).parents[1] / "conf" / "model"
-    return sorted(path.stem for path in folder.glob("*.yaml") if path.stem != "inherited")
+    return sorted(path.stem for path in folder.glob("*.yaml") if path.stem != "from_checkpoint")
 
 
 def try_preset(name: str, overrides: Sequence[str], setup: dict[str, Any], compiled: bool) -> str:
@@ -61,11 +61,11 @@ def check_decoding(network: Melle, device: torch.device) -> None:
     lengths = torch.tensor([5], device=device)
     segments = torch.tensor([[0, 0, 1, 1, 1]], device=device)
     prompt = torch.randn(1, 4 * network.reduction_factor, network.n_mels, device=device) - 2
-    state, frames, stop = network.start(
-        text, lengths, segments, prompt, torch.tensor([prompt.shape[1]], device=device), DECODED
-    )
+    caches = network.make_caches(1, text.shape[1] + 1 + 4 + DECODED)
+    frames_given = torch.tensor([prompt.shape[1]], device=device)
+    state, frames, stop = network.prefill(caches, text, lengths, segments, prompt, frames_given)
     for _ in range(DECODED):
-        frames, stop = network.step(state, frames)
+        frames, stop = network.step(caches, state, frames)
     assert torch.isfinite(frames).all() and math.isfinite(stop.item()), "decoding gives numbers that are not finite"
 
 
@@ -93,7 +93,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.smoke", description=__doc__.splitlines()[0])
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or mps")
     parser.add_argument("--precision", choices=PRECISIONS, default="bf16", help="of the arithmetic")
-    parser.add_argument("--scale", choices=("full", "tiny"), default="full", help="tiny: one narrow block, to try this")
+    parser.add_argument("--scale", choices=("full", "tiny"), default="full", help="tiny: narrow blocks, to try this")
     parser.add_argument("--compiled", action="store_true", help="compile the blocks")
     parser.add_argument("--batch-frames", type=int, default=4000, help="positions of the batch, padding counted")
     options = vars(parser.parse_args(arguments))

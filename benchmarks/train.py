@@ -367,10 +367,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--batch-frames", type=int, help="positions per batch, padding counted; CPU: 3000, GPU: 50000")
     parser.add_argument("--steps", type=int, help="to time, after two to warm up; CPU: 3, GPU: 20")
     parser.add_argument("--threads", type=int, help="CPU threads; default: all")
+    parser.add_argument("--variants", nargs="+", choices=VARIANTS, default=VARIANTS, help="which to time")
     parser.add_argument("overrides", nargs="*", help="more of train.py's, such as model.layers=2")
     options = vars(parser.parse_args(arguments))
     if options.pop("against_reference"):
         options.pop("model")
+        options.pop("variants")
         return run_command(lambda: print(bench_against_reference(**options)))
     return run_command(lambda: print(bench_train(**options)))
 

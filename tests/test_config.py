@@ -71,7 +71,7 @@ def test_loggers_can_be_several_one_or_none(argument, chosen):
 
 
 def test_callbacks_can_be_chosen():
-    assert list(composed("callbacks=ema,checkpoint", "name=x").callbacks) == ["ema", "checkpoint"]
+    assert list(composed("callbacks=ema,checkpoint", "name=x").callbacks) == ["ema", "checkpoint", "best"]
     assert composed("callbacks=null", "name=x").get("callbacks") is None
 
 

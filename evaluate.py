@@ -64,5 +64,6 @@ def main(cfg: DictConfig) -> float | None:
 
 
 if __name__ == "__main__":
+    set_up_console()  # before Hydra prints
     sys.argv[1:] = readable_arguments(sys.argv[1:], LISTS)
     main()

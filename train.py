@@ -53,5 +53,6 @@ def main(cfg: DictConfig) -> float | None:
 
 
 if __name__ == "__main__":
+    set_up_console()  # before Hydra prints
     sys.argv[1:] = readable_arguments(sys.argv[1:], LISTS, default="experiment=quickstart")
     main()

@@ -1,6 +1,7 @@
 """What all entry points share: any text on any console, one line for a mistake, commands that can be pasted."""
 
 import io
+import os
 import shlex
 import subprocess
 import sys
@@ -14,6 +15,7 @@ import train
 from melle.cli import _with_texts
 from melle.console import run_command, shell_command
 from melle.errors import UserError
+from tests.test_readme import ROOT
 
 
 @pytest.mark.parametrize("encoding", ["ascii", "cp437", "cp1252", "utf-8"])
@@ -74,3 +76,11 @@ def test_a_shell_reads_a_printed_command():
 )
 def test_a_text_may_begin_with_a_hyphen(given, read):
     assert _with_texts(given) == read
+
+
+@pytest.mark.parametrize("command", [["-m", "melle", "synthesize", "--help"], ["train.py", "name=Été", "--cfg", "job"]])
+def test_what_is_printed_before_anything_runs_needs_no_unicode(command):
+    environment = {**os.environ, "PYTHONIOENCODING": "ascii", "PYTHONUTF8": "0"}
+    run = subprocess.run([sys.executable, *command], cwd=ROOT, env=environment, capture_output=True, check=False)
+    assert run.returncode == 0, run.stderr.decode()[-500:]
+    assert b"\\u2026" in run.stdout or b"\\xc9t\\xe9" in run.stdout  # an ellipsis, the name

@@ -8,13 +8,14 @@ import sys
 from collections.abc import Sequence
 
 from melle.commands import align, check, export, import_reference, prepare, synthesize
-from melle.console import run_command
+from melle.console import run_command, set_up_console
 
 TEXTS = ("--text", "--prompt-text")  # options whose value may begin with a hyphen
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; returns the exit status: 0, 2 after an error that the user can fix, 130 after Ctrl-C."""
+    set_up_console()  # before --help is printed
     options = _parser().parse_args(_with_texts(sys.argv[1:] if arguments is None else arguments))
     return run_command(options.run, options)
 

@@ -141,13 +141,14 @@ def test_a_sweep_goes_by_the_monitored_metric():
             assert objective(compose("train", [*overrides, "name=x"]), metrics) == expected
 
 
-@pytest.mark.parametrize("kind", ["device", "host"])
+@pytest.mark.parametrize("kind", ["device", "allocator", "python", "library"])
 def test_want_of_memory_is_one_sentence(tmp_path, tone_manifests, monkeypatch, kind):
     def fail(self, batch, index):
         self.batch_size = (7, 99)
-        if kind == "host":
+        if kind == "allocator":
             torch.empty(10**15)
-        raise torch.OutOfMemoryError("CUDA out of memory")
+        errors = {"device": torch.OutOfMemoryError("CUDA out of memory"), "python": MemoryError()}
+        raise errors.get(kind, RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED"))
 
     monkeypatch.setattr(MelleModule, "training_step", fail)
     says = r"out of memory at a batch of 7 rows and 99 positions; lower data\.batch_frames=600 .*gradient_checkpointing"

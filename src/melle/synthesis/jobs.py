@@ -12,6 +12,7 @@ from typing import Any
 from tqdm import tqdm
 
 from melle.audio import save_audio
+from melle.data.manifest import portable
 from melle.errors import UserError
 from melle.files import check_writable
 from melle.synthesis.seeds import check_seed
@@ -45,6 +46,7 @@ def read_jobs(path: Path, voice: dict[str, Any], seed: int) -> list[Job]:
         raise UserError(f"{path}: cannot be read ({error}); give a JSONL file in UTF-8") from None
     jobs: dict[str, Job] = {}
     for number, line in enumerate(lines, 1):
+        line = line.removeprefix("\ufeff")  # of files that were joined
         if not line.strip():
             continue
         job = _read_job(line, f"{path}:{number}", path.parent, f"{number:05d}", voice, seed)
@@ -145,5 +147,5 @@ def _read_job(line: str, where: str, folder: Path, name: str, voice: dict[str, A
         )
     prompt, prompt_text = voice["prompt"], voice["prompt_text"]
     if "prompt" in own:
-        prompt, prompt_text = folder / own["prompt"], own["prompt_text"]
+        prompt, prompt_text = portable(folder, own["prompt"]), own["prompt_text"]
     return Job(own_name, own.get("text", ""), prompt, prompt_text, own.get("seed", seed))

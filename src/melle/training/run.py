@@ -19,6 +19,7 @@ from tqdm.contrib.logging import logging_redirect_tqdm
 from melle.checkpoint import ModelDescription, current_arguments, load_description, load_step
 from melle.config import build
 from melle.data.datamodule import CorpusStatistics, MelleDataModule
+from melle.devices import is_out_of_memory
 from melle.errors import UserError
 from melle.model import Melle
 from melle.pretrained import look_into
@@ -74,8 +75,8 @@ def train(cfg: DictConfig) -> dict[str, float]:
     try:
         with logging_redirect_tqdm():
             trainer.fit(module, data, ckpt_path=checkpoint, weights_only=True)
-    except RuntimeError as error:
-        if not isinstance(error, torch.OutOfMemoryError) and "DefaultCPUAllocator" not in str(error):
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error):
             raise
         raise UserError(_out_of_memory(cfg, module)) from None
     except OSError as error:

@@ -16,6 +16,7 @@ import torch
 
 from benchmarks.train import PRECISIONS, Setup, configure, make_batches, make_step
 from melle.console import run_command
+from melle.devices import best_device
 from melle.errors import UserError
 from melle.model import Melle
 from melle.model.compiled import compiled_graphs
@@ -72,7 +73,7 @@ def check_decoding(network: Melle, device: torch.device) -> None:
 def smoke(device: str, precision: str, scale: str, compiled: bool, batch_frames: int) -> str:
     """The table. Raises UserError, after the last preset, where one failed."""
     if device == "auto":
-        device = "cuda" if torch.cuda.is_available() else "cpu"
+        device = best_device()
     setup = {"device": device, "precision": precision, "batch_frames": batch_frames}
     overrides = SMALL if scale == "tiny" else ()
     failed = []

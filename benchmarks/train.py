@@ -33,6 +33,7 @@ from melle.config import build
 from melle.console import run_command
 from melle.data.batch import Batch, Row, collate
 from melle.data.batching import FrameBudgetSampler
+from melle.devices import best_device
 from melle.errors import UserError
 from melle.losses import MelleLoss
 from melle.model import Melle
@@ -190,7 +191,7 @@ def bench_against_reference(
 ) -> str:
     """``model=reference`` beside a network in the reference's manner, on equal and on LibriSpeech-like lengths."""
     if device == "auto":
-        device = "cuda" if torch.cuda.is_available() else "cpu"
+        device = best_device()
     small = device == "cpu"
     network, loss = configure("reference", overrides)
     sizes = batch_frames or (3000 if small else 50000), steps or (3 if small else 20), threads

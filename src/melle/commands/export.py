@@ -22,6 +22,11 @@ def add(commands: argparse._SubParsersAction) -> None:
         type=Path,
         help="folder with voices.json and recordings to go with it; default: those of --checkpoint",
     )
+    export.add_argument(
+        "--normalise",
+        action=argparse.BooleanOptionalAction,
+        help="whether it reads figures and abbreviations as words, $5 as five dollars; default: as in its training",
+    )
     export.add_argument("--push", metavar="USER/MODEL", help="upload it to the Hugging Face hub under this name, too")
     export.add_argument("--public", action="store_true", help="with --push: for everybody to see")
     export.set_defaults(run=run)
@@ -29,12 +34,17 @@ def add(commands: argparse._SubParsersAction) -> None:
 
 def run(options: argparse.Namespace) -> None:
     """Write the folder, and upload it if asked to."""
+    from dataclasses import replace
+
     import torch
 
     from melle.pretrained import WEIGHTS, fetched, load_pretrained, push, save_pretrained
     from melle.synthesis.voices import copy_voices
+    from melle.text import normalising
 
     model = load_pretrained(options.checkpoint, average=not options.raw_weights)
+    tokenizer = normalising(model.description.tokenizer, options.normalise)
+    model = replace(model, description=replace(model.description, tokenizer=tokenizer))
     save_pretrained(model, options.output, getattr(torch, options.dtype), options.vocoder or model.vocoder)
     copy_voices(options.voices or fetched(options.checkpoint), options.output)
     size = (options.output / WEIGHTS).stat().st_size / 2**20

@@ -65,6 +65,12 @@ def add(commands: argparse._SubParsersAction) -> None:
     speak.add_argument(
         "--asr", metavar="MODEL", help="of --best-of keep what Whisper understands best: base, small, … or a folder"
     )
+    speak.add_argument(
+        "--normalise",
+        action=argparse.BooleanOptionalAction,
+        help="read figures and abbreviations as words, $5 as five dollars; default: as in the model's training",
+    )
+    speak.add_argument("--show-text", action="store_true", help="print the text as it is read, and speak it")
     speak.add_argument("--language", default="en", help="code by which long texts are split into sentences")
     speak.add_argument("--batch-size", type=int, default=16, help="jobs spoken at a time")
     speak.add_argument(
@@ -112,6 +118,7 @@ def synthesize(options: argparse.Namespace) -> None:
         check_writable(options.output, folder=True)
         jobs = read_jobs(options.jobs, voice, options.seed)
         tts, how = make_synthesizer(options)
+        show_texts(tts, [job.text for job in jobs], options.show_text)
         failed = run_jobs(tts, jobs, options.output, options.batch_size, retries=options.retries, **how)
         if failed:
             raise UserError(f"{failed} of {len(jobs)} jobs failed; {options.output / 'results.jsonl'} says why")
@@ -124,11 +131,13 @@ def synthesize(options: argparse.Namespace) -> None:
             raise UserError("--retries is not for --text-file, which is written as it is spoken; use --text or --jobs")
         text = read_text(options.text_file)
         tts, how = make_synthesizer(options)
+        show_texts(tts, text.splitlines(), options.show_text)
         read_aloud(tts, text, output, seed=options.seed, **voice, **how)
         return
     if options.asr is not None and options.best_of is None:
         raise UserError("--asr chooses among several: give --best-of 5, too")
     tts, how = make_synthesizer(options)
+    show_texts(tts, [options.text], options.show_text)
     how |= {"seed": options.seed, "retries": options.retries, **voice}
     if options.best_of is None:
         speech = tts(options.text, **how)
@@ -142,6 +151,12 @@ def synthesize(options: argparse.Namespace) -> None:
         speech.parts,
         f", {speech.real_time_factor:.2f} × real time, {tts.vocoder.title}",
     )
+
+
+def show_texts(tts: Synthesizer, texts: Sequence[str], show: bool) -> None:
+    """Print texts as they are read, where that is asked for."""
+    for text in texts if show else ():
+        print(tts.tokenizer.spoken(text))
 
 
 def choose(tts: Synthesizer, options: argparse.Namespace, how: dict[str, Any]) -> Speech:
@@ -198,7 +213,7 @@ def make_synthesizer(options: argparse.Namespace) -> tuple[Synthesizer, dict[str
     else:
         settings = {"model": options.vocoder_model} if options.vocoder_model else {}
         vocoder = make_vocoder(options.vocoder, model.description.mel, **settings)
-    tts = Synthesizer(model, vocoder, device, options.weights, options.compile)
+    tts = Synthesizer(model, vocoder, device, options.weights, options.compile, options.normalise)
     return tts, {"options": decoding, "language": options.language}
 
 

@@ -14,6 +14,7 @@ from torch.nn.utils.rnn import pad_sequence
 from melle.data.index import Fault
 from melle.text import EOS, PAD, Marks
 from melle.text.normalise import written_words
+from melle.text.words import spans_by_letters
 
 NO_BOS = Marks()  # <EOS> at the end, nothing in front
 NO_INPUTS = ("longest", "true_frames", "ids", "faults", "due")  # of a batch, for the network
@@ -132,7 +133,7 @@ def collate(rows: list[Row], reduction_factor: int, n_mels: int = 80, marks: Mar
 
 
 def word_pace(
-    words: Sequence[tuple[float, float]], spans: list[tuple[int, int]] | None, tokens: int, text: str = ""
+    words: Sequence[tuple[float, float]], spans: Sequence[tuple[float, float]] | None, tokens: int, text: str = ""
 ) -> Tensor:
     """Points (2, P) of the line from time to tokens, by words whose begin and end are known.
 
@@ -143,19 +144,12 @@ def word_pace(
             from the first word's begin to the last one's end.
     """
     if spans is None or len(spans) != len(words):
-        spans = _spans_by_letters(written_words(text), tokens)
+        spans = spans_by_letters(written_words(text), tokens)
     if len(spans) != len(words):
         words, spans = [(words[0][0], words[-1][1])], [(0, tokens)]
     times = [time for word in words for time in word]
     places = [place for span in spans for place in span]
     return torch.tensor([[*times, times[-1]], [*places, tokens]], dtype=torch.float32)
-
-
-def _spans_by_letters(words: list[str], tokens: int) -> list[tuple[float, float]]:
-    """Where each word's tokens begin and end, if tokens were spread evenly over the letters and the blanks between."""
-    ends = np.cumsum([len(word) + 1 for word in words])
-    share = tokens / (ends[-1] - 1) if words else 0.0
-    return [((end - len(word) - 1) * share, (end - 1) * share) for word, end in zip(words, ends.tolist())]
 
 
 def due_tokens(rows: list[Row], segment_steps: Tensor, reduction_factor: int, first: int = 0) -> Tensor | None:

@@ -16,6 +16,7 @@ from melle.data.index import Fault, ManifestIndex
 from melle.data.manifest import Utterance
 from melle.errors import DataError
 from melle.text import Tokenizer
+from melle.text.words import word_tokens
 
 LONGER = 1.05  # a recording may be this much longer than planned, and
 SPARE = 8  # frames more, before its batch would no longer fit
@@ -88,7 +89,8 @@ class UtteranceDataset(Dataset[Row]):
             return None
         rate = self.log_mel.spec.frame_rate
         words = [(begin * rate, end * rate) for begin, end in utterance.words]
-        return word_pace(words, self.tokenizer.word_spans(tokens), len(tokens), utterance.transcription)
+        spans = word_tokens(self.tokenizer, utterance.transcription, tokens)
+        return word_pace(words, spans, len(tokens), utterance.transcription)
 
     def fault(self, number: int, utterance: Utterance, error: DataError) -> Fault:
         """What is wrong with an utterance, as a record."""

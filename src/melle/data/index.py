@@ -32,6 +32,7 @@ from melle.data.manifest import Utterance, parse_line, read_lines
 from melle.errors import DataError, UserError
 from melle.locks import locked
 from melle.text import Tokenizer, tokenizer_from_dict
+from melle.text.verbalise import language_of
 
 VERSION = 2  # raise it when the columns change
 COLUMNS = {"place": "q", "line": "i", "frames": "i", "tokens": "i", "speaker": "i"}  # int64, int32
@@ -222,7 +223,7 @@ def _build(manifest: Path, tokenizer: Tokenizer, frame_rate: float, folder: Path
 def tokens_of(text: str, language: str | None, tokenizer: Tokenizer) -> tuple[list[int], list[str]]:
     """Token ids of a text to train on, and the marks that are left out. Raises DataError where words would be."""
     if not tokenizer.speaks(language):
-        own = f"tokenizer.language={getattr(tokenizer, 'language', None)}"
+        own = f"tokenizer.language={getattr(tokenizer, 'language', None) or language_of(tokenizer.normaliser or '')}"
         raise DataError("other language", f"its language is {language}, and {own}; train on one language, or remove it")
     try:
         return tokenizer.encode_known(text, strict=True)

@@ -26,7 +26,7 @@ from melle.synthesis.quantize import check_weights, quantize
 from melle.synthesis.request import Request, check_positions, make_request
 from melle.synthesis.seeds import another_seed, each, make_seeds
 from melle.synthesis.speech import Chunk, Speech, Timings
-from melle.text import marks_of
+from melle.text import marks_of, normalising
 from melle.text.base import is_speakable
 from melle.vocoders import Vocoder, default_vocoder
 
@@ -48,6 +48,7 @@ class Synthesizer:
         device: str | torch.device = "auto",
         weights: str = "float32",
         compile: bool = False,
+        normalise: bool | None = None,
     ):
         """
         Args:
@@ -57,6 +58,8 @@ class Synthesizer:
                 ones the model itself stays as it is.
             compile: compile the network's blocks in place (``torch.compile``); the first texts then wait for that. On
                 a CUDA device steps are CUDA graphs with it and without it.
+            normalise: read figures and abbreviations as words first ("$5" as "five dollars"), or not; None: as in the
+                model's training.
         """
         self.device = find_device(device, "device=")
         check_weights(weights, self.device, compile)
@@ -68,8 +71,8 @@ class Synthesizer:
                 self.network.compile_blocks()
             except RuntimeError as error:
                 raise UserError(f"compile: {error}") from None
-        self.description = model.description
-        self.tokenizer = model.description.tokenizer
+        self.tokenizer = normalising(model.description.tokenizer, normalise)
+        self.description = replace(model.description, tokenizer=self.tokenizer)
         self.spec = model.description.mel
         self.log_mel = LogMel(self.spec)
         self.vocoder = (default_vocoder(self.spec, model.vocoder) if vocoder is None else vocoder).to(self.device)
@@ -83,12 +86,13 @@ class Synthesizer:
         average: bool = True,
         weights: str = "float32",
         compile: bool = False,
+        normalise: bool | None = None,
     ) -> Synthesizer:
         """From a .ckpt file that training wrote, or whatever ``from_pretrained`` takes.
 
         ``average``: of a run with EMA take the averaged weights, else the last ones.
         """
-        return cls(load_pretrained(path, average), vocoder, device, weights, compile)
+        return cls(load_pretrained(path, average), vocoder, device, weights, compile, normalise)
 
     @classmethod
     def from_pretrained(
@@ -98,9 +102,10 @@ class Synthesizer:
         device: str | torch.device = "auto",
         weights: str = "float32",
         compile: bool = False,
+        normalise: bool | None = None,
     ) -> Synthesizer:
         """From a folder that ``python -m melle export`` wrote, or one on the Hugging Face hub ("hf://user/model")."""
-        return cls(load_pretrained(where), vocoder, device, weights, compile)
+        return cls(load_pretrained(where), vocoder, device, weights, compile, normalise)
 
     @overload
     def __call__(self, text: str, *arguments: Any, **options: Any) -> Speech: ...

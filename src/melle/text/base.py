@@ -7,7 +7,9 @@ from importlib import import_module
 from typing import Any, NamedTuple, Protocol
 
 from melle.errors import UserError
-from melle.text.normalise import is_word, normalise, warn_left_out
+from melle.text.languages import language_code
+from melle.text.normalise import is_word, warn_left_out
+from melle.text.verbalise import check_normaliser, language_of, require_normaliser, verbalise
 
 PAD, EOS = 0, 1  # ids that every tokenizer leaves free: padding, and the end of the text (the paper's <EOS>)
 FIRST = 2  # the first id of a tokenizer's own
@@ -33,6 +35,8 @@ def marks_of(tokenizer: Tokenizer) -> Marks:
 class Tokenizer(Protocol):
     """From text to ids. ``encode`` leaves the ``marks`` to the batch, which puts them around each row."""
 
+    normaliser: str | None  # name of the readings by which figures and abbreviations become words
+
     @property
     def vocab_size(self) -> int:
         """Number of ids, padding and <EOS> counted."""
@@ -55,6 +59,10 @@ class Tokenizer(Protocol):
         """Whether texts of a language (a code such as "en" or "pt-br", None where unknown) are read rightly."""
         ...
 
+    def spoken(self, text: str) -> str:
+        """The text as it is read: normal in its marks, and where there is a ``normaliser`` figures in words."""
+        ...
+
     def word_spans(self, ids: list[int]) -> list[tuple[int, int]] | None:
         """First token and one past the last of every word in ``ids``; None where words cannot be told apart."""
         ...
@@ -69,7 +77,20 @@ class Tokenizer(Protocol):
 
 
 class LenientTokenizer:
-    """``encode`` for tokenizers that say what they know of a text."""
+    """``encode`` for tokenizers that say what they know of a text.
+
+    Args:
+        normaliser: name of the readings by which figures and abbreviations become words (``text.verbalise``); None:
+            they stay as they are written, as for models from before there were such.
+    """
+
+    def __init__(self, normaliser: str | None = None):
+        check_normaliser(normaliser)
+        self.normaliser = normaliser
+
+    def spoken(self, text: str) -> str:
+        """The text as it is read, from which the tokens are made."""
+        return verbalise(text, self.normaliser)
 
     def known(self, text: str) -> tuple[list[int], list[str]]:
         """Ids of what is known of a text, and the rest."""
@@ -83,7 +104,9 @@ class LenientTokenizer:
         return f"the text holds what the tokenizer cannot express: {' '.join(unknown)!r}; leave it out"
 
     def speaks(self, language: str | None) -> bool:
-        return True
+        if language is None or self.normaliser is None:
+            return True
+        return language_code(language) == language_of(self.normaliser)
 
     def encode(self, text: str, strict: bool = False, follows: bool = False) -> list[int]:
         ids, unknown = self.encode_known(text, strict)
@@ -93,7 +116,7 @@ class LenientTokenizer:
 
     def encode_known(self, text: str, strict: bool = False) -> tuple[list[int], list[str]]:
         """As ``encode``, with what is left out instead of a warning."""
-        plain = normalise(text)
+        plain = self.spoken(text)
         if not plain:
             raise UserError("the text is empty; give at least one word")
         ids, unknown = self.known(plain)
@@ -102,6 +125,10 @@ class LenientTokenizer:
         if unknown and (not is_word(self.decode(ids)) or (strict and any(map(is_word, unknown)))):
             raise UserError(self.complaint(unknown))
         return ids, unknown
+
+    def _own(self) -> dict[str, str]:
+        """What ``as_dict`` says of the normaliser: nothing where there is none, as before there were such."""
+        return {} if self.normaliser is None else {"normaliser": self.normaliser}
 
 
 _KINDS = {  # by name, so that no kind's packages are imported before it is used
@@ -116,6 +143,24 @@ def tokenizer_from_dict(values: dict[str, Any]) -> Tokenizer:
     values = dict(values)
     module, name = _KINDS[values.pop("kind", "symbols")].rsplit(".", 1)
     return getattr(import_module(module), name)(**values)
+
+
+def with_normaliser(tokenizer: Tokenizer, normaliser: str | None) -> Tokenizer:
+    """The same tokenizer with other readings of figures and abbreviations, or none."""
+    if tokenizer.normaliser == normaliser:
+        return tokenizer
+    return tokenizer_from_dict({**tokenizer.as_dict(), "normaliser": normaliser})
+
+
+def normalising(tokenizer: Tokenizer, normalise: bool | None) -> Tokenizer:
+    """The tokenizer with text normalisation, without, or (None) as it is; in its language, else in English.
+
+    Raises UserError where there is none for its language.
+    """
+    if normalise is None or (normalise and tokenizer.normaliser is not None):
+        return tokenizer
+    language = getattr(tokenizer, "language", None) or "en"
+    return with_normaliser(tokenizer, require_normaliser(language) if normalise else None)
 
 
 def spans(ids: Iterable[int], between: Container[int]) -> list[tuple[int, int]]:

@@ -10,25 +10,16 @@ from typing import Any
 
 from melle.errors import UserError
 from melle.text.base import FIRST, LenientTokenizer, spans
-from melle.text.normalise import normalise
+from melle.text.languages import language_code
 from melle.text.symbols import SymbolTokenizer
+from melle.text.verbalise import find_normaliser
 
 # What speech does at a mark: it pauses, ends, asks, or cries out.
 _MARKS = {**dict.fromkeys(",;:—–", ","), **dict.fromkeys(".…", "."), "?": "?", "!": "!"}
-# Marks at the end of a word, but for the points of titles and of initials, of which "I" is seldom one.
-_POINT = r"(?<!\bMr)(?<!\bMrs)(?<!\bMs)(?<!\bDr)(?<!\bSt)(?<!\b[A-HJ-Z])\."
+# Marks at the end of a word, but for the points of titles and of initials, of which "I" is seldom one, nor a letter
+# behind a hyphen, as in P-M.
+_POINT = r"(?<!\bMr)(?<!\bMrs)(?<!\bMs)(?<!\bDr)(?<!\bSt)(?<![^\w-][A-HJ-Z])(?<!^[A-HJ-Z])\."
 _AT_MARKS = re.compile(rf"({_POINT}|[,;:—–…?!])[^\w\s]*(?=\s|$)")
-
-
-# Codes of three letters, and others, by the ones of two that espeak has.
-_SHORT = dict(
-    re.findall(
-        r"(\w+):(\w+)",
-        "ara:ar ces:cs cze:cs dan:da deu:de ger:de ell:el gre:el eng:en spa:es fin:fi fra:fr fre:fr hin:hi hun:hu "
-        "ita:it jpn:ja kor:ko no:nb nor:nb nob:nb nld:nl dut:nl pol:pl por:pt ron:ro rum:ro rus:ru slk:sk swe:sv "
-        "tur:tr ukr:uk vie:vi zh:cmn zho:cmn chi:cmn",
-    )
-)
 
 
 class PhonemeTokenizer(LenientTokenizer):
@@ -37,24 +28,31 @@ class PhonemeTokenizer(LenientTokenizer):
     Args:
         language: espeak's code, "en-us", "fr-fr", "it".  symbols: the IPA symbols that the model knows.
         punctuation: keep marks, as one of ",", ".", "?" and "!" after their word; those not among the symbols are
-            passed over.
+            passed over.  normaliser: as for ``LenientTokenizer``; without, figures are read as espeak does.
     """
 
-    def __init__(self, language: str, symbols: Iterable[str], punctuation: bool = False):
+    def __init__(self, language: str, symbols: Iterable[str], punctuation: bool = False, normaliser: str | None = None):
+        super().__init__(normaliser)
         self.language, self.punctuation = language, punctuation
         self._phonemes = SymbolTokenizer("characters", symbols)
         self._phonemize = _phonemizer(language)
         self._speak = lru_cache(20_000)(self._say)  # a small corpus is encoded many times
 
     @classmethod
-    def fit(cls, texts: Iterable[str], language: str = "en-us", punctuation: bool = False) -> PhonemeTokenizer:
-        """A tokenizer that knows every phoneme in ``texts``."""
-        tokenizer = cls(language, (), punctuation)
-        tokenizer._phonemes = SymbolTokenizer.fit((tokenizer._speak(normalise(text)) for text in texts), "characters")
+    def fit(
+        cls, texts: Iterable[str], language: str = "en-us", punctuation: bool = False, normalise: bool = True
+    ) -> PhonemeTokenizer:
+        """A tokenizer that knows every phoneme in ``texts``.
+
+        ``normalise``: figures and abbreviations become words, where there are readings for the language.
+        """
+        tokenizer = cls(language, (), punctuation, find_normaliser(language) if normalise else None)
+        spoken = (tokenizer._speak(tokenizer.spoken(text)) for text in texts)
+        tokenizer._phonemes = SymbolTokenizer.fit(spoken, "characters")
         return tokenizer
 
     def __reduce__(self):  # a loader process that is not forked starts an espeak of its own
-        return PhonemeTokenizer, (self.language, self._phonemes.symbols, self.punctuation)
+        return PhonemeTokenizer, (self.language, self._phonemes.symbols, self.punctuation, self.normaliser)
 
     @property
     def _between(self) -> set[int]:
@@ -79,7 +77,7 @@ class PhonemeTokenizer(LenientTokenizer):
         return self._phonemes.complaint(unknown)
 
     def speaks(self, language: str | None) -> bool:
-        return language is None or _code(language) == _code(self.language)
+        return language is None or language_code(language) == language_code(self.language)
 
     def word_spans(self, ids: Iterable[int]) -> list[tuple[int, int]]:
         """First token and one past the last of every word in ``ids``; blanks and marks belong to none."""
@@ -95,6 +93,7 @@ class PhonemeTokenizer(LenientTokenizer):
             "language": self.language,
             "symbols": self._phonemes.symbols,
             "punctuation": self.punctuation,
+            **self._own(),
         }
 
     def _say(self, text: str) -> str:
@@ -105,12 +104,6 @@ class PhonemeTokenizer(LenientTokenizer):
         spoken = self._phonemize(parts[::2])
         marks = [_MARKS[mark] for mark in parts[1::2]] + [""]
         return " ".join(words + mark for words, mark in zip(spoken, marks) if words)
-
-
-def _code(language: str) -> str:
-    """What tells languages apart, whatever their country and the length of the code: en-us, en_GB and eng are "en"."""
-    code = re.split("[-_]", language.lower())[0]
-    return _SHORT.get(code, code)
 
 
 def _phonemizer(language: str):

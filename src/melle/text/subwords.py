@@ -8,7 +8,7 @@ from typing import Any
 
 from melle.errors import UserError
 from melle.text.base import EOS, FIRST, LenientTokenizer, Marks
-from melle.text.normalise import normalise
+from melle.text.verbalise import find_normaliser, verbalise
 
 UNKNOWN = "<unk>"
 
@@ -22,11 +22,19 @@ class SubwordTokenizer(LenientTokenizer):
         eos: whether <EOS> ends a row.
         upper: put texts into upper case first, for a model that was trained on such.
         spaced: a text that follows another in a row begins with a space, as if both were one text (see ``is_spaced``).
+        normaliser: as for ``LenientTokenizer``.
     """
 
     def __init__(
-        self, description: str, bos: str | None = None, eos: bool = True, upper: bool = False, spaced: bool = False
+        self,
+        description: str,
+        bos: str | None = None,
+        eos: bool = True,
+        upper: bool = False,
+        spaced: bool = False,
+        normaliser: str | None = None,
     ):
+        super().__init__(normaliser)
         self._tokenizer = _library().Tokenizer.from_str(description)
         model = json.loads(description)["model"]
         name = model.get("unk_token")
@@ -38,8 +46,13 @@ class SubwordTokenizer(LenientTokenizer):
         self.marks = Marks(None if begin is None else FIRST + begin, EOS if eos else None)
 
     @classmethod
-    def fit(cls, texts: Iterable[str], vocab_size: int = 4000) -> SubwordTokenizer:
-        """Byte-pair encoding (paper §4.1: 4K pieces) of the lower-cased ``texts``, with up to ``vocab_size`` pieces."""
+    def fit(
+        cls, texts: Iterable[str], vocab_size: int = 4000, language: str | None = None, normalise: bool = True
+    ) -> SubwordTokenizer:
+        """Byte-pair encoding (paper §4.1: 4K pieces) of the lower-cased ``texts``, with up to ``vocab_size`` pieces.
+
+        ``normalise``: figures and abbreviations become words of ``language``, where there are readings for it.
+        """
         library = _library()
         if vocab_size < 2:
             raise UserError(f"tokenizer.vocab_size={vocab_size}: give the number of pieces, 4000 for the paper's")
@@ -50,8 +63,9 @@ class SubwordTokenizer(LenientTokenizer):
         tokenizer.pre_tokenizer = library.pre_tokenizers.Metaspace()
         tokenizer.decoder = library.decoders.Metaspace()
         trainer = library.trainers.BpeTrainer(vocab_size=vocab_size, special_tokens=[UNKNOWN], show_progress=False)
-        tokenizer.train_from_iterator(map(normalise, texts), trainer)
-        return cls(tokenizer.to_str())
+        normaliser = find_normaliser(language) if normalise else None
+        tokenizer.train_from_iterator((verbalise(text, normaliser) for text in texts), trainer)
+        return cls(tokenizer.to_str(), normaliser=normaliser)
 
     @classmethod
     def from_pretrained(
@@ -83,7 +97,7 @@ class SubwordTokenizer(LenientTokenizer):
 
     def encode(self, text: str, strict: bool = False, follows: bool = False) -> list[int]:
         ids = super().encode(text, strict)
-        return self.known(f" {normalise(text)}")[0] if follows and self.spaced else ids
+        return self.known(f" {self.spoken(text)}")[0] if follows and self.spaced else ids
 
     def word_spans(self, ids: Iterable[int]) -> None:
         """Not known: tokens of a language model may reach across words."""
@@ -95,7 +109,7 @@ class SubwordTokenizer(LenientTokenizer):
     def as_dict(self) -> dict[str, Any]:
         own = {"bos": self.bos, "eos": self.eos, "upper": self.upper, "spaced": self.spaced}
         usual = {"bos": None, "eos": True, "upper": False, "spaced": False}  # left out, as before there were such
-        own = {name: value for name, value in own.items() if value != usual[name]}
+        own = {name: value for name, value in own.items() if value != usual[name]} | self._own()
         return {"kind": "subwords", "description": self._tokenizer.to_str(), **own}
 
 

@@ -9,6 +9,7 @@ from typing import Any
 from melle.errors import UserError
 from melle.text.base import FIRST, PAD, LenientTokenizer, spans
 from melle.text.normalise import is_word, normalise, spellings
+from melle.text.verbalise import find_normaliser
 
 
 class SymbolTokenizer(LenientTokenizer):
@@ -19,7 +20,8 @@ class SymbolTokenizer(LenientTokenizer):
     The symbols' ids follow each other in sorted order. Text is normalised, lower-cased and its white space collapsed.
     """
 
-    def __init__(self, unit: str, symbols: Iterable[str]):
+    def __init__(self, unit: str, symbols: Iterable[str], normaliser: str | None = None):
+        super().__init__(normaliser)
         if unit not in ("characters", "words"):
             raise UserError(f"tokenizer.unit={unit!r}: choose characters or words")
         self.unit = unit
@@ -29,10 +31,16 @@ class SymbolTokenizer(LenientTokenizer):
         self._also = {normalise(symbol): id for symbol, id in self._ids.items() if symbol.strip()}
 
     @classmethod
-    def fit(cls, texts: Iterable[str], unit: str) -> SymbolTokenizer:
-        """A tokenizer that knows every symbol in ``texts``."""
-        tokenizer = cls(unit, ())
-        return cls(unit, {symbol for text in texts for symbol in tokenizer.split(normalise(text))})
+    def fit(
+        cls, texts: Iterable[str], unit: str, language: str | None = None, normalise: bool = True
+    ) -> SymbolTokenizer:
+        """A tokenizer that knows every symbol in ``texts``.
+
+        ``normalise``: figures and abbreviations become words of ``language``, where there are readings for it.
+        """
+        tokenizer = cls(unit, (), find_normaliser(language) if normalise else None)
+        symbols = {symbol for text in texts for symbol in tokenizer.split(tokenizer.spoken(text))}
+        return cls(unit, symbols, tokenizer.normaliser)
 
     @property
     def vocab_size(self) -> int:
@@ -92,4 +100,4 @@ class SymbolTokenizer(LenientTokenizer):
         return (" " if self.unit == "words" else "").join(symbols).strip()
 
     def as_dict(self) -> dict[str, Any]:
-        return {"kind": "symbols", "unit": self.unit, "symbols": self.symbols}
+        return {"kind": "symbols", "unit": self.unit, "symbols": self.symbols, **self._own()}

@@ -14,6 +14,7 @@ from melle.errors import UserError
 from melle.locks import locked
 from melle.model import Melle
 from melle.pretrained import load_pretrained
+from melle.text import with_normaliser
 from melle.training.callbacks.checkpoint import link_last, step_files, step_of
 
 OWN_FILES = (
@@ -79,10 +80,12 @@ def newest(folder: Path) -> Path | None:
 def check_same_model(checkpoint: Path, earlier: ModelDescription, ours: ModelDescription) -> None:
     """Raise UserError where the checkpoint holds another network or tokenizer than the one to be trained."""
     if earlier.tokenizer.as_dict() != ours.tokenizer.as_dict():
+        unlike = earlier.tokenizer.normaliser is None and ours.tokenizer.normaliser is not None
+        hint = "; it was trained without text normalisation: tokenizer.normalise=false" if unlike else ""
         raise UserError(
             f"{checkpoint} was trained with another tokenizer than the one of data.train and tokenizer; restore them, "
             "choose another name=… for this run (with init_from= to begin with its weights), or resume=false to put "
-            "the earlier one aside and start anew"
+            f"the earlier one aside and start anew{hint}"
         )
     if earlier.mel != ours.mel:
         raise UserError(
@@ -108,7 +111,8 @@ def take_weights(network: Melle, ours: ModelDescription, checkpoint: str | Path)
     """
     model = load_pretrained(checkpoint)
     theirs = model.network.state_dict()
-    same_text = model.description.tokenizer.as_dict() == ours.tokenizer.as_dict()
+    theirs_read = with_normaliser(model.description.tokenizer, ours.tokenizer.normaliser)  # which changes no token
+    same_text = theirs_read.as_dict() == ours.tokenizer.as_dict()
     left_out, taken = [], 0
     if model.description.mel != ours.mel:
         left_out.append(f"its mel frames ({model.description.mel}, here {ours.mel})")

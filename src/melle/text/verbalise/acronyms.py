@@ -1,0 +1,69 @@
+"""Words in capitals: BBC is spelled, NASA and a shouted STOP are words."""
+
+from __future__ import annotations
+
+import re
+from re import Match
+
+
+def _words(text: str) -> frozenset[str]:
+    return frozenset(re.findall(r"\w+", text))
+
+
+SPOKEN = _words("NASA NATO AIDS LASER RADAR SONAR GIF RAM ROM PIN SIM ZIP GUI LAN WAN SAT ESA CERN SWAT FIFA OPEC")
+SPELLED = _words(
+    "US UK EU UN UAE USA CIA FBI AI IT ID IQ LA AC UV IOC IRA ISO IEEE UCLA NAACP ASAP ISBN ESPN HIV AM PM OS IP AD "
+    "BC AA AAA CEO CFO CTO COO NBA IBM API URL USB GPU CPU USD USSR ATM ETA FAQ DIY EPA FDA IMF IPO IRS MIA MBA UFO "
+    "VIP VAT AOL MIT OECD NYU UPS PA HBO DOJ DOE UTC OCR ASR BCE"
+)
+SHOUTED = _words(
+    "A I AN AS AT BE BY DO GO HA HE HI IF IN IS ME MY NO OF OH ON OR SO TO UP WE YE AH OX ALL AND ANY ARE ARM ART "
+    "ASK BAD BAG BAR BED BIG BOX BOY BUS BUT BUY CAN CAR CAT CUT DAD DAY DEN DID DIE DIG DOG DRY EAR EAT EGG END EYE "
+    "FAR FAT FEW FIT FLY FOR FUN GET GOD GOT GUN GUY HAD HAS HAT HER HEY HIM HIS HIT HOT HOW ICE ILL ITS JOB JOY KEY "
+    "KID LAW LAY LED LEG LET LIE LOT LOW MAD MAN MAP MAY MEN MET MOM MUM NET NEW NOR NOT NOW ODD OFF OIL OLD ONE OUR "
+    "OUT OWN PAY PEN PET PUT RAN RED RID RUN SAD SAW SAY SEA SEE SET SHE SHY SIR SIT SIX SKY SON SUN TAX TEA TEN THE "
+    "TIE TOO TOP TOY TRY TWO USE VAN WAR WAS WAY WET WHO WHY WIN WON YES YET YOU ZOO"
+)
+SOUNDS = _words("HM HMM MM SH SHH PSST BRR GRR TSK PFFT NTH MR MRS MS DR ST JR SR")  # without a vowel, not spelled
+_CAPITALS = re.compile(r"(?<![\w-])([A-Z]{2,})('?s)?(?![\w'])(?!-[A-Z]\b)")
+_WORD = re.compile(r"[\w']+")
+
+
+def read_acronyms(text: str) -> str:
+    """BBC is "B-B-C", DVDs "D-V-D's". In a text that is all in capitals only what has no vowel is spelled."""
+    if text.isupper():
+        return _CAPITALS.sub(lambda match: spell(match[1]) if _has_no_vowel(match[1]) else match[0], text)
+    return _CAPITALS.sub(_read, text)
+
+
+def is_spelled(letters: str) -> bool:
+    """Whether capitals among small letters are read one by one."""
+    if letters in SPELLED or _has_no_vowel(letters):
+        return True
+    return len(letters) < 4 and letters not in SPOKEN and letters not in SHOUTED and letters not in SOUNDS
+
+
+def spell(letters: str) -> str:
+    """Letter by letter, as one word: what is read aloud of a lone A would be the article."""
+    return "-".join(letters)
+
+
+def _read(match: Match[str]) -> str:
+    letters, ending = match[1], match[2] or ""
+    if letters == "OK":
+        return f"okay{ending}"
+    shouted = letters not in SPELLED and not _has_no_vowel(letters) and _among_shouts(match)
+    if shouted or not is_spelled(letters):
+        return match[0]
+    return spell(letters) + ("'s" if ending else "")
+
+
+def _among_shouts(match: Match[str]) -> bool:
+    """Whether capitals stand on both sides, or twice on one: STOP THE CAB."""
+    before, after = (_WORD.findall(part) for part in (match.string[: match.start()], match.string[match.end() :]))
+    sides = (before[-1:] + after[:1], before[-2:], after[:2])
+    return any(len(side) == 2 and all(word.isupper() for word in side) for side in sides)
+
+
+def _has_no_vowel(letters: str) -> bool:
+    return letters not in SOUNDS and not set(letters) & set("AEIOUY")

@@ -1,0 +1,86 @@
+"""English as it is read aloud: each kind of what is no plain word has its rules, applied in the order of ``RULES``."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+
+from melle.text.verbalise.abbreviations import ABBREVIATIONS, ALONE, ROADS, ROMAN, SUFFIXES
+from melle.text.verbalise.acronyms import read_acronyms
+from melle.text.verbalise.addresses import ADDRESSES
+from melle.text.verbalise.amounts import AMOUNTS, NUMBERS, TELEPHONE
+from melle.text.verbalise.dates import DATES, YEARS
+from melle.text.verbalise.numbers import cardinal
+from melle.text.verbalise.rules import Rule, apply
+
+SIGNS = (
+    Rule(r"\s?&\s?", " and "),
+    Rule(r"(?<!\w)@(?=\w)", "at "),
+    Rule(r"\s?@\s?", " at "),
+    Rule(r"\s?#\s?", " hash "),
+    Rule(r"\s?%", " percent"),
+    Rule(r"\s?°", " degrees"),
+    Rule(r"§\s?", "section "),
+    Rule(r"(?<=\w)\s?=\s?(?=\w)", " equals "),
+    Rule(r"(?<=\w)\s?\+\s?(?=\w)", " plus "),
+    Rule(r"(?<=\w)\s?×\s?(?=\w)", " times "),
+    Rule(r"(?<=[^\W_])/(?=[^\W_])", " slash "),
+    Rule(r"\$", " dollars "),
+    Rule(r"£", " pounds "),
+    Rule(r"€", " euros "),
+    Rule(r"[©®™]", ""),
+)
+RULES = (
+    *ADDRESSES,
+    *TELEPHONE,
+    *ABBREVIATIONS,
+    *DATES,
+    *ROMAN,
+    *AMOUNTS,
+    *YEARS,
+    *NUMBERS,
+    *SIGNS,
+)
+# Words and marks; unless there is one of these, too, no rule can match: a point within the text after less than four
+# small letters, a word of the tables, capitals.
+_PLAIN = re.compile(r"[A-Za-z' ,;:!?.\"—-]*")
+_SHORT = re.compile(
+    rf"(?<![a-z]{{4}})\.(?!$)|\b(?:{'|'.join([*ALONE, *SUFFIXES, *ROADS, 'Messrs', '[Vv]s'])})\b"
+    r"|[A-Z][A-Z]|\b[B-HJ-Z]\b|[A-Z]\w+ I\b"
+)
+
+
+def verbalise(text: str) -> str:
+    """A text that is normal in its marks (``normalise``) with its figures, signs and abbreviations in words."""
+    if _PLAIN.fullmatch(text) and not _SHORT.search(text):
+        return text
+    return _read_figures(read_acronyms(apply(RULES, _plain_figures(text))))
+
+
+def _plain_figures(text: str) -> str:
+    """½ as 1/2, and figures of other scripts as ours; ² and ³ stay, for a unit's."""
+    if text.isascii():
+        return text
+    return "".join(_plain_figure(text, place) for place in range(len(text)))
+
+
+def _plain_figure(text: str, place: int) -> str:
+    character = text[place]
+    if character.isdecimal():
+        return str(int(character))
+    if "FRACTION" in unicodedata.name(character, "") and unicodedata.category(character) == "No":
+        figures = unicodedata.normalize("NFKC", character).replace("⁄", "/")
+        return f" {figures}" if text[place - 1 : place].isdecimal() else figures
+    return character
+
+
+def _read_figures(text: str) -> str:
+    """What is left of numbers, such as ① and ², each by its value."""
+    return "".join(_read_figure(character) for character in text)
+
+
+def _read_figure(character: str) -> str:
+    if unicodedata.category(character)[0] != "N":
+        return character
+    value = unicodedata.numeric(character, None)
+    return f" {cardinal(int(value))} " if value is not None and value == int(value) else " "

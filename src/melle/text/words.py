@@ -1,0 +1,67 @@
+"""Which tokens say which written word, though a tokenizer may read several words in one, or one in several."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from difflib import SequenceMatcher
+from itertools import pairwise
+
+import numpy as np
+
+from melle.text.base import Tokenizer
+from melle.text.normalise import written_words
+
+Span = tuple[float, float]  # first token and one past the last; between tokens where words are only estimated
+
+
+def word_tokens(tokenizer: Tokenizer, text: str, ids: list[int]) -> list[Span]:
+    """For every word of ``text`` as it is written, its tokens among ``ids``, the text's.
+
+    "$5" has those of "five dollars". Where the tokenizer does not tell words apart, or joins some (espeak says "in the"
+    as one), tokens are shared out by letters.
+    """
+    spoken = written_words(tokenizer.spoken(text))
+    spans = tokenizer.word_spans(ids)
+    if spans is None or len(spans) != len(spoken):
+        spans = spans_by_letters(spoken, len(ids))
+    found: list[Span] = []
+    for first, last in group_words(written_words(text), spoken):
+        if first < last:
+            found.append((spans[first][0], spans[last - 1][1]))
+        else:  # a word that is not read
+            place = spans[first - 1][1] if first else 0
+            found.append((place, place))
+    return found
+
+
+def group_words(written: Sequence[str], spoken: Sequence[str]) -> list[tuple[int, int]]:
+    """For every written word the first of the spoken words that read it, and one past the last.
+
+    What is read as it is written is found first; what lies between belongs together.
+    """
+    groups: list[tuple[int, int]] = []
+    plain = ([word.lower() for word in words] for words in (written, spoken))
+    for tag, a, b, c, d in SequenceMatcher(None, *plain, autojunk=False).get_opcodes():
+        if tag == "equal":
+            groups += [(c + n, c + n + 1) for n in range(b - a)]
+        elif a == b:  # spoken words more, which go with the word before
+            if groups:
+                groups[-1] = (groups[-1][0], d)
+        else:
+            edges = _share(written[a:b], spoken[c:d])
+            groups += [(c + first, c + last) for first, last in pairwise(edges)]
+    if groups and spoken:
+        groups[0] = (0, groups[0][1])
+    return groups
+
+
+def spans_by_letters(words: Sequence[str], tokens: int) -> list[Span]:
+    """Where each word's tokens begin and end, if tokens were spread evenly over the letters and the blanks between."""
+    ends = np.cumsum([len(word) + 1 for word in words])
+    share = tokens / (ends[-1] - 1) if len(words) else 0.0
+    return [((end - len(word) - 1) * share, (end - 1) * share) for word, end in zip(words, ends.tolist())]
+
+
+def _share(written: Sequence[str], spoken: Sequence[str]) -> list[int]:
+    """Edges between the spoken words of each written one: evenly."""
+    return [round(n * len(spoken) / len(written)) for n in range(len(written) + 1)]

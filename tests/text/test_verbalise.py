@@ -1,0 +1,113 @@
+"""Text normalisation in a tokenizer: in training and synthesis alike, kept in a checkpoint, and off where it was."""
+
+import pickle
+
+import pytest
+
+from melle.cli import main
+from melle.data.dataset import word_tokens
+from melle.data.index import tokens_of
+from melle.errors import DataError, UserError
+from melle.pretrained import look_into
+from melle.text import normalising, tokenizer_from_dict
+from melle.text.phonemes import PhonemeTokenizer
+from melle.text.subwords import SubwordTokenizer
+from melle.text.symbols import SymbolTokenizer
+from melle.text.verbalise import verbalise
+from melle.text.words import group_words
+from tests.test_readme import ROOT
+
+KINDS = {
+    "characters": lambda texts, **how: SymbolTokenizer.fit(texts, "characters", **how),
+    "words": lambda texts, **how: SymbolTokenizer.fit(texts, "words", **how),
+    "bpe": lambda texts, **how: SubwordTokenizer.fit(texts, 60, **how),
+    "phonemes": lambda texts, **how: PhonemeTokenizer.fit(texts, **how),
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_tokenizer_learns_and_reads_figures_as_words(kind):
+    language = {"language": "en-us"}
+    tokenizer = KINDS[kind](["it costs 5 dollars, Dr. Lee", "a full text of letters b k m p v"], **language)
+    assert tokenizer.encode("$5, Dr. Lee", strict=True) == tokenizer.encode("five dollars, Doctor Lee", strict=True)
+    assert tokenizer.as_dict()["normaliser"] == "en-1"
+    for again in (tokenizer_from_dict(tokenizer.as_dict()), pickle.loads(pickle.dumps(tokenizer))):
+        assert again.encode("$5") == tokenizer.encode("five dollars")
+    off = KINDS[kind](["it costs 5 dollars"], **language, normalise=False)
+    assert "normaliser" not in off.as_dict() and off.spoken("$5") == "$5"
+    assert normalising(tokenizer, False).spoken("$5") == "$5"
+    assert normalising(off, True).spoken("$5") == "five dollars"
+    assert normalising(off, None) is off
+
+
+def test_texts_of_another_language_are_not_read_as_english():
+    tokenizer = SymbolTokenizer.fit(["eins 2"], "characters", language="de")
+    assert tokenizer.spoken("2") == "zwei"
+    assert tokens_of("eins", "de-AT", tokenizer)[0] == tokens_of("eins", None, tokenizer)[0]
+    with pytest.raises(DataError, match=r"its language is fr, and tokenizer\.language=de"):
+        tokens_of("eins", "fr", tokenizer)
+    assert tokens_of("eins", "fr", normalising(tokenizer, False))
+
+
+def test_what_cannot_be_read_is_named():
+    with pytest.raises(UserError, match="'en-99' is of a newer version"):
+        SymbolTokenizer("words", ["one"], "en-99")
+    with pytest.raises(UserError, match="no text normalisation for the language ja; there is de, en, es, fr, it"):
+        normalising(PhonemeTokenizer("ja", []), True)
+
+
+@pytest.mark.parametrize(
+    ("language", "written", "read"),
+    [
+        ("de", "Es waren 23 Gänse.", "Es waren dreiundzwanzig Gänse."),
+        ("de", "1.234,5 und -7", "eintausendzweihundertvierunddreißig Komma fünf und minus sieben"),
+        ("de", "50 % für 3,20 €", "fünfzig Prozent für drei Euro zwanzig"),
+        ("de", "Am 3. März.", "Am dritten März."),
+        ("de", "Der 3. März um 10:30", "Der dritte März um zehn dreißig"),
+        ("de", "Er ist 30.", "Er ist dreißig."),
+        ("fr", "80 pour 1 234 €", "quatre-vingts pour mille deux cent trente-quatre euros"),
+        ("fr", "le 2e, 3,14", "le deuxième, trois virgule un quatre"),
+        ("es", "21 o 1.000.000", "veintiuno o un millón"),
+        ("es", "5 % y 2,5", "cinco por ciento y dos coma cinco"),
+        ("it", "28 euro, 3,5", "ventotto euro, tre virgola cinque"),
+        ("it", "il 5%", "il cinque per cento"),
+    ],
+)
+def test_numbers_of_other_languages(language, written, read):
+    assert verbalise(written, f"{language}-1") == read
+
+
+@pytest.mark.parametrize(
+    ("written", "spoken", "groups"),
+    [
+        ("he paid $3.50 now", "he paid three dollars fifty now", [(0, 1), (1, 2), (2, 5), (5, 6)]),
+        ("12 March", "the twelfth of March", [(0, 3), (3, 4)]),
+        ("a b", "a b", [(0, 1), (1, 2)]),
+        ("23 45", "x y z w", [(0, 2), (2, 4)]),
+        ("3 km", "three kilometers", [(0, 1), (1, 2)]),
+    ],
+)
+def test_spoken_words_are_shared_out_to_the_written(written, spoken, groups):
+    assert group_words(written.split(), spoken.split()) == groups
+
+
+def test_the_tokens_of_a_written_word_are_those_of_its_reading():
+    tokenizer = SymbolTokenizer.fit(["five dollars and six cats"], "characters", language="en")
+    ids = tokenizer.encode("$5 and 6 cats")
+    found = [tokenizer.decode(ids[a:b]) for a, b in word_tokens(tokenizer, "$5 and 6 cats", ids)]
+    assert found == ["five dollars", "and", "six", "cats"]
+
+
+def test_the_shipped_model_reads_figures_and_the_command_shows_it(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(ROOT)
+    command = ["synthesize", "--text", "At 5 p.m.", "--show-text", "-o", str(tmp_path / "a.wav"), "--device", "cpu"]
+    assert main(command) == 0
+    assert "At five P-M.\n" in capsys.readouterr().out
+    assert main([*command, "--no-normalise"]) == 0
+    assert "At 5 p.m.\n" in capsys.readouterr().out
+
+
+def test_an_export_may_turn_it_on_or_off(tiny_checkpoint, tmp_path):
+    for option, normaliser in (("--normalise", "en-1"), ("--no-normalise", None)):
+        assert main(["export", "--checkpoint", str(tiny_checkpoint), "-o", str(tmp_path / "model"), option]) == 0
+        assert look_into(tmp_path / "model")[0].tokenizer.normaliser == normaliser

@@ -132,9 +132,15 @@ class Turns(NamedTuple):
 
     @property
     def ratio(self) -> float:
-        """How many times as many frames in a second ours trains: the median over pairs of steps."""
+        """How many times as many frames in a second ours trains: the median over pairs of steps on the same batch."""
         speeds = ([frames / seconds for seconds, frames in side] for side in self)
         return median(ours / theirs for ours, theirs in zip(*speeds))
+
+    @property
+    def speeds(self) -> tuple[float, float]:
+        """Frames a second of both sides over all of their steps, as where batches differ some take longer."""
+        ours, theirs = (sum(frames for _, frames in side) / sum(seconds for seconds, _ in side) for side in self)
+        return ours, theirs
 
 
 def take_turns(ours: Any, theirs: Any, batches: Iterable[tuple[Batch, Batch]], warmup: int, device: Any) -> Turns:

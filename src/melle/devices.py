@@ -14,6 +14,20 @@ def best_device() -> str:
     return "cuda" if torch.cuda.is_available() else "cpu"
 
 
+def best_precision(accelerator: str) -> str:
+    """What ``trainer.precision=auto`` stands for: bf16-mixed where the device has instructions for it, else 32-true.
+
+    ``accelerator`` is Lightning's. A CPU has them as AVX512-bf16 or AMX; without, bfloat16 is emulated, and slower.
+    """
+    if accelerator in ("auto", "gpu", "cuda") and torch.cuda.is_available():
+        fast = torch.cuda.is_bf16_supported(including_emulation=False)
+    else:
+        instructions = torch.cpu.get_capabilities()
+        fast = accelerator in ("auto", "cpu")
+        fast = fast and any(instructions.get(name) for name in ("avx512_bf16", "amx_bf16"))
+    return "bf16-mixed" if fast else "32-true"
+
+
 def find_device(name: str | torch.device, option: str = "--device ") -> torch.device:
     """The torch device of this name, or of "auto".
 

@@ -72,3 +72,4 @@ def test_the_table_has_a_line_for_every_kind_of_batch():
 def test_the_ratio_is_of_true_frames_a_second():
     turns = Turns([(2.0, 300), (1.0, 200), (1.0, 100)], [(1.0, 100), (2.0, 100), (4.0, 800)])
     assert turns.ratio == pytest.approx(1.5)  # of 1.5, 4 and 0.5
+    assert turns.speeds == pytest.approx((150, 1000 / 7))

@@ -26,6 +26,7 @@ QUIET = [
     "data.index=${run_dir}/index",
     "data.batch_frames=600",
     "trainer.accelerator=cpu",
+    "trainer.precision=32-true",
     "callbacks.speech=null",
     "+trainer.enable_progress_bar=false",
     "+trainer.enable_model_summary=false",

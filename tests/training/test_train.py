@@ -31,6 +31,7 @@ SMALL = [
     "model.postnet_channels=8",
     "optim.schedule.warmup_steps=5",
     "trainer.accelerator=cpu",
+    "trainer.precision=32-true",
     "callbacks.speech.count=1",
     "+trainer.enable_progress_bar=false",
     "+trainer.enable_model_summary=false",

@@ -13,14 +13,14 @@ from omegaconf import OmegaConf
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from melle.checkpoint import read_hyperparameters
-from melle.devices import count_devices
+from melle.devices import best_precision, count_devices
 from melle.errors import UserError
 from melle.training.callbacks import samples
 from melle.training.module import MelleModule
 from melle.training.report import next_commands, write_report
 from melle.training.run import objective, train
 from melle.training.strategies import automatic
-from melle.training.trainer import build_callbacks, check_trainer
+from melle.training.trainer import build_callbacks, build_trainer, check_trainer
 from tests.training.test_train import CONF, configure
 
 ONE = "optim.schedule.warmup_steps=1"
@@ -177,3 +177,32 @@ def test_another_kind_of_data_begins_anew_and_says_so(tmp_path, tone_manifests, 
     assert "batches begin anew" in capsys.readouterr().err and seen == first
     state = torch.load(tmp_path / "b/run/checkpoints/last.ckpt", weights_only=True)["MelleDataModule"]
     assert (state["epoch"], state["batches"]) in ((0, 2), (1, 0))
+
+
+@pytest.mark.parametrize(
+    ("accelerator", "gpu", "instructions", "precision"),
+    [
+        ("cpu", None, {"avx512_bf16"}, "bf16-mixed"),
+        ("auto", None, {"amx_bf16", "avx2"}, "bf16-mixed"),
+        ("auto", None, {"avx2", "avx512_f"}, "32-true"),  # bfloat16 would be emulated
+        ("mps", None, {"avx512_bf16"}, "32-true"),
+        ("auto", True, {"avx2"}, "bf16-mixed"),
+        ("auto", False, {"avx512_bf16"}, "32-true"),  # the processor beside an older GPU does not train
+        ("cpu", True, {"avx2"}, "32-true"),
+    ],
+)
+def test_precision_is_bfloat16_where_the_device_has_instructions_for_it(
+    monkeypatch, accelerator, gpu, instructions, precision
+):
+    monkeypatch.setattr("torch.cuda.is_available", lambda: gpu is not None)
+    monkeypatch.setattr("torch.cuda.is_bf16_supported", lambda **_: gpu)
+    known = {name: name in instructions for name in ("avx2", "avx512_f", "avx512_bf16", "amx_bf16")}
+    monkeypatch.setattr("torch.cpu.get_capabilities", lambda: known)
+    assert best_precision(accelerator) == precision
+
+
+@pytest.mark.parametrize(("option", "precision"), [("auto", "bf16-mixed"), ("32-true", "32-true")])
+def test_precision_auto_reaches_the_trainer(monkeypatch, tmp_path, tone_manifests, option, precision):
+    monkeypatch.setattr("torch.cpu.get_capabilities", lambda: {"avx512_bf16": True})
+    cfg = configure(tmp_path, tone_manifests, 2, ONE, f"trainer.precision={option}")
+    assert build_trainer(cfg).precision == precision

@@ -23,7 +23,13 @@ from melle.vocoders.vocos.segments import Recordings, SegmentBatches, cut
 CONF = str(Path(__file__).parents[2] / "conf")
 HOP = MelSpec().hop_length
 SMALL = [
-    *("experiment=vocoder_quickstart", "data.corpus=null", "logger=csv", "data.cache=true"),
+    *(
+        "experiment=vocoder_quickstart",
+        "data.corpus=null",
+        "logger=csv",
+        "data.cache=true",
+        "trainer.precision=32-true",
+    ),
     *("vocoder_training.sizes.width=16", "vocoder_training.sizes.hidden=32", "vocoder_training.sizes.blocks=2"),
     *("vocoder_training.discriminators.channels=1", "vocoder_data.batch_size=2", "vocoder_data.segment_frames=8"),
     *("vocoder_data.val_frames=40", "vocoder_data.val_count=3", "callbacks.bar=null", "optim.schedule.warmup_steps=1"),

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import lightning
-import torch
 from hydra.errors import InstantiationException
 from lightning.pytorch.callbacks import (
     Callback,
@@ -24,6 +23,7 @@ from omegaconf import DictConfig
 
 from melle.checkpoint import load_step
 from melle.config import build
+from melle.devices import best_precision
 from melle.errors import UserError
 from melle.training.callbacks.checkpoint import WholeFiles
 from melle.training.callbacks.ema import Ema
@@ -75,13 +75,14 @@ def build_trainer(cfg: DictConfig, checkpoint: Path | None = None) -> lightning.
         plugins.append(SLURMEnvironment(auto_requeue=False))  # ``StopSignals`` does that
     first_step = 0 if checkpoint is None else load_step(checkpoint) + 1
     loggers = list(chosen(cfg.get("logger"), purge_step=first_step).values())
+    auto = cfg.trainer.precision == "auto"
     trainer: lightning.Trainer = _build_trainer(
         cfg.trainer,
         default_root_dir=cfg.run_dir,
         callbacks=build_callbacks(cfg, bool(loggers)),
         logger=loggers,
         plugins=plugins,
-        precision=_precision(cfg.trainer),
+        precision=best_precision(cfg.trainer.accelerator) if auto else cfg.trainer.precision,
     )
     if cfg.step_frames is not None:
         if cfg.trainer.get("accumulate_grad_batches", 1) != 1:
@@ -135,11 +136,3 @@ def _build_trainer(cfg: DictConfig, **arguments: Any) -> lightning.Trainer:
         if isinstance(error.__cause__, MisconfigurationException):
             raise UserError(f"trainer: {error.__cause__}") from None
         raise
-
-
-def _precision(trainer: DictConfig) -> str:
-    """What was asked for; "auto" is bf16-mixed on GPUs that compute in it."""
-    if trainer.precision != "auto":
-        return trainer.precision
-    on_gpu = trainer.accelerator in ("auto", "gpu", "cuda") and torch.cuda.is_available()
-    return "bf16-mixed" if on_gpu and torch.cuda.is_bf16_supported(including_emulation=False) else "32-true"

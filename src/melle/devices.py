@@ -14,18 +14,19 @@ def best_device() -> str:
     return "cuda" if torch.cuda.is_available() else "cpu"
 
 
-def best_precision(accelerator: str) -> str:
-    """What ``trainer.precision=auto`` stands for: bf16-mixed where the device has instructions for it, else 32-true.
+def has_bf16(device: str) -> bool:
+    """Whether "cuda" or "cpu" has instructions for products of bfloat16 matrices, which elsewhere are emulated."""
+    if device == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    instructions = torch.cpu.get_capabilities()
+    return device == "cpu" and any(instructions.get(name) for name in ("avx512_bf16", "amx_bf16"))
 
-    ``accelerator`` is Lightning's. A CPU has them as AVX512-bf16 or AMX; without, bfloat16 is emulated, and slower.
-    """
-    if accelerator in ("auto", "gpu", "cuda") and torch.cuda.is_available():
-        fast = torch.cuda.is_bf16_supported(including_emulation=False)
-    else:
-        instructions = torch.cpu.get_capabilities()
-        fast = accelerator in ("auto", "cpu")
-        fast = fast and any(instructions.get(name) for name in ("avx512_bf16", "amx_bf16"))
-    return "bf16-mixed" if fast else "32-true"
+
+def best_precision(accelerator: str) -> str:
+    """What ``trainer.precision=auto`` stands for with this accelerator of Lightning's: bf16-mixed or 32-true."""
+    on_gpu = accelerator in ("auto", "gpu", "cuda") and torch.cuda.is_available()
+    device = "cuda" if on_gpu else "cpu" if accelerator == "auto" else accelerator
+    return "bf16-mixed" if has_bf16(device) else "32-true"
 
 
 def find_device(name: str | torch.device, option: str = "--device ") -> torch.device:

@@ -2,7 +2,7 @@
 
 Muon (K. Jordan et al., 2024) replaces a matrix's momentum by the nearest semi-orthogonal matrix, found by a few
 Newton-Schulz iterations. ``torch.optim.Muon`` does that in bfloat16 and one matrix at a time, which on a CPU without
-bfloat16 units costs a hundred times the training step; here matrices of one shape go together, in float32 on the CPU.
+bfloat16 units costs a hundred times the training step; here matrices of one shape go together, and in float32 there.
 """
 
 from __future__ import annotations
@@ -14,13 +14,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from melle.devices import has_bf16
+
 # The quintic a·x + b·x³ + c·x⁵ that lifts small singular values fastest without letting large ones grow.
 QUINTIC = (3.4445, -4.7750, 2.0315)
 
 
 def orthogonalise(matrices: Tensor, iterations: int = 5) -> Tensor:
     """(N, rows, columns) → matrices with the same singular vectors and singular values near 1 (about 0.7 to 1.2)."""
-    x = matrices.bfloat16() if matrices.is_cuda else matrices.float()
+    x = matrices.bfloat16() if has_bf16(matrices.device.type) else matrices.float()
     tall = x.shape[1] > x.shape[2]
     if tall:
         x = x.transpose(1, 2)

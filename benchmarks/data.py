@@ -22,8 +22,8 @@ from melle.audio import MelSpec
 from melle.console import run_command
 from melle.data.batch import Batch, collate
 from melle.data.batching import EndlessBatches, FrameBudgetSampler
+from melle.data.build_features import build_features
 from melle.data.dataset import UtteranceDataset
-from melle.data.feature_writing import build
 from melle.data.features import FeatureStore
 from melle.data.index import open_index, open_tokenizer
 from melle.text.symbols import SymbolTokenizer
@@ -98,7 +98,7 @@ def make_recordings(folder: Path, count: int, seconds: np.ndarray, characters: n
 def bench_loaders(recordings: int, workers: list[int], seconds: float, batch_frames: int, folder: Path) -> str:
     """Items and frames a second of: a plain loader of fixed batches, ours on the fly, and ours from stored features."""
     manifest = make_recordings(folder, recordings, *librispeech_like(recordings))
-    build([manifest], folder / "features", workers=max(workers))
+    build_features([manifest], folder / "features", workers=max(workers))
     tokenizer = open_tokenizer(manifest, fit, folder / "index")
     index = open_index(manifest, tokenizer, FRAME_RATE, folder / "index")
     spec = MelSpec()

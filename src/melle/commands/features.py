@@ -46,7 +46,7 @@ def add(commands: argparse._SubParsersAction) -> None:
 def run(options: argparse.Namespace) -> None:
     """Compute what is missing, say what was done."""
     from melle.audio import MelSpec
-    from melle.data.feature_writing import build
+    from melle.data.build_features import build_features
     from melle.data.silence import SileroTrim
 
     if options.workers is not None and options.workers < 1:
@@ -55,7 +55,7 @@ def run(options: argparse.Namespace) -> None:
     if trim and options.vad == "none":
         raise UserError(f"--vad-{next(iter(trim)).replace('_', '-')} says how to trim silences; add --vad silero")
     silence = SileroTrim(**trim) if options.vad == "silero" else None
-    print(build(options.manifest, options.output, MelSpec(**mel), silence, options.workers).text)
+    print(build_features(options.manifest, options.output, MelSpec(**mel), silence, options.workers).text)
 
 
 def _add_fields(group: argparse._ArgumentGroup, prefix: str, table: dict) -> None:

@@ -22,8 +22,8 @@ from tqdm import tqdm
 from melle.audio import MelSpec, speech_level
 from melle.data.batch import Batch, collate
 from melle.data.batching import EndlessBatches, FrameBudgetSampler
+from melle.data.build_features import build_features
 from melle.data.dataset import UtteranceDataset
-from melle.data.feature_writing import build
 from melle.data.features import FeatureStore
 from melle.data.index import Fault, open_index, open_tokenizer
 from melle.data.processes import live_on_for_a_while
@@ -126,7 +126,7 @@ class MelleDataModule(lightning.LightningDataModule):
             self.corpus.prepare()
         if self.make_features:
             with making(Path(self.features), "computing these features"):
-                report = build([self.paths["train"], self.paths["val"]], self.features, self.mel, self.silence)
+                report = build_features([self.paths["train"], self.paths["val"]], self.features, self.mel, self.silence)
             if report.made:
                 print(report.text, file=sys.stderr)
 
@@ -137,7 +137,7 @@ class MelleDataModule(lightning.LightningDataModule):
         stored = None
         if self.features is not None:
             store = FeatureStore(self.features, self.mel, _describe(self.silence))
-            if not len(store):
+            if store.is_empty():
                 raise UserError(
                     f"data.features={self.features} holds no features of this data.mel and vad; make them with: "
                     "python -m melle prepare features"

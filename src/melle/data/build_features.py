@@ -1,0 +1,169 @@
+"""Computing the log-mels of manifests that a store does not have (see ``features.py``), by all cores."""
+
+from __future__ import annotations
+
+import errno
+import json
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from melle.audio import LogMel, MelSpec, load_audio
+from melle.data.features import FeatureStore
+from melle.data.manifest import Utterance, parse_line, read_lines
+from melle.data.processes import cores, share_out
+from melle.errors import DataError, UserError
+
+CHUNK = 16  # recordings that a process gets at a time
+
+Trim = Callable[[Tensor, int], Tensor]
+Job = tuple[Path, int, bytes]  # manifest, number of the line from 1, and what stands there
+Result = DataError | float  # seconds of features made; 0 where they were there
+
+
+@dataclass
+class Report:
+    """What a run of ``build_features`` did."""
+
+    folder: Path
+    kept: int = 0  # lines whose recordings were there already
+    made: int = 0  # recordings
+    seconds: float = 0.0  # of the features made
+    skipped: Counter[str] = field(default_factory=Counter)  # by the kind of fault
+
+    @property
+    def text(self) -> str:
+        kinds = ", ".join(f"{count} {kind}" for kind, count in self.skipped.most_common())
+        return (
+            f"{self.folder}: made features of {self.made} recordings ({self.seconds / 3600:.2f} h), "
+            f"{self.kept} were there, {sum(self.skipped.values())} skipped"
+            + (kinds and f" ({kinds}; listed in {self.folder / 'skipped.jsonl'})")
+        )
+
+
+def build_features(
+    manifests: Sequence[str | Path],
+    folder: str | Path,
+    spec: MelSpec | None = None,
+    silence: Trim | None = None,
+    workers: int | None = None,
+) -> Report:
+    """Compute the features of all recordings of the manifests that ``folder`` does not have of them as they are now.
+
+    It may be interrupted or killed at any time: what is on disk stays usable, and the next run goes on from there.
+    ``silence`` makes a waveform (N,) at a sample rate shorter and has a ``description``. ``workers`` processes (None:
+    one per core) share the work; a script that calls this needs ``if __name__ == "__main__":``, because Python starts
+    them by importing it. What cannot be used is skipped and listed in ``skipped.jsonl``. Raises UserError where nothing
+    can be written, or the disk is full.
+    """
+    spec = spec or MelSpec()
+    _check(spec)
+    manifests = [Path(manifest) for manifest in manifests]
+    count = sum(sum(1 for _ in read_lines(manifest)) for manifest in manifests)  # says that one is missing, too
+    store = FeatureStore(folder, spec, silence.description if silence else "")
+    report = Report(store.folder)
+    try:
+        store.describe()
+        with (
+            (store.folder / "skipped.jsonl").open("w", encoding="utf-8", errors="backslashreplace") as listing,
+            tqdm(total=count, desc="features", unit=" recordings", delay=1) as bar,
+            closing(_results(_jobs(manifests), count, store, silence, workers)) as results,
+        ):
+            for (manifest, line, _), (utterance, result) in results:
+                bar.update()
+                if isinstance(result, DataError):
+                    report.skipped[result.kind] += 1
+                    name = utterance or f"{manifest.stem}-{line}"
+                    fault = {"manifest": str(manifest), "utterance": name, "kind": result.kind, "message": str(result)}
+                    listing.write(json.dumps(fault, ensure_ascii=False) + "\n")
+                elif result:
+                    report.made += 1
+                    report.seconds += result
+                    bar.set_postfix_str(f"{report.seconds / 3600:.2f} h", refresh=False)
+                else:
+                    report.kept += 1
+    except OSError as error:
+        full = error.errno in (errno.ENOSPC, errno.EFBIG, getattr(errno, "EDQUOT", errno.ENOSPC))
+        hint = "make room and run again, it goes on from there" if full else "give a folder that can be written to"
+        raise UserError(f"{store.folder}: {error.strerror or error}; {hint}") from None
+    return report
+
+
+def _check(spec: MelSpec) -> None:
+    try:
+        LogMel(spec)(torch.zeros(spec.n_fft))
+    except (ValueError, RuntimeError, AssertionError, ArithmeticError) as error:
+        raise UserError(f"{spec}: no mel can be computed with these numbers ({error})") from None
+
+
+def _jobs(manifests: Sequence[Path]) -> Iterator[Job]:
+    for manifest in manifests:
+        for line, _, text in read_lines(manifest):
+            yield manifest, line, text
+
+
+def _results(
+    jobs: Iterator[Job], count: int, store: FeatureStore, silence: Trim | None, workers: int | None
+) -> Iterator[tuple[Job, tuple[str, Result]]]:
+    """Each job with the utterance's name and what became of it, in order."""
+    maker = _Maker(store, silence)
+    workers = min(workers or cores(), -(-count // CHUNK))
+    if workers <= 1:
+        yield from ((job, maker(job)) for job in jobs)
+        return
+    with closing(share_out(_work, jobs, workers, CHUNK, _prepare, maker)) as results:
+        for chunk, made in results:
+            yield from zip(chunk, made)
+
+
+class _Maker:
+    """Makes the features of a manifest's line where the store lacks them."""
+
+    def __init__(self, store: FeatureStore, silence: Trim | None):
+        self.store, self.silence, self.log_mel = store, silence, LogMel(store.spec)
+
+    def __call__(self, job: Job) -> tuple[str, Result]:
+        manifest, line, text = job
+        name = ""
+        try:
+            utterance = parse_line(text, manifest, line)
+            name = utterance.id
+            return name, 0.0 if self.store.get(utterance.audio_path) is not None else self._make(utterance)
+        except DataError as error:
+            return name, error
+
+    def _make(self, utterance: Utterance) -> float:
+        """Seconds of the features made. Raises DataError where there can be none."""
+        path, rate = utterance.audio_path, self.store.spec.sample_rate
+        place = self.store.place(path)
+        if place and not path.is_file():  # to open a pipe would wait for ever
+            raise DataError("not a file", f"{path}: not a file; give a WAV, FLAC, Ogg or MP3 file")
+        try:
+            waveform = load_audio(path, rate)
+            mel = self.log_mel(self.silence(waveform, rate) if self.silence else waveform).numpy()
+        except (DataError, UserError):
+            raise
+        except Exception as error:  # a broken header can make any of the libraries fail
+            raise DataError("unreadable", f"{path}: not readable as audio ({error}); write the file anew") from None
+        if place is None or self.store.place(path) != place:
+            raise DataError("changed", f"{path}: changed while it was read; run again")
+        self.store.put(place, mel)
+        return len(mel) / self.store.spec.frame_rate
+
+
+_maker: _Maker  # of a worker process
+
+
+def _prepare(maker: _Maker) -> None:
+    global _maker
+    _maker = maker
+
+
+def _work(jobs: list[Job]) -> list[tuple[str, Result]]:
+    return [_maker(job) for job in jobs]

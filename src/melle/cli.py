@@ -7,7 +7,7 @@ import re
 import sys
 from collections.abc import Sequence
 
-from melle.commands import align, check, export, import_reference, prepare, synthesize
+from melle.commands import align, check, export, import_reference, prepare, serve, synthesize
 from melle.console import run_command, set_up_console
 
 TEXTS = ("--text", "--prompt-text")  # options whose value may begin with a hyphen
@@ -35,6 +35,6 @@ def _with_texts(arguments: Sequence[str]) -> list[str]:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="melle", description="Speech from text in the voice of a prompt.")
     commands = parser.add_subparsers(required=True, metavar="command")
-    for command in (synthesize, prepare, align, check, export, import_reference):
+    for command in (synthesize, serve, prepare, align, check, export, import_reference):
         command.add(commands)
     return parser

@@ -55,10 +55,11 @@ class DecodingState(NamedTuple):
     """Where each row of a decoding loop stands; keys and values are in the caches beside it."""
 
     prefix: Tensor  # (B,) filled slots of each row before the first new step
-    prefix_size: int  # slots that the longest row fills; new steps follow there
+    prefix_size: int | Tensor  # slots that the longest row fills; new steps follow there; (B, 1) each row's own
     steps: Tensor  # (B,) number of mel steps in the prompt
     even: bool  # whether all rows fill those slots, so that there is nothing to mask
-    place: Tensor | None = None  # (1,) the slot that the next step fills, where all steps have the same shapes
+    # (1,) the slot that the next step fills, where all steps have the same shapes; or (B,) each row's own
+    place: Tensor | None = None
 
     def fix(self, caches: list[KVCache]) -> DecodingState:
         """From now on all steps have the same shapes, as CUDA graphs and compiled blocks want them.

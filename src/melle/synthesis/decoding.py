@@ -47,7 +47,7 @@ def decode(
     nothing = torch.zeros(0, network.n_mels)
     mels = [nothing if request.prompt is None else request.prompt.mel for request in requests]
     prompt_lengths = torch.tensor([len(mel) for mel in mels])
-    first_steps, last_steps = _bounds(network, requests)
+    first_steps, last_steps = step_bounds(network, requests)
     limit = int(last_steps.max())
     filled = int((text_lengths + 1 + prompt_lengths // r).max())  # positions before the first new step
     caches = network.make_caches(len(requests), filled + limit)
@@ -106,7 +106,7 @@ def _check_interval(device: torch.device) -> int:
     return 8 if device.type == "cuda" else 1
 
 
-def _bounds(network: Melle, requests: Sequence[Request]) -> tuple[Tensor, Tensor]:
+def step_bounds(network: Melle, requests: Sequence[Request]) -> tuple[Tensor, Tensor]:
     """Steps (B,) before which a row may not stop, and at which it is cut off.
 
     At least one step; an upper bound of a few steps more keeps very short texts from being cut.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
@@ -53,16 +55,29 @@ class StreamingPostNet:
 
         ``length``: these rows have so many frames in all, and the block ends there at the latest.
         """
+        end = self.count if length is None else length
+        refined = self.network.refine(*self.window(rows, done, end))
+        kept = refined[:, self.context : self.context + min(BLOCK, end - done)]
+        return self.network.denormalise(kept).cpu()
+
+    def window(self, rows: Tensor, done: int, end: int) -> tuple[Tensor, Tensor]:
+        """All that the block at ``done`` depends on, (N, n, M), and which of it there is, (N, n)."""
         size = BLOCK + 2 * self.context
         window = self._frames[rows, done : done + size]
         place = torch.arange(size, device=window.device) + done - self.context  # new frames count from 0
-        end = self.count if length is None else length
         valid = (place >= -self._known[rows, None]) & (place < end)
         # What is beyond the end was never written, and may be anything.
-        refined = self.network.refine(window.masked_fill(~valid[..., None], 0.0), valid)
-        kept = refined[:, self.context : self.context + min(BLOCK, end - done)]
-        return self.network.denormalise(kept).cpu()
+        return window.masked_fill(~valid[..., None], 0.0), valid
 
     def select(self, rows: Tensor) -> None:
         """Go on with these rows only."""
         self._frames, self._known = self._frames[rows], self._known[rows]
+
+
+def refine_together(blocks: Sequence[tuple[StreamingPostNet, int]]) -> Tensor:
+    """Whole blocks of several post-nets of one row each, (N, BLOCK, M): each at its own place, as ``refine`` does."""
+    first = blocks[0][0]
+    row = torch.tensor([0], device=first.network.bos.device)
+    windows = [postnet.window(row, done, postnet.count) for postnet, done in blocks]
+    refined = first.network.refine(*(torch.cat(part) for part in zip(*windows)))
+    return first.network.denormalise(refined[:, first.context : first.context + BLOCK]).cpu()

@@ -16,6 +16,7 @@ SILENT = 2.0  # log10: a frame 40 dB below loud speech is silent
 # one sound held. Of 6,000 seconds of recorded and synthetic speech 99.9 % have 0.25 or more, and all have 0.18.
 STILL = 0.15
 SMOOTH = 0.128  # seconds; evens out the noise of sampling
+ROWS = ("first", "last", "level", "steps", "reason", "quiet", "heard")  # what ``Stopping`` knows of each row
 
 
 class Stopping:
@@ -48,8 +49,8 @@ class Stopping:
         self.quiet = torch.zeros_like(first)  # frames since the last that was not silent
         self.heard = torch.zeros_like(first, dtype=torch.bool)  # whether there was one
 
-    def update(self, count: int, stop: Tensor, mel: Tensor) -> None:
-        """After step number ``count`` (from 1).
+    def update(self, count: int | Tensor, stop: Tensor, mel: Tensor) -> None:
+        """After step number ``count`` (from 1), or (B,) each row's own.
 
         ``stop`` (B,): its stop probabilities.  ``mel`` (B, n, M): the last ``window`` frames in log10, or all.
         """
@@ -71,5 +72,10 @@ class Stopping:
 
     def select(self, rows: Tensor) -> None:
         """Go on with these rows only."""
-        for name in ("first", "last", "level", "steps", "reason", "quiet", "heard"):
+        for name in ROWS:
             setattr(self, name, getattr(self, name)[rows])
+
+    def extend(self, other: Stopping) -> None:
+        """Go on with another's rows, too."""
+        for name in ROWS:
+            setattr(self, name, torch.cat((getattr(self, name), getattr(other, name))))

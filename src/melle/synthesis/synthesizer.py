@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, overload
@@ -32,6 +32,7 @@ from melle.vocoders import Vocoder, default_vocoder
 
 MOST_TOKENS = 300  # of a text spoken at once, where the training data's longest is not known
 ROWS = 16  # parts of long texts that are spoken at a time
+Decoder = Callable[[Sequence[Request], DecodingOptions], Iterator[Frames]]
 
 
 class Synthesizer:
@@ -66,6 +67,7 @@ class Synthesizer:
         network = model.network if weights == "float32" else copy.deepcopy(model.network)
         self.network = quantize(network.to(self.device), weights)
         self._fixed = True if compile else None  # shapes of steps: what is best for the device
+        self.decoder: Decoder | None = None  # decodes in place of ``decode``, as the server's shared batch does
         if compile:
             try:
                 self.network.compile_blocks()
@@ -297,7 +299,10 @@ class Synthesizer:
 
     def _decode(self, requests: Sequence[Request], options: DecodingOptions) -> Iterator[Frames]:
         try:
-            yield from decode(self.network, requests, options, self.spec.frame_rate, self._fixed)
+            if self.decoder is not None:
+                yield from self.decoder(requests, options)
+            else:
+                yield from decode(self.network, requests, options, self.spec.frame_rate, self._fixed)
         except (RuntimeError, MemoryError) as error:
             if not is_out_of_memory(error):
                 raise

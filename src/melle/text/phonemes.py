@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import threading
 from collections.abc import Iterable
 from functools import lru_cache
 from typing import Any
@@ -21,6 +22,7 @@ _MARKS = {**dict.fromkeys(",;:—–", ","), **dict.fromkeys(".…", "."), "?": 
 _POINT = r"(?<!\bMr)(?<!\bMrs)(?<!\bMs)(?<!\bDr)(?<!\bSt)(?<![^\w-][A-HJ-Z])(?<!^[A-HJ-Z])\."
 _AT_MARKS = re.compile(rf"({_POINT}|[,;:—–…?!])[^\w\s]*(?=\s|$)")
 
+_ESPEAK = threading.Lock()  # the library speaks for one thread at a time
 
 class PhonemeTokenizer(LenientTokenizer):
     """Text as IPA symbols, of one language: "in a word" as "ɪn ɐ wˈɜːd ", each word ended by a blank.
@@ -125,6 +127,8 @@ def _phonemizer(language: str):
 
     def phonemize(texts: list[str]) -> list[str]:
         texts = [" ".join(text.split()) for text in texts]
-        return [" ".join(words.split()) for words in backend.phonemize(texts, separator=separator, strip=True)]
+        with _ESPEAK:
+            spoken = backend.phonemize(texts, separator=separator, strip=True)
+        return [" ".join(words.split()) for words in spoken]
 
     return phonemize

@@ -1,0 +1,224 @@
+"""The server under load, on loopback: throughput, latency, memory, whether answers are mixed up, and hostile requests.
+
+The server is a process of its own, ``python -m melle serve``. What it speaks is compared with what ``Synthesizer``
+gives for the same text, voice and seed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import os
+import random
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx
+import numpy as np
+import soundfile
+import torch
+
+from benchmarks.hostile import Attacker
+from melle.console import run_command
+from melle.errors import UserError
+from melle.synthesis.synthesizer import Synthesizer
+from melle.synthesis.voices import read_voices
+
+SENTENCES = (
+    "The kettle has been boiling for an hour.",
+    "Nobody asked the gardener.",
+    "A letter came for you this morning, with a foreign stamp.",
+    "It will rain before the evening.",
+    "We took the early train along the coast.",
+    "Please close the window.",
+    "The old bridge was painted green last summer.",
+    "They sold the piano and kept the stool.",
+)
+MOST_OFF = 0.05  # mean square of the difference of two answers, over that of the sound, beyond which they are not one
+WORDS = ("Yes.", "Good morning.", "Not today.", "Come in.")
+
+
+@contextmanager
+def serving(model: Path, voices: Path, *options: str) -> Iterator[tuple[str, subprocess.Popen]]:
+    """Start a server; yields its address and its process."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = [sys.executable, "-m", "melle", "serve", "--model", str(model), "--port", str(port)]
+    process = subprocess.Popen(
+        [*command, "--voices", str(voices), "--device", "cpu", *options], stdout=subprocess.DEVNULL
+    )
+    address = f"http://127.0.0.1:{port}"
+    try:
+        for _ in range(600):
+            try:
+                httpx.get(f"{address}/health", trust_env=False)
+                break
+            except httpx.TransportError:
+                if process.poll() is not None:
+                    raise UserError("the server did not start; its error is above") from None
+                time.sleep(0.1)
+        yield address, process
+    finally:
+        process.terminate()
+        process.wait(30)
+
+
+def ask(client: httpx.Client, number: int, text: str, voice: str, kind: str = "wav") -> tuple[bytes, float]:
+    """One answer, and the seconds until its first bytes."""
+    body = {"model": "tts-1", "input": text, "voice": voice, "seed": number, "response_format": kind}
+    begun = time.perf_counter()
+    with client.stream("POST", "/v1/audio/speech", json=body) as answer:
+        if answer.status_code != 200:
+            raise RuntimeError(f"request {number}: {answer.status_code} {answer.read().decode()}")
+        parts = answer.iter_raw()
+        content = next(parts)
+        first = time.perf_counter() - begun
+        return b"".join((content, *parts)), first
+
+
+def load(address: str, requests: Sequence[tuple[int, str, str]], clients: int, kind: str = "wav"):
+    """All requests by so many clients; returns answers with their latency in order, and the seconds it took."""
+    how = {"base_url": address, "timeout": 300, "trust_env": False}
+    with httpx.Client(**how) as client, ThreadPoolExecutor(clients) as pool:
+        begun = time.perf_counter()
+        answers = list(pool.map(lambda request: ask(client, *request, kind=kind), requests))
+        return answers, time.perf_counter() - begun
+
+
+def plan(count: int, voices: Sequence[str], texts: Sequence[str] = SENTENCES) -> list[tuple[int, str, str]]:
+    """Seed, text and voice of so many requests."""
+    return [(number, texts[number % len(texts)], voices[number % len(voices)]) for number in range(count)]
+
+
+def check_sound(
+    tts: Synthesizer, model: Path, requests: Sequence[tuple[int, str, str]], answers
+) -> tuple[float, float]:
+    """The greatest difference from what each says alone, and the least from what another says (as ``MOST_OFF``)."""
+    voices = read_voices(model)
+    prompts = {name: tts.read_prompt(*voices[name]) for _, _, name in requests}
+    heard = [soundfile.read(io.BytesIO(content), dtype="float32")[0] for content, _ in answers]
+    own, other = 0.0, float("inf")
+    for number, (seed, text, voice) in enumerate(requests):
+        alone = tts(text, prompts[voice], seed=seed).waveform.numpy()
+        own = max(own, difference(alone, heard[number]))
+        other = min(other, *(difference(alone, sound) for n, sound in enumerate(heard) if n != number))
+    return own, other
+
+
+def difference(a: np.ndarray, b: np.ndarray) -> float:
+    """Power of a - b over that of a; infinite where they differ in length."""
+    return float(np.mean((a - b) ** 2) / np.mean(a**2)) if len(a) == len(b) else float("inf")
+
+
+def measure_load(address: str, tts: Synthesizer, model: Path, voices: list[str], count: int, clients: int) -> None:
+    """Throughput together against one by one, and whether every answer is its own."""
+    requests = plan(count, voices)
+    load(address, requests[:4], 4)  # warm
+    answers, together = load(address, requests, clients)
+    _, one_by_one = load(address, requests, 1)
+    seconds = sum(len(soundfile.read(io.BytesIO(content))[0]) for content, _ in answers) / tts.spec.sample_rate
+    print(
+        f"{count} requests, {seconds:.0f} s of speech; {clients} clients {together:.1f} s, one by one {one_by_one:.1f}"
+    )
+    print(f"{one_by_one / together:.2f} times the throughput, {seconds / together:.1f} times real time")
+    own, other = check_sound(tts, model, requests, answers)
+    how = "none lost or mixed up" if own < MOST_OFF < other else "MIXED UP"
+    print(
+        f"difference, of its power, from the same seed alone {own:.2g} at most, from others {other:.2g} at least: {how}"
+    )
+
+
+def measure_latency(address: str, voices: list[str]) -> None:
+    """Seconds until the first sound."""
+    for clients in (1, 4, 16):
+        answers, _ = load(address, plan(4 * max(clients, 2), voices), clients, "pcm")
+        first = sorted(latency for _, latency in answers)
+        late = first[int(0.95 * (len(first) - 1))]
+        print(f"first sound, {clients:2} clients: median {first[len(first) // 2]:.2f} s, 95 of 100 within {late:.2f} s")
+
+
+def measure_memory(address: str, process: subprocess.Popen, voices: list[str], count: int) -> None:
+    """Resident memory of the server while it answers many short requests."""
+    sizes = []
+    for begin in range(0, count, count // 10):
+        load(address, [(begin + n, text, voice) for n, text, voice in plan(count // 10, voices, WORDS)], 16)
+        sizes.append(resident(process.pid))
+    print(f"memory over {count} requests, MiB: {' '.join(f'{size:.0f}' for size in sizes)}")
+
+
+def resident(process: int) -> float:
+    """MiB, of Linux."""
+    pages = int(Path(f"/proc/{process}/statm").read_text().split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
+
+
+def attack(address: str, process: subprocess.Popen, place: Path, voices: list[str], count: int, seed: int) -> None:
+    """Hostile requests by eight clients at once."""
+    attackers = [Attacker(address, seed + number) for number in range(8)]
+    order = list(range(count))
+    random.Random(seed).shuffle(order)
+    begun = time.perf_counter()
+    with ThreadPoolExecutor(8) as pool:
+        replies = [
+            reply
+            for part in pool.map(lambda k: [attackers[k].attack(number) for number in order[k::8]], range(8))
+            for reply in part
+        ]
+    took = time.perf_counter() - begun
+    faults = [reply.fault for reply in replies if reply.fault]
+    outside = [path for path in place.rglob("*") if path.is_file() and path.parent != place / "voices" / "voices"]
+    statuses = Counter(str(reply.status or "closed") for reply in replies).most_common()
+    print(f"{count} hostile requests in {took:.0f} s:", ", ".join(f"{n} × {status}" for status, n in statuses))
+    print(f"faults: {len(faults)}; files outside the voices' folder: {len(outside)}; alive: {process.poll() is None}")
+    print("\n".join(faults[:10]))
+    (_, first), *_ = load(address, plan(1, voices), 1)[0]
+    print(f"the next request is answered, first sound after {first:.2f} s; {resident(process.pid):.0f} MiB")
+
+
+def run(options: argparse.Namespace) -> None:
+    torch.set_num_threads(1)
+    voices = list(read_voices(options.model))
+    if not voices:
+        raise UserError(f"{options.model}: has no voices; export one with --voices")
+    with tempfile.TemporaryDirectory() as folder:
+        place = Path(folder)
+        with serving(options.model, place / "voices", "--timeout", "300") as (address, process):
+            if "load" in options.what:
+                tts = Synthesizer.from_checkpoint(options.model, device="cpu")
+                measure_load(address, tts, options.model, voices, options.requests, options.clients)
+            if "latency" in options.what:
+                measure_latency(address, voices)
+            if "memory" in options.what:
+                measure_memory(address, process, voices, options.memory_requests)
+        if "hostile" in options.what:
+            with serving(options.model, place / "voices", "--timeout", "20") as (address, process):
+                attack(address, process, place, voices, options.hostile_requests, options.seed)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Returns the exit status."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.serving", description=__doc__)
+    what = ("load", "latency", "memory", "hostile")
+    parser.add_argument("what", nargs="*", choices=[*what, []], default=[], help="default: all")
+    parser.add_argument("--model", type=Path, default=Path("data/pretrained"), help="a folder of export, with voices")
+    parser.add_argument("--requests", type=int, default=64, help="of the load test")
+    parser.add_argument("--clients", type=int, default=16, help="of the load test")
+    parser.add_argument("--memory-requests", type=int, default=2000)
+    parser.add_argument("--hostile-requests", type=int, default=1000)
+    parser.add_argument("--seed", type=int, default=0, help="of the hostile requests")
+    options = parser.parse_args(arguments)
+    options.what = options.what or what
+    return run_command(run, options)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

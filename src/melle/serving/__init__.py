@@ -1,0 +1,1 @@
+"""HTTP API and web page: ``python -m melle serve`` (extra ``serve``)."""

@@ -1,0 +1,121 @@
+"""The server's routes: OpenAI's ``/v1/audio/speech`` and ``/v1/models``, voices, health, metrics and the page."""
+
+from __future__ import annotations
+
+import copy
+import os
+from collections.abc import AsyncIterator, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
+from functools import partial
+from importlib.resources import files
+
+from fastapi import FastAPI, Form, Request, UploadFile
+from fastapi.responses import JSONResponse, Response
+from starlette.concurrency import run_in_threadpool
+
+from melle.serving.answer import Gate, SpeechResponse
+from melle.serving.batcher import Batcher, Call
+from melle.serving.errors import ApiError, add_error_handlers
+from melle.serving.guard import Guard, Limits
+from melle.serving.metrics import Metrics
+from melle.serving.speech import Piece, SpeechRequest, speak
+from melle.serving.voices import Voices
+from melle.synthesis.options import DecodingOptions
+from melle.synthesis.prompt import Prompt
+from melle.synthesis.synthesizer import Synthesizer
+
+ALIASES = ("tts-1", "tts-1-hd", "gpt-4o-mini-tts")  # what clients of OpenAI's API ask for by default
+PAGE = {
+    "/": ("page.html", "text/html"),
+    "/page.js": ("page.js", "text/javascript"),
+    "/page.css": ("page.css", "text/css"),
+}
+POLICY = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; media-src blob:; img-src data:"
+
+
+def create_app(
+    tts: Synthesizer,
+    voices: Voices,
+    name: str = "melle",
+    limits: Limits | None = None,
+    options: DecodingOptions | None = None,
+    token: str | None = None,
+    host: str = "127.0.0.1",
+) -> FastAPI:
+    """An ASGI application that speaks.
+
+    Args:
+        name: of the model, as clients ask for it.
+        options: of decoding, the same for all.
+        token: that every request but those for the page and for health must bear.
+        host: that the server will be bound to.
+    """
+    limits, options = limits or Limits(), options or DecodingOptions()
+    batcher = Batcher(tts.network, options, tts.spec.frame_rate, limits.rows)
+    metrics = Metrics(batcher)
+    at_once = limits.rows + (os.cpu_count() or 1)  # while some turn frames to sound, the batch stays full
+    pool = ThreadPoolExecutor(at_once, thread_name_prefix="speech")
+    gate = Gate(at_once, limits.waiting, metrics)
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        with batcher:
+            yield
+        pool.shutdown(wait=True, cancel_futures=True)
+
+    app = FastAPI(title="MELLE", lifespan=lifespan, docs_url=None, redoc_url=None)
+    add_error_handlers(app)
+    app.add_middleware(Guard, limits=limits, token=token, host=host)
+
+    def utter(call: Call, body: SpeechRequest, prompt: Prompt | None) -> Iterator[Piece]:
+        own = copy.copy(tts)
+        own.decoder = call.decode
+        return speak(own, body, prompt, options)
+
+    @app.post("/v1/audio/speech")
+    async def speech(body: SpeechRequest) -> Response:
+        if body.model not in (name, *ALIASES):
+            raise ApiError(404, f"this server has no such model; it has {name}", "model_not_found", "model")
+        if len(body.input) > limits.text:
+            message = f"the text has {len(body.input)} characters, {limits.text} are taken"
+            raise ApiError(400, message, "string_above_max_length", "input")
+        prompt = await run_in_threadpool(voices.find, body.voice_name)
+        return SpeechResponse(
+            partial(utter, body=body, prompt=prompt), body.media_type, batcher, pool, gate, metrics, limits.seconds
+        )
+
+    @app.get("/v1/models")
+    async def models() -> dict:
+        return {"object": "list", "data": [{"id": name, "object": "model", "created": 0, "owned_by": "melle"}]}
+
+    @app.get("/v1/voices")
+    async def list_voices() -> dict:
+        return {"object": "list", "data": voices.list()}
+
+    @app.post("/v1/voices", status_code=201)
+    async def add_voice(audio: UploadFile, name: str = Form(), text: str = Form()) -> dict:
+        return await run_in_threadpool(voices.add, name, await audio.read(), text)
+
+    @app.delete("/v1/voices/{name}")
+    async def remove_voice(name: str) -> dict:
+        await run_in_threadpool(voices.remove, name)
+        return {"id": name, "object": "voice", "deleted": True}
+
+    @app.get("/health")
+    async def health() -> Response:
+        state = {"status": "ok" if batcher.alive else "failed", "running": batcher.running, "waiting": gate.waiting}
+        return JSONResponse(state, 200 if batcher.alive else 503)
+
+    @app.get("/metrics")
+    async def show_metrics() -> Response:
+        return Response(metrics.text(), media_type="text/plain; version=0.0.4")
+
+    async def page(request: Request) -> Response:
+        file, media_type = PAGE[request.url.path]
+        content = (files("melle.serving") / "page" / file).read_bytes()
+        return Response(content, media_type=media_type, headers={"Content-Security-Policy": POLICY})
+
+    for path in PAGE:
+        app.add_api_route(path, page, include_in_schema=False)
+    return app

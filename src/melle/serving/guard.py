@@ -1,0 +1,127 @@
+"""What stands before every request: who may ask, from where, how much may be sent, and for how long."""
+
+from __future__ import annotations
+
+import asyncio
+import hmac
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from melle.serving.errors import ApiError
+
+OPEN = ("/", "/health", "/page.js", "/page.css")  # need no token
+LOOPBACK = ("localhost", "127.0.0.1", "::1")
+DRAINED = 10  # times the limit that are read and forgotten, so that the client hears why it is refused
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What the server takes. Beyond it there is an error that says so."""
+
+    text: int = 4096  # characters of a request's text
+    upload: int = 10 * 2**20  # bytes of a request that holds a recording
+    body: int = 2**18  # bytes of any other request
+    prompt_seconds: float = 30.0  # of an uploaded recording
+    voices: int = 1000  # uploaded ones
+    rows: int = 16  # that are decoded at a time
+    waiting: int = 64  # requests that wait for their turn
+    receive_seconds: float = 30.0  # for a request to arrive
+    seconds: float = 120.0  # for a request to be answered
+
+
+class Guard:
+    """ASGI middleware: reads the whole body before the application runs.
+
+    Args:
+        token: that requests must bear; None for no token.
+        host: that the server is bound to. On a loopback one only names of it may be asked for, so that no web page can
+            reach the server by a name of its own that leads here (DNS rebinding).
+    """
+
+    def __init__(self, app: ASGIApp, limits: Limits, token: str | None, host: str):
+        self.app, self._limits = app, limits
+        self._token = None if token is None else f"Bearer {token}".encode()
+        self._hosts = (*LOOPBACK, host) if host in LOOPBACK else None
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        try:
+            self._check(scope)
+            upload = scope["method"] == "POST" and scope["path"] == "/v1/voices"
+            body = await self._read(receive, self._limits.upload if upload else self._limits.body)
+        except ApiError as error:
+            await error.response()(scope, receive, send)
+        except ConnectionError:
+            pass
+        else:
+            await self.app(scope, _replay(body, receive), send)
+
+    def _check(self, scope: Scope) -> None:
+        headers = {name: value for name, value in scope["headers"]}
+        host = headers.get(b"host", b"").decode("latin-1")
+        if self._hosts is not None and _name(f"//{host}") not in self._hosts:
+            raise ApiError(403, "this server answers to localhost only", "host_not_allowed")
+        origin = headers.get(b"origin")
+        if origin is not None and scope["method"] not in ("GET", "HEAD") and not _same(origin.decode("latin-1"), host):
+            raise ApiError(403, "requests from other web sites are refused", "origin_not_allowed")
+        if self._token is None or scope["path"] in OPEN:
+            return
+        if not hmac.compare_digest(headers.get(b"authorization", b""), self._token):
+            raise ApiError(401, "give the server's token as Authorization: Bearer TOKEN", "invalid_api_key")
+
+    async def _read(self, receive: Receive, most: int) -> bytes:
+        """The request's body. Raises ApiError for one too large or too slow, ConnectionError where nobody is left."""
+        body, size = bytearray(), 0
+        try:
+            # wait_for, as asyncio.timeout came with Python 3.11
+            loop = asyncio.get_running_loop()
+            end = loop.time() + self._limits.receive_seconds
+            while True:
+                message = await asyncio.wait_for(receive(), max(0.0, end - loop.time()))
+                if message["type"] == "http.disconnect":
+                    raise ConnectionError
+                part = message.get("body", b"")
+                size += len(part)
+                if size <= most:
+                    body += part
+                elif size > DRAINED * most:
+                    break
+                if not message.get("more_body", False):
+                    break
+        except asyncio.TimeoutError:
+            raise ApiError(408, f"the request took longer than {self._limits.receive_seconds:g} s to arrive") from None
+        if size > most:
+            raise ApiError(413, f"the request is larger than {most / 2**20:.3g} MiB", "request_too_large")
+        return bytes(body)
+
+
+def _name(address: str) -> str | None:
+    try:
+        return urlsplit(address).hostname
+    except ValueError:
+        return None
+
+
+def _same(origin: str, host: str) -> bool:
+    try:
+        return urlsplit(origin).netloc == host
+    except ValueError:
+        return False
+
+
+def _replay(body: bytes, receive: Receive) -> Receive:
+    """Gives the body again, then whatever comes: the client's leaving."""
+    read = False
+
+    async def again() -> Message:
+        nonlocal read
+        if read:
+            return await receive()
+        read = True
+        return {"type": "http.request", "body": body, "more_body": False}
+
+    return again

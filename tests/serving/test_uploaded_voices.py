@@ -1,0 +1,92 @@
+"""Voices are added, used and removed over HTTP, and kept where they belong."""
+
+import io
+
+import httpx
+import numpy as np
+import pytest
+import soundfile
+
+from melle.synthesis.voices import read_voices
+from tests.serving.test_speech_endpoint import ask, refused, samples
+
+
+def recording(seconds=1.0, rate=22050, kind="FLAC", level=0.3, channels=1) -> bytes:
+    time = np.arange(int(seconds * rate)) / rate
+    sound = level * np.sin(2 * np.pi * 150 * time) * (0.6 + 0.4 * np.sin(2 * np.pi * 3 * time))
+    file = io.BytesIO()
+    soundfile.write(file, np.repeat(sound[:, None], channels, 1), rate, format=kind)
+    return file.getvalue()
+
+
+def upload(address, name="carl", content=None, text="three four", file="carl.flac") -> httpx.Response:
+    content = recording() if content is None else content
+    return httpx.post(f"{address}/v1/voices", data={"name": name, "text": text}, files={"audio": (file, content)})
+
+
+def names(address) -> dict[str, str]:
+    return {voice["id"]: voice["owned_by"] for voice in httpx.get(f"{address}/v1/voices").json()["data"]}
+
+
+def test_a_voice_is_added_used_kept_and_removed(serve, tts, tmp_path):
+    with serve() as address:
+        assert names(address) == {"anna": "model", "bert": "model"}
+        answer = upload(address, text=" three\n four ")
+        assert answer.status_code == 201 and answer.json()["id"] == "carl"
+        spoken = samples(ask(address, voice="carl").content)
+        assert not np.allclose(spoken, samples(ask(address, voice="anna").content), atol=0.01)
+        assert refused(upload(address), 409) == refused(upload(address, "anna"), 409)
+    with serve() as address:  # started again
+        assert names(address) == {"anna": "model", "bert": "model", "carl": "user"}
+        assert read_voices(tmp_path / "uploaded")["carl"].text == "three four"
+        again = samples(ask(address, voice={"id": "carl"}).content)
+        assert np.corrcoef(again, spoken)[0, 1] > 0.95  # its recording was rounded to 16 bits
+        assert httpx.delete(f"{address}/v1/voices/carl").json()["deleted"] is True
+        assert names(address) == {"anna": "model", "bert": "model"}
+        refused(ask(address, voice="carl"), 400, "voice_not_found")
+        refused(httpx.delete(f"{address}/v1/voices/carl"), 404)
+        refused(httpx.delete(f"{address}/v1/voices/anna"), 403)
+    assert [path.name for path in (tmp_path / "uploaded" / "voices").iterdir()] == ["voices.json"]
+
+
+@pytest.mark.parametrize("kind", ["WAV", "FLAC", "OGG", "MP3"])
+def test_formats_that_are_taken(serve, kind):
+    with serve() as address:
+        assert upload(address, content=recording(kind=kind, channels=2)).status_code == 201
+
+
+@pytest.mark.parametrize(
+    "content, message",
+    [
+        (b"", "not readable"),
+        (b"#EXTM3U\n/etc/passwd\n", "not readable"),
+        (recording()[:200], "recording"),
+        (recording(seconds=6), "longer than 5 s"),
+        (recording(seconds=0.05), "too short"),
+        (recording(level=0.0), "nothing but silence"),
+        (recording(seconds=4, rate=47999, kind="WAV"), "samples per second"),
+    ],
+    ids=["empty", "playlist", "cut off", "long", "short", "silent", "odd rate"],
+)
+def test_recordings_that_cannot_be_voices(serve, tmp_path, content, message):
+    with serve(prompt_seconds=5.0) as address:
+        said = refused(upload(address, content=content), 400, "invalid_recording")
+        assert message in said and "/tmp" not in said
+        assert "carl" not in names(address)
+    assert not (tmp_path / "uploaded").exists()
+
+
+@pytest.mark.parametrize("name", ["../anna", "a/b", "", "Anna", "a" * 65, "-x", "a.b", "a\0", "ä"])
+def test_names_that_are_none(serve, tmp_path, name):
+    with serve() as address:
+        refused(upload(address, name, file="../../x.wav"), 400)
+        refused(upload(address, text=" "), 400)
+        refused(upload(address, text="x" * 1001), 400, "invalid_text")
+    assert not (tmp_path / "uploaded").exists()
+
+
+def test_limits_of_uploads(serve):
+    with serve(upload=50_000, voices=1) as address:
+        refused(upload(address, content=recording(seconds=4, kind="WAV")), 413, "request_too_large")
+        assert upload(address).status_code == 201
+        assert "1 voices" in refused(upload(address, "dora"), 409, "too_many_voices")

@@ -47,7 +47,7 @@ def make_tts() -> Synthesizer:
     tts = Synthesizer(LoadedModel(Melle(**arguments).eval(), description, 7, None), device="cpu")
     bias_stop(tts, -50.0)  # it never ends by itself, so that lengths are known
     with torch.no_grad():  # within full scale
-        tts.network.latent.project.bias[: tts.network.group] -= 2
+        tts.network.latent.project.bias[: tts.network.group] -= 3
     return tts
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import soundfile
 import torch
@@ -22,15 +22,17 @@ class Format(NamedTuple):
     media_type: str
     streamed: bool  # sent as it is made; else whole, as its header says how long it is
     rate: int | None = None  # samples per second; None: the model's
-    kind: tuple[str, str] | None = None  # libsndfile's format and subtype; None: raw samples
+    file: dict[str, Any] | None = None  # how libsndfile writes it; None: raw samples
 
 
+# At a constant rate of bits, 66,000 a second at 16 kHz: else the length would be in the header, which is sent first.
+MP3 = {"format": "MP3", "subtype": "MPEG_LAYER_III", "bitrate_mode": "CONSTANT", "compression_level": 0.6}
 FORMATS = {
-    "mp3": Format("audio/mpeg", True, None, ("MP3", "MPEG_LAYER_III")),
-    "opus": Format("audio/ogg", True, OPENAI_RATE, ("OGG", "OPUS")),
+    "mp3": Format("audio/mpeg", True, None, MP3),
+    "opus": Format("audio/ogg", True, OPENAI_RATE, {"format": "OGG", "subtype": "OPUS"}),
     "pcm": Format("audio/pcm", True, OPENAI_RATE),
-    "wav": Format("audio/wav", False, None, ("WAV", "PCM_16")),
-    "flac": Format("audio/flac", False, None, ("FLAC", "PCM_16")),
+    "wav": Format("audio/wav", False, None, {"format": "WAV", "subtype": "PCM_16"}),
+    "flac": Format("audio/flac", False, None, {"format": "FLAC", "subtype": "PCM_16"}),
 }
 
 
@@ -43,9 +45,8 @@ class Encoder:
         self._resample = StreamingResampler(rate, self.rate)
         self._bytes: io.BytesIO = _ForwardBytes() if self.format.streamed else io.BytesIO()
         self._file = None
-        if self.format.kind is not None:
-            kind, subtype = self.format.kind
-            self._file = soundfile.SoundFile(self._bytes, "w", self.rate, 1, subtype, format=kind)
+        if self.format.file is not None:
+            self._file = soundfile.SoundFile(self._bytes, "w", self.rate, 1, **self.format.file)
 
     def __call__(self, samples: Tensor, last: bool) -> bytes:
         """The bytes that are ready after these samples, all of them after the last."""

@@ -24,6 +24,7 @@ _AT_MARKS = re.compile(rf"({_POINT}|[,;:—–…?!])[^\w\s]*(?=\s|$)")
 
 _ESPEAK = threading.Lock()  # the library speaks for one thread at a time
 
+
 class PhonemeTokenizer(LenientTokenizer):
     """Text as IPA symbols, of one language: "in a word" as "ɪn ɐ wˈɜːd ", each word ended by a blank.
 

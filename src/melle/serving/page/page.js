@@ -3,7 +3,7 @@
 // What the page does: asks /v1/audio/speech for events with samples, plays and draws them as they come.
 
 const $ = (id) => document.getElementById(id);
-const PIXELS = 100; // of the spectrogram per second
+const PIXELS = 200; // of the spectrogram per second
 const SENTENCE = "The sun rose slowly over the quiet harbour, and the first boats went out.";
 let model = "";
 let running = null; // AbortController of the speech that is being made
@@ -155,9 +155,10 @@ async function speak() {
     finish(parts, rate, ending.words ?? [], player, own);
   } catch (error) {
     player.stop();
+    if (running !== own) return;
+    $("stop").disabled = true;
     if (own.signal.aborted) tell("Stopped.");
     else fail(error);
-    if (running === own) $("stop").disabled = true;
   }
 }
 
@@ -188,19 +189,20 @@ class Spectrogram {
   static SIZE = 512;
   static HOP = 240;
   static ROWS = 171;
-  static COLOUR = [10, 128, 115];
 
   constructor(canvas) {
     this.canvas = canvas;
     canvas.width = 1;
+    canvas.style.width = "1px";
     this.context = canvas.getContext("2d", { willReadFrequently: true });
     this.columns = 0;
+    this.colour = getComputedStyle(canvas).color.match(/\d+/g).slice(0, 3).map(Number);
     this.rest = new Float32Array(Spectrogram.SIZE - Spectrogram.HOP);
     this.window = Float32Array.from({ length: Spectrogram.SIZE }, (_, n) => Math.sin((Math.PI * n) / Spectrogram.SIZE) ** 2);
   }
 
   add(samples) {
-    const { SIZE, HOP, ROWS, COLOUR } = Spectrogram;
+    const { SIZE, HOP, ROWS } = Spectrogram;
     const all = new Float32Array(this.rest.length + samples.length);
     all.set(this.rest);
     samples.forEach((sample, n) => (all[this.rest.length + n] = sample / 32768));
@@ -215,19 +217,19 @@ class Spectrogram {
       for (let row = 0; row < ROWS; row++) {
         const level = Math.log10(Math.hypot(real[row], imaginary[row]) + 1e-6); // about -6 to 2
         const place = 4 * ((ROWS - 1 - row) * count + column);
-        image.data.set(COLOUR, place);
-        image.data[place + 3] = 255 * Math.min(1, Math.max(0, (level + 2) / 3.5));
+        image.data.set(this.colour, place);
+        image.data[place + 3] = 255 * Math.min(1, Math.max(0, (level + 1.7) / 2.7));
       }
     }
     this.reserve(this.columns + count);
     this.context.putImageData(image, this.columns, 0);
     this.columns += count;
-    $("scroller").scrollLeft = this.columns;
   }
 
   reserve(columns) {
     const before = this.columns && this.context.getImageData(0, 0, this.columns, Spectrogram.ROWS);
     this.canvas.width = columns;
+    this.canvas.style.width = `${(columns * Spectrogram.HOP * PIXELS) / 24000}px`;
     if (before) this.context.putImageData(before, 0, 0);
   }
 }

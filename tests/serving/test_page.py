@@ -129,7 +129,7 @@ def test_record_a_voice(serve, page):
     with serve() as address:
         opened(page, address)
         page.get_by_text("Add a voice").click()
-        page.get_by_role("button", name="Record").click()
+        page.get_by_role("button", name="Record", exact=True).click()
         page.wait_for_timeout(1500)
         page.get_by_role("button", name="Stop recording").click()
         expect(page.locator("#voice-audio")).to_be_visible()

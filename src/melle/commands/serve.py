@@ -64,6 +64,6 @@ def run(options: argparse.Namespace) -> None:
     app = create_app(tts, voices, options.name or model.stem, limits, token=token, host=options.host)
     if options.host not in LOOPBACK and token is None:
         logging.getLogger(__name__).warning("whoever reaches %s may use this server; give --token", options.host)
-    torch.set_num_threads(1)  # several threads work at a time
+    torch.set_num_threads(max(1, (os.cpu_count() or 1) // 2))  # of each thread's; while one decodes, others vocode
     print(f"{tts.vocoder.title}; {len(voices.list())} voices; the page: http://{options.host}:{options.port}/")
     uvicorn.run(app, host=options.host, port=options.port, log_level="warning", timeout_graceful_shutdown=5)

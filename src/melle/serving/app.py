@@ -80,6 +80,8 @@ def create_app(
         if len(body.input) > limits.text:
             message = f"the text has {len(body.input)} characters, {limits.text} are taken"
             raise ApiError(400, message, "string_above_max_length", "input")
+        if body.speed != 1:
+            raise ApiError(400, "speed: this model speaks at its own pace", "unsupported_value", "speed")
         prompt = await run_in_threadpool(voices.find, body.voice_name)
         return SpeechResponse(
             partial(utter, body=body, prompt=prompt), body.media_type, batcher, pool, gate, metrics, limits.seconds

@@ -23,12 +23,14 @@ def main(cfg: DictConfig) -> float | None:
     from lightning.pytorch.utilities import rank_zero_only
 
     from melle.training.callbacks.stop import Stopped
-    from melle.training.report import write_report
+    from melle.training.report import check_judges, write_report
     from melle.training.run import objective, train
 
     begun = time.monotonic()
     set_up_console()
     try:
+        if not rank_zero_only.rank:
+            check_judges(cfg)
         metrics = train(cfg)
         if rank_zero_only.rank:
             return None  # one of several processes is enough to report

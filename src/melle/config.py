@@ -30,7 +30,7 @@ def sweep_suffix() -> str:
     if not HydraConfig.initialized() or HydraConfig.get().mode != RunMode.MULTIRUN:
         return ""
     hydra = HydraConfig.get()
-    named = hydra.job.override_dirname  # what varies: ``melle.training.sweeps`` excludes the rest
+    named = hydra.job.override_dirname  # what varies: ``melle.sweeps`` excludes the rest
     everything = ",".join(sorted(text for text in hydra.overrides.task if not text.startswith(("name=", "run_dir="))))
     if named != everything or len(named) > 120:
         named = f"{named[:100]}-{zlib.crc32(everything.encode()):08x}"

@@ -8,6 +8,14 @@ class UserError(Exception):
     """
 
 
+class Unavailable(UserError):
+    """A package that is not installed, or a download without a network: whoever can do without it warns and goes on."""
+
+
+class OutOfMemory(UserError):
+    """A batch that a device, or the machine, has no memory for; whoever chose its size says which setting to lower."""
+
+
 class DataError(UserError):
     """What is wrong with one line of a manifest or with its recording. ``kind`` names it in a word or two.
 

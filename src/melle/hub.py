@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
+import socket
 from pathlib import Path
 from types import ModuleType
 
-from melle.errors import UserError, reason
+from melle.errors import Unavailable, UserError, reason
 
 NAME = re.compile(r"hf:/{1,2}([\w.-]+/[\w.-]+?)(?:@([\w./-]+))?")  # a Path has one slash left
 LIKE_A_NAME = re.compile(r"[\w.-]+/[\w.-]+")
@@ -25,6 +26,46 @@ def hub_name(name: str | Path) -> tuple[str, str | None]:
     return found[1], found[2]
 
 
+def locate(model: str | Path, option: str) -> tuple[str, str | None]:
+    """Path, or name on the hub, and revision of a model, as ``from_pretrained`` of other libraries takes them.
+
+    Raises UserError, which names ``option``, for what is neither there nor called hf://USER/MODEL: a mistyped path is
+    no question to the hub.
+    """
+    if is_hub_name(model):
+        return hub_name(model)
+    path = Path(model).expanduser()
+    if not path.exists():
+        hint = f"; on the Hugging Face hub it would be hf://{model}" if LIKE_A_NAME.fullmatch(str(model)) else ""
+        raise UserError(f"{option}={model}: no such file or folder{hint}")
+    return str(path), None
+
+
+def title_of(model: str | Path) -> str:
+    """The last part of a path or of a name on the hub, without the revision."""
+    return Path(hub_name(model)[0] if is_hub_name(model) else model).name
+
+
+def cached_revision(model: str | Path, file: str = "config.json") -> str | None:
+    """Commit of a model of the hub that was downloaded; None for what is not the hub's."""
+    if not is_hub_name(model):
+        return None
+    repository, revision = hub_name(model)
+    path = hub().try_to_load_from_cache(repository, file, revision=revision)
+    return Path(path).parent.name if isinstance(path, str) else revision
+
+
+def is_offline(error: BaseException | None) -> bool:
+    """Whether an exception, or one of its causes, comes from there being no network."""
+    while error is not None:
+        if isinstance(error, socket.gaierror | ConnectionError | TimeoutError):
+            return True
+        if type(error).__name__ in ("LocalEntryNotFoundError", "OfflineModeIsEnabled"):  # of huggingface_hub
+            return True
+        error = error.__cause__ or error.__context__
+    return False
+
+
 def download(name: str | Path, files: list[str]) -> Path:
     """The folder to which the hub's files of these names were downloaded. Raises UserError where that fails."""
     repository, revision = hub_name(name)
@@ -33,7 +74,8 @@ def download(name: str | Path, files: list[str]) -> Path:
     except UserError:
         raise
     except Exception as error:  # of the hub's many kinds
-        raise UserError(f"{name}: not to be had from the hub ({reason(error)}); give a file or folder") from None
+        kind = Unavailable if is_offline(error) else UserError
+        raise kind(f"{name}: not to be had from the hub ({reason(error)}); give a file or folder") from None
 
 
 def upload(folder: str | Path, name: str, files: list[str], private: bool = True) -> str:
@@ -51,5 +93,5 @@ def hub() -> ModuleType:
     try:
         import huggingface_hub
     except ImportError:
-        raise UserError('the hub needs huggingface_hub: python -m pip install -e ".[hub]"') from None
+        raise Unavailable('the hub needs huggingface_hub: python -m pip install -e ".[hub]"') from None
     return huggingface_hub

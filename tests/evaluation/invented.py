@@ -62,9 +62,9 @@ def _utterance(
     values: dict[str, float | str] = {}
     transcripts = {}
     for judge in recognisers:
-        heard = _mishear(words, 0.5 * (1.02 - quality), generator)
-        counts = count_errors(" ".join(words), " ".join(heard))
-        transcripts[judge] = " ".join(heard)
+        found = _substitute_some(words, 0.5 * (1.02 - quality), generator)
+        counts = count_errors(" ".join(words), " ".join(found))
+        transcripts[judge] = " ".join(found)
         values |= {f"errors/{judge}": counts.errors, f"words/{judge}": len(words)}
     for encoder in encoders:
         values[f"sim_o/{encoder}"] = float(np.clip(0.35 + 0.5 * quality + 0.07 * generator.normal(), -1, 1))
@@ -119,17 +119,17 @@ def _row(protocol, system, run, step, utterances, recognisers, encoders, samples
     return SystemScore(protocol, system, run, step, own, metrics, intervals, edits, deviations, best, utterances)
 
 
-def _mishear(words: Sequence[str], share: float, generator: np.random.Generator) -> list[str]:
-    heard = []
+def _substitute_some(words: Sequence[str], share: float, generator: np.random.Generator) -> list[str]:
+    found = []
     for word in words:
         chance = generator.random() / max(share, 1e-9)
         if chance < 0.5:
-            heard.append(WORDS[generator.integers(10)])
+            found.append(WORDS[generator.integers(10)])
         elif chance >= 0.8:
-            heard.append(word)
+            found.append(word)
         if 0.8 <= chance < 1:
-            heard.append(WORDS[generator.integers(10)])
-    return heard
+            found.append(WORDS[generator.integers(10)])
+    return found
 
 
 def _tone(seconds: float, generator: np.random.Generator, quality: float) -> torch.Tensor:

@@ -41,7 +41,7 @@ def save_ctc(folder, kind, norm):
 
 
 def save_whisper(folder, multilingual=True):
-    """A Whisper that hears two seconds at a time, its tokenizer by itself: there is no processor."""
+    """A Whisper with windows of two seconds, its tokenizer by itself: there is no processor."""
     config = transformers.WhisperConfig(
         vocab_size=len(WORDS),
         d_model=16,

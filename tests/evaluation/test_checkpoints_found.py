@@ -1,5 +1,6 @@
 import os
 import shutil
+from dataclasses import replace
 
 import pytest
 import torch
@@ -11,6 +12,7 @@ from melle.errors import UserError
 from melle.evaluation.checkpoints import VOCODER, Removed, exported_vocoder, find_checkpoints, read_checkpoints
 from melle.evaluation.folder import evaluation_folder
 from melle.pretrained import save_pretrained
+from melle.text.symbols import SymbolTokenizer
 
 
 @pytest.fixture
@@ -80,6 +82,14 @@ def test_bad_input(tmp_path, checkpoint, utterances):
     with pytest.raises(UserError, match=r"cannot speak utterance .*nine"):
         strange = [type(utterances[0])("nine", utterances[0].audio_path, "n")]
         read_checkpoints([checkpoint], strange)
+
+
+def test_a_line_of_a_language_that_the_model_reads_wrongly_is_refused(checkpoint, utterances, monkeypatch):
+    """As ``tokenizer=phonemes`` does: it would speak French as English."""
+    monkeypatch.setattr(SymbolTokenizer, "speaks", lambda self, language: language in (None, "en"))
+    assert read_checkpoints([checkpoint], utterances)
+    with pytest.raises(UserError, match=rf"cannot speak utterance {utterances[3].id}: its language is fr, and "):
+        read_checkpoints([checkpoint], [*utterances[:3], replace(utterances[3], language="fr")])
 
 
 @pytest.mark.parametrize(

@@ -119,6 +119,27 @@ def test_bad_input_is_a_user_error(checkpoint, manifest, tmp_path):
         evaluate(config(f"checkpoint={checkpoint}", f"data.test={manifest}", "data.test_seconds=[40,50]"))
 
 
+@pytest.mark.parametrize(
+    ("wrong", "says"),
+    [
+        (["asr.whisper.model=bsae"], "model=bsae: no such folder, and no size of Whisper"),
+        (["asr=hubert", "asr.hubert.model=models/hubert"], "model=models/hubert: no such file or folder"),
+        (["asr.whisper.normaliser=english_"], "normaliser=english_"),
+        (["speaker=wavlm", "speaker.wavlm.model=models/wavlm"], "models/wavlm: no such file or folder"),
+        (["speaker=unispeech", "speaker.unispeech.checkpoint=x.pth"], "speaker.unispeech.checkpoint=x.pth: cannot be "),
+        (["quality=utmos", "quality.utmos.model=tarepan/SpeechMOS"], "quality.utmos.model=tarepan/SpeechMOS: no such"),
+        (["vocoder=[griffin_lim,vocos]", "vocoder.vocos.model=x.ckpt"], "x.ckpt"),
+        (["vocoder=[griffin_lim,hifigan]", "vocoder.hifigan.model=models/hifigan"], "vocoder.hifigan.model=models/hifigan"),
+    ],
+)
+def test_what_is_mistyped_is_one_sentence_before_anything_is_spoken(checkpoint, manifest, tmp_path, wrong, says):
+    judges = [one for one, group in zip(UNJUDGED, ("asr", "speaker")) if not any(w.startswith(group) for w in wrong)]
+    with pytest.raises(UserError) as caught:
+        evaluate(config(f"checkpoint={checkpoint}", f"data.test={manifest}", f"output={tmp_path}/out", *judges, *wrong))
+    assert says in str(caught.value) and "\n" not in str(caught.value)
+    assert not (tmp_path / "out").exists()
+
+
 def test_the_command_fails_in_one_line_and_leaves_nothing_behind(manifest, tmp_path):
     folder = tmp_path / "empty"
     folder.mkdir()

@@ -4,7 +4,9 @@ import csv
 import json
 import time
 from dataclasses import replace
+from importlib import util
 from itertools import pairwise
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -17,11 +19,13 @@ from melle.data.manifest import read_manifest
 from melle.errors import UserError
 from melle.evaluation.aggregate import Utterance, aggregate, best_of_samples
 from melle.evaluation.checkpoints import Checkpoint, read_checkpoints
+from melle.evaluation.dependencies import source_digest
 from melle.evaluation.judges.named import Judges
 from melle.evaluation.protocols import Continuation, CrossSentence, Plain
 from melle.evaluation.run import Evaluation, score
 from melle.evaluation.scores import UtteranceScore, read_metrics
-from melle.evaluation.systems import CODE, sample_seeds
+from melle.evaluation.systems import CODE, Vocoding
+from melle.evaluation.tasks import sample_seeds
 from melle.evaluation.wer import count_errors
 from melle.files import file_name
 from melle.synthesis.options import DecodingOptions
@@ -127,8 +131,8 @@ def test_scores_are_what_a_naive_evaluation_finds(make, tmp_path):
     errors, words, own, others, nearest, seconds = 0, 0, [], [], [], []
     for utterance in model.utterances:
         case, waveform = cases[utterance.id], load_audio(folder / utterance.audio, 16000)
-        (heard,) = asr.transcribe([waveform], 16000)
-        errors += count_errors(case.target.transcription, heard.text.lower().strip("!")).errors
+        (transcript,) = asr.transcribe([waveform], 16000)
+        errors += count_errors(case.target.transcription, transcript.text.lower().strip("!")).errors
         words += len(case.target.transcription.split())
         voice = speaker.embed(waveform, 16000)
         like = {n: cosine(voice, other) for n, other in voices.items()}
@@ -383,7 +387,7 @@ def test_missing_records_are_named(make):
         aggregate(evaluation.queue().trials, evaluation.output, 0)
 
 
-@pytest.mark.parametrize("changed", ["package", "our code"])
+@pytest.mark.parametrize("changed", ["package", "judges", "model"])
 def test_after_an_upgrade_everything_that_it_concerns_is_done_again(make, monkeypatch, tmp_path, asr, speaker, changed):
     """Kept records would else be reported under today's date, as if the new version had made them."""
     score(make())
@@ -391,14 +395,67 @@ def test_after_an_upgrade_everything_that_it_concerns_is_done_again(make, monkey
     asr.calls = speaker.calls = 0
     if changed == "package":
         monkeypatch.setattr(ToneAsr, "packages", ("jiwer",))
-        score(make())
-        assert asr.calls == 36 and speaker.calls == 0
-        assert all(path.stat().st_mtime_ns == time for path, time in times.items())
+    elif changed == "judges":
+        monkeypatch.setattr("melle.evaluation.judges.base.CODE", ("melle.files",))
     else:
         monkeypatch.setattr("melle.evaluation.systems.CODE", CODE | {"model": ("melle.files",)})
-        score(make())
-        assert asr.calls == speaker.calls == 12
-        assert {path.parent.name for path, time in times.items() if path.stat().st_mtime_ns != time} == {"tiny-last"}
+    score(make())
+    expected = {"package": (36, 0, set()), "judges": (36, 36, set()), "model": (12, 12, {"tiny-last"})}
+    written = {path.parent.name for path, time in times.items() if path.stat().st_mtime_ns != time}
+    assert (asr.calls, speaker.calls, written) == expected[changed]
+
+
+@pytest.mark.parametrize(
+    ("module", "concerned"),
+    [
+        ("melle.audio", {"recordings", "prompts", "vocoded", "model"}),
+        ("melle.evaluation.systems", {"recordings", "prompts", "vocoded", "model"}),
+        ("melle.vocoders.griffin_lim", {"vocoded", "model"}),
+        ("melle.synthesis.decoding", {"model"}),
+        ("melle.model.melle", {"model"}),
+        ("melle.text.normalise", {"model"}),
+        ("melle.evaluation.report", set()),
+    ],
+)
+def test_what_is_kept_depends_on_our_code_that_made_it(make, monkeypatch, module, concerned):
+    def dependencies():
+        source_digest.cache_clear()
+        found = {}
+        for trial in make().queue().trials:
+            kind = "model" if trial.system.run else "vocoded" if trial.system.saves_audio else trial.system.name
+            found.setdefault(kind, []).append(json.dumps(trial.system.depends_on(), default=str))
+        return found
+
+    before, path, read = dependencies(), Path(util.find_spec(module).origin), Path.read_bytes
+    assert before == dependencies() and before.keys() == {"recordings", "prompts", "vocoded", "model"}
+    monkeypatch.setattr(Path, "read_bytes", lambda self: read(self) + (b"#" if self == path else b""))
+    after = dependencies()
+    source_digest.cache_clear()
+    assert {kind for kind in before if before[kind] != after[kind]} == concerned
+
+
+def test_what_is_kept_depends_on_the_kind_of_device(make):
+    one, other = (Vocoding("v", MelSpec(), {"name": "griffin_lim"}, torch.device(kind)) for kind in ("cpu", "meta"))
+    assert one.depends_on() != other.depends_on()
+    model = make().queue().trials[-1].system
+    assert model.depends_on()["device"] == "cpu" and model.depends_on()["checkpoint"] == model.checkpoint.identity()
+
+
+@pytest.mark.parametrize("where", ["decoding", "the vocoder", "another error"])
+def test_a_lack_of_memory_names_the_option_to_lower(make, monkeypatch, where):
+    def fail(*given, **options):
+        raise RuntimeError("shapes do not fit" if where == "another error" else "CUDA out of memory")
+
+    evaluation = make()
+    vocoder = "melle.vocoders.griffin_lim.GriffinLim.forward"
+    monkeypatch.setattr(vocoder if where == "the vocoder" else "melle.synthesis.synthesizer.decode", fail)
+    with pytest.raises(RuntimeError if where == "another error" else UserError) as caught:
+        evaluation.queue().trials[-1].system.speak(evaluation.protocols["cross_sentence"][:3], [0, 1, 2])
+    if where == "another error":
+        assert str(caught.value) == "shapes do not fit"
+    else:
+        assert "tiny/last: out of memory at a batch of 3 utterances" in str(caught.value)
+        assert "lower batch_size=" in str(caught.value) and "--" not in str(caught.value)
 
 
 def test_the_best_of_samples_does_not_depend_on_which_could_be_rated():

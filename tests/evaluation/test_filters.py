@@ -13,6 +13,7 @@ from melle.errors import UserError
 from melle.evaluation.filters import filter_by_tokenizer, filter_cases
 from melle.evaluation.protocols import Case, Continuation, CrossSentence, Plain
 from melle.evaluation.setup import evaluation_from, protocol_cases
+from melle.text.symbols import SymbolTokenizer
 
 
 @pytest.fixture
@@ -75,3 +76,12 @@ def test_what_a_tokenizer_cannot_express_is_left_out(checkpoint, manifest, caplo
     assert "2 of 4 utterances are not spoken; utterance strange: " in caplog.text
     with pytest.raises(UserError, match="can speak none of 1 utterances; utterance strange"):
         filter_by_tokenizer(cases[2:3], tokenizer)
+
+
+def test_what_a_tokenizer_reads_wrongly_is_left_out(checkpoint, manifest, caplog, monkeypatch):
+    monkeypatch.setattr(SymbolTokenizer, "speaks", lambda self, language: language in (None, "en"))
+    known, other, *_ = read_manifest(manifest)
+    french = replace(known, id="french", language="fr")
+    cases = [Case(known, other), Case(french), Case(known, french)]  # a prompt's text is read, too
+    assert filter_by_tokenizer(cases, load_description(checkpoint).tokenizer) == cases[:1]
+    assert "2 of 3 utterances are not spoken; utterance french: its language is fr, and " in caplog.text

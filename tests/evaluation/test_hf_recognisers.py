@@ -71,9 +71,9 @@ def test_other_rates_and_clips_with_no_sound_in_them(tmp_path):
     asr = HfRecogniser(str(folder), device="cpu")
     (sound,) = sounds(0.8)
     resampled = torchaudio.functional.resample(sound, 24000, 16000)
-    heard = texts(asr, [torch.zeros(0), sound, torch.zeros(3), sound[:1200]], 24000)
-    assert heard == ["", *naive_ctc(folder, [resampled]), "", ""]
-    assert heard[1] != texts(asr, [sound])[0]
+    found = texts(asr, [torch.zeros(0), sound, torch.zeros(3), sound[:1200]], 24000)
+    assert found == ["", *naive_ctc(folder, [resampled]), "", ""]
+    assert found[1] != texts(asr, [sound])[0]
     assert texts(asr, []) == []
 
 
@@ -83,9 +83,9 @@ def test_whisper_generates_in_the_language_given(tmp_path, caplog, language, pro
     asr = HfRecogniser(str(folder), device="cpu", language=language)
     assert asr.settings["language"] == language and not asr.is_ctc
     waveforms = sounds(0.5, 1.9, 0.2)
-    heard = texts(asr, [*waveforms, torch.zeros(0)])
-    assert heard == [*(naive_whisper(folder, waveform, prompt) for waveform in waveforms), ""]
-    assert any(heard) and "max_new_tokens" not in caplog.text  # of which it would warn at every clip
+    found = texts(asr, [*waveforms, torch.zeros(0)])
+    assert found == [*(naive_whisper(folder, waveform, prompt) for waveform in waveforms), ""]
+    assert any(found) and "max_new_tokens" not in caplog.text  # of which it would warn at every clip
 
 
 def test_an_english_whisper_takes_no_language_and_long_sound_in_windows(tmp_path):
@@ -101,16 +101,16 @@ def test_other_decoders_do_not_sample(tmp_path):
     folder = save_speech2text(tmp_path)
     asr = HfRecogniser(str(folder), device="cpu", language="en")
     waveforms = sounds(0.5, 1.5, 0.2)
-    heard = texts(asr, waveforms)
-    assert heard == [naive_decoder(folder, waveform, [17], 9 + len(waveform) / 1600) for waveform in waveforms]
-    assert len(set(heard)) == 3
+    found = texts(asr, waveforms)
+    assert found == [naive_decoder(folder, waveform, [17], 9 + len(waveform) / 1600) for waveform in waveforms]
+    assert len(set(found)) == 3
 
 
 def test_name_settings_and_weights(tmp_path):
     folder = save_ctc(tmp_path / "tiny-hubert", "Hubert", "layer")
     asr = HfRecogniser(str(folder), device="cpu", normaliser="basic", dtype="bfloat16")
-    expected = {"model": str(folder), "language": None, "dtype": "bfloat16", "normaliser": "basic"}
-    assert asr.name == "tiny-hubert" and asr.settings == expected
+    expected = {"model": str(folder), "revision": None, "language": None, "dtype": "bfloat16", "device": "cpu"}
+    assert asr.name == "tiny-hubert" and asr.settings == expected | {"normaliser": "basic"}
     assert asr.normalise("It's!") == "it s"
     assert next(asr.pipeline.model.parameters()).dtype == torch.bfloat16
     assert len(texts(asr, sounds(0.5, 0.7))) == 2
@@ -138,4 +138,4 @@ def test_models_that_are_no_recognisers_are_refused(tmp_path):
 def test_a_missing_package_names_the_command(monkeypatch, package):
     monkeypatch.setitem(sys.modules, package, None)
     with pytest.raises(UserError, match=r"python -m pip install -e \"\.\[eval\]\""):
-        HfRecogniser()
+        HfRecogniser("any")

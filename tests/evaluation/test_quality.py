@@ -54,7 +54,7 @@ def test_a_clone_of_a_hub_repository(clone):
     assert utmos.rate(wave, 16000) == {"utmos": pytest.approx(1 + 2 * float(wave.square().mean()))}
     resampled = torchaudio.functional.resample(wave, 24000, 16000)
     assert utmos.rate(wave, 24000) == {"utmos": pytest.approx(1 + 2 * float(resampled.square().mean()))}
-    assert utmos.name == "utmos" and utmos.settings == {"model": str(clone), "entry": "loudness"}
+    assert utmos.name == "utmos" and utmos.settings == {"model": str(clone), "entry": "loudness", "device": "cpu"}
 
 
 def test_a_repository_on_github_is_named_to_the_hub(clone, monkeypatch):

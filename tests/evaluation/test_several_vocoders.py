@@ -78,8 +78,8 @@ def test_vocoders_beside_each_other(make, manifest, tmp_path, asr):
     assert fine.metrics["mel_distance"] < 0.95 * coarse.metrics["mel_distance"]
     assert "mel_distance" not in recordings.metrics and "mel_distance" not in model.metrics
     with (tmp_path / "both" / "results.csv").open(newline="") as file:
-        told = {row["system"] for row in csv.DictReader(file) if row["mel_distance"]}
-    assert told == {coarse.system, fine.system}
+        rated = {row["system"] for row in csv.DictReader(file) if row["mel_distance"]}
+    assert rated == {coarse.system, fine.system}
     page = (tmp_path / "both" / "report.html").read_text()
     assert "mel dist." in page and "checkpoints speak through coarse" in page
     assert "mel dist." in format_tables(results) and "\ncheckpoints speak through coarse" in format_tables(results)

@@ -21,31 +21,31 @@ def results(tmp_path):
 
 
 def test_curves_level_lines_and_audio(tmp_path, results):
-    board = write_tensorboard(tmp_path, results, count=2)
-    assert board == tmp_path / "tensorboard"
-    assert sorted(path.name for path in board.iterdir()) == [
+    events = write_tensorboard(tmp_path, results, count=2)
+    assert events == tmp_path / "tensorboard"
+    assert sorted(path.name for path in events.iterdir()) == [
         "first",
         "recordings",
-        "recordings_through_mel_and_Griffin-Lim",
+        "recordings-through-mel-and-Griffin-Lim",
         "second",
     ]
-    first = read(board / "first")
+    first = read(events / "first")
     rows = [row for row in results.systems if row.run == "first"]
     assert set(first.Tags()["scalars"]) == {f"evaluation/cross-sentence/{name}" for name in rows[0].metrics}
     curve = first.Scalars("evaluation/cross-sentence/wer/whisper")
     assert [event.step for event in curve] == [100, 200]
     assert [event.value for event in curve] == pytest.approx([row.metrics["wer/whisper"] for row in rows])
-    level = read(board / "recordings").Scalars("evaluation/cross-sentence/wer/whisper")
+    level = read(events / "recordings").Scalars("evaluation/cross-sentence/wer/whisper")
     assert [event.step for event in level] == [100, 200]
     assert [event.value for event in level] == pytest.approx([results.systems[0].metrics["wer/whisper"]] * 2)
 
     tags = [f"evaluation/cross-sentence/anna-00{number}" for number in range(2)]
     assert sorted(first.Tags()["audio"]) == tags
-    heard = first.Audio(tags[0])
-    assert [event.step for event in heard] == [100, 200]
+    audio = first.Audio(tags[0])
+    assert [event.step for event in audio] == [100, 200]
     file = soundfile.info(tmp_path / rows[1].utterances[0].audio)
-    assert heard[1].sample_rate == 16000 and heard[1].length_frames == file.frames
-    assert sorted(read(board / "recordings").Tags()["audio"]) == tags
+    assert audio[1].sample_rate == 16000 and audio[1].length_frames == file.frames
+    assert sorted(read(events / "recordings").Tags()["audio"]) == tags
 
 
 def test_it_replaces_its_own_and_nothing_else(tmp_path, results):
@@ -56,16 +56,16 @@ def test_it_replaces_its_own_and_nothing_else(tmp_path, results):
     others = [row for row in results.systems if row.run != "second"]
     write_tensorboard(tmp_path, replace(results, systems=others), count=0)
     names = sorted(path.parent.name for path in (tmp_path / "tensorboard").glob("*/*"))
-    assert names == ["first", "first", *sorted(name.replace(" ", "_") for name in TOPLINES)]
+    assert names == ["first", "first", *sorted(name.replace(" ", "-") for name in TOPLINES)]
     assert training.exists() and not (tmp_path / "tensorboard" / "second").exists()
     first = read(tmp_path / "tensorboard" / "first")
     assert len(first.Scalars("evaluation/cross-sentence/wer/whisper")) == 2 and not first.Tags()["audio"]
 
 
 def test_odd_names_missing_audio_and_no_steps(tmp_path):
-    results = invent(tmp_path, {"../a b": (3,), "../a_b": (3,), "..": (4,)}, count=2, sound=False)
-    board = write_tensorboard(tmp_path, results)
-    assert sorted(path.name for path in board.iterdir())[:3] == ["_a_b", "_a_b_2", "recordings"]
-    assert (board / "run").is_dir() and not (tmp_path / "events").exists()
+    results = invent(tmp_path, {"../a b": (3,), "../A-b": (3,), "..": (4,)}, count=2, sound=False)
+    events = write_tensorboard(tmp_path, results)
+    assert sorted(path.name for path in events.iterdir())[:3] == ["A-b-2", "a-b", "recordings"]
+    assert (events / "run").is_dir() and not (tmp_path / "events").exists()
     level = write_tensorboard(tmp_path, replace(results, systems=results.of("cross-sentence")[:1])) / "recordings"
     assert [event.step for event in read(level).Scalars("evaluation/cross-sentence/wer/whisper")] == [0]

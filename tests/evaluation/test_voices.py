@@ -8,25 +8,24 @@ import torch
 
 from melle.data.manifest import Utterance
 from melle.evaluation.protocols import Case
-from melle.evaluation.systems import distinct_voices
-from melle.evaluation.voices import Voices
+from melle.evaluation.voices import compare_voices, distinct_voices
 
 
-def by_hand(case, voice, prompts, heard, vocoded):
+def by_hand(case, voice, prompts, recorded, vocoded):
     def like(other):
         return float(torch.cosine_similarity(voice, other, dim=0))
 
     ids = [prompt.target.id for prompt in prompts]
     own, speaker = ids.index(case.prompt.id), case.target.speaker
-    found = {"sim_o": like(heard[own]), "sim_r": like(vocoded[own])}
+    found = {"sim_o": like(recorded[own]), "sim_r": like(vocoded[own])}
     others = [
         like(other)
-        for other, prompt in zip(heard, prompts)
+        for other, prompt in zip(recorded, prompts)
         if speaker is not None and prompt.target.speaker not in (None, speaker)
     ]
     if others:
         fair = [number for number in range(len(ids)) if ids[number] != case.target.id]
-        nearest = prompts[max(fair, key=lambda number: like(heard[number]))]
+        nearest = prompts[max(fair, key=lambda number: like(recorded[number]))]
         found |= {"sim_others": statistics.fmean(others), "nearest": nearest.target.speaker or ""}
     return found
 
@@ -43,11 +42,11 @@ def test_voices_are_compared_as_by_hand_however_their_paths_are_spelled(tmp_path
     cases = [Case(target, chance.choice(chance.choice([utterances, elsewhere])[:12])) for target in utterances]
     prompts = distinct_voices(cases)
     assert len({prompt.target.id for prompt in prompts}) == len(prompts) <= 12
-    said, heard, vocoded = (
+    spoken, recorded, vocoded = (
         torch.randn(count, 4, generator=generator, dtype=torch.float64) for count in (30, len(prompts), len(prompts))
     )
-    found = Voices(cases, prompts).compare(said.tolist(), heard.tolist(), vocoded.tolist())
-    expected = [by_hand(case, voice, prompts, heard, vocoded) for case, voice in zip(cases, said)]
+    found = compare_voices(cases, prompts, spoken.tolist(), recorded.tolist(), vocoded.tolist())
+    expected = [by_hand(case, voice, prompts, recorded, vocoded) for case, voice in zip(cases, spoken)]
     assert [one.keys() for one in found] == [one.keys() for one in expected]
     for one, other in zip(found, expected):
         assert one.get("nearest") == other.pop("nearest", None)

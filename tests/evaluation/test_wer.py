@@ -13,8 +13,8 @@ def edit_distance(reference: list[str], hypothesis: list[str]) -> int:
     row = list(range(len(hypothesis) + 1))
     for i, word in enumerate(reference, start=1):
         previous, row = row, [i]
-        for j, heard in enumerate(hypothesis, start=1):
-            row.append(min(previous[j] + 1, row[-1] + 1, previous[j - 1] + (word != heard)))
+        for j, other in enumerate(hypothesis, start=1):
+            row.append(min(previous[j] + 1, row[-1] + 1, previous[j - 1] + (word != other)))
     return row[-1]
 
 
@@ -37,23 +37,23 @@ def test_each_kind_of_error():
 @settings(deadline=None)
 @given(words, words)
 def test_characters_are_counted_with_the_spaces(reference, hypothesis):
-    said, heard = " ".join(reference), " ".join(hypothesis)
-    counts = count_characters(said, heard)
-    assert counts.length == len(said)
-    assert counts.errors == edit_distance(list(said), list(heard))
-    assert counts.insertions - counts.deletions == len(heard) - len(said)
+    text, transcript = " ".join(reference), " ".join(hypothesis)
+    counts = count_characters(text, transcript)
+    assert counts.length == len(text)
+    assert counts.errors == edit_distance(list(text), list(transcript))
+    assert counts.insertions - counts.deletions == len(transcript) - len(text)
 
 
 @settings(deadline=None)
 @given(words, words)
 def test_marked_errors_hold_both_texts_and_as_many_errors_as_are_counted(reference, hypothesis):
-    said, heard = " ".join(reference), " ".join(hypothesis)
-    runs = errors_marked(said, heard)
-    assert " ".join(run[1] for run in runs if run[1]) == said
-    assert " ".join(run[2] for run in runs if run[2]) == heard
+    text, transcript = " ".join(reference), " ".join(hypothesis)
+    runs = errors_marked(text, transcript)
+    assert " ".join(run[1] for run in runs if run[1]) == text
+    assert " ".join(run[2] for run in runs if run[2]) == transcript
     assert all((before == after) == (kind == "equal") for kind, before, after in runs)
     wrong = [max(len(before.split()), len(after.split())) for kind, before, after in runs if kind != "equal"]
-    assert sum(wrong) == count_errors(said, heard).errors
+    assert sum(wrong) == count_errors(text, transcript).errors
 
 
 def test_errors_are_marked_by_kind():

@@ -29,8 +29,8 @@ class FakeModel:
         sampling_rate, time_per_frame, mel_filters = 16000, 0.01, np.ones((80, 201))
 
     def __init__(self, name, device, compute_type, cpu_threads, num_workers):
-        if name == "missing":
-            raise ValueError("Invalid model size\nand more")
+        if name.endswith("broken"):
+            raise ValueError("Unsupported model\nand more")
         assert cpu_threads == 1
         self.device, self.encoded, self.calls = device, [], []
 
@@ -48,8 +48,17 @@ class FakeModel:
 
 
 @pytest.fixture
-def fake_whisper(monkeypatch):
+def fake_whisper(monkeypatch, tmp_path):
+    def download(name, files):
+        """As ``melle.hub.download``: a folder named after the commit."""
+        folder = tmp_path / name.rpartition("@")[2].replace("/", "-")
+        folder.mkdir(exist_ok=True)
+        return folder
+
+    monkeypatch.setattr("melle.evaluation.judges.whisper.download", download)
     package, library = ModuleType("faster_whisper"), ModuleType("ctranslate2")
+    package.available_models = lambda: ["base", "large-v1"]
+    package.download_model = lambda size: str(download(f"hf://x/{size}@abc", []))
     package.WhisperModel, library.get_cuda_device_count = FakeModel, lambda: 0
     monkeypatch.setitem(sys.modules, "faster_whisper", package)
     monkeypatch.setitem(sys.modules, "ctranslate2", library)
@@ -121,9 +130,10 @@ def test_short_clips_are_padded_as_configured_and_long_ones_as_in_training(fake_
     assert asr.model.encoded == [(80, 1000), (80, 3000)]
 
 
-def test_whisper_that_cannot_be_loaded_asks_for_a_folder(fake_whisper):
-    with pytest.raises(UserError, match=r"^model=missing: .*Invalid model size.*; .* by model=FOLDER$"):
-        Whisper("missing")
+def test_whisper_that_cannot_be_loaded_asks_for_a_folder(fake_whisper, tmp_path):
+    (tmp_path / "broken").mkdir()
+    with pytest.raises(UserError, match=r"^model=.*broken: .*Unsupported model and more.*; .* by model=FOLDER$"):
+        Whisper(str(tmp_path / "broken"))
 
 
 def test_whisper_leaves_cores_to_the_processes_that_torch_leaves_them_to(fake_whisper, monkeypatch):

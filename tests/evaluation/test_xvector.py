@@ -70,7 +70,7 @@ def test_embedding_is_the_x_vector(folder, speaker):
     assert embedding.shape == (6,) and embedding.device.type == "cpu"
     assert float(embedding.norm()) == pytest.approx(1, abs=1e-5)
     torch.testing.assert_close(embedding, naive(folder, samples), atol=1e-5, rtol=1e-4)
-    assert speaker.name == "tiny-sv" and speaker.settings == {"model": str(folder)}
+    assert speaker.name == "tiny-sv" and speaker.settings == {"model": str(folder), "revision": None, "device": "cpu"}
 
 
 def test_other_sample_rates_are_resampled(speaker):
@@ -112,12 +112,13 @@ def test_other_kinds_and_older_files(tmp_path, kind):
 
 
 def test_what_cannot_be_loaded(tmp_path, folder):
+    (tmp_path / "empty").mkdir()
     with pytest.raises(UserError, match=r"^speaker\.wavlm\.model=.*cannot be loaded.*local folder$") as caught:
-        XVector(str(tmp_path / "missing"))
+        XVector(str(tmp_path / "empty"))
     assert "\n" not in str(caught.value)
     transformers.WavLMModel(transformers.WavLMConfig(**SIZES, **HEAD)).save_pretrained(tmp_path / "plain")
     transformers.Wav2Vec2FeatureExtractor().save_pretrained(tmp_path / "plain")
-    with pytest.raises(UserError, match=r"has no .*; give a model trained to tell speakers apart"):
+    with pytest.raises(UserError, match=r"has no .*; give a model that was trained for speaker verification"):
         XVector(str(tmp_path / "plain"))
     with pytest.raises(UserError, match=r"^speaker\.wavlm\.device=nonsense"):
         XVector(str(folder), device="nonsense")

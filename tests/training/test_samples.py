@@ -1,4 +1,4 @@
-"""What is seen and heard at a validation, in loggers and files."""
+"""The speech samples of a validation, in loggers and files."""
 
 import json
 from dataclasses import replace
@@ -70,10 +70,10 @@ def test_files_need_no_logger(tmp_path, tone_manifests):
     assert len(list((tmp_path / "run/samples/step_000002").iterdir())) == 3
 
 
-class Listener:
+class Constant:
     """A recogniser that always understands the same."""
 
-    name, settings = "listener", {}
+    name, settings = "constant", {}
     normalise = staticmethod(spell_digits)
 
     def transcribe(self, waveforms, sample_rate):
@@ -82,7 +82,7 @@ class Listener:
 
 def test_word_errors_by_a_recogniser(tmp_path, tone_manifests, monkeypatch):
     monkeypatch.setattr(
-        SpeechSamples, "asr", property(lambda self: Listener(), lambda self, value: None), raising=False
+        SpeechSamples, "asr", property(lambda self: Constant(), lambda self, value: None), raising=False
     )
     metrics = train(configure(tmp_path, tone_manifests, 2, ONE))
     (line,) = map(json.loads, (tmp_path / "run/samples/step_000002/samples.jsonl").read_text().splitlines())
@@ -135,16 +135,16 @@ def test_voices_with_one_utterance_get_no_prompt(tmp_path, tone_manifests):
 
 
 def test_loggers_take_what_they_can():
-    told = []
+    logged = []
     weights_and_biases = SimpleNamespace(
-        log_image=lambda key, images, **options: told.append((key, images[0].shape, options)),
-        log_audio=lambda key, audios, **options: told.append((key, audios[0].shape, options)),
+        log_image=lambda key, images, **options: logged.append((key, images[0].shape, options)),
+        log_audio=lambda key, audios, **options: logged.append((key, audios[0].shape, options)),
     )
     image, waveform = np.zeros((4, 5, 3), np.uint8), torch.zeros(7)
     for logger in (weights_and_biases, SimpleNamespace(experiment=object())):  # the second one takes numbers only
         log_image(logger, "a", image, "text", 3)
         log_audio(logger, "b", waveform, 16000, "text", 3)
-    assert told == [
+    assert logged == [
         ("a", (4, 5, 3), {"step": 3, "caption": ["text"]}),
         ("b", (7,), {"step": 3, "sample_rate": [16000], "caption": ["text"]}),
     ]

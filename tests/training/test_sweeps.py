@@ -11,8 +11,8 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import OmegaConf
 
 from melle.checkpoint import load_model
+from melle.sweeps import fixed_keys, format_rows, job_arguments, sweep_rows
 from melle.training.record import read_metrics, write_metrics
-from melle.training.sweeps import fixed_keys, format_rows, job_arguments, sweep_rows
 from tests.training.test_train import ROOT, SMALL
 
 # A sweep as train.py makes it, whose training is one formula.

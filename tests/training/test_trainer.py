@@ -12,12 +12,14 @@ from lightning.pytorch.strategies import DDPStrategy
 from omegaconf import OmegaConf
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from melle.audio import MelSpec
 from melle.checkpoint import read_hyperparameters
 from melle.devices import best_precision, count_devices
-from melle.errors import UserError
+from melle.errors import OutOfMemory, UserError
+from melle.text.symbols import SymbolTokenizer
 from melle.training.callbacks import samples
 from melle.training.module import MelleModule
-from melle.training.report import next_commands, write_report
+from melle.training.report import check_judges, check_report, next_commands, write_report
 from melle.training.run import objective, train
 from melle.training.strategies import automatic
 from melle.training.trainer import build_callbacks, build_trainer, check_trainer
@@ -105,6 +107,33 @@ def test_a_wrong_test_manifest_is_an_error_before_training(tmp_path, tone_manife
     with pytest.raises(UserError, match=r"data\.test: .*gone\.jsonl.*report\.utterances=0"):
         train(configure(tmp_path, tone_manifests, 2, ONE, "data.test=gone.jsonl"))
     assert not seen
+
+
+def test_the_report_is_checked_before_training(tmp_path, tone_manifests, seen, monkeypatch):
+    cfg = configure(tmp_path, tone_manifests, 2, ONE, "asr=hubert", "asr.hubert.model=models/hubert", "speaker=none")
+    with pytest.raises(UserError, match="model=models/hubert: no such file or folder"):
+        check_judges(cfg)
+    check_judges(OmegaConf.merge(cfg, {"report": {"utterances": 0}}))
+    with monkeypatch.context() as patch, pytest.raises(UserError, match=r"the report at the end: .*its language is "):
+        patch.setattr(SymbolTokenizer, "speaks", lambda self, language: False)
+        check_report(cfg, SymbolTokenizer("words", ["one"]), MelSpec())
+    own = {"name": "vocos", "model": str(tmp_path / "vocoder.json")}
+    monkeypatch.setattr("melle.evaluation.checkpoints.exported_vocoder", lambda where: own)
+    with pytest.raises(UserError, match=r"the report at the end: .*vocoder\.json.*report\.utterances=0"):
+        train(cfg)  # fine-tuning of a model whose vocoder is damaged
+    assert not seen
+
+
+def test_a_lack_of_memory_for_the_report_names_its_option(tmp_path, tone_manifests, monkeypatch, caplog):
+    cfg = configure(tmp_path, tone_manifests, 2, ONE)
+    for error in (OutOfMemory("…"), MemoryError()):
+        monkeypatch.setattr("melle.training.report.choose_cases", lambda cfg, error=error: _raise(error))
+        write_report(cfg)
+    assert caplog.text.count("lower report.utterances=") == 2
+
+
+def _raise(error):
+    raise error
 
 
 def test_a_report_that_fails_is_a_warning(tmp_path, tone_manifests, monkeypatch, capsys, caplog):

@@ -224,7 +224,7 @@ def tokens_of(text: str, language: str | None, tokenizer: Tokenizer) -> tuple[li
     """Token ids of a text to train on, and the marks that are left out. Raises DataError where words would be."""
     if not tokenizer.speaks(language):
         own = f"tokenizer.language={getattr(tokenizer, 'language', None) or language_of(tokenizer.normaliser or '')}"
-        raise DataError("other language", f"its language is {language}, and {own}; train on one language, or remove it")
+        raise DataError("other language", f"its language is {language}, and {own}; use lines of one language")
     try:
         return tokenizer.encode_known(text, strict=True)
     except UserError as error:

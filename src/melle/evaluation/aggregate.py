@@ -11,13 +11,16 @@ from pathlib import Path
 from typing import Any
 
 from melle.errors import UserError
-from melle.evaluation.metrics import METRICS
-from melle.evaluation.protocols import Case
+from melle.evaluation.judges.base import Recogniser
+from melle.evaluation.judges.named import NamedJudge
+from melle.evaluation.metrics import METRICS, judge_of
 from melle.evaluation.scores import SystemScore, UtteranceScore
-from melle.evaluation.systems import PROMPTS, Recordings
-from melle.evaluation.tasks import Item, NamedJudge, Trial
-from melle.evaluation.voices import Voices
+from melle.evaluation.systems import PROMPTS
+from melle.evaluation.tasks import Item, Trial
+from melle.evaluation.voices import compare_voices
 from melle.evaluation.wer import ErrorCounts, corpus_rate, count_characters, count_errors
+
+LABELS = ("id", "sample", "inputs")  # of a record, which are no scores
 
 
 @dataclass(frozen=True)
@@ -37,15 +40,9 @@ def aggregate(trials: Sequence[Trial], folder: Path, seed: int) -> list[SystemSc
     scores = []
     for protocol in dict.fromkeys(trial.protocol for trial in trials):
         own = [trial for trial in trials if trial.protocol == protocol]
-        prompts = {trial.system.name: trial for trial in own if _is_prompts(trial)}
-        for trial in own:
-            if not _is_prompts(trial):
-                scores.append(score_system(trial, _utterances(trial, prompts, folder), seed))
+        prompts = {trial.system.name: trial for trial in own if trial.system.prompts}
+        scores += [score_system(t, _utterances(t, prompts, folder), seed) for t in own if not t.system.prompts]
     return scores
-
-
-def _is_prompts(trial: Trial) -> bool:
-    return isinstance(trial.system, Recordings) and trial.system.prompts
 
 
 def score_system(trial: Trial, utterances: Sequence[Utterance], seed: int) -> SystemScore:
@@ -54,12 +51,17 @@ def score_system(trial: Trial, utterances: Sequence[Utterance], seed: int) -> Sy
     for number, utterance in enumerate(utterances):
         by_sample[utterance.score.sample].append(utterance)
         by_case[number % len(trial.cases)].append(utterance)
-    metrics = _metrics(utterances)
+    metrics, cases = _metrics(utterances), list(by_case.values())
+    several = [_metrics(sample) for sample in by_sample.values()] if trial.samples > 1 else []
     rates = {
-        name: corpus_rate([total(one.counts[name] for one in case) for case in by_case.values()], seed)
+        name: corpus_rate([_total(one.counts[name] for one in case) for case in cases], seed)
         for name in _names(one.counts for one in utterances)
     }
-    several = [_metrics(sample) for sample in by_sample.values()] if trial.samples > 1 else []
+    deviations = {
+        name: statistics.stdev(one[name] for one in several)
+        for name in metrics
+        if several and all(name in one for one in several)
+    }
     return SystemScore(
         protocol=trial.protocol,
         system=trial.system.name,
@@ -69,12 +71,8 @@ def score_system(trial: Trial, utterances: Sequence[Utterance], seed: int) -> Sy
         metrics=metrics,
         intervals={name: (rate.low, rate.high) for name, rate in rates.items()},
         edits={name: rate.counts.edits for name, rate in rates.items()},
-        deviations={
-            name: statistics.stdev(one[name] for one in several)
-            for name in metrics
-            if several and all(name in one for one in several)
-        },
-        best=best_of_samples(list(by_case.values())) if several else {},
+        deviations=deviations,
+        best=best_of_samples(cases) if several else {},
         utterances=[utterance.score for utterance in utterances],
     )
 
@@ -82,16 +80,16 @@ def score_system(trial: Trial, utterances: Sequence[Utterance], seed: int) -> Sy
 def _metrics(utterances: Sequence[Utterance]) -> dict[str, float]:
     """Rates are of the whole corpus, the rest are means over the utterances that have the value."""
     scores = [utterance.score for utterance in utterances]
-    found = {
-        name: total(one.counts[name] for one in utterances).rate for name in _names(one.counts for one in utterances)
-    }
+    counts = _names(one.counts for one in utterances)
+    found = {name: _total(one.counts[name] for one in utterances).rate for name in counts}
     for name in _names(score.values for score in scores):
-        kind, _, judge = name.partition("/")
         values = [(score.values[name], score.speaker) for score in scores if name in score.values]
+        kind = name.partition("/")[0]
         if kind in METRICS:
             found[name] = statistics.fmean(value for value, _ in values)
         elif kind == "nearest":
-            found[f"nearest_right/{judge}"] = statistics.fmean(value == speaker for value, speaker in values)
+            right = statistics.fmean(value == speaker for value, speaker in values)
+            found[f"nearest_right/{judge_of(name)}"] = right
     reasons = [score.finish_reason for score in scores if score.finish_reason is not None]
     if reasons:
         found["natural_stops"] = statistics.fmean(reason == "stop" for reason in reasons)
@@ -110,7 +108,7 @@ def best_of_samples(cases: Sequence[Sequence[Utterance]]) -> dict[str, float]:
     """
     best: dict[str, float] = {}
     for name in _names(one.counts for case in cases for one in case):
-        best[name] = total(min((one.counts[name] for one in case), key=lambda c: c.errors) for case in cases).rate
+        best[name] = _total(min((one.counts[name] for one in case), key=lambda c: c.errors) for case in cases).rate
     for name in _names(one.score.values for case in cases for one in case):
         metric = METRICS.get(name.partition("/")[0])
         if metric is not None and metric.better == 1:
@@ -119,9 +117,8 @@ def best_of_samples(cases: Sequence[Sequence[Utterance]]) -> dict[str, float]:
     return best
 
 
-def total(counts: Iterable[ErrorCounts]) -> ErrorCounts:
-    lengths, *edits = zip(*((c.length, c.substitutions, c.deletions, c.insertions) for c in counts))
-    return ErrorCounts(sum(lengths), *map(sum, edits))
+def _total(counts: Iterable[ErrorCounts]) -> ErrorCounts:
+    return sum(counts, ErrorCounts())
 
 
 def _names(groups: Iterable[dict[str, Any]]) -> list[str]:
@@ -131,22 +128,27 @@ def _names(groups: Iterable[dict[str, Any]]) -> list[str]:
 
 def _utterances(trial: Trial, prompts: dict[str, Trial], folder: Path) -> list[Utterance]:
     found = {judge: _records(trial, judge) for judge in trial.judges}
-    speech = _records(trial, None) if trial.saves_audio else [None] * len(trial.items)
+    speech = _records(trial, None) if trial.system.saves_audio else [None] * len(trial.items)
     compared: dict[str, list[dict[str, float | str]]] = {}
-    # As they were recorded, and through the vocoder of this system.
-    names = (PROMPTS, trial.system.vocoding.prompts)
-    if names[0] in prompts:
-        voices = Voices([item.case for item in trial.items], prompts[PROMPTS].cases)
+    if PROMPTS in prompts:  # as they were recorded, and through the vocoder of this system
+        both = prompts[PROMPTS], prompts[f"{PROMPTS} through mel and {trial.system.vocoding.name}"]
+        cases, voices = [item.case for item in trial.items], both[0].cases
         for judge in trial.judges:
             if judge.kind == "speaker":
-                original, vocoded = (_embeddings(_records(prompts[name], judge)) for name in names)
-                compared[judge.name] = voices.compare(_embeddings(found[judge]), original, vocoded)
-    utterances = []
-    for number, item in enumerate(trial.items):
-        own = {judge: records[number] for judge, records in found.items()}
-        voice = {name: values[number] for name, values in compared.items()}
-        utterances.append(_utterance(trial, item, speech[number], own, voice, folder))
-    return utterances
+                embeddings = [found[judge], *(_records(one, judge) for one in both)]
+                some = [[record["embedding"] for record in records] for records in embeddings]
+                compared[judge.name] = compare_voices(cases, voices, *some)
+    return [
+        _utterance(
+            trial,
+            item,
+            speech[number],
+            {judge: records[number] for judge, records in found.items()},
+            {name: values[number] for name, values in compared.items()},
+            folder,
+        )
+        for number, item in enumerate(trial.items)
+    ]
 
 
 def _records(trial: Trial, judge: NamedJudge | None) -> list[dict[str, Any]]:
@@ -161,10 +163,6 @@ def _records(trial: Trial, judge: NamedJudge | None) -> list[dict[str, Any]]:
     return [known[item.inputs] for item in trial.items]
 
 
-def _embeddings(records: Sequence[dict[str, Any]]) -> list[list[float]]:
-    return [record["embedding"] for record in records]
-
-
 def _utterance(
     trial: Trial,
     item: Item,
@@ -173,17 +171,15 @@ def _utterance(
     compared: dict[str, dict[str, float | str]],
     folder: Path,
 ) -> Utterance:
-    case: Case = item.case
-    recorded, given = case.target.duration or 0.0, case.given or 0.0
-    whole, begins = recorded, given  # seconds
-    values: dict[str, float | str] = {}
-    if speech is not None:
-        rate = trial.system.sample_rate
-        whole, begins, values = speech["samples"] / rate, speech["begins"] / rate, dict(speech["values"])
+    case, rate = item.case, trial.system.sample_rate
+    recorded, given = case.target.duration or 0.0, case.given or 0.0  # seconds
+    spoken = speech or {"samples": recorded * rate, "begins": given * rate, "finish_reason": None, "values": {}}
+    whole, begins = spoken["samples"] / rate, spoken["begins"] / rate
+    values: dict[str, float | str] = dict(spoken["values"])
     references, transcripts, counts = {}, {}, {}
     for judge, record in found.items():
         name = judge.name
-        if judge.kind == "asr":
+        if isinstance(judge.judge, Recogniser):
             normalise = judge.judge.normalise
             references[name] = reference = normalise(case.target.transcription)
             for suffix, kind, text in (("", "wer", record["text"]), (" plain", "wer_plain", record.get("plain"))):
@@ -195,10 +191,8 @@ def _utterance(
         elif judge.kind == "speaker":
             values |= {f"{kind}/{name}": value for kind, value in compared.get(name, {}).items()}
         else:
-            values |= {kind: value for kind, value in record.items() if kind not in ("id", "sample", "inputs")}
+            values |= {kind: value for kind, value in record.items() if kind not in LABELS}
     values["words_per_second"] = len(case.target.transcription.split()) / max(whole, 1e-9)
-    audio = case.target.audio_path if speech is None else trial.audio(item)
-    reason = None if speech is None else speech["finish_reason"]
     score = UtteranceScore(
         id=case.target.id,
         sample=item.sample,
@@ -207,11 +201,12 @@ def _utterance(
         text=case.target.transcription,
         seconds=max(whole - begins, 0.0),
         recording_seconds=max(recorded - given, 0.0),
-        finish_reason=reason,
-        audio=os.path.relpath(audio, folder),
+        finish_reason=spoken["finish_reason"],
+        audio=os.path.relpath(case.target.audio_path if speech is None else trial.audio(item), folder),
         prompt_audio=case.prompt and os.path.relpath(case.prompt.audio_path, folder),
         references=references,
         transcripts=transcripts,
         values=values,
     )
-    return Utterance(score, dict(sorted(counts.items())), speech["computing"] if speech and reason else None)
+    computing = spoken["computing"] if spoken["finish_reason"] else None
+    return Utterance(score, dict(sorted(counts.items())), computing)

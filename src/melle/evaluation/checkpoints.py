@@ -1,4 +1,4 @@
-"""Which checkpoints are scored: found by path or pattern, looked into, and given names that tell them apart."""
+"""Which checkpoints are scored: found by path or pattern, looked into, and given names of their own."""
 
 from __future__ import annotations
 
@@ -12,16 +12,17 @@ from typing import Any
 
 from melle.audio import MelSpec
 from melle.checkpoint import load_description
+from melle.data.index import tokens_of
 from melle.data.manifest import Utterance
 from melle.errors import UserError
+from melle.evaluation.folder import run_folder
 from melle.files import file_stamp
 from melle.hub import is_hub_name
-from melle.pretrained import CONFIG, WEIGHTS, fetched, look_into
+from melle.pretrained import CONFIG, ENDINGS, WEIGHTS, fetched, look_into
 
 log = logging.getLogger(__name__)
 
 ALSO = ("last.ckpt", "best.ckpt")  # further names of a run's checkpoints
-
 VOCODER = "vocoder.json"  # of an exported folder, where a vocoder of our own is with it
 
 
@@ -43,11 +44,8 @@ class Checkpoint:
 
     @property
     def folder(self) -> Path:
-        """The run's folder: runs/NAME for runs/NAME/checkpoints/x.ckpt; runs/NAME for an exported model, too."""
-        if self.path.suffix != ".ckpt":
-            return Path("runs") / self.run
-        folder = self.path.parent
-        return folder.parent if folder.name == "checkpoints" else folder
+        """The run's."""
+        return run_folder(self.path)
 
     def identity(self) -> list[Any]:
         """Differs where another file was looked into."""
@@ -79,16 +77,12 @@ def find_checkpoints(where: str | Path | Sequence[str | Path] | None) -> list[Pa
 
     What else a pattern finds, such as checkpoints of a vocoder, is passed over with a warning.
     """
-    if where is None:
-        return []
     paths: list[Path] = []
-    for item in [where] if isinstance(where, str | Path) else where:
-        if Path(item).is_file() or _is_exported(Path(item)):
+    for item in [where] if isinstance(where, str | Path) else where or []:
+        if Path(item).is_file() or _is_exported(Path(item)) or (is_hub_name(item) and not Path(item).exists()):
             found = [Path(item)]
         else:
             found = [path for path in map(Path, sorted(glob(str(item), recursive=True))) if _is_model(path)]
-        if not found and is_hub_name(item) and not Path(item).exists():
-            found = [Path(item)]
         if not found:
             raise UserError(f"{item}: no such checkpoint; train one with `python train.py` or give another path")
         paths.extend(found)
@@ -102,22 +96,21 @@ def read_checkpoints(paths: Sequence[Path], utterances: Iterable[Utterance]) -> 
     other names of, only those are kept that have none.
     """
     utterances = list({(u.id, u.transcription): u for u in utterances}.values())
-    checkpoints = []
+    found = []
     for path in paths:
         file = _lasting(fetched(path))
         stamp = file_stamp(file)  # before the look, so that what is written meanwhile is noticed
         description, step = look_into(file)
         for utterance in utterances:
             try:
-                description.tokenizer.encode(utterance.transcription, strict=True)
+                tokens_of(utterance.transcription, utterance.language, description.tokenizer)
             except UserError as error:
                 raise UserError(f"{path} cannot speak utterance {utterance.id}: {error}") from None
-        checkpoints.append(Checkpoint(path, step, description.mel, *_names(path), file, stamp))
-    others = [c for c in checkpoints if c.path.name not in ALSO]
-    siblings = {(c.path.parent.resolve(), c.step) for c in others}
-    alone = [c for c in checkpoints if c.path.name in ALSO and (c.path.parent.resolve(), c.step) not in siblings]
-    ordered = sorted(others + alone, key=lambda c: (str(c.folder), c.step, c.path.name))
-    return _with_distinct_names(ordered)
+        run, name = _names(path)
+        found.append(Checkpoint(path, step, description.mel, run, name, file, stamp))
+    siblings = {(c.path.parent.resolve(), c.step) for c in found if c.path.name not in ALSO}
+    kept = [c for c in found if c.path.name not in ALSO or (c.path.parent.resolve(), c.step) not in siblings]
+    return _with_distinct_names(sorted(kept, key=lambda c: (str(c.folder), c.step, c.path.name)))
 
 
 def _lasting(path: Path) -> Path:
@@ -133,26 +126,20 @@ def _names(path: Path) -> tuple[str, str]:
     if path.suffix != ".ckpt" and not path.is_file():
         name = path.resolve().name if path.is_dir() else str(path)
         return name, name
-    folder = path.resolve().parent
-    run = (folder.parent if folder.name == "checkpoints" else folder).name
+    run = run_folder(path.resolve()).name if path.suffix in ENDINGS else path.resolve().parent.name
     return run, f"{run}/{path.stem}"
 
 
 def _with_distinct_names(checkpoints: list[Checkpoint]) -> list[Checkpoint]:
-    """Runs of the same name in different folders get numbers, and so do their checkpoints."""
-    folders: dict[str, list[str]] = {}
-    for checkpoint in checkpoints:
-        places = folders.setdefault(checkpoint.run, [])
-        place = str(checkpoint.folder.resolve())
-        if place not in places:
-            places.append(place)
+    """Runs of the same name in different folders get numbers, and files of one name keep their endings."""
+    folders: dict[str, list[Path]] = {}
     named = []
-    for checkpoint in checkpoints:
-        number = folders[checkpoint.run].index(str(checkpoint.folder.resolve())) + 1
-        if number > 1:
-            run = f"{checkpoint.run} ({number})"
-            checkpoint = replace(checkpoint, run=run, name=run + checkpoint.name.removeprefix(checkpoint.run))
-        named.append(checkpoint)
+    for one in checkpoints:
+        places, folder = folders.setdefault(one.run, []), one.folder.resolve()
+        number = places.index(folder) + 1 if folder in places else len(places) + 1
+        places += [folder] if number > len(places) else []
+        run = f"{one.run} ({number})" if number > 1 else one.run
+        named.append(replace(one, run=run, name=run + one.name.removeprefix(one.run)))
     count = Counter(checkpoint.name for checkpoint in named)
     return [replace(c, name=f"{c.name}{c.path.suffix}") if count[c.name] > 1 else c for c in named]
 
@@ -164,7 +151,7 @@ def _is_exported(path: Path) -> bool:
 def _is_model(path: Path) -> bool:
     if _is_exported(path):
         return True
-    if path.suffix not in (".ckpt", ".pt", ".pth"):
+    if path.suffix not in ENDINGS:
         return False
     try:
         load_description(path)

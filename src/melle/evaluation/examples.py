@@ -6,9 +6,8 @@ import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from melle.evaluation.charts import judges_of
-from melle.evaluation.html_audio import AudioFiles, Player
-from melle.evaluation.metrics import METRICS, judge_of, metric_of, title_of
+from melle.evaluation.html_audio import AudioFiles, HtmlAudio
+from melle.evaluation.metrics import METRICS, judge_of, judges_of, metric_of, title_of
 from melle.evaluation.scores import SystemScore, UtteranceScore, best_first
 from melle.evaluation.systems import RECORDINGS
 from melle.evaluation.wer import errors_marked
@@ -27,13 +26,13 @@ class Example:
     transcripts: list[tuple[str, str, list[tuple[str, str, str]]]]
     facts: list[str]
     cut: str | None  # why it was ended, where the model did not end it
-    players: list[Player]
+    audio: list[HtmlAudio]
 
 
 def choose(row: SystemScore, count: int) -> dict[str, list[UtteranceScore]]:
     """``count`` utterances each "best", "worst" and "at random" of the others; no utterance twice.
 
-    Where there is nothing to tell good from bad by, all are at random, and always the same.
+    Where nothing says which are good, all are at random, and always the same.
     """
     recogniser, encoder = next(iter(judges_of([row], "wer")), None), next(iter(judges_of([row], "sim_o")), None)
     order = [row.utterances[number] for number in best_first(row.utterances, recogniser, encoder)]
@@ -90,7 +89,7 @@ def _example(
         transcripts=[_transcript(utterance, name, titles) for name in utterance.transcripts],
         facts=_facts(utterance, titles),
         cut=None if utterance.finish_reason in (None, "stop") else str(utterance.finish_reason),
-        players=audio.players(files),
+        audio=audio.embed(files),
     )
 
 

@@ -6,9 +6,9 @@ import logging
 from collections.abc import Hashable, Sequence
 
 from melle.audio import MelSpec
+from melle.data.index import tokens_of
 from melle.errors import UserError
 from melle.evaluation.protocols import Case
-from melle.evaluation.systems import voice_given, voice_key
 from melle.synthesis.prompt import hear_voice
 from melle.text import Tokenizer
 from melle.text.base import is_speakable
@@ -34,7 +34,7 @@ def filter_cases(protocol: str, cases: Sequence[Case]) -> list[Case]:
 
 
 def filter_by_tokenizer(cases: Sequence[Case], tokenizer: Tokenizer) -> list[Case]:
-    """The cases whose texts the tokenizer can express; one warning counts the others.
+    """The cases whose texts the tokenizer can express, in its language; one warning counts the others.
 
     Raises UserError where there is none.
     """
@@ -43,7 +43,7 @@ def filter_by_tokenizer(cases: Sequence[Case], tokenizer: Tokenizer) -> list[Cas
         utterance = case.target
         try:
             for utterance in filter(None, (case.target, case.prompt)):
-                tokenizer.encode(utterance.transcription, strict=True)
+                tokens_of(utterance.transcription, utterance.language, tokenizer)
             kept.append(case)
         except UserError as error:
             reason = reason or f"utterance {utterance.id}: {error}"
@@ -59,7 +59,7 @@ def _missing(case: Case, voices: dict[Hashable, str | None]) -> str | None:
     for whose, one in (("", case.target), ("prompt's ", case.prompt)):
         if one is not None and not is_speakable(one.transcription):
             return f"the {whose}text {one.transcription[:40]!r} holds nothing to say"
-    key = voice_key(case)
+    key = case.voice_key
     if key is None:
         return None
     if key not in voices:
@@ -76,4 +76,4 @@ def _read(case: Case) -> None:
     if case.prompt is not None:
         hear_voice(case.prompt.audio_path, rate)
     else:
-        hear_voice(voice_given(case, rate), rate, f"{case.target.audio_path}, its first {case.given:g} s")
+        hear_voice(case.voice(rate), rate, f"{case.target.audio_path}, its first {case.given:g} s")

@@ -25,7 +25,7 @@ EMPTY = 255  # colour of a picture after the end of the audio: none
 
 
 @dataclass(frozen=True)
-class Player:
+class HtmlAudio:
     """Audio and its picture, as data URIs."""
 
     title: str
@@ -54,8 +54,8 @@ class AudioFiles:
                 self._read[name] = None
         return self._read[name]
 
-    def players(self, names: Mapping[str, str | None]) -> list[Player]:
-        """A player for every title and file; none for those that cannot be read.
+    def embed(self, names: Mapping[str, str | None]) -> list[HtmlAudio]:
+        """Audio and picture for every title and file; none for those that cannot be read.
 
         All pictures of the row share their colours, those but the prompt's also their scale of time.
         """
@@ -65,11 +65,11 @@ class AudioFiles:
         peak = max(float(mel.max()) for _, mel in found.values())
         low = max(min(float(mel.min()) for _, mel in found.values()), peak - RANGE)
         longest = max((len(mel) for title, (_, mel) in found.items() if title != "prompt"), default=1)
-        players = []
+        embedded = []
         for title, (audio, mel) in found.items():
             picture = draw_mel(mel, (low, peak), len(mel) if title == "prompt" else longest)
-            players.append(Player(title, audio, data_uri("image/png", picture)))
-        return players
+            embedded.append(HtmlAudio(title, audio, data_uri("image/png", picture)))
+        return embedded
 
 
 def as_flac(path: Path) -> bytes:

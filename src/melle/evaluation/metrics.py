@@ -92,6 +92,11 @@ def title_of(judge: str, titles: dict[str, str]) -> str:
     return titles.get(judge, judge)
 
 
+def judges_of(rows: Sequence[SystemScore], kind: str) -> list[str]:
+    """Names of those who measured ``kind``, such as "wer": the recognisers."""
+    return [judge_of(name) for name in measured(rows) if name.partition("/")[0] == kind]
+
+
 def measured(rows: Sequence[SystemScore]) -> list[str]:
     """Names of the metrics that any of the rows has, by judge and then in the order of ``METRICS``."""
     found = list(dict.fromkeys(name for row in rows for name in row.metrics))

@@ -1,12 +1,18 @@
-"""What is spoken, and what is given for it: the protocols of zero-shot synthesis (paper §4.3)."""
+"""What is spoken, and what is given for it: the protocols of zero-shot synthesis (paper §4.3).
+
+``cases`` of a protocol gives at most ``count`` cases (None: all) whose recordings last ``seconds`` (least, most), the
+same for the same seed, whatever the order of the utterances. It raises UserError where there is none.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
 
+from torch import Tensor
+
+from melle.audio import load_audio
 from melle.data.manifest import Utterance, read_manifest, with_duration, write_manifest
 from melle.data.pairs import by_speaker, cross_sentence_pairs, spread, within
 from melle.errors import UserError
@@ -22,20 +28,20 @@ class Case:
     prompt: Utterance | None = None
     given: float | None = None
 
+    @property
+    def voice_key(self) -> tuple[Path, float | None] | None:
+        """Unlike that of other voices, and the same however its path is spelled; None: no voice is given."""
+        if self.prompt is not None:
+            return self.prompt.audio_path.resolve(), None
+        return None if self.given is None else (self.target.audio_path.resolve(), self.given)
 
-class EvaluationProtocol(Protocol):
-    """A way to choose what is spoken."""
-
-    name: str
-
-    def cases(
-        self, utterances: Sequence[Utterance], seconds: tuple[float, float], count: int | None, seed: int
-    ) -> list[Case]:
-        """At most ``count`` cases (None: all) whose recordings last ``seconds`` (least, most).
-
-        The same for the same seed, whatever the order of the utterances. Raises UserError where there is none.
-        """
-        ...
+    def voice(self, sample_rate: int) -> Tensor:
+        """The samples (N,) whose voice is given: the prompt, or the beginning of the recording."""
+        if self.prompt is not None:
+            return load_audio(self.prompt.audio_path, sample_rate)
+        if self.given is None:
+            raise ValueError(f"no voice is given for {self.target.id}")
+        return load_audio(self.target.audio_path, sample_rate)[: round(self.given * sample_rate)]
 
 
 class CrossSentence:

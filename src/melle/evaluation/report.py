@@ -8,10 +8,9 @@ from typing import Any
 
 import jinja2
 
-from melle.evaluation.charts import last_of_runs, make_charts
 from melle.evaluation.examples import make_examples
 from melle.evaluation.html_audio import SIZE, AudioFiles
-from melle.evaluation.plots import DARK, LIGHT, Looks, looks_of
+from melle.evaluation.plots import Styles, last_of_runs, make_charts, styles_of
 from melle.evaluation.scores import Results
 from melle.evaluation.tables import make_table, meanings
 from melle.files import written_whole
@@ -21,12 +20,12 @@ MOST_RUNS = 3  # with examples
 
 
 def write_report(folder: Path, results: Results, count: int = 3) -> Path:
-    """``folder``/report.html. Audio files are looked for in ``folder``; of those that are not there is no player.
+    """``folder``/report.html. Audio files are looked for in ``folder``; those that are missing are left out.
 
     Args:
         count: utterances shown of each kind (best, worst, at random) for the last checkpoint of each run.
     """
-    looks, audio = looks_of(results), AudioFiles(folder)
+    styles, audio = styles_of(results), AudioFiles(folder)
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(TEMPLATES), autoescape=True, trim_blocks=True, lstrip_blocks=True
     )
@@ -34,8 +33,7 @@ def write_report(folder: Path, results: Results, count: int = 3) -> Path:
     page = environment.get_template("report.html.j2").render(
         facts=_facts(results),
         settings=json.dumps(results.settings, indent=2, ensure_ascii=False, default=str),
-        sections=[_section(protocol, results, looks, audio, count) for protocol in results.protocols],
-        themes=(LIGHT, DARK),
+        sections=[_section(protocol, results, styles, audio, count) for protocol in results.protocols],
         picture_size=SIZE,
     )
     path = folder / "report.html"
@@ -61,7 +59,7 @@ def _facts(results: Results) -> list[str]:
     return [fact for fact in facts if fact]
 
 
-def _section(protocol: str, results: Results, looks: Looks, audio: AudioFiles, count: int) -> dict[str, Any]:
+def _section(protocol: str, results: Results, styles: Styles, audio: AudioFiles, count: int) -> dict[str, Any]:
     """One protocol, as the template shows it."""
     rows = results.of(protocol)
     last = [row for row in last_of_runs(rows) if row.utterances and count > 0]
@@ -70,7 +68,7 @@ def _section(protocol: str, results: Results, looks: Looks, audio: AudioFiles, c
         "utterances": {utterance.id for row in rows for utterance in row.utterances},
         "table": make_table(rows, results.names),
         "meanings": meanings(rows),
-        "charts": make_charts(rows, results.names, looks),
+        "charts": make_charts(rows, results.names, styles),
         "examples": [(row, make_examples(row, rows, results.names, audio, count)) for row in last[:MOST_RUNS]],
         "without_examples": last[MOST_RUNS:],
     }

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import logging
 import shutil
+from collections import Counter
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime, timezone
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,10 +24,11 @@ from melle.evaluation.checkpoints import Checkpoint
 from melle.evaluation.judges.named import Judges
 from melle.evaluation.protocols import Case, write_lists
 from melle.evaluation.report import write_report
-from melle.evaluation.scores import Results, UtteranceScore, write_results
-from melle.evaluation.systems import Model, Recordings, Vocoded, Vocoding
-from melle.evaluation.tasks import Queue, Trial, make_trials
+from melle.evaluation.scores import Results, SystemScore, write_results
+from melle.evaluation.systems import Model, Topline, Vocoding
+from melle.evaluation.tasks import Queue, Trial
 from melle.evaluation.tensorboard import write_tensorboard
+from melle.evaluation.voices import distinct_voices
 from melle.files import check_writable
 from melle.synthesis.options import DecodingOptions
 from melle.synthesis.quantize import check_weights
@@ -79,29 +82,36 @@ class Evaluation:
         device = find_device(self.device, "device=")
         check_weights(self.weights, device)
         check_writable(self.output, folder=True)
-        first = next(iter(self.vocoders))
         vocodings = {name: Vocoding(name, self.mel, settings, device) for name, settings in self.vocoders.items()}
         for checkpoint in self.checkpoints:
-            if (name := self.vocoder_of(checkpoint)) not in vocodings:
-                vocodings[name] = Vocoding(name, checkpoint.mel, checkpoint.own_vocoder, device)
+            name, own = self.vocoder_of(checkpoint), checkpoint.own_vocoder
+            vocodings.setdefault(name, Vocoding(name, checkpoint.mel, own or {}, device)).build(checkpoint.mel)
         for vocoding in vocodings.values():
-            vocoding.build()
-        for other in {c.mel for c in self.checkpoints if self.vocoder_of(c) == first} - {self.mel}:
-            vocodings[first].build(other)
+            vocoding.build(vocoding.spec)
+        first, *_ = vocodings.values()
+        toplines = [Topline(first), *(Topline(one, vocoded=True) for one in vocodings.values())]
+        prompts = [Topline(first, True), *(Topline(one, True, vocoded=True) for one in vocodings.values())]
         models = [
             Model(checkpoint, vocodings[self.vocoder_of(checkpoint)], self.options, self.weights)
             for checkpoint in self.checkpoints
         ]
-        trials = make_trials(
-            self.protocols,
-            [Recordings(vocodings[first]), *map(Vocoded, vocodings.values())],
-            [Recordings(vocodings[first], prompts=True), *(Vocoded(one, prompts=True) for one in vocodings.values())],
-            models,
-            self.judges,
-            self.samples,
-            self.seed,
-            self.output,
-        )
+        judges, trial = self.judges.all(), partial(Trial, seed=self.seed, output=self.output)
+        encoders = [judge for judge in judges if judge.kind == "speaker"]
+        trials, suited = [], {}
+        for name, cases in self.protocols.items():
+            voices = distinct_voices(cases)
+            suited[name] = [judge for judge in judges if voices or judge not in encoders]
+            trials += [trial(name, one, cases, 1, judges=suited[name]) for one in toplines]
+            if encoders and voices:
+                trials += [trial(name, one, voices, 1, judges=encoders) for one in prompts]
+        for model in models:  # each loaded once
+            for name, cases in self.protocols.items():
+                trials.append(trial(name, model, cases, self.samples, judges=suited[name]))
+        for folder, count in Counter(trial.folder for trial in trials).items():
+            if count > 1:
+                raise UserError(
+                    f"{folder.name}: {count} systems would share this folder; evaluate them one after the other"
+                )
         return Queue(trials, self.batch_size)
 
     @property
@@ -146,17 +156,13 @@ def score(evaluation: Evaluation, workers: AbstractContextManager[slice] | None 
     """
     queue = evaluation.queue()
     if queue.missing():
+        queue.start()
         with workers or nullcontext(slice(None)) as share:
             _work(queue, share)
         if queue.missing():  # what another process failed at
             _work(queue, slice(None))
-    trials = _without_lost(queue)
-    for trial in trials:
-        for judge in ([None] if trial.saves_audio else []) + trial.judges:
-            trial.records(judge).merge()
-    rows = aggregate(trials, evaluation.output, evaluation.seed)
-    results = Results(rows, evaluation.judges.titles(), evaluation.settings())
-    return _write(evaluation, results)
+    rows = aggregate(_without_lost(queue), evaluation.output, evaluation.seed)
+    return _write(evaluation, Results(rows, evaluation.judges.titles(), evaluation.settings()))
 
 
 def _work(queue: Queue, share: slice) -> None:
@@ -188,16 +194,12 @@ def _write(evaluation: Evaluation, results: Results) -> Results:
     write_tensorboard(folder, results)
     if not evaluation.keep_audio:
         shutil.rmtree(folder / "audio", ignore_errors=True)
-        results = _without_audio(results)
+        results = replace(results, systems=[_without_audio(row) for row in results.systems])
     write_results(folder, results)
     return results
 
 
-def _without_audio(results: Results) -> Results:
+def _without_audio(row: SystemScore) -> SystemScore:
     """What is not kept is not named."""
-
-    def silent(score: UtteranceScore) -> UtteranceScore:
-        return replace(score, audio=None) if score.audio and Path(score.audio).parts[0] == "audio" else score
-
-    rows = [replace(row, utterances=[silent(score) for score in row.utterances]) for row in results.systems]
-    return replace(results, systems=rows)
+    kept = [replace(u, audio=None) if u.audio and Path(u.audio).parts[0] == "audio" else u for u in row.utterances]
+    return replace(row, utterances=kept)

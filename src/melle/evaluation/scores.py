@@ -53,10 +53,15 @@ class SystemScore:
     best: dict[str, float] = field(default_factory=dict)  # were of every utterance the best sample taken, by metric
     utterances: list[UtteranceScore] = field(default_factory=list)
 
+    @property
+    def series(self) -> tuple[bool, str]:
+        """Whose values these are over the steps: whether a topline's, and its name or the run's."""
+        return (True, self.system) if self.run is None else (False, self.run)
+
 
 @dataclass(frozen=True)
 class Results:
-    """All rows, protocol by protocol, toplines first; ``names`` tells whose "wer/whisper" is ("whisper base")."""
+    """All rows, protocol by protocol, toplines first; ``names``: titles of judges ("whisper": "whisper base")."""
 
     systems: list[SystemScore]
     names: dict[str, str]

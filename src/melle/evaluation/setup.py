@@ -10,7 +10,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from melle.config import build
 from melle.data.manifest import read_manifest
-from melle.errors import UserError
+from melle.errors import Unavailable, UserError
 from melle.evaluation.checkpoints import find_checkpoints, read_checkpoints
 from melle.evaluation.filters import filter_cases
 from melle.evaluation.judges.named import Judges
@@ -71,8 +71,8 @@ def protocol_cases(cfg: DictConfig) -> dict[str, list[Case]]:
 def build_judges(cfg: DictConfig, warn: bool = True) -> Judges:
     """Those of ``cfg.asr``, ``cfg.speaker`` and ``cfg.quality`` whose packages and weights are there.
 
-    ``warn``: whether a warning says of each other one why its metric is left out. Raises UserError where one lacks what
-    only the user can give.
+    ``warn``: whether a warning says of each other one why its metric is left out. Raises UserError for settings that no
+    judge can be made of, such as a mistyped model.
     """
     check_judges(cfg)
 
@@ -81,7 +81,7 @@ def build_judges(cfg: DictConfig, warn: bool = True) -> Judges:
         for name, node in (cfg.get(group) or {}).items():
             try:
                 found[name] = build(node)
-            except UserError as error:
+            except Unavailable as error:
                 if warn:
                     log.warning("%s (%s) is left out: %s", METRICS_OF[group], name, error)
         return found

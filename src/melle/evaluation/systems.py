@@ -7,26 +7,25 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from melle.audio import LogMel, MelSpec, load_audio
-from melle.errors import UserError
+from melle.devices import is_out_of_memory
+from melle.errors import OutOfMemory, UserError
 from melle.evaluation.checkpoints import Checkpoint
 from melle.evaluation.dependencies import package_versions, source_digest
 from melle.evaluation.protocols import Case
 from melle.files import file_stamp
+from melle.hub import cached_revision, is_hub_name
 from melle.synthesis.options import DecodingOptions
 from melle.synthesis.prompt import Prompt, read_voice
-from melle.synthesis.seeds import another_seed
-from melle.synthesis.speech import Speech
 from melle.synthesis.synthesizer import Synthesizer
 from melle.vocoders import Vocoder, make_vocoder
 
-RECORDINGS = "recordings"
-PROMPTS = "prompts"
+RECORDINGS, PROMPTS = "recordings", "prompts"
 DIGITS = 6  # decimals kept of a distance
 CODE = {  # our own source that changes what a system gives
     "recordings": ("melle.audio", "melle.evaluation.systems"),
@@ -51,111 +50,86 @@ class Output:
         return self.waveform[self.begins :]
 
 
-class System(Protocol):
-    """A way to speak the cases of a protocol."""
-
-    name: str
-    run: str | None  # None: a topline
-    step: int | None
-    sample_rate: int
-    vocoding: Vocoding  # the vocoder that it speaks through; of recordings the one whose prompts they are compared with
-    is_random: bool  # whether its output depends on the seed
-
-    def depends_on(self) -> dict[str, Any]:
-        """Everything but cases and seeds that its output depends on, as plain values."""
-        ...
-
-    def speak(self, cases: Sequence[Case], seeds: Sequence[int]) -> list[Output]: ...
-
-
-@dataclass(frozen=True)
 class Vocoding:
-    """One of an evaluation's vocoders, by the name that rows show, and where it runs."""
+    """One of an evaluation's vocoders, by the ``name`` that rows show: ``settings`` are ``make_vocoder``'s arguments.
 
-    name: str
-    spec: MelSpec  # of the toplines: the first checkpoint's
-    settings: dict[str, Any]  # arguments of ``make_vocoder`` besides the mel
-    device: torch.device
+    ``spec`` is the mel of the toplines.
+    """
+
+    def __init__(self, name: str, spec: MelSpec, settings: dict[str, Any], device: torch.device):
+        self.name, self.spec, self.settings, self.device = name, spec, settings, device
+        self._built: dict[MelSpec, Vocoder] = {}
 
     def depends_on(self) -> dict[str, Any]:
-        files = [value for value in self.settings.values() if isinstance(value, str) and Path(value).exists()]
+        names = [value for value in self.settings.values() if isinstance(value, str)]
         return {
             "vocoder": self.settings,
-            "vocoder_files": [file_stamp(file) for file in files],
+            "vocoder_files": [file_stamp(name) for name in names if Path(name).exists()],
+            "vocoder_revisions": [cached_revision(name) for name in names if is_hub_name(name)],
             "vocoder_code": source_digest(*CODE["vocoder"]),
+            "device": self.device.type,
         }
 
-    def build(self, spec: MelSpec | None = None) -> Vocoder:
-        return make_vocoder(spec=spec or self.spec, **self.settings).to(self.device)
-
-    @property
-    def prompts(self) -> str:
-        """Name of the prompts through it."""
-        return f"{PROMPTS} through mel and {self.name}"
-
-    @cached_property
-    def round_trip(self) -> tuple[LogMel, Vocoder]:
-        """The toplines' way from waveform to mel and back, built once."""
-        return LogMel(self.spec).to(self.device), self.build()
+    def build(self, spec: MelSpec) -> Vocoder:
+        """The vocoder for this mel, made once. Raises UserError where it cannot be had."""
+        if spec not in self._built:
+            self._built[spec] = make_vocoder(spec=spec, **self.settings).to(self.device)
+        return self._built[spec]
 
 
-class Recordings:
-    """The first topline: the recordings themselves. With ``prompts`` the prompts, as voices to compare with."""
+class Topline:
+    """The recordings, or with ``prompts`` the prompts, as voices to compare with.
+
+    ``vocoded``: what is left of them in mel frames. No model on this mel and vocoder sounds better. Measures
+    "mel_distance" as well: how far the mel of what the vocoder makes is from the one that it was given.
+    """
 
     run = step = None
-    is_random = False
+    is_random = False  # whether the output depends on the seed
 
-    def __init__(self, vocoding: Vocoding, prompts: bool = False):
-        self.vocoding, self.prompts = vocoding, prompts
-        self.name = PROMPTS if prompts else RECORDINGS
+    def __init__(self, vocoding: Vocoding, prompts: bool = False, vocoded: bool = False):
+        self.vocoding, self.prompts, self.saves_audio = vocoding, prompts, vocoded
+        kind = PROMPTS if prompts else RECORDINGS
+        self.name = f"{kind} through mel and {vocoding.name}" if vocoded else kind
         self.sample_rate = vocoding.spec.sample_rate
 
     def depends_on(self) -> dict[str, Any]:
-        return {"system": self.name, "sample_rate": self.sample_rate, "code": source_digest(*CODE["recordings"])}
+        """Everything but cases and seeds that the output depends on, as plain values."""
+        own = {"system": self.name, "sample_rate": self.sample_rate, "code": source_digest(*CODE["recordings"])}
+        return own | ({"mel": self.vocoding.spec.as_dict()} | self.vocoding.depends_on() if self.saves_audio else {})
 
     def speak(self, cases: Sequence[Case], seeds: Sequence[int]) -> list[Output]:
-        return [self._read(case) for case in cases]
-
-    def _read(self, case: Case) -> Output:
-        rate = self.sample_rate
-        if self.prompts:
-            return Output(voice_given(case, rate))
-        return Output(load_audio(case.target.audio_path, rate), 0 if case.given is None else round(case.given * rate))
-
-
-class Vocoded(Recordings):
-    """A further topline: what is left of it in mel frames. No model on this mel and vocoder sounds better.
-
-    Measures "mel_distance" as well: how far the mel of what the vocoder makes is from the one that it was given.
-    """
-
-    def __init__(self, vocoding: Vocoding, prompts: bool = False):
-        super().__init__(vocoding, prompts)
-        self.name = vocoding.prompts if prompts else f"{RECORDINGS} through mel and {vocoding.name}"
-
-    def depends_on(self) -> dict[str, Any]:
-        return super().depends_on() | {"mel": self.vocoding.spec.as_dict()} | self.vocoding.depends_on()
-
-    def speak(self, cases: Sequence[Case], seeds: Sequence[int]) -> list[Output]:
-        log_mel, vocoder = self.vocoding.round_trip
         outputs = []
         for case in cases:
-            read, begun = self._read(case), time.perf_counter()
-            mel = log_mel(read.waveform.to(self.vocoding.device))
-            # The last frame stands at the end of the recording, and so does the audio beyond that is made of it. What
-            # is not a number is silence, as in the file.
-            waveform = vocoder(mel)[: len(read.waveform)].nan_to_num(0.0).clamp(-1, 1)
-            kept = waveform.cpu()
-            seconds = time.perf_counter() - begun
-            values = {"mel_distance": mel_distance(mel, log_mel(waveform))}
-            outputs.append(Output(kept, read.begins, seconds=seconds, values=values))
+            if self.prompts:
+                output = Output(case.voice(self.sample_rate))
+            else:
+                begins = 0 if case.given is None else round(case.given * self.sample_rate)
+                output = Output(load_audio(case.target.audio_path, self.sample_rate), begins)
+            outputs.append(self._vocoded(output) if self.saves_audio else output)
         return outputs
+
+    def _vocoded(self, output: Output) -> Output:
+        device, begun = self.vocoding.device, time.perf_counter()
+        log_mel, vocoder = self._log_mel.to(device), self.vocoding.build(self.vocoding.spec)
+        mel = log_mel(output.waveform.to(device))
+        # The last frame stands at the end of the recording, and so does the audio beyond that is made of it. What is
+        # not a number is silence, as in the file.
+        made = vocoder(mel)[: len(output.waveform)].nan_to_num(0.0).clamp(-1, 1)
+        waveform, seconds = made.cpu(), time.perf_counter() - begun
+        values = {"mel_distance": mel_distance(mel, log_mel(made))}
+        return replace(output, waveform=waveform, seconds=seconds, values=values)
+
+    @cached_property
+    def _log_mel(self) -> LogMel:
+        return LogMel(self.vocoding.spec)
 
 
 class Model:
     """A checkpoint, loaded when it first speaks."""
 
-    is_random = True
+    is_random = saves_audio = True
+    prompts = False
 
     def __init__(self, checkpoint: Checkpoint, vocoding: Vocoding, options: DecodingOptions, weights: str = "float32"):
         self.checkpoint, self.vocoding, self.options, self.weights = checkpoint, vocoding, options, weights
@@ -173,11 +147,9 @@ class Model:
 
     @cached_property
     def synthesizer(self) -> Synthesizer:
-        vocoder = self.vocoding.build(self.checkpoint.mel)
+        vocoder, device = self.vocoding.build(self.checkpoint.mel), self.vocoding.device
         try:
-            return Synthesizer.from_checkpoint(
-                self.checkpoint.file, vocoder, self.vocoding.device, weights=self.weights
-            )
+            return Synthesizer.from_checkpoint(self.checkpoint.file, vocoder, device, weights=self.weights)
         finally:  # whatever went well or wrong, it must be the file that the table names
             self.checkpoint.check()
 
@@ -189,6 +161,11 @@ class Model:
         tts = self.synthesizer  # loaded before the time counts
         try:
             return self._speak(tts, cases, seeds)
+        except (OutOfMemory, RuntimeError, MemoryError) as error:
+            if not isinstance(error, OutOfMemory) and not is_out_of_memory(error):
+                raise
+            how = f"of {len(cases)} utterances at a time on {tts.device}; lower batch_size=, or give lighter weights="
+            raise UserError(f"{self.name}: out of memory at a batch {how}") from None
         except UserError as error:
             if len(cases) == 1:
                 raise UserError(f"{self.name} cannot speak {cases[0].target.id}: {error}") from None
@@ -197,12 +174,11 @@ class Model:
             raise
 
     def _speak(self, tts: Synthesizer, cases: Sequence[Case], seeds: Sequence[int]) -> list[Output]:
-        texts = [case.target.transcription for case in cases]
-        begun = time.perf_counter()
+        texts, begun = [case.target.transcription for case in cases], time.perf_counter()
         if cases and cases[0].given is not None:
-            beginnings = [voice_given(case, self.sample_rate) for case in cases]
+            beginnings = [case.voice(self.sample_rate) for case in cases]
             speeches = tts.continuation(texts, beginnings, self.options, list(seeds))
-            outputs = [self._with_beginning(*pair) for pair in zip(beginnings, speeches)]
+            outputs = [_with_beginning(tts, *pair) for pair in zip(beginnings, speeches)]
         else:
             prompts = [case.prompt and Prompt(case.prompt.audio_path, case.prompt.transcription) for case in cases]
             speeches = tts(texts, prompts, options=self.options, seed=list(seeds))
@@ -210,43 +186,19 @@ class Model:
         seconds = (time.perf_counter() - begun) / max(len(cases), 1)
         return [replace(output, seconds=seconds) for output in outputs]
 
-    def _with_beginning(self, beginning: Tensor, speech: Speech) -> Output:
-        """Both through the vocoder as one, so that no seam is audible between them."""
-        tts = self.synthesizer
-        mel = read_voice(beginning, tts.log_mel, tts.network.reduction_factor)
-        waveform = tts.vocoder(torch.cat([mel, speech.mel]).to(tts.device)).cpu().nan_to_num(0.0)
-        waveform = waveform / waveform.abs().max().clamp(min=1)
-        return Output(waveform, len(mel) * tts.spec.hop_length, speech.finish_reason)
+
+System = Topline | Model
+
+
+def _with_beginning(tts: Synthesizer, beginning: Tensor, speech: Any) -> Output:
+    """Both through the vocoder as one, so that no seam is audible between them."""
+    mel = read_voice(beginning, tts.log_mel, tts.network.reduction_factor)
+    waveform = tts.vocoder(torch.cat([mel, speech.mel]).to(tts.device)).cpu().nan_to_num(0.0)
+    waveform = waveform / waveform.abs().max().clamp(min=1)
+    return Output(waveform, len(mel) * tts.spec.hop_length, speech.finish_reason)
 
 
 def mel_distance(one: Tensor, other: Tensor) -> float:
     """Mean absolute difference of log10 mels (T, M); frames beyond the end of the shorter one do not count."""
     frames = min(len(one), len(other))
     return round(float((one[:frames] - other[:frames]).abs().mean()), DIGITS)
-
-
-def voice_given(case: Case, sample_rate: int) -> Tensor:
-    """The samples (N,) whose voice a system is given: the prompt, or the beginning of the recording."""
-    if case.prompt is not None:
-        return load_audio(case.prompt.audio_path, sample_rate)
-    if case.given is None:
-        raise ValueError(f"no voice is given for {case.target.id}")
-    return load_audio(case.target.audio_path, sample_rate)[: round(case.given * sample_rate)]
-
-
-def voice_key(case: Case) -> tuple[Path, float | None] | None:
-    """Tells the voices that are given apart, however their paths are spelled; None: none is."""
-    if case.prompt is not None:
-        return case.prompt.audio_path.resolve(), None
-    return None if case.given is None else (case.target.audio_path.resolve(), case.given)
-
-
-def distinct_voices(cases: Sequence[Case]) -> list[Case]:
-    """Every voice that is given, once, as a case of its own: several targets may share a prompt."""
-    found = {key: case for case in reversed(cases) if (key := voice_key(case)) is not None}
-    return [case if case.prompt is None else Case(case.prompt, case.prompt) for case in reversed(found.values())]
-
-
-def sample_seeds(count: int, sample: int, seed: int) -> list[int]:
-    """A seed for each case, of which sample number 0 has consecutive ones; no two samples share one but by chance."""
-    return [another_seed(seed + number, "sample", sample) for number in range(count)]

@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from typing import Any
 
 import numpy as np
 
-from melle.errors import UserError
+from melle.errors import Unavailable
 
 
 @dataclass(frozen=True)
 class ErrorCounts:
     """Words, or characters, of a reference, and the edits that turn it into the hypothesis."""
 
-    length: int
-    substitutions: int
-    deletions: int
-    insertions: int
+    length: int = 0
+    substitutions: int = 0
+    deletions: int = 0
+    insertions: int = 0
+
+    def __add__(self, other: ErrorCounts) -> ErrorCounts:
+        return ErrorCounts(*map(operator.add, astuple(self), astuple(other)))
 
     @property
     def errors(self) -> int:
@@ -50,26 +54,26 @@ def import_jiwer() -> Any:
     try:
         import jiwer
     except ImportError:
-        raise UserError('word error rates need jiwer: python -m pip install -e ".[eval]"') from None
+        raise Unavailable('word error rates need jiwer: python -m pip install -e ".[eval]"') from None
     return jiwer
 
 
 def count_errors(reference: str, hypothesis: str) -> ErrorCounts:
     """The edits of words between two normalised texts, by jiwer."""
-    jiwer = import_jiwer()
-    if not reference:  # which not every release of jiwer takes
-        return ErrorCounts(0, 0, 0, len(hypothesis.split()))
-    found = jiwer.process_words(reference, hypothesis)
-    return ErrorCounts(len(reference.split()), found.substitutions, found.deletions, found.insertions)
+    return _count("process_words", reference, hypothesis, len(reference.split()), len(hypothesis.split()))
 
 
 def count_characters(reference: str, hypothesis: str) -> ErrorCounts:
     """The edits of characters between two normalised texts, by jiwer; the spaces between words count."""
+    return _count("process_characters", reference, hypothesis, len(reference), len(hypothesis))
+
+
+def _count(process: str, reference: str, hypothesis: str, length: int, added: int) -> ErrorCounts:
     jiwer = import_jiwer()
-    if not reference:
-        return ErrorCounts(0, 0, 0, len(hypothesis))
-    found = jiwer.process_characters(reference, hypothesis)
-    return ErrorCounts(len(reference), found.substitutions, found.deletions, found.insertions)
+    if not reference:  # which not every release of jiwer takes
+        return ErrorCounts(insertions=added)
+    found = getattr(jiwer, process)(reference, hypothesis)
+    return ErrorCounts(length, found.substitutions, found.deletions, found.insertions)
 
 
 def errors_marked(reference: str, hypothesis: str) -> list[tuple[str, str, str]]:
@@ -103,10 +107,5 @@ def corpus_rate(counts: Sequence[ErrorCounts], seed: int = 0, resamples: int = 1
     drawn = np.random.default_rng(seed).integers(len(counts), size=(resamples, len(counts)))
     rates = errors[drawn].sum(1) / np.maximum(lengths[drawn].sum(1), 1)
     low, high = np.quantile(rates, [0.025, 0.975])
-    total = ErrorCounts(
-        length=int(lengths.sum()),
-        substitutions=sum(count.substitutions for count in counts),
-        deletions=sum(count.deletions for count in counts),
-        insertions=sum(count.insertions for count in counts),
-    )
+    total = sum(counts, ErrorCounts())
     return ErrorRate(total.rate, float(low), float(high), total)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from typing import Any
 
@@ -21,39 +21,31 @@ from melle.evaluation.setup import build_judges
 VISIBLE = "CUDA_VISIBLE_DEVICES"
 
 
-def start_workers(cfg: DictConfig, evaluation: Evaluation) -> AbstractContextManager[slice]:
+@contextmanager
+def start_workers(cfg: DictConfig, evaluation: Evaluation) -> Iterator[slice]:
     """A context in which ``cfg.processes`` - 1 other processes do their shares of ``evaluation``, made of ``cfg``.
 
     Gives the share of this process. "auto": a process for every GPU, or one. On a CPU they share the cores. The end of
     the context waits for the others; what one of them fails at is left undone.
     """
-    count, devices = _share(cfg.processes, cfg.device)
+    count, gpus = _share(cfg.processes, cfg.device)
+    threads, own = max(1, cores() // count), torch.get_num_threads()
     # What was found here, such as the folder of a sweep's job or the newest checkpoint, might be found otherwise there.
     # Only the judges are built anew: they hold models, which no process can hand to another.
     values, given = OmegaConf.to_container(cfg, resolve=False), replace(evaluation, judges=Judges())
-    return _started(count, devices, values, given)
-
-
-@contextmanager
-def _started(count: int, devices: list[str], values: Any, evaluation: Evaluation) -> Iterator[slice]:
-    threads, own = max(1, cores() // count), torch.get_num_threads()
     context, processes = multiprocessing.get_context("spawn"), []
-    before = os.environ.get(VISIBLE)
     try:
         for number in range(1, count):
-            if devices:
-                os.environ[VISIBLE] = devices[number % len(devices)]  # read when the new process begins
-            arguments = (values, evaluation, slice(number, None, count), None if devices else threads)
+            place = gpus[number % len(gpus)] if gpus else threads
+            arguments = (values, given, slice(number, None, count), place)
             processes.append(context.Process(target=_work, args=arguments, daemon=True))
             processes[-1].start()
-        _set(before)
-        if count > 1 and not devices:
+        if count > 1 and not gpus:
             torch.set_num_threads(threads)
         yield slice(0, None, count)
         for process in processes:
             process.join()
     finally:
-        _set(before)
         torch.set_num_threads(own)
         for process in processes:
             process.terminate()
@@ -71,17 +63,12 @@ def _share(processes: int | str, device: str) -> tuple[int, list[str]]:
     return processes, names[:gpus]
 
 
-def _work(values: dict[str, Any], evaluation: Evaluation, share: slice, threads: int | None) -> None:
+def _work(values: dict[str, Any], evaluation: Evaluation, share: slice, place: str | int) -> None:
     follow_parent()
-    if threads is not None:
-        torch.set_num_threads(threads)
+    if isinstance(place, str):
+        os.environ[VISIBLE] = place  # before CUDA is asked for its devices
+    else:
+        torch.set_num_threads(place)
     with suppress(UserError):  # the first process comes to the same, and reports it
         judges = build_judges(OmegaConf.create(values), warn=False)
         replace(evaluation, judges=judges).queue().work(share)
-
-
-def _set(value: str | None) -> None:
-    if value is None:
-        os.environ.pop(VISIBLE, None)
-    else:
-        os.environ[VISIBLE] = value

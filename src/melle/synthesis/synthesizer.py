@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, overload
@@ -15,7 +16,7 @@ from torch import Tensor
 from melle.audio import LogMel
 from melle.checkpoint import LoadedModel
 from melle.devices import find_device, is_out_of_memory
-from melle.errors import UserError
+from melle.errors import OutOfMemory, UserError
 from melle.pretrained import load_pretrained
 from melle.synthesis.chunking import Encoded, encode_chunks
 from melle.synthesis.crossfade import CrossFade, join_speech, worst
@@ -243,7 +244,8 @@ class Synthesizer:
             vocode, mels = self.vocoder.stream(), []
             for frames in self._decode([request], options):
                 last = frames.finish_reason is not None
-                samples = vocode(frames.mel.to(self.device), last).cpu()
+                with self._memory_for([request]):
+                    samples = vocode(frames.mel.to(self.device), last).cpu()
                 waveform = fade(samples.nan_to_num(0.0).clamp(-1, 1), last)
                 mel = fade.frames(frames.mel.clone(), last)
                 if leads:
@@ -283,7 +285,8 @@ class Synthesizer:
             if reason is None:
                 continue
             mel, done = torch.cat(mels[row]), time.perf_counter()
-            waveform = self.vocoder(mel.to(self.device)).cpu().nan_to_num(0.0)
+            with self._memory_for(requests):
+                waveform = self.vocoder(mel.to(self.device)).cpu().nan_to_num(0.0)
             took = time.perf_counter() - done
             speeches[row] = Speech(
                 waveform=waveform / waveform.abs().max().clamp(min=1),
@@ -298,16 +301,22 @@ class Synthesizer:
         return [speeches[row] for row in range(len(requests))]
 
     def _decode(self, requests: Sequence[Request], options: DecodingOptions) -> Iterator[Frames]:
-        try:
+        with self._memory_for(requests):
             if self.decoder is not None:
                 yield from self.decoder(requests, options)
             else:
                 yield from decode(self.network, requests, options, self.spec.frame_rate, self._fixed)
+
+    @contextmanager
+    def _memory_for(self, requests: Sequence[Request]) -> Iterator[None]:
+        """Within, a lack of memory is an ``OutOfMemory`` that says at what."""
+        try:
+            yield
         except (RuntimeError, MemoryError) as error:
             if not is_out_of_memory(error):
                 raise
             tokens = max(sum(map(len, request.segments)) for request in requests)
-            raise UserError(
+            raise OutOfMemory(
                 f"out of memory while decoding {len(requests)} texts at a time on {self.device}, up to {tokens} tokens "
                 "with their prompts'; give fewer at a time (--batch-size), a shorter prompt, or lighter weights"
             ) from None

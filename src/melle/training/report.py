@@ -8,11 +8,15 @@ from pathlib import Path
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
+from melle.audio import MelSpec
 from melle.checkpoint import load_description
 from melle.console import shell_command
 from melle.data.manifest import read_manifest
-from melle.errors import UserError, reason
+from melle.devices import is_out_of_memory
+from melle.errors import OutOfMemory, UserError, reason
 from melle.evaluation.protocols import Case, CrossSentence
+from melle.text import Tokenizer
+from melle.vocoders import make_vocoder
 
 logger = logging.getLogger(__name__)
 
@@ -35,6 +39,33 @@ def choose_cases(cfg: DictConfig) -> list[Case]:
         raise UserError(f"data.test: {error}; report.utterances=0 trains without a report") from None
 
 
+def check_judges(cfg: DictConfig) -> None:
+    """Make the judges of the report once and let them go. Raises UserError where one cannot be made of its settings.
+
+    One whose package is not installed, or whose weights cannot be had without a network, is a warning already now.
+    """
+    if cfg.task == "speech" and cfg.data.test is not None and cfg.report.utterances:
+        from melle.evaluation.setup import build_judges
+
+        build_judges(cfg)
+
+
+def check_report(cfg: DictConfig, tokenizer: Tokenizer, mel: MelSpec) -> None:
+    """Raises UserError where the report could not be spoken: texts, language, and the vocoder of ``init_from``."""
+    cases = choose_cases(cfg)
+    if not cases:
+        return
+    from melle.evaluation.checkpoints import exported_vocoder
+    from melle.evaluation.filters import filter_by_tokenizer
+
+    try:
+        filter_by_tokenizer(cases, tokenizer)
+        if own := exported_vocoder(cfg.init_from):
+            make_vocoder(spec=mel, **own)
+    except UserError as error:
+        raise UserError(f"the report at the end: {error}; report.utterances=0 trains without one") from None
+
+
 def write_report(cfg: DictConfig) -> None:
     """Let the trained model speak and be scored, and print what to type next. What fails here is a warning."""
     case = None
@@ -42,6 +73,8 @@ def write_report(cfg: DictConfig) -> None:
         case = _score(cfg)
     except Exception as error:  # the run is good whatever comes of this
         said = str(error) if isinstance(error, UserError) else reason(error)
+        if isinstance(error, OutOfMemory) or is_out_of_memory(error):
+            said = f"out of memory while speaking {cfg.report.utterances} utterances; lower report.utterances="
         logger.warning("no report: %s. The run itself is complete; evaluate.py scores it", said)
     checkpoint = Path(cfg.run_dir) / "checkpoints" / "last.ckpt"
     print(*next_commands(cfg, case) if checkpoint.exists() else [], sep="\n")

@@ -27,7 +27,7 @@ from melle.training.callbacks.stop import StopSignals
 from melle.training.from_checkpoint import fill_in
 from melle.training.module import MelleModule
 from melle.training.record import read_metrics, write_metrics, write_record
-from melle.training.report import choose_cases
+from melle.training.report import check_report, choose_cases
 from melle.training.resume import check_same_model, find_resume, leave_branch, take_weights
 from melle.training.trainer import build_trainer, check_monitors, check_trainer
 from melle.vocoders.vocos.module import build_vocos
@@ -61,6 +61,8 @@ def train(cfg: DictConfig) -> dict[str, float]:
     data.prepare_data()
     choose_cases(cfg)  # or what is wrong with data.test would come to light after training
     data.setup()
+    if cfg.task == "speech":
+        check_report(cfg, data.tokenizer, data.mel)
     module = (build_module if cfg.task == "speech" else build_vocos)(cfg, data, checkpoint)
     module.save_hyperparameters(OmegaConf.to_container(cfg, resolve=True))  # which Lightning gives to the loggers
     trainer = build_trainer(cfg, checkpoint)

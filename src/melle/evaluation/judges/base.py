@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -14,9 +15,12 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from melle.audio import resample
+from melle.errors import Unavailable, UserError, reason
 from melle.evaluation.dependencies import package_versions, source_digest
 from melle.files import file_stamp
+from melle.hub import is_offline
 
+CODE = ("melle.evaluation.judges", "melle.audio")  # our own source that all scores depend on
 FILES = ("model", "checkpoint")  # settings that may name a file or a folder
 SILENCE = 1e-4  # largest sample that counts as silence: less than four steps of 16-bit audio
 DIGITS = 6  # decimals kept of an embedding
@@ -27,7 +31,8 @@ class Judge(ABC):
 
     Attributes:
         name: as reports show it, such as "whisper base".
-        settings: what the scores depend on besides files and versions, as plain values.
+        settings: what the scores depend on besides files and versions, as plain values: the kind of device and the
+            revision on the hub, too.
         packages: distributions whose versions the scores depend on.
         whole: whether it scores whole clips; else only what a system added to the beginning that it was given.
     """
@@ -47,13 +52,13 @@ class Judge(ABC):
         # The normaliser is applied to the texts when the scores are compared.
         settings = {name: value for name, value in self.settings.items() if name != "normaliser"}
         paths = [Path(settings[name]).expanduser() for name in FILES if settings.get(name)]
-        sources = [inspect.getsourcefile(base) for base in type(self).__mro__ if issubclass(base, Judge)]
+        own = [inspect.getsourcefile(base) for base in type(self).__mro__ if issubclass(base, Judge)]
         return {
             "judge": self.name,
             "settings": settings,
             "files": [file_stamp(path) for path in paths if path.exists()],
             "packages": package_versions(*self.packages),
-            "code": source_digest(*filter(None, sources)),
+            "code": source_digest(*CODE, *filter(None, own)),
         }
 
 
@@ -107,6 +112,28 @@ class QualityPredictor(Judge):
     def score(self, clips: Sequence[Tensor], sample_rate: int) -> Iterator[dict[str, Any]]:
         for clip in clips:
             yield self.rate(clip, sample_rate)
+
+
+@contextmanager
+def packages_of(extra: str, judge: str) -> Iterator[None]:
+    """For imports: where one fails, ``Unavailable`` names the command that installs the extra."""
+    try:
+        yield
+    except ImportError as error:
+        message = f'{judge} needs a package ({reason(error)}): python -m pip install -e ".[{extra}]"'
+        raise Unavailable(message) from None
+
+
+@contextmanager
+def loading(option: str, hint: str) -> Iterator[None]:
+    """For models: whatever another library raises becomes one sentence, ``Unavailable`` where there is no network."""
+    try:
+        yield
+    except UserError:
+        raise
+    except Exception as error:  # of many kinds: broken JSON and weights, other models, the hub's
+        kind = Unavailable if is_offline(error) else UserError
+        raise kind(f"{option}: cannot be loaded ({reason(error)}); {hint}") from None
 
 
 def similarities(embeddings: Tensor, voices: Tensor) -> Tensor:

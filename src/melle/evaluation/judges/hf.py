@@ -4,22 +4,23 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from melle.devices import find_device
-from melle.errors import UserError, reason
-from melle.evaluation.judges.base import Recogniser, Transcript, samples_at
+from melle.errors import UserError
+from melle.evaluation.judges.base import Recogniser, Transcript, loading, packages_of, samples_at
 from melle.evaluation.judges.normalisers import make_normaliser
 from melle.evaluation.wer import import_jiwer
+from melle.hub import cached_revision, locate, title_of
 
 DTYPES = ("float32", "bfloat16", "float16")
 SHORTEST = 0.1  # seconds; nobody says a word in less, and models fail on less than their first frame
-# Weights that no transcript depends on, and those that some releases rename and then report as missing.
-UNNEEDED = ("masked_spec_embed", "pos_conv_embed")
+# Weights that no score depends on, and those of weight normalisation, which older files hold by other names: some
+# releases of transformers read these and report them as missing all the same.
+UNNEEDED = ("masked_spec_embed", "pos_conv_embed", "objective.", "classifier.")
 
 
 class HfRecogniser(Recogniser):
@@ -28,7 +29,7 @@ class HfRecogniser(Recogniser):
     Clips are recognised one at a time: with most models padding would change the transcripts.
 
     Args:
-        model: hub name or local folder, with weights, feature extractor and tokenizer.
+        model: "hf://USER/MODEL@REVISION" or a local folder, with weights, feature extractor and tokenizer.
         device: "auto", "cpu", "cuda", …
         language: spoken language, for a multilingual Whisper; None: it finds out.
         normaliser: of ``melle.evaluation.judges.normalisers``.
@@ -39,39 +40,41 @@ class HfRecogniser(Recogniser):
 
     def __init__(
         self,
-        model: str = "facebook/hubert-large-ls960-ft",
+        model: str,
         device: str = "auto",
         language: str | None = None,
         normaliser: str = "english",
         dtype: str = "float32",
     ):
-        try:
+        with packages_of("eval", "this recogniser"):
             import transformers
-        except ImportError:
-            raise UserError('this recogniser needs transformers: python -m pip install -e ".[eval]"') from None
         if dtype not in DTYPES:
             raise UserError(f"dtype={dtype}: choose one of {', '.join(DTYPES)}")
         import_jiwer()
         self.normalise = make_normaliser(normaliser)
-        self.name = Path(model).name
-        self.settings = {"model": str(model), "language": language, "dtype": dtype, "normaliser": normaliser}
-        try:
-            network, self.is_ctc = _load(model)
+        self.name, self.language = title_of(model), language
+        place, revision = locate(model, "model")
+        where = {"pretrained_model_name_or_path": place, "revision": revision or "main"}
+        on = find_device(device, "device=")
+        with loading(f"model={model}", "give a local folder by model=FOLDER"):
+            network, self.is_ctc = _load(where, f"model={model}")
             self.pipeline = transformers.pipeline(
                 "automatic-speech-recognition",
                 model=network.to(getattr(torch, dtype)),
-                tokenizer=transformers.AutoTokenizer.from_pretrained(model),
-                feature_extractor=transformers.AutoFeatureExtractor.from_pretrained(model),
-                device=find_device(device, "device="),
+                tokenizer=transformers.AutoTokenizer.from_pretrained(**where),
+                feature_extractor=transformers.AutoFeatureExtractor.from_pretrained(**where),
+                device=on,
                 dtype=getattr(torch, dtype),
             )
-        except UserError:
-            raise
-        except Exception as error:  # of many kinds: broken JSON and weights, no network, packages of a tokenizer
-            raise UserError(
-                f"model={model}: the recogniser cannot be loaded ({reason(error)}); give a local folder by model=FOLDER"
-            ) from None
         self.rate = self.pipeline.feature_extractor.sampling_rate
+        self.settings = {
+            "model": str(model),
+            "revision": cached_revision(model),
+            "language": language,
+            "dtype": dtype,
+            "device": on.type,
+            "normaliser": normaliser,
+        }
 
     def transcribe(self, waveforms: Sequence[Tensor], sample_rate: int) -> Iterator[Transcript]:
         for waveform in waveforms:
@@ -99,23 +102,24 @@ class HfRecogniser(Recogniser):
             options |= {"language": self.language, "task": "transcribe"}
         return options
 
-    @property
-    def language(self) -> str | None:
-        return self.settings["language"]
 
-
-def _load(name: str) -> tuple[Any, bool]:
+def _load(where: dict[str, str], option: str) -> tuple[Any, bool]:
     """The network, and whether it is a CTC one. Raises UserError for another kind and for missing weights."""
     import transformers
 
-    config = transformers.AutoConfig.from_pretrained(name)
+    config = transformers.AutoConfig.from_pretrained(**where)
     is_ctc = type(config) in transformers.MODEL_FOR_CTC_MAPPING
     is_decoder = type(config) in transformers.MODEL_FOR_SPEECH_SEQ_2_SEQ_MAPPING and config.is_encoder_decoder
     if not is_ctc and not is_decoder:
-        raise UserError(f"model={name}: a {config.model_type}, which is no speech recogniser by CTC or encoder-decoder")
+        raise UserError(f"{option}: a {config.model_type}, which is no speech recogniser by CTC or encoder-decoder")
     kind = transformers.AutoModelForCTC if is_ctc else transformers.AutoModelForSpeechSeq2Seq
-    network, found = kind.from_pretrained(name, output_loading_info=True)
+    return load_complete(kind, where, option, "one that was fine-tuned for speech recognition"), is_ctc
+
+
+def load_complete(kind: Any, where: dict[str, str], option: str, needed: str) -> Any:
+    """A model of an auto class of transformers, which would fill in missing weights at random: UserError instead."""
+    network, found = kind.from_pretrained(**where, output_loading_info=True)
     missing = [key for key in found["missing_keys"] if not any(part in key for part in UNNEEDED)]
-    if missing:  # transformers would fill them in at random
-        raise UserError(f"model={name}: has no {min(missing)}; give one that was fine-tuned for speech recognition")
-    return network.eval(), is_ctc
+    if missing:
+        raise UserError(f"{option}: has no {min(missing)}; give {needed}")
+    return network.eval()

@@ -22,7 +22,7 @@ class NamedJudge:
 
     @property
     def key(self) -> str:
-        """Tells it apart from the others: "asr whisper"."""
+        """Unlike those of the others: "asr whisper"."""
         return f"{self.kind} {self.name}"
 
     @cached_property

@@ -9,10 +9,11 @@ from typing import Any
 from torch import Tensor
 
 from melle.devices import find_device
-from melle.errors import UserError, reason
-from melle.evaluation.judges.base import Recogniser, Transcript, samples_at
+from melle.errors import UserError
+from melle.evaluation.judges.base import Recogniser, Transcript, loading, packages_of, samples_at
 from melle.evaluation.judges.normalisers import make_normaliser
 from melle.evaluation.wer import import_jiwer
+from melle.hub import download, is_hub_name, title_of
 
 RATE = 16000  # samples per second; NeMo takes arrays to be at its recognisers' rate
 SHORTEST = 0.1  # seconds; nobody says a word in less
@@ -22,7 +23,7 @@ class NemoRecogniser(Recogniser):
     """Any of NeMo's recognisers, decoding as the model itself is set to (greedily, for the paper's).
 
     Args:
-        model: a name on the hub or in NVIDIA's catalogue, or a local .nemo file.
+        model: "hf://USER/MODEL@REVISION", a local .nemo file, or a name in NVIDIA's catalogue (without a slash).
         device: "auto", "cpu", "cuda", …
         batch_size: clips recognised at a time; rounding and padding may change a transcript with it.
         normaliser: of ``melle.evaluation.judges.normalisers``.
@@ -30,38 +31,34 @@ class NemoRecogniser(Recogniser):
 
     packages = ("nemo_toolkit", "torch")
 
-    def __init__(
-        self,
-        model: str = "nvidia/stt_en_conformer_transducer_xlarge",
-        device: str = "auto",
-        batch_size: int = 8,
-        normaliser: str = "english",
-    ):
-        try:
+    def __init__(self, model: str, device: str = "auto", batch_size: int = 8, normaliser: str = "english"):
+        with packages_of("eval,nemo", "this recogniser"):
             from nemo.collections.asr.models import ASRModel
-        except ImportError as error:
-            raise UserError(
-                f'this recogniser needs NeMo ({reason(error)}): python -m pip install -e ".[eval,nemo]"'
-            ) from None
         if batch_size < 1:
             raise UserError(f"batch_size={batch_size}: give the number of clips to recognise at a time, 1 or more")
         import_jiwer()
         self.normalise = make_normaliser(normaliser)
-        self.name = Path(model).name.removesuffix(".nemo")
-        self.settings = {"model": str(model), "batch_size": batch_size, "normaliser": normaliser}
-        self.batch_size = batch_size
-        device = find_device(device, "device=")
-        path = Path(model).expanduser()
-        try:
-            if path.suffix == ".nemo":
-                loaded = ASRModel.restore_from(str(path), map_location=device)
+        self.name = title_of(model).removesuffix(".nemo")
+        self.batch_size, on = batch_size, find_device(device, "device=")
+        path, revision = Path(model).expanduser(), None
+        with loading(f"model={model}", "give a local file by model=FILE.nemo"):
+            if is_hub_name(model):
+                folder = download(model, ["*.nemo"])
+                path, revision = next(folder.glob("*.nemo")), folder.name
+            if path.is_file():
+                loaded = ASRModel.restore_from(str(path), map_location=on)
+            elif path.suffix == ".nemo" or "/" in str(model):
+                raise UserError(f"model={model}: no such file; on the Hugging Face hub it would be hf://{model}")
             else:
-                loaded = ASRModel.from_pretrained(model, map_location=device)
-        except Exception as error:  # from the hub, the network, the archive or its configuration
-            raise UserError(
-                f"model={model}: NeMo cannot load it ({reason(error)}); give a local file by model=FILE.nemo"
-            ) from None
-        self.model = loaded.to(device).eval()
+                loaded = ASRModel.from_pretrained(model, map_location=on)
+        self.model = loaded.to(on).eval()
+        self.settings = {
+            "model": str(model),
+            "revision": revision,
+            "batch_size": batch_size,
+            "device": on.type,
+            "normaliser": normaliser,
+        }
 
     def transcribe(self, waveforms: Sequence[Tensor], sample_rate: int) -> Iterator[Transcript]:
         for start in range(0, len(waveforms), self.batch_size):

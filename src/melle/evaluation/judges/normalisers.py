@@ -8,6 +8,7 @@ import unicodedata
 from collections.abc import Callable
 
 from melle.errors import UserError
+from melle.evaluation.judges.base import packages_of
 
 NAMES = ("english", "basic", "digits")
 DIGITS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
@@ -28,12 +29,8 @@ def make_normaliser(name: str) -> Callable[[str], str]:
         raise UserError(f"normaliser={name}: choose one of {', '.join(NAMES)}")
     if name == "digits":
         return spell_digits
-    try:
+    with packages_of("eval", f"normaliser={name}"):
         from transformers.models.whisper.english_normalizer import BasicTextNormalizer, EnglishTextNormalizer
-    except ImportError:
-        raise UserError(
-            f'normaliser={name} needs transformers: python -m pip install -e ".[eval]"; or take normaliser=digits'
-        ) from None
     standard = EnglishTextNormalizer({}) if name == "english" else BasicTextNormalizer()
 
     def normalise(text: str) -> str:

@@ -5,8 +5,7 @@ from __future__ import annotations
 import numpy as np
 from torch import Tensor
 
-from melle.errors import UserError
-from melle.evaluation.judges.base import QualityPredictor, audible
+from melle.evaluation.judges.base import QualityPredictor, audible, packages_of
 
 RATE = 16000  # samples per second
 LOWEST, HIGHEST = 60.0, 500.0  # Hz
@@ -26,10 +25,8 @@ class Pitch(QualityPredictor):
     packages = ("librosa",)
 
     def __init__(self) -> None:
-        try:
+        with packages_of("quality", "pitch"):
             import librosa
-        except ImportError as error:
-            raise UserError(f'pitch needs librosa ({error}): python -m pip install -e ".[quality]"') from None
         self.settings = {}
         self._pyin = librosa.pyin
 

@@ -14,8 +14,8 @@ import torch
 from torch import Tensor
 
 from melle.devices import find_device
-from melle.errors import UserError, reason
-from melle.evaluation.judges.base import QualityPredictor, audible
+from melle.errors import UserError
+from melle.evaluation.judges.base import QualityPredictor, audible, loading, packages_of
 
 RATE = 16000  # samples per second, of both predictors
 SPEECHMOS = "tarepan/SpeechMOS:ed25eacbfa42b99156c36ebec67a733b5dbb9b79"  # its release 1.2.0
@@ -45,8 +45,8 @@ class Utmos(QualityPredictor):
     packages = ("torch", "torchaudio")
 
     def __init__(self, model: str = SPEECHMOS, entry: str = "utmos22_strong", device: str = "auto"):
-        self.settings = {"model": str(model), "entry": entry}
         self.device = find_device(device, "quality.utmos.device=")
+        self.settings = {"model": str(model), "entry": entry, "device": self.device.type}
         pinned = re.fullmatch(r"[\w.-]+/[\w.-]+:[0-9a-f]{40}", str(model)) is not None
         if not pinned and not Path(model).exists():
             # Code of a branch or a tag may be replaced by other code at any time.
@@ -54,7 +54,8 @@ class Utmos(QualityPredictor):
                 f"quality.utmos.model={model}: no such file or folder; give one, or a GitHub repository at a "
                 f"full commit hash, such as {SPEECHMOS}"
             )
-        try:
+        hint = "give a folder with a clone of the repository, or a TorchScript file"
+        with loading(f"quality.utmos.model={model}", hint):
             if Path(model).is_file():
                 predictor = torch.jit.load(str(model), map_location="cpu")
             else:
@@ -62,11 +63,6 @@ class Utmos(QualityPredictor):
                 with _hidden("speechmos"):
                     predictor = torch.hub.load(str(model), entry, source=source, trust_repo=True, verbose=False)
             self._predictor = predictor.to(self.device).eval()
-        except Exception as error:  # no network, no such repository or entry, its own code, another file
-            raise UserError(
-                f"quality.utmos.model={model}: cannot be loaded ({reason(error)}); "
-                "give a folder with a clone of the repository, or a TorchScript file"
-            ) from None
 
     @torch.inference_mode()
     def rate(self, waveform: Tensor, sample_rate: int) -> dict[str, float]:
@@ -90,10 +86,8 @@ class Dnsmos(QualityPredictor):
     packages = ("speechmos", "onnxruntime", "librosa")
 
     def __init__(self, personalized: bool = False):
-        try:
+        with packages_of("quality", "DNSMOS"):
             from speechmos import dnsmos
-        except ImportError as error:
-            raise UserError(f'DNSMOS needs speechmos ({error}): python -m pip install -e ".[quality]"') from None
         self.settings = {"personalized": personalized}
         self._run = dnsmos.run
         self._kind = "dnsmos_personalized" if personalized else "dnsmos"

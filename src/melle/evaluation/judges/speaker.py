@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 import warnings
-from pathlib import Path
 
 import torch
 import torchaudio
 from torch import Tensor
 
 from melle.devices import find_device
-from melle.errors import UserError, reason
-from melle.evaluation.judges.base import SpeakerEncoder, audible, pad_to, receptive_field, unit
+from melle.errors import UserError
+from melle.evaluation.judges.base import (
+    SpeakerEncoder,
+    audible,
+    loading,
+    packages_of,
+    pad_to,
+    receptive_field,
+    unit,
+)
+from melle.evaluation.judges.hf import load_complete
+from melle.hub import cached_revision, locate, title_of
 
 RATE = 16000  # samples per second, Resemblyzer's
-# Parameters that no embedding depends on, and those of weight normalisation, which older files hold by other names:
-# transformers reads these, but some of its releases report them as missing all the same.
-UNNEEDED = ("objective.", "classifier.", "masked_spec_embed", "parametrizations.weight.original")
 
 
 class Resemblyzer(SpeakerEncoder):
@@ -30,18 +36,13 @@ class Resemblyzer(SpeakerEncoder):
     packages = ("resemblyzer", "torchaudio")
 
     def __init__(self, device: str = "cpu"):
-        self.settings = {}
-        try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # of scipy and pkg_resources, through which it reaches old names
-                import resemblyzer
-        except ImportError as error:  # webrtcvad needs pkg_resources, which setuptools 81 dropped
-            raise UserError(
-                f'speaker similarity needs resemblyzer ({error}): python -m pip install -e ".[speaker]"'
-                " (a C compiler is needed)"
-            ) from None
+        on = find_device(device, "speaker.resemblyzer.device=")
+        self.settings = {"device": on.type}
+        with packages_of("speaker", "speaker similarity (with a C compiler)"), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of scipy and pkg_resources, through which it reaches old names
+            import resemblyzer  # webrtcvad needs pkg_resources, which setuptools 81 dropped
         self._preprocess = resemblyzer.preprocess_wav
-        self._encoder = resemblyzer.VoiceEncoder(device, verbose=False)
+        self._encoder = resemblyzer.VoiceEncoder(on, verbose=False)
         self._mel = torchaudio.transforms.MelSpectrogram(
             RATE, n_fft=400, hop_length=160, n_mels=40, norm="slaney", mel_scale="slaney", pad_mode="constant"
         )
@@ -62,15 +63,14 @@ class Resemblyzer(SpeakerEncoder):
         in_samples, in_frames = encoder.compute_partial_slices(len(samples), rate=1.3, min_coverage=0.75)
         mel = self._mel(pad_to(samples, in_samples[-1].stop)).T  # (frames, 40), powers
         windows = torch.stack([mel[part] for part in in_frames])
-        embedding = encoder(windows.to(encoder.device)).cpu().mean(0)
-        return unit(embedding)
+        return unit(encoder(windows.to(encoder.device)).cpu().mean(0))
 
 
 class XVector(SpeakerEncoder):
     """Any x-vector model of transformers that takes samples (WavLM, UniSpeech-SAT, wav2vec 2.0, …).
 
     Args:
-        model: hub name, or local folder with the model and its feature extractor.
+        model: "hf://USER/MODEL@REVISION", or local folder, with the model and its feature extractor.
         device: "auto", "cpu", "cuda", …
 
     Raises UserError where transformers or the model is missing, or where it is of another kind.
@@ -78,32 +78,30 @@ class XVector(SpeakerEncoder):
 
     packages = ("transformers", "torch")
 
-    def __init__(self, model: str = "microsoft/wavlm-base-plus-sv", device: str = "auto"):
-        try:
+    def __init__(self, model: str, device: str = "auto"):
+        with packages_of("wavlm", "speaker=wavlm"):
             from transformers import AutoFeatureExtractor, AutoModelForAudioXVector
-        except ImportError:
-            raise UserError('speaker=wavlm needs transformers: python -m pip install -e ".[wavlm]"') from None
-        option = f"speaker.wavlm.model={model}"
-        self.name = Path(model).name
-        self.settings = {"model": str(model)}
+        option = "speaker.wavlm.model"
         self.device = find_device(device, "speaker.wavlm.device=")
-        try:
-            self._extractor = AutoFeatureExtractor.from_pretrained(model)
-            loaded, found = AutoModelForAudioXVector.from_pretrained(model, output_loading_info=True)
-        except Exception as error:  # of many kinds: broken JSON and weights, other models, no network
-            raise UserError(
-                f"{option}: cannot be loaded ({reason(error)}); give an x-vector model's hub name or local folder"
-            ) from None
-        missing = [name for name in found["missing_keys"] if not any(part in name for part in UNNEEDED)]
-        if missing:  # transformers would fill it in at random
-            raise UserError(f"{option}: has no {min(missing)}; give a model trained to tell speakers apart")
+        place, revision = locate(model, option)
+        where = {"pretrained_model_name_or_path": place, "revision": revision or "main"}
+        with loading(f"{option}={model}", "give an x-vector model's hf://USER/MODEL or local folder"):
+            self._extractor = AutoFeatureExtractor.from_pretrained(**where)
+            loaded = load_complete(
+                AutoModelForAudioXVector,
+                where,
+                f"{option}={model}",
+                "a model that was trained for speaker verification",
+            )
         config = loaded.config
         if loaded.main_input_name != "input_values" or not hasattr(config, "conv_kernel"):
-            raise UserError(f"{option}: does not take samples; give one of WavLM's kin")
-        self._model = loaded.to(self.device).eval()
+            raise UserError(f"{option}={model}: does not take samples; give one of WavLM's kin")
+        self._model = loaded.to(self.device)
         # Two frames must come out of the x-vector layers, or their standard deviation is not a number.
         frames = 2 + sum((kernel - 1) * step for kernel, step in zip(config.tdnn_kernel, config.tdnn_dilation))
         self._shortest = receptive_field(list(config.conv_kernel), list(config.conv_stride), frames)
+        self.name = title_of(model)
+        self.settings = {"model": str(model), "revision": cached_revision(model), "device": self.device.type}
 
     @torch.inference_mode()
     def embed(self, waveform: Tensor, sample_rate: int) -> Tensor:
@@ -117,5 +115,4 @@ class XVector(SpeakerEncoder):
             return torch.zeros(self._model.config.xvector_output_dim)
         samples = pad_to(samples, self._shortest).numpy()
         values = self._extractor(samples, sampling_rate=rate, return_tensors="pt").input_values  # (1, N)
-        embedding = self._model(values.to(self.device)).embeddings[0]
-        return unit(embedding)
+        return unit(self._model(values.to(self.device)).embeddings[0])

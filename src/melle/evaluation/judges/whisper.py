@@ -13,18 +13,28 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from melle.errors import UserError, reason
-from melle.evaluation.judges.base import Recogniser, Transcript, samples_at
+from melle.errors import UserError
+from melle.evaluation.judges.base import Recogniser, Transcript, loading, packages_of, samples_at
 from melle.evaluation.judges.normalisers import make_normaliser
 from melle.evaluation.wer import import_jiwer
+from melle.hub import download, is_hub_name, locate, title_of
+
+REVISIONS = {  # of Systran/faster-whisper-SIZE on the hub
+    "tiny": "d90ca5fe260221311c53c58e660288d3deb8d356",
+    "base": "ebe41f70d5b6dfa9166e2c581c45c9c0cfc57b66",
+    "small": "536b0662742c02347bc0e980a01041f333bce120",
+    "medium": "08e178d48790749d25932bbc082711ddcfdfbc4f",
+    "large-v3": "edaa852ec7e145841d8ffdb056a99866b5f0a478",
+}
+FILES = ["*.json", "model.bin", "vocabulary.*"]  # of a model on the hub
 
 
 class Whisper(Recogniser):
     """Whisper, deterministic: temperature 0, no time stamps, every clip by itself.
 
     Args:
-        model: a size that faster-whisper knows, a hub name, or a local folder (CTranslate2 format).
-        initial_prompt: text that tells Whisper what to expect, or None. With it every clip is decoded twice, with and
+        model: a size that faster-whisper knows, "hf://USER/MODEL@REVISION", or a local folder (CTranslate2 format).
+        initial_prompt: text that Whisper is prompted with, or None. With it every clip is decoded twice, with and
             without it, from one pass of the encoder, which takes most of the time.
         device: "auto", "cpu" or "cuda".
         compute_type: CTranslate2's, such as "int8" or "float32".
@@ -50,26 +60,29 @@ class Whisper(Recogniser):
         pad_seconds: float = 30.0,
         normaliser: str = "english",
     ):
-        self.name = f"whisper {Path(model).name}"
-        self.settings = {
-            "model": str(model),
-            "initial_prompt": initial_prompt,
-            "beam_size": beam_size,
-            "pad_seconds": pad_seconds,
-            "compute_type": compute_type,
-            "language": language,
-            "normaliser": normaliser,
-        }
+        self.name = f"whisper {title_of(model)}"
         import_jiwer()
         self.normalise = make_normaliser(normaliser)
-        device = _best_device(model, compute_type) if device == "auto" else device
+        folder, revision = _find(model)
+        device = _best_device(folder, compute_type) if device == "auto" else device
         self.threads = (cpu_threads or torch.get_num_threads()) if device == "cpu" else 1
         self.shares_cores = device == "cpu" and not cpu_threads
-        self.model = _load(model, device, compute_type, self.threads, pad_seconds)
+        self.model = _load(folder, device, compute_type, self.threads, pad_seconds)
         self.language, self.beam_size, self.initial_prompt = language, beam_size, initial_prompt or None
         # Besides the initial prompt's tokens the decoder starts from five of Whisper's own, at most.
         hint = self.model.hf_tokenizer.encode(f" {initial_prompt.strip()}").ids if initial_prompt else []
         self._most_tokens = self.model.max_length - len(hint) - 5
+        self.settings = {
+            "model": str(model),
+            "revision": revision,
+            "initial_prompt": initial_prompt,
+            "beam_size": beam_size,
+            "pad_seconds": pad_seconds,
+            "compute_type": compute_type,
+            "device": device,
+            "language": language,
+            "normaliser": normaliser,
+        }
 
     def transcribe(self, waveforms: Sequence[Tensor], sample_rate: int) -> Iterator[Transcript]:
         # By now torch may have left some of the cores to other processes.
@@ -102,12 +115,30 @@ class Whisper(Recogniser):
         return " ".join(segment.text.strip() for segment in segments).strip()
 
 
-def _load(model: str, device: str, compute_type: str, workers: int, pad_seconds: float = 30.0) -> Any:
-    try:
+def _find(model: str) -> tuple[str, str | None]:
+    """The folder of a model, downloaded where it is a size or on the hub, and its revision there."""
+    with packages_of("eval", "the word error rate by Whisper"):
         import ctranslate2  # noqa: F401  (faster-whisper is of no use without it)
-        from faster_whisper import WhisperModel
-    except ImportError:
-        raise UserError('word error rates need faster-whisper: python -m pip install -e ".[eval]"') from None
+        import faster_whisper
+    if Path(model).is_dir():
+        return str(model), None
+    sizes = faster_whisper.available_models()
+    with loading(f"model={model}", "give a local folder by model=FOLDER"):
+        if model in REVISIONS:
+            folder = download(f"hf://Systran/faster-whisper-{model}@{REVISIONS[model]}", FILES)
+        elif model in sizes:
+            folder = Path(faster_whisper.download_model(model))
+        elif is_hub_name(model):
+            folder = download(model, FILES)
+        elif "/" not in str(model):
+            raise UserError(f"model={model}: no such folder, and no size of Whisper; choose one of {', '.join(sizes)}")
+        else:
+            return locate(model, "model")
+    return str(folder), folder.name
+
+
+def _load(folder: str, device: str, compute_type: str, workers: int, pad_seconds: float = 30.0) -> Any:
+    from faster_whisper import WhisperModel
 
     class Model(WhisperModel):
         """Pads to ``pad_seconds``, and encodes a window once where it is decoded twice in a row."""
@@ -123,25 +154,19 @@ def _load(model: str, device: str, compute_type: str, workers: int, pad_seconds:
                 self.last.pair = known = (features, super().encode(features))
             return known[1]
 
-    try:
-        return Model(model, device=device, compute_type=compute_type, cpu_threads=1, num_workers=workers)
-    except Exception as error:  # from the hub, the network, the tokenizer or CTranslate2, each with its own classes
-        raise UserError(
-            f"model={model}: Whisper cannot be loaded ({reason(error)}); give a local folder by model=FOLDER"
-        ) from None
+    with loading(f"model={folder}", "give a local folder in CTranslate2's format by model=FOLDER"):
+        return Model(folder, device=device, compute_type=compute_type, cpu_threads=1, num_workers=workers)
 
 
-def _best_device(model: str, compute_type: str) -> str:
+def _best_device(folder: str, compute_type: str) -> str:
     """What "auto" stands for. CTranslate2 has to find its CUDA libraries, which are not those of every torch."""
-    try:
-        import ctranslate2
-    except ImportError:
-        return "cpu"  # loading says what is missing
+    import ctranslate2
+
     if not ctranslate2.get_cuda_device_count():
         return "cpu"
     try:
-        loaded = _load(model, "cuda", compute_type, 1)
+        loaded = _load(folder, "cuda", compute_type, 1)
         loaded.encode(np.zeros((loaded.feature_extractor.mel_filters.shape[0], 3000), dtype=np.float32))
-    except RuntimeError:
+    except (RuntimeError, UserError):
         return "cpu"
     return "cuda"

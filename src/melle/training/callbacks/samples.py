@@ -20,9 +20,10 @@ from torch import Tensor
 from melle.audio import LogMel, load_audio, save_audio
 from melle.checkpoint import LoadedModel, ModelDescription
 from melle.data.batch import Batch, Row, collate
+from melle.data.index import tokens_of
 from melle.data.manifest import Utterance, read_usable
 from melle.data.pairs import cross_sentence_pairs
-from melle.errors import UserError, reason
+from melle.errors import OutOfMemory, UserError, reason
 from melle.evaluation.wer import corpus_rate, count_errors
 from melle.files import written_whole
 from melle.model import Melle
@@ -115,6 +116,8 @@ class SpeechSamples(lightning.Callback):
             return self._show(trainer, module, module.network)
         except torch.AcceleratorError:  # the device is broken, and so is training
             raise
+        except (OutOfMemory, torch.OutOfMemoryError, MemoryError):
+            self._warn("no speech samples: out of memory; lower callbacks.speech.count")
         except UserError as error:
             self._warn(f"no speech samples: {error}")
         except Exception as error:  # training is worth more than its samples, and other ranks would wait for this one
@@ -213,6 +216,8 @@ def _read_sample(
 ) -> Sample:
     log_mel, rate = LogMel(description.mel), description.mel.sample_rate
     spoken = [target] if voice is None else [voice, target]
+    for utterance in spoken:
+        tokens_of(utterance.transcription, utterance.language, description.tokenizer)  # of another language, say
     waveforms = [load_audio(utterance.audio_path, rate) for utterance in spoken]
     row = Row(
         tokens=[

@@ -129,7 +129,10 @@ def test_bad_input_is_a_user_error(checkpoint, manifest, tmp_path):
         (["speaker=unispeech", "speaker.unispeech.checkpoint=x.pth"], "speaker.unispeech.checkpoint=x.pth: cannot be "),
         (["quality=utmos", "quality.utmos.model=tarepan/SpeechMOS"], "quality.utmos.model=tarepan/SpeechMOS: no such"),
         (["vocoder=[griffin_lim,vocos]", "vocoder.vocos.model=x.ckpt"], "x.ckpt"),
-        (["vocoder=[griffin_lim,hifigan]", "vocoder.hifigan.model=models/hifigan"], "vocoder.hifigan.model=models/hifigan"),
+        (
+            ["vocoder=[griffin_lim,hifigan]", "vocoder.hifigan.model=models/hifigan"],
+            "vocoder.hifigan.model=models/hifigan",
+        ),
     ],
 )
 def test_what_is_mistyped_is_one_sentence_before_anything_is_spoken(checkpoint, manifest, tmp_path, wrong, says):

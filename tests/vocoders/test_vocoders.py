@@ -183,7 +183,7 @@ def test_what_is_cached_is_looked_up_on_the_disk_alone(monkeypatch):
     import huggingface_hub
 
     for found, expected in (("/cache/config.json", True), (None, False), (object(), False)):
-        monkeypatch.setattr(huggingface_hub, "try_to_load_from_cache", lambda name, file, found=found: found)
+        monkeypatch.setattr(huggingface_hub, "try_to_load_from_cache", lambda name, file, revision, found=found: found)
         assert default.is_cached() == expected
     monkeypatch.setattr(default.importlib.util, "find_spec", lambda name: None)
     assert not default.is_cached()
@@ -192,6 +192,7 @@ def test_what_is_cached_is_looked_up_on_the_disk_alone(monkeypatch):
 @pytest.mark.parametrize("name", ["griffin_lim", "hifigan", "vocos"])
 def test_presets_name_the_class_that_they_make(name):
     settings = OmegaConf.to_container(OmegaConf.load(CONF / f"vocoder/{name}.yaml"))
+    assert name != "hifigan" or settings["model"].endswith(f"@{hifigan_module.REVISION}")
     assert settings.pop("_target_") == TARGETS[name]
     assert set(settings) <= set(inspect.signature(get_class(TARGETS[name])).parameters)
 
@@ -214,7 +215,10 @@ def test_the_hub_is_asked_only_for_names_that_say_so(gan, monkeypatch, tmp_path)
     for model in ("hf://me/gan", "hf://me/gan@abc123", "runs/gan", "microsoft/speecht5_hifigan"):
         make_vocoder("hifigan", MelSpec(), model=model)
     expected = [("me/gan", "main", False), ("me/gan", "abc123", False), ("runs/gan", "main", True)]
-    assert asked == [*expected, ("microsoft/speecht5_hifigan", "main", False)]  # as earlier versions named it
+    assert asked == [
+        *expected,
+        ("microsoft/speecht5_hifigan", hifigan_module.REVISION, False),
+    ]  # as earlier versions named it
 
 
 def test_windows_of_an_exact_vocoder_are_cut_without_gap_or_overlap():

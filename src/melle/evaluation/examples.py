@@ -36,26 +36,16 @@ def choose(row: SystemScore, count: int) -> dict[str, list[UtteranceScore]]:
     """
     recogniser, encoder = next(iter(judges_of([row], "wer")), None), next(iter(judges_of([row], "sim_o")), None)
     order = [row.utterances[number] for number in best_first(row.utterances, recogniser, encoder)]
+    judged = recogniser is not None or encoder is not None
+    pools = {"best": order, "worst": order[::-1]} if judged else {}
+    pools["at random"] = random.Random(0).sample(order, len(order))
     chosen: dict[str, list[UtteranceScore]] = {}
-    if recogniser is not None or encoder is not None:
-        chosen["best"] = _take(order, count)
-        chosen["worst"] = _take([u for u in reversed(order) if not _among(u, chosen)], count)
-    others = [utterance for utterance in row.utterances if not _among(utterance, chosen)]
-    random.Random(0).shuffle(others)
-    chosen["at random"] = _take(others, count)
+    taken: set[str] = set()
+    for name, pool in pools.items():
+        first = {utterance.id: utterance for utterance in reversed(pool)}  # of several samples of one utterance
+        chosen[name] = [u for u in pool if first[u.id] is u and u.id not in taken][:count]
+        taken |= {utterance.id for utterance in chosen[name]}
     return {name: group for name, group in chosen.items() if group}
-
-
-def _take(utterances: Sequence[UtteranceScore], count: int) -> list[UtteranceScore]:
-    """The first ``count``, of several samples of one utterance the first."""
-    first: dict[str, UtteranceScore] = {}
-    for utterance in utterances:
-        first.setdefault(utterance.id, utterance)
-    return list(first.values())[:count]
-
-
-def _among(utterance: UtteranceScore, chosen: dict[str, list[UtteranceScore]]) -> bool:
-    return any(utterance.id == other.id for group in chosen.values() for other in group)
 
 
 def make_examples(

@@ -74,7 +74,9 @@ def build_judges(cfg: DictConfig, warn: bool = True) -> Judges:
     ``warn``: whether a warning says of each other one why its metric is left out. Raises UserError for settings that no
     judge can be made of, such as a mistyped model.
     """
-    check_judges(cfg)
+    for group in METRICS_OF:
+        for key in sorted(OmegaConf.missing_keys(cfg.get(group) or OmegaConf.create())):
+            raise UserError(f"{key} is not given: add {key}=… to the command")
 
     def make(group: str) -> dict[str, Any]:
         found = {}
@@ -87,10 +89,3 @@ def build_judges(cfg: DictConfig, warn: bool = True) -> Judges:
         return found
 
     return Judges(**{group: make(group) for group in METRICS_OF})
-
-
-def check_judges(cfg: DictConfig) -> None:
-    """Raises UserError where a judge lacks a setting that only the user can give. Takes no time."""
-    for group in METRICS_OF:
-        for key in sorted(OmegaConf.missing_keys(cfg.get(group) or OmegaConf.create())):
-            raise UserError(f"{key} is not given: add {key}=… to the command")

@@ -13,7 +13,6 @@ import torch
 from torch import Tensor
 
 from melle.audio import LogMel, MelSpec, load_audio
-from melle.devices import is_out_of_memory
 from melle.errors import OutOfMemory, UserError
 from melle.evaluation.checkpoints import Checkpoint
 from melle.evaluation.dependencies import package_versions, source_digest
@@ -161,12 +160,9 @@ class Model:
         tts = self.synthesizer  # loaded before the time counts
         try:
             return self._speak(tts, cases, seeds)
-        except (OutOfMemory, RuntimeError, MemoryError) as error:
-            if not isinstance(error, OutOfMemory) and not is_out_of_memory(error):
-                raise
-            how = f"of {len(cases)} utterances at a time on {tts.device}; lower batch_size=, or give lighter weights="
-            raise UserError(f"{self.name}: out of memory at a batch {how}") from None
         except UserError as error:
+            if isinstance(error, OutOfMemory):
+                raise
             if len(cases) == 1:
                 raise UserError(f"{self.name} cannot speak {cases[0].target.id}: {error}") from None
             for case, seed in zip(cases, seeds):

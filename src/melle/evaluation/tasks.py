@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import groupby
@@ -18,6 +19,8 @@ from torch import Tensor
 
 from melle.audio import load_audio, save_audio
 from melle.data.manifest import Utterance
+from melle.devices import is_out_of_memory
+from melle.errors import OutOfMemory
 from melle.evaluation.checkpoints import Removed
 from melle.evaluation.dependencies import digest
 from melle.evaluation.judges.named import NamedJudge
@@ -143,7 +146,10 @@ class Queue:
 
     def _speak(self, trial: Trial, items: Sequence[Item], progress: Progress) -> None:
         for batch, append in self._batches(items, trial.records(), f"{trial.system.name}: speaking", progress):
-            outputs = trial.system.speak([item.case for item in batch], [item.seed for item in batch])
+            with _memory_for(
+                trial.system.name, len(batch), "lower batch_size=, or give lighter weights= or device=cpu"
+            ):
+                outputs = trial.system.speak([item.case for item in batch], [item.seed for item in batch])
             for item, output in zip(batch, outputs):
                 save_audio(trial.audio(item), output.waveform, trial.system.sample_rate)
                 spoken = {"samples": len(output.waveform), "begins": output.begins, "values": output.values}
@@ -155,8 +161,9 @@ class Queue:
         for batch, append in self._batches(items, records, f"{trial.system.name}: {judge.key}", progress):
             outputs = [trial.output_of(item, speech) for item in batch]
             clips = [output.waveform if judge.judge.whole else output.new for output in outputs]
-            for item, found in zip(batch, self._scores(trial, judge, clips)):
-                append(item, found)
+            with _memory_for(judge.key, len(batch), f"give {judge.kind}.{judge.name}.device=cpu"):
+                for item, found in zip(batch, self._scores(trial, judge, clips)):
+                    append(item, found)
 
     def _scores(self, trial: Trial, judge: NamedJudge, clips: Sequence[Tensor]) -> Iterator[dict[str, Any]]:
         rate = trial.system.sample_rate
@@ -186,6 +193,17 @@ class Queue:
 
             for start in range(0, len(items), self.batch_size):
                 yield items[start : start + self.batch_size], append
+
+
+@contextmanager
+def _memory_for(who: str, count: int, advice: str) -> Iterator[None]:
+    """Within, a lack of memory is an ``OutOfMemory`` that names the settings of this command."""
+    try:
+        yield
+    except (OutOfMemory, RuntimeError, MemoryError) as error:
+        if not isinstance(error, OutOfMemory) and not is_out_of_memory(error):
+            raise
+        raise OutOfMemory(f"{who}: out of memory at a batch of {count} utterances; {advice}") from None
 
 
 def sample_seeds(count: int, sample: int, seed: int) -> list[int]:

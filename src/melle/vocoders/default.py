@@ -38,6 +38,6 @@ def is_cached() -> bool:
         return False
     from huggingface_hub import try_to_load_from_cache
 
-    from melle.vocoders.hifigan import NAME
+    from melle.vocoders.hifigan import NAME, REVISION
 
-    return isinstance(try_to_load_from_cache(NAME, "config.json"), str)
+    return isinstance(try_to_load_from_cache(NAME, "config.json", revision=REVISION), str)

@@ -13,7 +13,7 @@ from melle.errors import UserError, reason
 from melle.hub import hub_name, is_hub_name
 from melle.vocoders.base import Vocoder
 
-NAME = "microsoft/speecht5_hifigan"
+NAME, REVISION = "microsoft/speecht5_hifigan", "bb6f429406e86a9992357a972c0698b22043307d"  # on the hub
 
 
 def reads(spec: MelSpec) -> bool:
@@ -29,7 +29,7 @@ class HifiGan(Vocoder):
 
     title = "HiFi-GAN"
 
-    def __init__(self, spec: MelSpec, model: str = f"hf://{NAME}", local_only: bool = False):
+    def __init__(self, spec: MelSpec, model: str = f"hf://{NAME}@{REVISION}", local_only: bool = False):
         super().__init__(spec)
         try:
             from transformers import SpeechT5HifiGan
@@ -40,7 +40,9 @@ class HifiGan(Vocoder):
         where, revision = model, None
         if is_hub_name(model):
             where, revision = hub_name(model)
-        elif model != NAME:
+        elif model == NAME:
+            revision = REVISION
+        else:
             local_only = True
         try:
             self.model, found = SpeechT5HifiGan.from_pretrained(

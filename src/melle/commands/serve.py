@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import logging
 import os
+import socket
 from pathlib import Path
 
 from melle.commands.synthesize import PRETRAINED
@@ -18,7 +19,7 @@ def add(commands: argparse._SubParsersAction) -> None:
     serve.add_argument("--model", help=f"a .ckpt file, a folder of export, or hf://USER/MODEL (default: {PRETRAINED})")
     serve.add_argument("--name", help="what clients call the model; default: its folder's name")
     serve.add_argument("--host", default="127.0.0.1", help="address to listen on; 0.0.0.0: every one of this machine")
-    serve.add_argument("--port", type=int, default=8000, help="port to listen on; 0: a free one")
+    serve.add_argument("--port", type=int, default=8000, help="port to listen on; 0 takes a free one, which is printed")
     serve.add_argument("--token", help=f"that every request must bear; default: the environment's {TOKEN}, else none")
     serve.add_argument("--voices", type=Path, help="folder to keep uploaded voices in; default: none can be uploaded")
     serve.add_argument("--device", default="auto", help="cpu, cuda or cuda:1; default: a GPU where there is one")
@@ -51,6 +52,7 @@ def run(options: argparse.Namespace) -> None:
         raise UserError(
             "--rows, --max-text, --max-prompt-seconds and --timeout must be above 0, --max-waiting 0 or more"
         )
+    listener = listen(options.host, options.port)
     model = fetched(options.model or PRETRAINED)
     tts = Synthesizer.from_checkpoint(model, device=options.device, weights=options.weights)
     limits = Limits(
@@ -65,5 +67,19 @@ def run(options: argparse.Namespace) -> None:
     if options.host not in LOOPBACK and token is None:
         logging.getLogger(__name__).warning("whoever reaches %s may use this server; give --token", options.host)
     torch.set_num_threads(max(1, (os.cpu_count() or 1) // 2))  # of each thread's; while one decodes, others vocode
-    print(f"{tts.vocoder.title}; {len(voices.list())} voices; the page: http://{options.host}:{options.port}/")
-    uvicorn.run(app, host=options.host, port=options.port, log_level="warning", timeout_graceful_shutdown=5)
+    config = uvicorn.Config(app, log_level="error", timeout_graceful_shutdown=5)
+    address = f"http://{f'[{options.host}]' if ':' in options.host else options.host}:{listener.getsockname()[1]}/"
+    print(
+        f"{tts.vocoder.title}; {len(voices.list())} voices; listening, with a page to try it on, at {address}",
+        flush=True,
+    )
+    uvicorn.Server(config).run(sockets=[listener])
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """A socket at this address, before anything else takes time. Raises UserError where it cannot be had."""
+    try:
+        return socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
+    except (OSError, OverflowError) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise UserError(f"--host {host} --port {port}: {reason}; give another address or port") from None

@@ -83,7 +83,8 @@ class RunningBatch:
     not captured as CUDA graphs: their number of rows changes too often.
 
     Args:
-        options: of all rows.  most_rows: that are decoded at a time.
+        options: of all rows; what belongs to a request alone, such as its length, is in the request.
+        most_rows: that are decoded at a time.
     """
 
     def __init__(self, network: Melle, options: DecodingOptions, frame_rate: float, most_rows: int):

@@ -3,6 +3,7 @@
 import base64
 import io
 import json
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 
@@ -146,7 +147,7 @@ def refused(answer: httpx.Response, status: int, code: str | None = None) -> str
     return error["message"]
 
 
-def test_limits_are_said(serve, tts):
+def test_limits_are_said(serve):
     with serve(text=20, body=1000) as address:
         assert "20 are taken" in refused(ask(address, "one " * 6), 400, "string_above_max_length")
         refused(ask(address, "one " * 600), 413, "request_too_large")
@@ -157,14 +158,35 @@ def test_limits_are_said(serve, tts):
         refused(httpx.post(f"{address}/v1/audio/speech", content=b'{"model": "tiny", "input'), 400)
         refused(httpx.get(f"{address}/v1/nothing"), 404)
         refused(httpx.get(f"{address}/v1/audio/speech"), 405)
-    step = tts.network.step
-    tts.network.step = lambda *arguments: (time.sleep(0.05), step(*arguments))[1]
-    with serve(seconds=0.5) as address:
-        assert "0.5 s" in refused(ask(address, "one two three four five six"), 504, "timeout")
+
+
+def test_what_takes_too_long_is_given_up(serve, tts):
+    step, late = tts.network.step, threading.Event()
+    long = " ".join(["one two three four five six seven eight nine"] * 4)
+    steps = []
+
+    def stuck(*arguments):
+        """The first steps are made, others only after the time is up."""
+        steps.append(1)
+        if len(steps) > 15:
+            late.wait(20)
+        return step(*arguments)
+
+    tts.network.step = stuck
+    with serve(seconds=2.0) as address:
+        steps += [1] * 15
+        assert "2 s" in refused(ask(address, "one two three four five six"), 504, "timeout")
+        late.set()
+        ask(address, "one")
+        late.clear(), steps.clear()
         with pytest.raises(httpx.RemoteProtocolError):  # what was begun is not ended as if it were whole
-            ask(address, " ".join(["one two three four five six"] * 4), response_format="pcm")
-        last = ask(address, " ".join(["one two three four five six"] * 4), response_format="pcm", stream_format="sse")
+            ask(address, long, response_format="pcm")
+        late.set()
+        ask(address, "one")
+        late.clear(), steps.clear()
+        last = ask(address, long, response_format="pcm", stream_format="sse")
         assert '"code": "timeout"' in last.text.strip().splitlines()[-1]
+        late.set()
 
 
 def test_more_requests_than_may_wait_are_refused(serve, tts, monkeypatch):

@@ -94,10 +94,10 @@ def test_memory_grows_for_a_long_row(monkeypatch):
 def test_rows_end_where_and_why_they_do_alone():
     """By the model's stop, by silence and by one sound held, each row at its own age."""
     network = make(**KINDS["r = 4, paced, bidirectional"])
-    rows = make_rows(network, prompts=(0, 0, 12), steps=(80, 60, 70))
+    rows = make_rows(network, prompts=(0, 0, 12), steps=(40, 30, 35))
     rows[1] = replace(rows[1], level=9.0)  # nothing is as loud, so that it is silent from the beginning
     for options in (
-        DecodingOptions(max_silence=1.0, max_still=1e9, stop_threshold=1.0),
+        DecodingOptions(max_silence=0.5, max_still=1e9, stop_threshold=1.0),
         DecodingOptions(max_silence=1e9, max_still=0.5, stop_threshold=1.0),
         DecodingOptions(max_silence=1e9, max_still=1e9, stop_threshold=0.5),
     ):

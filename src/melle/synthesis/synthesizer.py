@@ -39,8 +39,9 @@ Decoder = Callable[[Sequence[Request], DecodingOptions], Iterator[Frames]]
 class Synthesizer:
     """Speaks with a trained model.
 
-    >>> tts = Synthesizer.from_checkpoint("runs/quickstart/checkpoints/last.ckpt")   # doctest: +SKIP
-    >>> speech = tts("four two", prompt="voice.wav", prompt_text="one nine")   # doctest: +SKIP
+    Examples:
+        >>> tts = Synthesizer.from_checkpoint("runs/quickstart/checkpoints/last.ckpt")   # doctest: +SKIP
+        >>> speech = tts("four two", prompt="voice.wav", prompt_text="one nine")   # doctest: +SKIP
     """
 
     def __init__(

@@ -1,0 +1,100 @@
+"""The generated pages of the site: every key of conf/ and every option of the command line, with what is said of it."""
+
+import argparse
+import importlib.util
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+
+
+def hook(name):
+    spec = importlib.util.spec_from_file_location(f"docs_hook_{name}", ROOT / "docs" / "hooks" / f"{name}.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+configuration, commands = hook("configuration"), hook("commands")
+
+YAML = """# @package model
+# What the file is
+# in two lines.
+defaults:
+  - other
+  - _self_
+
+width: 8  # values | of "a # b"
+# said of both
+first: 1
+second: 2
+name: "a # b"  # a name
+long:
+  [a,
+   b]  # two letters
+inner:  # a part
+  _target_: some.Class
+  rate: 1e-3  # peak
+  deep: {a: 1}  # flow
+nothing: null
+"""
+
+
+def test_comments_of_keys():
+    assert configuration.keys_of(YAML) == [
+        ("width", "8", 'values | of "a # b"'),
+        ("first", "1", "said of both"),
+        ("second", "2", "said of both"),
+        ("name", '"a # b"', "a name"),
+        ("long", "[a, b]", "two letters"),
+        ("inner", "", "a part"),
+        ("inner.rate", "1e-3", "peak"),
+        ("inner.deep", "{a: 1}", "flow"),
+        ("nothing", "null", ""),
+    ]
+    assert configuration.about(YAML) == "What the file is in two lines.\n\nStarts from `other`."
+
+
+def test_a_bar_does_not_end_a_cell(tmp_path):
+    (tmp_path / "one.yaml").write_text(YAML)
+    rows = [
+        line for line in configuration.page("model", [tmp_path / "one.yaml"]).splitlines() if line.startswith("| `")
+    ]
+    assert rows[0] == '| `width` | `8` | values \\| of "a # b" |'
+    assert len(rows) == 9
+
+
+def conf_files():
+    return [file for files in configuration.groups(configuration.CONF).values() for file in files]
+
+
+@pytest.mark.parametrize("file", conf_files(), ids=lambda file: str(file.relative_to(configuration.CONF)))
+def test_every_key_has_a_comment(file):
+    keys = configuration.keys_of(file.read_text(encoding="utf-8"))
+    # What to type next is its own explanation; Hydra's settings have a documentation of their own.
+    bare = [key.name for key in keys if not key.comment and not key.name.startswith(("report.next.", "hydra."))]
+    assert not bare
+
+
+def test_commands_with_their_options():
+    parser = argparse.ArgumentParser()
+    inner = parser.add_subparsers()
+    speak = inner.add_parser("speak", help="say it")
+    speak.add_argument("file", help="what | to say")
+    speak.add_argument("-o", "--output", default="a.wav", help="where (default: %(default)s)")
+    speak.add_argument("--fast", action="store_true", help="100 %% faster")
+    more = inner.add_parser("make", help="make things").add_subparsers()
+    more.add_parser("one", help="the first").add_argument("--kind", choices=("a", "b"), required=True, help="which")
+    page = commands.page(parser)
+    for line in (
+        "## melle speak",
+        "Say it.",
+        "| `FILE` | what \\| to say |  |",
+        "| `-o OUTPUT`, `--output OUTPUT` | where (default: a.wav) | `a.wav` |",
+        "| `--fast` | 100 % faster |  |",
+        "## melle make one",
+        "| `--kind a\\|b` (needed) | which |  |",
+    ):
+        assert line in page.splitlines()
+    assert "## melle make\n" not in page

@@ -23,6 +23,17 @@ _HOMES = {
 
 def __getattr__(name: str):
     """Load the public classes when they are first asked for, so that ``python -m melle --help`` need not."""
+    if name == "__version__":
+        return _version()
     if name in _HOMES:
         return getattr(import_module(f"melle.synthesis.{_HOMES[name]}"), name)
     raise AttributeError(f"module 'melle' has no attribute {name!r}")
+
+
+def _version() -> str:
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        return version("melle-lightning")
+    except PackageNotFoundError:
+        return "not installed"

@@ -7,6 +7,7 @@ import re
 import sys
 from collections.abc import Sequence
 
+import melle
 from melle.commands import align, check, export, import_reference, prepare, serve, synthesize
 from melle.console import run_command, set_up_console
 
@@ -34,6 +35,7 @@ def _with_texts(arguments: Sequence[str]) -> list[str]:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="melle", description="Speech from text in the voice of a prompt.")
+    parser.add_argument("--version", action="version", version=f"melle-lightning {melle.__version__}")
     commands = parser.add_subparsers(required=True, metavar="command")
     for command in (synthesize, serve, prepare, align, check, export, import_reference):
         command.add(commands)

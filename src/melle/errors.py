@@ -1,4 +1,6 @@
-"""The exceptions that mean "the user can mend this"."""
+"""The exceptions that mean "the user can fix this"."""
+
+from melle.installed import as_installed
 
 
 class UserError(Exception):
@@ -6,6 +8,9 @@ class UserError(Exception):
 
     The commands print it without a traceback and exit with status 2; in Python it is an ordinary exception.
     """
+
+    def __str__(self) -> str:
+        return as_installed(super().__str__())
 
 
 class Unavailable(UserError):

@@ -15,6 +15,7 @@ from melle.data.manifest import read_manifest
 from melle.devices import is_out_of_memory
 from melle.errors import OutOfMemory, UserError, reason
 from melle.evaluation.protocols import Case, CrossSentence
+from melle.installed import as_installed
 from melle.text import Tokenizer
 from melle.vocoders import make_vocoder
 
@@ -96,7 +97,7 @@ def next_commands(cfg: DictConfig, case: Case | None) -> list[str]:
         except KeyError:
             continue
         if filled and not any(part.endswith("=None") for part in filled):
-            lines += [f"{purpose}:", f"  {shell_command(*filled)}"]
+            lines += [f"{purpose}:", f"  {as_installed(shell_command(*filled))}"]
     return lines
 
 

@@ -17,7 +17,16 @@ ROOT = Path(__file__).parents[1]
 FILES = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "data/README.md", "data/pretrained/README.md")]
 PAGES = [*FILES, *sorted(ROOT.glob("docs/**/*.md"))]
 OURS = re.compile(r"(python -m melle |python -m benchmarks\.|python (train|evaluate)\.py )")
-OTHERS = ("cd", "git", "mkdocs", "ruff", "source", "tensorboard", "uv")  # commands whose options are not ours to check
+OTHERS = (
+    "cd",
+    "docker",
+    "git",
+    "mkdocs",
+    "ruff",
+    "source",
+    "tensorboard",
+    "uv",
+)  # not ours to check
 
 
 def commands_of(page: Path) -> list[list[str]]:
@@ -57,6 +66,10 @@ def only_parse(parser, arguments, parse=argparse.ArgumentParser.parse_args):
 
 @pytest.mark.parametrize("command", SHOWN.values(), ids=SHOWN)
 def test_command_parses(command, monkeypatch):
+    if command[0] == "melle":
+        command = ["python", "-m", *command]
+    if command[0] in ("melle-train", "melle-evaluate"):
+        command = ["python", f"{command[0].removeprefix('melle-')}.py", *command[1:]]
     if command[:3] == ["python", "-m", "melle"]:
         if len(command) <= 5 and not any(word.startswith("-") for word in command[3:]):  # the name alone
             with pytest.raises(SystemExit, match="0"):

@@ -1,11 +1,12 @@
-"""For mkdocstrings: what a comment beside a field says is the field's documentation."""
+"""For mkdocstrings: comments beside fields are their documentation, and <EOS> in a docstring is no HTML."""
 
 from __future__ import annotations
 
 import ast
+import re
 from typing import Any
 
-from griffe import Attribute, Docstring, Extension
+from griffe import Attribute, Docstring, Extension, Object
 
 
 class FieldComments(Extension):
@@ -20,3 +21,13 @@ class FieldComments(Extension):
             said = ast.literal_eval(node.value.args[-1])
         if said:
             attr.docstring = Docstring(said[:1].upper() + said[1:] + ".", parent=attr)
+
+    def on_object(self, *, obj: Object, **_: Any) -> None:
+        if obj.docstring is not None:
+            obj.docstring.value = tags_escaped(obj.docstring.value)
+
+
+def tags_escaped(text: str) -> str:
+    """The text with <EOS> and its like as they stand, but for code between backticks, in which they do anyway."""
+    parts = re.split(r"(``?[^`]+``?)", text)
+    return "".join(part if n % 2 else re.sub(r"<(/?\w+)>", r"&lt;\1&gt;", part) for n, part in enumerate(parts))

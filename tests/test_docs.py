@@ -2,9 +2,11 @@
 
 import argparse
 import importlib.util
+import re
 from pathlib import Path
 
 import pytest
+import yaml
 
 ROOT = Path(__file__).parents[1]
 
@@ -98,3 +100,24 @@ def test_commands_with_their_options():
     ):
         assert line in page.splitlines()
     assert "## melle make\n" not in page
+
+
+PAGES = [ROOT / "CONTRIBUTING.md", *sorted(ROOT.glob("docs/*/*.md"))]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_files_and_names_that_a_page_points_to_exist(page):
+    text = re.sub(r"```.*?```", "", page.read_text(encoding="utf-8"), flags=re.DOTALL)
+    files = [file for folder in ("src", "tests", "benchmarks", "docs") for file in ROOT.glob(f"{folder}/**/*.py")]
+    files += ROOT.glob("*.py")
+    for name, outer, inner in re.findall(r"`([\w/]+\.py)`(?:,\s+`(?:(\w+)\.)?(?!py`)(\w+)`)?", text):
+        found = [file.read_text(encoding="utf-8") for file in files if f"/{file.as_posix()}".endswith(f"/{name}")]
+        assert found, name
+        for word in filter(None, (outer, inner)):
+            assert any(re.search(rf"\b(def|class) {word}\b|^{word} = ", code, re.MULTILINE) for code in found), word
+
+
+def test_one_version():
+    version = re.search(r'(?m)^version = "(.+)"', (ROOT / "pyproject.toml").read_text())[1]
+    assert yaml.safe_load((ROOT / "CITATION.cff").read_text())["version"] == version
+    assert f"melle_lightning-{version}-" in (ROOT / "docs" / "howto" / "install.md").read_text()

@@ -26,6 +26,12 @@ def test_records_come_back_line_by_line(tmp_path):
     assert records.read().keys() == {*expected, "more 0", "more 1", "more 2"}
 
 
+def test_names_that_are_not_utf_8_come_back(tmp_path):
+    records = Records(tmp_path / "speech.jsonl", {"path": "a\udcff.wav"})
+    keep(records, "a", text="é\udcff")
+    assert records.read() == {"a": {"inputs": "a", "text": "é\udcff"}}
+
+
 def test_records_of_other_dependencies_are_void_and_stay_so(tmp_path):
     one, other = (Records(tmp_path / "speech.jsonl", {"version": version}) for version in (1, 2))
     keep(one, "a")

@@ -11,11 +11,13 @@ import torch
 from matplotlib.image import imread
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from melle.checkpoint import load_model
 from melle.data.manifest import read_manifest, write_manifest
-from melle.errors import UserError
+from melle.errors import OutOfMemory, UserError
 from melle.evaluation.judges import Transcript
 from melle.evaluation.judges.normalisers import spell_digits
 from melle.synthesis.synthesizer import Synthesizer
+from melle.text.symbols import SymbolTokenizer
 from melle.training.callbacks import samples
 from melle.training.callbacks.samples import SpeechSamples, log_audio, log_image, within_scale
 from melle.training.run import train
@@ -114,6 +116,30 @@ def test_trouble_with_samples_does_not_end_training(tmp_path, tone_manifests, mo
     monkeypatch.setattr(samples, "Synthesizer", fail)
     train(configure(tmp_path, tone_manifests, 4, ONE))
     assert len(losses) == 4 and capsys.readouterr().err.count("no speech samples: nothing to say") == 1
+
+
+def test_a_line_that_the_tokenizer_reads_wrongly_is_left_out(run, tone_manifests, tmp_path, monkeypatch, caplog):
+    french, *others = read_manifest(tone_manifests / "val.jsonl")
+    write_manifest(tmp_path / "val.jsonl", [replace(french, language="fr"), *others])
+    monkeypatch.setattr(SymbolTokenizer, "speaks", lambda self, language: language is None)
+    model, callback = (
+        load_model(run[0] / "checkpoints/last.ckpt"),
+        SpeechSamples(tmp_path / "val.jsonl", len(others) + 1),
+    )
+    concerned = {t.id for t, voice in callback.chosen if french.id in (t.id, voice.id)}
+    kept = callback._read(model.description, model.network)
+    assert concerned and {sample.target.id for sample in kept} == {t.id for t, _ in callback.chosen} - concerned
+    assert f"no speech sample of utterance {french.id}: its language is fr, and " in caplog.text
+
+
+@pytest.mark.parametrize("error", [OutOfMemory("give fewer (--batch-size)"), torch.OutOfMemoryError(), MemoryError()])
+def test_a_lack_of_memory_names_the_setting_of_samples(tone_manifests, monkeypatch, caplog, error):
+    def fail(*given):
+        raise error
+
+    monkeypatch.setattr(SpeechSamples, "_show", fail)
+    assert SpeechSamples(tone_manifests / "val.jsonl")._try(None, SimpleNamespace(network=None)) == {}
+    assert caplog.messages == ["no speech samples: out of memory; lower callbacks.speech.count"]
 
 
 def test_samples_change_nothing_in_training(tmp_path, tone_manifests, losses):

@@ -2,6 +2,7 @@
 
 import shlex
 import time
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -122,6 +123,14 @@ def test_the_report_is_checked_before_training(tmp_path, tone_manifests, seen, m
     with pytest.raises(UserError, match=r"the report at the end: .*vocoder\.json.*report\.utterances=0"):
         train(cfg)  # fine-tuning of a model whose vocoder is damaged
     assert not seen
+
+
+def test_the_script_checks_the_judges_before_it_trains(tmp_path, tone_manifests, monkeypatch):
+    monkeypatch.setattr("melle.training.run.train", lambda cfg: pytest.fail("it trains"))
+    cfg = configure(tmp_path, tone_manifests, 2, ONE, "asr=hubert", "asr.hubert.model=models/hubert", "speaker=none")
+    with pytest.raises(ValueError, match="HydraConfig was not set") as caught:  # of which main asks how to report it
+        import_module("train").main.__wrapped__(cfg)
+    assert isinstance(caught.value.__context__, UserError) and "models/hubert" in str(caught.value.__context__)
 
 
 def test_a_lack_of_memory_for_the_report_names_its_option(tmp_path, tone_manifests, monkeypatch, caplog):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import matplotlib
@@ -37,22 +38,17 @@ class AudioFiles:
     """The audio files of ``folder``, each read once."""
 
     def __init__(self, folder: Path):
-        self.folder = folder
-        self._log_mel = LogMel()
-        self._read: dict[str, tuple[str, Tensor] | None] = {}
+        self.folder, self._log_mel = folder, LogMel()
+        self.read = cache(self._read)
 
-    def read(self, name: str | None) -> tuple[str, Tensor] | None:
+    def _read(self, name: str | None) -> tuple[str, Tensor] | None:
         """The file as a data URI, and its log10 mel (T, M) at the paper's rate; None where it cannot be read."""
-        if name is None:
+        try:
+            path = self.folder / (name or "")
+            mel = self._log_mel(load_audio(path, self._log_mel.spec.sample_rate))
+            return data_uri("audio/flac", as_flac(path)), mel
+        except (UserError, *UNREADABLE):
             return None
-        if name not in self._read:
-            try:
-                path = self.folder / name
-                mel = self._log_mel(load_audio(path, self._log_mel.spec.sample_rate))
-                self._read[name] = (data_uri("audio/flac", as_flac(path)), mel)
-            except (UserError, *UNREADABLE):
-                self._read[name] = None
-        return self._read[name]
 
     def embed(self, names: Mapping[str, str | None]) -> list[HtmlAudio]:
         """Audio and picture for every title and file; none for those that cannot be read.

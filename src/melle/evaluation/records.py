@@ -21,7 +21,7 @@ class Records:
 
     def __init__(self, path: Path, depends_on: dict[str, Any]):
         self.path = path
-        self._header = json.dumps({"depends_on": depends_on}, default=str, ensure_ascii=False)
+        self._header = _line({"depends_on": depends_on})
 
     def read(self) -> dict[str, dict[str, Any]]:
         """All that are valid."""
@@ -41,7 +41,7 @@ class Records:
         with self.path.open("ab", buffering=0) as file:  # a line is written at once, where the file ends by then
 
             def append(record: dict[str, Any]) -> None:
-                file.write(f"\n{json.dumps(record, ensure_ascii=False)}".encode())
+                file.write(f"\n{_line(record)}".encode())
 
             yield append
 
@@ -50,6 +50,11 @@ class Records:
             return self.path.read_text(encoding="utf-8", errors="replace").split("\n")
         except FileNotFoundError:
             return [""]
+
+
+def _line(value: dict[str, Any]) -> str:
+    """As JSON; halves of characters, as names of files that are not UTF-8 have, are escaped."""
+    return json.dumps(value, default=str, ensure_ascii=False).encode(errors="backslashreplace").decode()
 
 
 def _parsed(line: str) -> dict[str, Any] | None:

@@ -55,22 +55,20 @@ class Table:
 def make_table(rows: Sequence[SystemScore], titles: dict[str, str], narrow: bool = False) -> Table:
     """Toplines and checkpoints; of several checkpoints the best values are bold. ``narrow``: without minor columns."""
     lines = [Line(row, best) for row in rows for best in ([False, True] if row.best else [False])]
-    columns: list[Column] = []
-
-    def add(head: str, judge: str, cells: list[str], bold: frozenset[int] = frozenset()) -> None:
-        if any(cells):
-            columns.append(Column(head, title_of(judge, titles), cells, bold))
-
-    add("step", "", ["" if line.best or line.row.step is None else str(line.row.step) for line in lines])
+    scored = [None if line.best else line.row for line in lines]  # of what only a row itself has
+    columns = [Column("step", "", ["" if row is None or row.step is None else str(row.step) for row in scored])]
     for name in measured(rows):
-        metric, judge = metric_of(name), judge_of(name)
+        metric, title = metric_of(name), title_of(judge_of(name), titles)
         if narrow and not metric.narrow:
             continue
-        add(metric.head, judge, [_cell(line, name) for line in lines], _bold(lines, name))
+        columns.append(Column(metric.head, title, [_cell(line, name) for line in lines], _bold(lines, name)))
         if name.startswith("wer/"):
-            add("95 % interval", judge, [_interval(line, name) for line in lines])
-            add("S+D+I/words", judge, [_edits(line, name) for line in lines])
-    return Table(lines, columns)
+            ends = [row and row.intervals.get(name) for row in scored]
+            interval = ["" if pair is None else " - ".join(f"{100 * end:.1f}" for end in pair) for pair in ends]
+            edits = [row and row.edits.get(name) for row in scored]
+            counts = ["" if some is None else f"{'+'.join(map(str, some[:3]))}/{some[3]}" for some in edits]
+            columns += [Column("95 % interval", title, interval), Column("S+D+I/words", title, counts)]
+    return Table(lines, [column for column in columns if any(column.cells)])
 
 
 def meanings(rows: Sequence[SystemScore]) -> list[tuple[str, str]]:
@@ -107,27 +105,12 @@ def _cell(line: Line, name: str) -> str:
 
 def _bold(lines: Sequence[Line], name: str) -> frozenset[int]:
     """The best among the checkpoints, by what is shown of it; of one checkpoint none is."""
-    metric = metric_of(name)
-    values = {
-        n: line.row.metrics[name] for n, line in enumerate(lines) if line.kind == "model" and name in line.row.metrics
-    }
+    metric, models = metric_of(name), {n: line.row for n, line in enumerate(lines) if line.kind == "model"}
+    values = {n: row.metrics[name] for n, row in models.items() if name in row.metrics}
     if not metric.better or len(values) < 2:
         return frozenset()
     best = metric.show((max if metric.better > 0 else min)(values.values()))
     return frozenset(number for number, value in values.items() if metric.show(value) == best)
-
-
-def _interval(line: Line, name: str) -> str:
-    if line.best or name not in line.row.intervals:
-        return ""
-    return " - ".join(f"{100 * end:.1f}" for end in line.row.intervals[name])
-
-
-def _edits(line: Line, name: str) -> str:
-    if line.best or name not in line.row.edits:
-        return ""
-    *edits, words = line.row.edits[name]
-    return f"{'+'.join(map(str, edits))}/{words}"
 
 
 def _align(table: Table) -> str:

@@ -123,17 +123,16 @@ def _find(model: str) -> tuple[str, str | None]:
     if Path(model).is_dir():
         return str(model), None
     sizes = faster_whisper.available_models()
+    name = f"hf://Systran/faster-whisper-{model}@{REVISIONS[model]}" if model in REVISIONS else str(model)
     with loading(f"model={model}", "give a local folder by model=FOLDER"):
-        if model in REVISIONS:
-            folder = download(f"hf://Systran/faster-whisper-{model}@{REVISIONS[model]}", FILES)
+        if is_hub_name(name):
+            folder = download(name, FILES)
         elif model in sizes:
             folder = Path(faster_whisper.download_model(model))
-        elif is_hub_name(model):
-            folder = download(model, FILES)
-        elif "/" not in str(model):
-            raise UserError(f"model={model}: no such folder, and no size of Whisper; choose one of {', '.join(sizes)}")
+        elif "/" in name:
+            return locate(model, "model")  # which says what is wrong
         else:
-            return locate(model, "model")
+            raise UserError(f"model={model}: no such folder, and no size of Whisper; choose one of {', '.join(sizes)}")
     return str(folder), folder.name
 
 

@@ -19,9 +19,9 @@ from melle.data.manifest import read_manifest
 from melle.errors import UserError
 from melle.evaluation.aggregate import Utterance, aggregate, best_of_samples
 from melle.evaluation.checkpoints import Checkpoint, read_checkpoints
-from melle.evaluation.dependencies import source_digest
-from melle.evaluation.judges.named import Judges
+from melle.evaluation.judges.base import Judges
 from melle.evaluation.protocols import Continuation, CrossSentence, Plain
+from melle.evaluation.records import source_digest
 from melle.evaluation.run import Evaluation, score
 from melle.evaluation.scores import UtteranceScore, read_metrics
 from melle.evaluation.systems import CODE, Vocoding

@@ -12,7 +12,7 @@ from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
 from melle.errors import Unavailable, UserError
-from melle.evaluation import dependencies
+from melle.evaluation import records
 from melle.evaluation.judges import QualityPredictor, Recogniser, SpeakerEncoder, similarities
 from melle.evaluation.judges.base import audible, pad_to
 from melle.evaluation.judges.hf import HfRecogniser
@@ -58,24 +58,24 @@ def test_scores_depend_on_versions_of_packages_and_of_our_own_code(monkeypatch, 
     assert judge.depends_on() == before | {"packages": {"jiwer": "9.9", "no-such-package": "9.9"}}
 
     (tmp_path / "code.py").write_text("a = 1")
-    one = dependencies.source_digest(str(tmp_path / "code.py"))
+    one = records.source_digest(str(tmp_path / "code.py"))
     (tmp_path / "code.py").write_text("a = 2")
-    dependencies.source_digest.cache_clear()  # once per process is enough
-    assert dependencies.source_digest(str(tmp_path / "code.py")) != one
-    package, module = dependencies.source_digest("melle.evaluation"), dependencies.source_digest("melle.audio")
-    assert package != module != dependencies.source_digest("melle.files")
+    records.source_digest.cache_clear()  # once per process is enough
+    assert records.source_digest(str(tmp_path / "code.py")) != one
+    package, module = records.source_digest("melle.evaluation"), records.source_digest("melle.audio")
+    assert package != module != records.source_digest("melle.files")
 
 
-@pytest.mark.parametrize("helper", ["melle.evaluation.judges.ecapa", "melle.evaluation.judges.base", "melle.audio"])
+@pytest.mark.parametrize("helper", ["melle.evaluation.judges.unispeech", "melle.evaluation.judges.base", "melle.audio"])
 def test_scores_depend_on_the_code_of_what_judges_share(monkeypatch, helper):
     judge = make(Recogniser, model="base")
     before, path, read = judge.depends_on(), Path(util.find_spec(helper).origin), Path.read_bytes
-    dependencies.source_digest.cache_clear()
+    records.source_digest.cache_clear()
     assert judge.depends_on() == before
     monkeypatch.setattr(Path, "read_bytes", lambda self: read(self) + (b"#" if self == path else b""))
-    dependencies.source_digest.cache_clear()
+    records.source_digest.cache_clear()
     assert judge.depends_on() != before
-    dependencies.source_digest.cache_clear()
+    records.source_digest.cache_clear()
 
 
 @pytest.mark.parametrize("kind", [HfRecogniser, XVector, NemoRecogniser, Whisper])

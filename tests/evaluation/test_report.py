@@ -12,8 +12,7 @@ import soundfile
 from invented import EVIL, invent
 from PIL import Image
 
-from melle.evaluation.examples import choose
-from melle.evaluation.html_audio import AudioFiles, as_flac
+from melle.evaluation.examples import AudioFiles, as_flac, choose
 from melle.evaluation.plots import shorten
 from melle.evaluation.report import write_report
 from melle.evaluation.tables import make_table

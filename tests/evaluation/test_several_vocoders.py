@@ -16,7 +16,7 @@ from melle.data.manifest import read_manifest
 from melle.errors import UserError
 from melle.evaluation import systems
 from melle.evaluation.checkpoints import read_checkpoints
-from melle.evaluation.judges.named import Judges
+from melle.evaluation.judges.base import Judges
 from melle.evaluation.protocols import CrossSentence
 from melle.evaluation.run import Evaluation, score
 from melle.evaluation.setup import chosen_vocoders

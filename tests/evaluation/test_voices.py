@@ -7,8 +7,8 @@ from pathlib import Path
 import torch
 
 from melle.data.manifest import Utterance
+from melle.evaluation.aggregate import compare_voices, distinct_voices
 from melle.evaluation.protocols import Case
-from melle.evaluation.voices import compare_voices, distinct_voices
 
 
 def by_hand(case, voice, prompts, recorded, vocoded):

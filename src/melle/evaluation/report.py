@@ -8,8 +8,7 @@ from typing import Any
 
 import jinja2
 
-from melle.evaluation.examples import make_examples
-from melle.evaluation.html_audio import SIZE, AudioFiles
+from melle.evaluation.examples import SIZE, AudioFiles, make_examples
 from melle.evaluation.plots import Styles, last_of_runs, make_charts, styles_of
 from melle.evaluation.scores import Results
 from melle.evaluation.tables import make_table, meanings

@@ -19,16 +19,15 @@ from tqdm import tqdm
 from melle.audio import MelSpec
 from melle.devices import find_device
 from melle.errors import UserError
-from melle.evaluation.aggregate import aggregate
+from melle.evaluation.aggregate import aggregate, distinct_voices
 from melle.evaluation.checkpoints import Checkpoint
-from melle.evaluation.judges.named import Judges
+from melle.evaluation.judges.base import Judges
 from melle.evaluation.protocols import Case, write_lists
 from melle.evaluation.report import write_report
 from melle.evaluation.scores import Results, SystemScore, write_results
 from melle.evaluation.systems import Model, Topline, Vocoding
 from melle.evaluation.tasks import Queue, Trial
 from melle.evaluation.tensorboard import write_tensorboard
-from melle.evaluation.voices import distinct_voices
 from melle.files import check_writable
 from melle.synthesis.options import DecodingOptions
 from melle.synthesis.quantize import check_weights

@@ -13,7 +13,7 @@ from melle.data.manifest import read_manifest
 from melle.errors import Unavailable, UserError
 from melle.evaluation.checkpoints import find_checkpoints, read_checkpoints
 from melle.evaluation.filters import filter_cases
-from melle.evaluation.judges.named import Judges
+from melle.evaluation.judges.base import Judges
 from melle.evaluation.protocols import Case
 from melle.evaluation.run import Evaluation
 from melle.synthesis.options import DecodingOptions

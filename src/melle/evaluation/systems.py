@@ -15,8 +15,8 @@ from torch import Tensor
 from melle.audio import LogMel, MelSpec, load_audio
 from melle.errors import OutOfMemory, UserError
 from melle.evaluation.checkpoints import Checkpoint
-from melle.evaluation.dependencies import package_versions, source_digest
 from melle.evaluation.protocols import Case
+from melle.evaluation.records import package_versions, source_digest
 from melle.files import file_stamp
 from melle.hub import cached_revision, is_hub_name
 from melle.synthesis.options import DecodingOptions

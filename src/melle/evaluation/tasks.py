@@ -22,10 +22,9 @@ from melle.data.manifest import Utterance
 from melle.devices import is_out_of_memory
 from melle.errors import OutOfMemory
 from melle.evaluation.checkpoints import Removed
-from melle.evaluation.dependencies import digest
-from melle.evaluation.judges.named import NamedJudge
+from melle.evaluation.judges.base import NamedJudge
 from melle.evaluation.protocols import Case
-from melle.evaluation.records import Records
+from melle.evaluation.records import Records, digest
 from melle.evaluation.systems import Model, Output, System
 from melle.files import file_name, file_stamp
 from melle.synthesis.seeds import another_seed

@@ -14,7 +14,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from melle.data.processes import cores, follow_parent
 from melle.errors import UserError
-from melle.evaluation.judges.named import Judges
+from melle.evaluation.judges.base import Judges
 from melle.evaluation.run import Evaluation
 from melle.evaluation.setup import build_judges
 

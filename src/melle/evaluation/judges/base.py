@@ -6,7 +6,8 @@ import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -16,7 +17,7 @@ from torch import Tensor
 
 from melle.audio import resample
 from melle.errors import Unavailable, UserError, reason
-from melle.evaluation.dependencies import package_versions, source_digest
+from melle.evaluation.records import package_versions, source_digest
 from melle.files import file_stamp
 from melle.hub import is_offline
 
@@ -169,3 +170,41 @@ def receptive_field(kernels: Sequence[int], strides: Sequence[int], frames: int)
 def unit(embedding: Tensor) -> Tensor:
     """(E,) scaled to length 1, on the CPU; zeros stay."""
     return torch.nan_to_num(F.normalize(embedding.float(), dim=0)).cpu()
+
+
+@dataclass(frozen=True)
+class NamedJudge:
+    """A judge under its name in the configuration."""
+
+    name: str
+    judge: Judge
+
+    @property
+    def kind(self) -> str:
+        return self.judge.kind
+
+    @property
+    def key(self) -> str:
+        """Unlike those of the others: "asr whisper"."""
+        return f"{self.kind} {self.name}"
+
+    @cached_property
+    def depends_on(self) -> dict[str, Any]:
+        """As ``Judge.depends_on``, which looks at files: once in an evaluation."""
+        return self.judge.depends_on()
+
+
+@dataclass(frozen=True)
+class Judges:
+    """Those of an evaluation, by name."""
+
+    asr: dict[str, Recogniser] = field(default_factory=dict)
+    speaker: dict[str, SpeakerEncoder] = field(default_factory=dict)
+    quality: dict[str, QualityPredictor] = field(default_factory=dict)
+
+    def all(self) -> list[NamedJudge]:
+        return [NamedJudge(*pair) for group in (self.asr, self.speaker, self.quality) for pair in group.items()]
+
+    def titles(self) -> dict[str, str]:
+        """As reports show them: "whisper base" for "whisper"."""
+        return {name: judge.name for group in (self.asr, self.speaker) for name, judge in group.items()}

@@ -36,10 +36,10 @@ def start_workers(cfg: DictConfig, evaluation: Evaluation) -> Iterator[slice]:
     context, processes = multiprocessing.get_context("spawn"), []
     try:
         for number in range(1, count):
-            place = gpus[number % len(gpus)] if gpus else threads
-            arguments = (values, given, slice(number, None, count), place)
+            arguments = (values, given, slice(number, None, count), None if gpus else threads)
             processes.append(context.Process(target=_work, args=arguments, daemon=True))
-            processes[-1].start()
+            with _visible(gpus[number % len(gpus)] if gpus else None):
+                processes[-1].start()
         if count > 1 and not gpus:
             torch.set_num_threads(threads)
         yield slice(0, None, count)
@@ -63,12 +63,24 @@ def _share(processes: int | str, device: str) -> tuple[int, list[str]]:
     return processes, names[:gpus]
 
 
-def _work(values: dict[str, Any], evaluation: Evaluation, share: slice, place: str | int) -> None:
+@contextmanager
+def _visible(gpu: str | None) -> Iterator[None]:
+    """Processes that begin within see this GPU alone: once CUDA was asked for its devices it is too late to choose."""
+    before = os.environ.get(VISIBLE)
+    if gpu is not None:
+        os.environ[VISIBLE] = gpu
+    try:
+        yield
+    finally:
+        os.environ.pop(VISIBLE, None)
+        if before is not None:
+            os.environ[VISIBLE] = before
+
+
+def _work(values: dict[str, Any], evaluation: Evaluation, share: slice, threads: int | None) -> None:
     follow_parent()
-    if isinstance(place, str):
-        os.environ[VISIBLE] = place  # before CUDA is asked for its devices
-    else:
-        torch.set_num_threads(place)
+    if threads is not None:
+        torch.set_num_threads(threads)
     with suppress(UserError):  # the first process comes to the same, and reports it
         judges = build_judges(OmegaConf.create(values), warn=False)
         replace(evaluation, judges=judges).queue().work(share)

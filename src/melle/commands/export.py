@@ -27,6 +27,9 @@ def add(commands: argparse._SubParsersAction) -> None:
         action=argparse.BooleanOptionalAction,
         help="whether it reads figures and abbreviations as words, $5 as five dollars; default: as in its training",
     )
+    export.add_argument(
+        "--onnx", action="store_true", help="write graphs for onnxruntime, too, to OUTPUT/onnx (extra: onnx)"
+    )
     export.add_argument("--push", metavar="USER/MODEL", help="upload it to the Hugging Face hub under this name, too")
     export.add_argument("--public", action="store_true", help="with --push: for everybody to see")
     export.set_defaults(run=run)
@@ -49,5 +52,9 @@ def run(options: argparse.Namespace) -> None:
     copy_voices(options.voices or fetched(options.checkpoint), options.output)
     size = (options.output / WEIGHTS).stat().st_size / 2**20
     print(f"{options.output}: step {model.step}, {size:.1f} MiB of {options.dtype} weights")
+    if options.onnx:
+        from melle.onnx.export import export_onnx
+
+        print(f"{export_onnx(options.output, options.output / 'onnx')}: speak with examples/onnx_speak.py")
     if options.push:
         print(push(options.output, options.push, private=not options.public))

@@ -212,7 +212,7 @@ class Melle(nn.Module):
         if self.training and self.hidden_step is not None:
             hide = torch.rand(rows, steps - 1, 1, device=mel.device) < self.frame_dropout
             read = torch.where(hide, self.hidden_step.to(read.dtype), read)
-        x, rotary, mask = self._join(text, text_lengths, text_segments, read, segment_steps, longest)
+        x, rotary, mask = self.join(text, text_lengths, text_segments, read, segment_steps, longest)
         slots = layout.step_slots(text_lengths, steps).clamp(max=x.shape[1] - 1)
         guide = []
         for number, block in enumerate(self.blocks):
@@ -272,12 +272,12 @@ class Melle(nn.Module):
         segment_steps = torch.stack((steps, torch.zeros_like(steps)), dim=1)
         prefix = text_lengths + 1 + steps
         size = int(prefix.max())
-        x, rotary, mask = self._join(text, text_lengths, text_segments, read, segment_steps, size)
+        x, rotary, mask = self.join(text, text_lengths, text_segments, read, segment_steps, size)
         for block, cache in zip(self.blocks, caches):
             x, _ = block.forward(x, rotary, mask, cache)  # never compiled: the cache grows with every step
         last = x.gather(1, (prefix - 1)[:, None, None].expand(-1, 1, x.shape[2]))
         state = DecodingState(prefix, size, steps, even=bool((prefix == size).all()))
-        return state, *self._predict(last, temperature, noise)
+        return state, *self.predict(last, temperature, noise)
 
     def step(
         self,
@@ -312,22 +312,23 @@ class Melle(nn.Module):
             x, _ = (block.forward if place is None else block)(x, rotary, mask, cache)
         if place is not None:
             place += 1
-        return self._predict(x, temperature, noise)
+        return self.predict(x, temperature, noise)
 
-    def _predict(self, x: Tensor, temperature: float, noise: StepNoise | None) -> tuple[Tensor, Tensor]:
+    def predict(self, x: Tensor, temperature: float, noise: StepNoise | None) -> tuple[Tensor, Tensor]:
+        """From what the blocks make of one position (B, 1, D): frames (B, r, M) and stop logits (B,)."""
         hidden = self.norm(x).to(self.stop.weight.dtype)
         latent = self.latent(hidden, temperature, None if noise is None else noise.latent)
         frames = latent.frames.reshape(len(x), self.reduction_factor, self.n_mels)
         return frames, self.stop(hidden)[:, 0, 0].float()
 
-    def _join(
+    def join(
         self,
         text: Tensor,
         text_lengths: Tensor,
         text_segments: Tensor,
         read: Tensor,
         segment_steps: Tensor,
-        longest: int | None,
+        longest: int | None = None,
     ) -> tuple[Tensor, Rotation | None, Tensor | None]:
         """Embed and join text, <BOS> and the steps read so far (B, K, D): the blocks' input, rotation and mask."""
         rows, steps = read.shape[0], read.shape[1] + 1

@@ -81,6 +81,10 @@ class VocosNetwork(nn.Module):
         return (len(self.blocks) + 1) * (self.sizes.kernel // 2) + -(-self.n_fft // (2 * self.hop_length))
 
     def forward(self, mel: Tensor) -> Tensor:
+        return istft(torch.polar(*self.polar(mel)), self.n_fft, self.hop_length, self.window)
+
+    def polar(self, mel: Tensor) -> tuple[Tensor, Tensor]:
+        """Magnitudes and phases, (B, n_fft / 2 + 1, T) each, of what ``forward`` makes a waveform of."""
         x = self.embed(((mel - self.mel_mean) / self.mel_std).transpose(1, 2))
         x = self.norm(x.transpose(1, 2)).transpose(1, 2)
         for block in self.blocks:
@@ -88,5 +92,4 @@ class VocosNetwork(nn.Module):
         with torch.autocast(x.device.type, enabled=False):  # in bfloat16 phases would be off by a hundredth: a hiss
             predicted = self.head(self.last_norm(x.float().transpose(1, 2))).transpose(1, 2)
         magnitude, phase = predicted.chunk(2, dim=1)
-        spectrum = torch.polar(magnitude.clamp(max=MOST_LOG_MAGNITUDE).exp(), phase)
-        return istft(spectrum, self.n_fft, self.hop_length, self.window)
+        return magnitude.clamp(max=MOST_LOG_MAGNITUDE).exp(), phase

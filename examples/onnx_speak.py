@@ -1,0 +1,68 @@
+"""Speak from ONNX graphs without PyTorch: python examples/onnx_speak.py FOLDER "Good morning." VOICE out.wav
+
+FOLDER is what `python -m melle export --onnx` wrote. Needs onnxruntime, soundfile, and librosa where the model has no
+vocoder of its own.
+"""
+
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+import soundfile
+
+from melle.text import marks_of, tokenizer_from_dict
+
+
+def speak(folder: Path, text: str, voice: str, seed: int = 0, temperature: float = 1.0) -> tuple[np.ndarray, int]:
+    """Samples (N,) and their rate."""
+    config = json.loads((folder / "onnx.json").read_text(encoding="utf-8"))
+    graph = {path.stem: onnxruntime.InferenceSession(path) for path in folder.glob("*.onnx")}
+    tokenizer, random = tokenizer_from_dict(config["tokenizer"]), np.random.default_rng(seed)
+    prompt, tokens, r = np.load(folder / "voices" / f"{voice}.npz"), tokenizer.encode(text), config["reduction_factor"]
+    mel, bands = prompt["mel"][None], config["mel"]["n_mels"]
+    bos, eos = ([] if mark is None else [mark] for mark in marks_of(tokenizer))
+    ids = [*bos, *prompt["tokens"].tolist(), *tokens, *eos]
+    first = len(bos) + len(prompt["tokens"])
+
+    def noise(steps: int) -> dict[str, np.ndarray]:
+        """What chance decides: which units the pre-net keeps, and the sample of the latent."""
+        keep = random.random((1, steps, config["prenet_units"]), dtype=np.float32)
+        return {"keep": keep, "noise": temperature * random.standard_normal((1, 1, r * bands), dtype=np.float32)}
+
+    pace = mel.shape[1] / len(prompt["tokens"])
+    least, most = (len(tokens) * pace * share / r for share in config["length_range"])
+    steps = mel.shape[1] // r
+    segments = np.array([[0] * first + [1] * (len(ids) - first)])
+    made, stop, *past = graph["prefill"].run(
+        None, {"text": np.array([ids]), "segments": segments, "prompt": mel, **noise(steps)}
+    )
+    names, frames = [each.name for each in graph["step"].get_inputs()[5:]], [made]
+    while len(frames) < 1.25 * most and not (stop[0] > 0 and len(frames) >= least / 1.25):
+        state = {"number": np.array([steps + len(frames)]), "text_length": np.array([len(ids)])}
+        made, stop, *past = graph["step"].run(None, {"frames": made, **state, **noise(1), **dict(zip(names, past))})
+        frames.append(made)
+    before = (mel[:, -config["context"] :] - config["mel_mean"]) / config["mel_std"]  # what the post-net also sees
+    before = before.astype(np.float32)
+    refined = graph["refine"].run(None, {"frames": np.concatenate([before, *frames], axis=1)})[0][:, before.shape[1] :]
+    return vocode(refined, graph.get("vocoder"), config["mel"]), config["mel"]["sample_rate"]
+
+
+def vocode(mel: np.ndarray, vocoder: onnxruntime.InferenceSession | None, spec: dict) -> np.ndarray:
+    """Samples (N,) of a log10 mel (1, T, M): by the model's vocoder, else by Griffin-Lim."""
+    import librosa
+
+    size, hop = spec["n_fft"], spec["hop_length"]
+    if vocoder is not None:
+        real, imaginary = vocoder.run(None, {"mel": mel})[0][0]
+        return librosa.istft(real + 1j * imaginary, n_fft=size, hop_length=hop, center=True)
+    bands = {"n_mels": spec["n_mels"], "fmin": spec["f_min"], "fmax": spec["f_max"]}
+    basis = librosa.filters.mel(sr=spec["sample_rate"], n_fft=size, **bands)
+    magnitudes = np.maximum(np.linalg.pinv(basis) @ 10.0 ** mel[0].T, 0)
+    return librosa.griffinlim(magnitudes, n_iter=60, n_fft=size, hop_length=hop)
+
+
+if __name__ == "__main__":
+    source, text, voice, target = sys.argv[1:]
+    soundfile.write(target, *speak(Path(source), text, voice))

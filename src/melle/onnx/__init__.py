@@ -1,0 +1,1 @@
+"""The model as ONNX graphs, to decode where there is no PyTorch."""

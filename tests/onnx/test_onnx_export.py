@@ -1,0 +1,117 @@
+"""The graphs of an exported model give what the network gives, and speak without PyTorch."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+
+from melle.audio import MelSpec
+from melle.checkpoint import LoadedModel, ModelDescription
+from melle.data.batch import join_text, pad_texts
+from melle.model import Melle
+from melle.model.noise import StepNoise
+from melle.onnx.export import export_onnx
+from melle.pretrained import save_pretrained
+from melle.synthesis.voices import copy_voices
+from melle.text.symbols import SymbolTokenizer
+from tests.conftest import DIGITS, TINY
+
+onnxruntime = pytest.importorskip("onnxruntime")
+pytest.importorskip("onnxscript")
+
+ROOT = Path(__file__).parents[2]
+VARIANTS = {
+    "the quickstart's manner": {"position": "paced", "text_attention": "bidirectional", "prenet_dropout": 0.3},
+    "learned positions, causal text, gated, rms, sub-LN, no post-net": {
+        **{"position": "learned", "max_text": 64, "max_steps": 128, "reduction_factor": 1, "layers": 1},
+        **{"mlp": "gated", "norm": "rms", "block": "sub_ln", "postnet": "none"},
+    },
+}
+
+
+def exported(folder: Path, tones: Path, **options) -> tuple[Melle, Path]:
+    """A random network, and the folder of its graphs."""
+    tokenizer = SymbolTokenizer("words", DIGITS)
+    sizes = TINY | {"vocab_size": tokenizer.vocab_size, "mel_mean": -2.0, "mel_std": 1.5} | options
+    network = Melle(**sizes).eval()
+    for weight in network.parameters():
+        torch.nn.init.normal_(weight, std=0.3 if weight.ndim > 1 else 0.1)
+    description = ModelDescription(sizes, MelSpec(), tokenizer, frames_per_token=12.0, length_range=(0.5, 2.0))
+    save_pretrained(LoadedModel(network, description, 1, None), folder / "model")
+    (folder / "voices").mkdir()
+    (folder / "voices/anna.wav").write_bytes((tones / "audio/test-e-1.wav").read_bytes())
+    (folder / "voices/voices.json").write_text('{"anna": {"audio": "anna.wav", "text": "three four"}}')
+    copy_voices(folder / "voices", folder / "model")
+    return network, export_onnx(folder / "model", folder / "onnx")
+
+
+@pytest.fixture(scope="module", params=VARIANTS)
+def model(request, tmp_path_factory, tone_manifests):
+    return exported(tmp_path_factory.mktemp("onnx"), tone_manifests, **VARIANTS[request.param])
+
+
+@pytest.mark.parametrize(("prompt_steps", "segments"), [(7, [[3, 4, 5], [6, 2]]), (0, [[4, 3]]), (1, [[5], [2, 2, 9]])])
+def test_graphs_give_the_networks_frames(model, prompt_steps, segments):
+    network, folder = model
+    r, steps = network.reduction_factor, 25
+    graph = {path.stem: onnxruntime.InferenceSession(path) for path in folder.glob("*.onnx")}
+    text, lengths, owners = pad_texts([join_text(segments)])
+    prompt = torch.randn(1, prompt_steps * r, 80) - 2
+    keep = torch.rand(1, prompt_steps, network.prenet.units)
+    draws = [(torch.rand(1, 1, network.prenet.units), 0.7 * torch.randn(1, 1, network.group)) for _ in range(steps)]
+
+    caches = network.make_caches(1, int(lengths) + 1 + prompt_steps + steps)
+    with torch.inference_mode():
+        first = StepNoise(keep, draws[0][1])
+        state, frames, stop = network.prefill(
+            caches, text, lengths, owners, prompt, torch.tensor([prompt_steps * r]), 1.0, first
+        )
+        ours = [(frames, stop)]
+        for draw in draws[1:]:
+            ours.append(network.step(caches, state, ours[-1][0], 1.0, StepNoise(*draw)))
+        refined = network.denormalise(
+            network.refine(
+                torch.cat([each for each, _ in ours], dim=1), torch.ones(1, steps * r, dtype=torch.bool), steps * r
+            )
+        )
+
+    feed = {"text": text, "segments": owners, "prompt": prompt, "keep": keep, "noise": draws[0][1]}
+    frames, stop, *past = graph["prefill"].run(None, {name: value.numpy() for name, value in feed.items()})
+    theirs, names = [(frames, stop)], [each.name for each in graph["step"].get_inputs()[5:]]
+    for number, (keep, noise) in enumerate(draws[1:], start=1):
+        feed = {"frames": frames, "keep": keep.numpy(), "noise": noise.numpy(), "text_length": lengths.numpy()}
+        feed["number"] = np.array([prompt_steps + number])
+        frames, stop, *past = graph["step"].run(None, feed | dict(zip(names, past)))
+        theirs.append((frames, stop))
+    for (frames, stop), (own_frames, own_stop) in zip(theirs, ours):
+        np.testing.assert_allclose(frames, own_frames.numpy(), atol=1e-3)
+        np.testing.assert_allclose(stop, own_stop.numpy(), atol=1e-3)
+    mel = graph["refine"].run(None, {"frames": np.concatenate([frames for frames, _ in theirs], axis=1)})[0]
+    np.testing.assert_allclose(mel, refined.numpy(), atol=1e-3)
+
+
+WITHOUT_TORCH = """
+import runpy, sys
+
+class Refuse:
+    def find_spec(name, path=None, target=None):
+        if name.partition(".")[0] == "torch":
+            raise ImportError("there is no PyTorch here")
+
+sys.meta_path.insert(0, Refuse)
+sys.argv = sys.argv[1:]
+runpy.run_path(sys.argv[0], run_name="__main__")
+"""
+
+
+def test_the_example_speaks_without_pytorch(model, tmp_path):
+    """In a process in which PyTorch cannot be imported."""
+    _, folder = model
+    arguments = [ROOT / "examples/onnx_speak.py", folder, "two five", "anna", tmp_path / "out.wav"]
+    subprocess.run([sys.executable, "-c", WITHOUT_TORCH, *map(str, arguments)], check=True, cwd=ROOT)
+    samples, rate = soundfile.read(tmp_path / "out.wav")
+    assert rate == 16000 and len(samples) > 1000 and np.isfinite(samples).all() and np.abs(samples).max() > 0

@@ -1,5 +1,6 @@
 """The graphs of an exported model give what the network gives, and speak without PyTorch."""
 
+import logging
 import subprocess
 import sys
 from pathlib import Path
@@ -25,7 +26,12 @@ pytest.importorskip("onnxscript")
 
 ROOT = Path(__file__).parents[2]
 VARIANTS = {
-    "the quickstart's manner": {"position": "paced", "text_attention": "bidirectional", "prenet_dropout": 0.3},
+    "the quickstart's manner": {
+        "position": "paced",
+        "text_attention": "bidirectional",
+        "prenet_dropout": 0.3,
+        "layers": 1,
+    },
     "learned positions, causal text, gated, rms, sub-LN, no post-net": {
         **{"position": "learned", "max_text": 64, "max_steps": 128, "reduction_factor": 1, "layers": 1},
         **{"mlp": "gated", "norm": "rms", "block": "sub_ln", "postnet": "none"},
@@ -51,7 +57,11 @@ def exported(folder: Path, tones: Path, **options) -> tuple[Melle, Path]:
 
 @pytest.fixture(scope="module", params=VARIANTS)
 def model(request, tmp_path_factory, tone_manifests):
-    return exported(tmp_path_factory.mktemp("onnx"), tone_manifests, **VARIANTS[request.param])
+    logging.disable(logging.DEBUG)  # PyTorch's exporter writes thousands of lines of it, if anyone listens
+    try:
+        return exported(tmp_path_factory.mktemp("onnx"), tone_manifests, **VARIANTS[request.param])
+    finally:
+        logging.disable(logging.NOTSET)
 
 
 @pytest.mark.parametrize(("prompt_steps", "segments"), [(7, [[3, 4, 5], [6, 2]]), (0, [[4, 3]]), (1, [[5], [2, 2, 9]])])
@@ -110,7 +120,9 @@ runpy.run_path(sys.argv[0], run_name="__main__")
 
 def test_the_example_speaks_without_pytorch(model, tmp_path):
     """In a process in which PyTorch cannot be imported."""
-    _, folder = model
+    network, folder = model
+    if network.position != "paced":
+        pytest.skip("one model is enough")
     arguments = [ROOT / "examples/onnx_speak.py", folder, "two five", "anna", tmp_path / "out.wav"]
     subprocess.run([sys.executable, "-c", WITHOUT_TORCH, *map(str, arguments)], check=True, cwd=ROOT)
     samples, rate = soundfile.read(tmp_path / "out.wav")

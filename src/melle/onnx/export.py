@@ -22,14 +22,16 @@ from melle.synthesis.voices import read_voices
 from melle.vocoders.vocos.vocoder import load_vocoder
 
 CONFIG, VOICES = "onnx.json", "voices"
+VARIES = {1: Dim.AUTO}  # the second dimension
 
 
 def export_onnx(model: str | Path, folder: str | Path) -> Path:
     """Write the graphs of an exported model, and its named voices as prompts that were read; returns the folder.
 
-    ``prefill.onnx``, ``step.onnx``, ``refine.onnx`` and, where the model has a vocoder of its own, ``vocoder.onnx``: see
-    ``graphs``. ``onnx.json`` has the sizes, the mel spec, the tokenizer and the model's usual lengths; ``voices/NAME.npz``
-    the ``tokens`` (S,) and the ``mel`` (T, M) of a prompt. Raises UserError where the extra ``onnx`` is missing.
+    ``prefill.onnx``, ``step.onnx``, ``refine.onnx`` and, where the model has a vocoder of its own, ``vocoder.onnx``
+    are the graphs (see ``graphs.py``). ``onnx.json`` has the sizes, the mel spec, the tokenizer and the model's usual
+    lengths; ``voices/NAME.npz`` the ``tokens`` (S,) and the ``mel`` (T, M) of a prompt. Raises UserError where the
+    extra ``onnx`` is missing.
     """
     model, folder = Path(model), Path(folder)
     try:
@@ -46,13 +48,11 @@ def export_onnx(model: str | Path, folder: str | Path) -> Path:
     text = torch.full((1, 9), 2)
     segments = torch.tensor([[0] * 4 + [1] * 5])
     prompt, keep, noise = torch.zeros(1, 6 * r, network.n_mels), torch.rand(1, 6, units), torch.randn(1, 1, group)
-    most_text, most_steps = network.max_positions or (2**20, 2**20)
-    tokens, steps = Dim("tokens", max=most_text), Dim("steps", max=most_steps - 1)
     _write(
         *(Prefill(network), (text, segments, prompt, keep, noise), folder / "prefill.onnx"),
         ["text", "segments", "prompt", "keep", "noise"],
         made,
-        ({1: tokens}, {1: tokens}, {1: r * steps}, {1: steps}, None),
+        (VARIES, VARIES, VARIES, VARIES, None),
     )
     caches = [torch.randn(1, block.attention.heads, 16, network.head_width) for block in network.blocks for _ in "kv"]
     one = torch.ones(1, dtype=torch.long)
@@ -61,15 +61,15 @@ def export_onnx(model: str | Path, folder: str | Path) -> Path:
         folder / "step.onnx",
         ["frames", "number", "text_length", "keep", "noise", *past],
         made,
-        (None, None, None, None, None, [{2: Dim("positions")}] * len(caches)),
+        (None, None, None, None, None, [{2: Dim.AUTO}] * len(caches)),
     )
     frames = torch.zeros(1, 40, network.n_mels)
-    _write(Refine(network), (frames,), folder / "refine.onnx", ["frames"], ["mel"], ({1: Dim("frames")},))
+    _write(Refine(network), (frames,), folder / "refine.onnx", ["frames"], ["mel"], (VARIES,))
     if (model / "vocoder.json").is_file():
         described, weights = load_vocoder(model)
         vocoder = described.make()
         vocoder.load_state_dict(weights)
-        _write(Spectra(vocoder), (frames,), folder / "vocoder.onnx", ["mel"], ["spectra"], ({1: Dim("frames")},))
+        _write(Spectra(vocoder), (frames,), folder / "vocoder.onnx", ["mel"], ["spectra"], (VARIES,))
     (folder / VOICES).mkdir(exist_ok=True)
     for name, voice in read_voices(model).items():
         read = speaker.read_prompt(voice.audio, voice.text)

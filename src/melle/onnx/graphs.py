@@ -39,8 +39,8 @@ class Prefill(nn.Module):
 
     Takes ``text`` (1, S) ids with <EOS>, ``segments`` (1, S): 0 for what the prompt says, 1 for what is to be said (0
     where there is no prompt), ``prompt`` (1, T, M) log10 mel, T a multiple of r or 0, ``keep`` (1, T / r, units)
-    uniform in [0, 1), ``noise`` (1, 1, r·M) ε of eq. 3 times the temperature. Gives the first frames, ``made`` (1, r, M)
-    in the network's scale, their ``stop`` logit (1,), and keys and values of every block.
+    uniform in [0, 1), ``noise`` (1, 1, r·M) ε of eq. 3 times the temperature. Gives the first frames, ``made``
+    (1, r, M) in the network's scale, their ``stop`` logit (1,), and keys and values of every block.
     """
 
     def __init__(self, network: Melle):
@@ -55,6 +55,9 @@ class Prefill(nn.Module):
         steps = torch.full_like(text[:, :2], keep.shape[1]) * torch.tensor([[1, 0]])
         read = network.prenet(network.normalise(prompt).reshape(1, -1, network.group), keep)
         x, rotary, mask = network.join(text, lengths, segments, read, steps)
+        if mask is None:  # a graph of any length has to say what is causal
+            slots = torch.arange(x.shape[1])
+            mask = (slots[None, :] <= slots[:, None])[None, None]
         caches = [GrowingCache() for _ in network.blocks]
         for block, cache in zip(network.blocks, caches):
             x, _ = block(x, rotary, mask, cache)
@@ -64,8 +67,9 @@ class Prefill(nn.Module):
 class Step(nn.Module):
     """Read the last frames, and give the next.
 
-    Takes ``frames`` (1, r, M) as they came, ``number`` (1,): how many steps were read before, the prompt's counted, plus
-    1, ``text_length`` (1,), ``keep`` (1, 1, units), ``noise`` (1, 1, r·M), keys and values; gives what ``Prefill`` does.
+    Takes ``frames`` (1, r, M) as they came, ``number`` (1,): how many steps were read before, the prompt's counted,
+    plus 1, ``text_length`` (1,), ``keep`` (1, 1, units), ``noise`` (1, 1, r·M), keys and values; gives what
+    ``Prefill`` does.
     """
 
     def __init__(self, network: Melle):

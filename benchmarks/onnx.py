@@ -1,0 +1,87 @@
+"""Decoding one row by ONNX graphs beside the network itself: milliseconds a step, by turns, on CPU threads."""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from statistics import median
+
+import numpy as np
+import torch
+
+from melle.console import run_command
+from melle.model.noise import StepNoise
+from melle.onnx.export import export_onnx
+from melle.pretrained import fetched, load_pretrained
+
+
+def bench_onnx(model: str, steps: int, turns: int, threads: int) -> str:
+    """The table for an exported model: ``turns`` times so many ``steps`` after a prompt of 3 seconds."""
+    import onnxruntime
+
+    torch.set_num_threads(threads)
+    network = load_pretrained(model).network.float().eval()
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    with tempfile.TemporaryDirectory() as folder:
+        export_onnx(fetched(model), folder)
+        graph = {
+            name: onnxruntime.InferenceSession(Path(folder) / f"{name}.onnx", options) for name in ("prefill", "step")
+        }
+    r, text, owners = network.reduction_factor, torch.full((1, 80), 2), torch.tensor([[0] * 40 + [1] * 40])
+    prompt_steps = 188 // r
+    prompt = torch.randn(1, prompt_steps * r, network.n_mels) - 2
+    keep, noise = torch.rand(1, prompt_steps, network.prenet.units), torch.randn(1, 1, network.group)
+    one = torch.rand(1, 1, network.prenet.units)
+    names = [each.name for each in graph["step"].get_inputs()[5:]]
+
+    @torch.inference_mode()
+    def ours() -> None:
+        caches = network.make_caches(1, text.shape[1] + 1 + prompt_steps + steps)
+        lengths, frames = torch.tensor([text.shape[1]]), torch.tensor([prompt.shape[1]])
+        state, made, _ = network.prefill(caches, text, lengths, owners, prompt, frames, 1.0, StepNoise(keep, noise))
+        for _ in range(steps):
+            made, _ = network.step(caches, state, made, 1.0, StepNoise(one, noise))
+
+    def graphs() -> None:
+        feed = {"text": text, "segments": owners, "prompt": prompt, "keep": keep, "noise": noise}
+        made, _, *past = graph["prefill"].run(None, {name: value.numpy() for name, value in feed.items()})
+        fixed = {"text_length": np.array([text.shape[1]]), "keep": one.numpy(), "noise": noise.numpy()}
+        for number in range(1, steps + 1):
+            state = {"frames": made, "number": np.array([prompt_steps + number]), **fixed}
+            made, _, *past = graph["step"].run(None, state | dict(zip(names, past)))
+
+    seconds: dict[str, list[float]] = {"the network": [], "ONNX graphs": []}
+    for turn in range(turns + 1):
+        for times, run in zip(seconds.values(), (ours, graphs)):
+            took = _timed(run, threads)
+            if turn:  # the first one warms up
+                times.append(took)
+    plain, other = (median(times) for times in seconds.values())
+    lines = [f"{steps} steps of {r} frames after text and prompt, {model}, {threads} threads, medians of {turns}:"]
+    lines += [f"  {name:<14}{median(times) / steps * 1e3:>8.2f} ms a step" for name, times in seconds.items()]
+    return "\n".join([*lines, f"  ONNX graphs are {plain / other:.2f} times as fast"])
+
+
+def _timed(run: Callable[[], None], threads: int) -> float:
+    clock = time.process_time if threads == 1 else time.perf_counter
+    begun = clock()
+    run()
+    return clock() - begun
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.onnx", description=__doc__)
+    parser.add_argument("--model", default="data/pretrained", help="an exported folder (default: data/pretrained)")
+    parser.add_argument("--steps", type=int, default=100, help="to decode in a turn (default: 100)")
+    parser.add_argument("--turns", type=int, default=9, help="of each side (default: 9)")
+    parser.add_argument("--threads", type=int, default=1, help="CPU threads (default: 1)")
+    options = parser.parse_args(arguments)
+    return run_command(lambda: print(bench_onnx(**vars(options))))
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -37,7 +37,7 @@ def _calm(monkeypatch):
     torch.set_num_threads(1)
     torch.manual_seed(0)
     # Neither the kind of processor nor what this machine once downloaded must decide what a test computes or speaks.
-    monkeypatch.setattr("torch.cpu.get_capabilities", dict)
+    monkeypatch.setattr("melle.devices.cpu_instructions", dict)
     monkeypatch.setattr("melle.vocoders.default.is_cached", lambda: False)
 
 

@@ -14,11 +14,16 @@ def best_device() -> str:
     return "cuda" if torch.cuda.is_available() else "cpu"
 
 
+def cpu_instructions() -> dict[str, Any]:
+    """What this machine's processor can do, by PyTorch's names."""
+    return torch.cpu.get_capabilities()
+
+
 def has_bf16(device: str) -> bool:
     """Whether "cuda" or "cpu" has instructions for products of bfloat16 matrices, which elsewhere are emulated."""
     if device == "cuda":
         return torch.cuda.is_bf16_supported(including_emulation=False)
-    instructions = torch.cpu.get_capabilities()
+    instructions = cpu_instructions()
     return device == "cpu" and any(instructions.get(name) for name in ("avx512_bf16", "amx_bf16"))
 
 

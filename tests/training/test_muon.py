@@ -11,7 +11,7 @@ from melle.training.optimizers import build_adamw, build_muon_adamw
 @pytest.mark.parametrize(("instructions", "exact"), [({}, 1e-3), ({"avx512_bf16": True}, 0.05)])
 @pytest.mark.parametrize("shape", [(24, 24), (16, 40), (40, 16)])
 def test_orthogonalise_keeps_singular_vectors_and_levels_singular_values(monkeypatch, shape, instructions, exact):
-    monkeypatch.setattr("torch.cpu.get_capabilities", lambda: instructions)
+    monkeypatch.setattr("melle.devices.cpu_instructions", lambda: instructions)
     matrices = torch.randn(3, *shape)
     u, _, vh = torch.linalg.svd(matrices, full_matrices=False)
     result = orthogonalise(matrices)

@@ -235,12 +235,12 @@ def test_precision_is_bfloat16_where_the_device_has_instructions_for_it(
     monkeypatch.setattr("torch.cuda.is_available", lambda: gpu is not None)
     monkeypatch.setattr("torch.cuda.is_bf16_supported", lambda **_: gpu)
     known = {name: name in instructions for name in ("avx2", "avx512_f", "avx512_bf16", "amx_bf16")}
-    monkeypatch.setattr("torch.cpu.get_capabilities", lambda: known)
+    monkeypatch.setattr("melle.devices.cpu_instructions", lambda: known)
     assert best_precision(accelerator) == precision
 
 
 @pytest.mark.parametrize(("option", "precision"), [("auto", "bf16-mixed"), ("32-true", "32-true")])
 def test_precision_auto_reaches_the_trainer(monkeypatch, tmp_path, tone_manifests, option, precision):
-    monkeypatch.setattr("torch.cpu.get_capabilities", lambda: {"avx512_bf16": True})
+    monkeypatch.setattr("melle.devices.cpu_instructions", lambda: {"avx512_bf16": True})
     cfg = configure(tmp_path, tone_manifests, 2, ONE, f"trainer.precision={option}")
     assert build_trainer(cfg).precision == precision

@@ -28,12 +28,10 @@ from omegaconf import OmegaConf
 
 from benchmarks.data import FRAME_RATE, librispeech_like
 from benchmarks.plain import PlainMelle, random_batches
-from benchmarks.reference import ReferenceMelle, take_turns
 from melle.config import build
 from melle.console import run_command
 from melle.data.batch import Batch, Row, collate
 from melle.data.batching import FrameBudgetSampler
-from melle.devices import best_device
 from melle.errors import UserError
 from melle.losses import MelleLoss
 from melle.model import Melle
@@ -179,49 +177,6 @@ def make_batches(setup: Setup, plain: bool, equal: bool = False) -> list[Batch]:
         ).to(torch.device(setup.device))
         for plan in islice(plans, WARMUP + setup.steps)
     ]
-
-
-def bench_against_reference(
-    overrides: Sequence[str] = (),
-    device: str = "auto",
-    precision: str = "32",
-    batch_frames: int | None = None,
-    steps: int | None = None,
-    threads: int | None = None,
-) -> str:
-    """``model=reference`` beside a network in the reference's manner, on equal and on LibriSpeech-like lengths."""
-    if device == "auto":
-        device = best_device()
-    small = device == "cpu"
-    network, loss = configure("reference", overrides)
-    sizes = batch_frames or (3000 if small else 50000), steps or (3 if small else 20), threads
-    setup = Setup(network, loss, device, precision, *sizes)
-    if threads:
-        torch.set_num_threads(threads)
-    where = torch.device(device)
-    torch.manual_seed(0)
-    ours, theirs = (
-        make_step(one.train().to(where), setup, where) for one in (Melle(**network), ReferenceMelle(network))
-    )
-    equal, random_mix = make_batches(setup, True, True), make_batches(setup, True)
-    sorted_mix = make_batches(setup, False)
-    equal, random_mix, sorted_mix = (batches[WARMUP - 1 :] for batches in (equal, random_mix, sorted_mix))
-    kinds = {
-        "equal lengths, the same batches": (equal, equal),
-        "mixed lengths, the same batches": (random_mix, random_mix),
-        "mixed lengths, each its own batches": (sorted_mix, random_mix),
-    }
-    lines = [
-        f"Training model=reference {' '.join(overrides)} on {device}, precision {precision}, "
-        f"batch_frames={setup.batch_frames}, {setup.steps} steps of each side by turns.",
-        f"  {'true frames/s':<37}{'ours':>9}{'plain':>9}{'ratio':>8}",
-    ]
-    for name, sides in kinds.items():
-        turns = take_turns(ours, theirs, zip(*sides), 1, where)
-        frames, plain = turns.speeds
-        ratio = turns.ratio if sides[0] is sides[1] else frames / plain
-        lines.append(f"  {name:<37}{frames:>9,.0f}{plain:>9,.0f}{ratio:>8.2f}")
-    return "\n".join(lines)
 
 
 def measure(setup: Setup, variant: str) -> Figures:
@@ -375,6 +330,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.pop("against_reference"):
         options.pop("model")
         options.pop("variants")
+        from benchmarks.against_reference import bench_against_reference  # which takes its steps from here
+
         return run_command(lambda: print(bench_against_reference(**options)))
     return run_command(lambda: print(bench_train(**options)))
 

@@ -19,6 +19,7 @@ from melle.model.cache import DecodingState, KVCache
 from melle.model.compiled import require_compiler
 from melle.model.heads import LatentOutput, LatentSampler, PostNet, PreNet
 from melle.model.noise import StepNoise
+from melle.model.old_weights import rename_old_weights
 
 TEXT_ATTENTIONS = ("causal", "bidirectional")
 
@@ -354,9 +355,3 @@ class Melle(nn.Module):
 
     def _rotation(self, positions: Tensor) -> Rotation | None:
         return None if self.position == "learned" else rotation(positions, self.head_width, self.rope_base)
-
-
-def rename_old_weights(_module: nn.Module | None, state: dict[str, Tensor], prefix: str, *_: object) -> None:
-    """Name weights of an earlier version as this one does, in place: <BOS> was ``begin``."""
-    if f"{prefix}begin" in state:
-        state[f"{prefix}bos"] = state.pop(f"{prefix}begin")

@@ -20,7 +20,7 @@ from melle.data.batch import Batch
 from melle.errors import UserError
 from melle.losses import SUMMED_OVER_BANDS, LossTerms, MelleLoss
 from melle.model import Melle
-from melle.model.melle import rename_old_weights
+from melle.model.old_weights import rename_old_weights
 from melle.seeding import seeded
 from melle.synthesis.speech import Speech
 from melle.text import Marks, marks_of

@@ -1,0 +1,55 @@
+"""Training steps of ``model=reference`` beside a network in the reference implementation's manner: the table."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+
+from benchmarks.reference import ReferenceMelle, take_turns
+from benchmarks.train import WARMUP, Setup, configure, make_batches, make_step
+from melle.devices import best_device
+from melle.model import Melle
+
+
+def bench_against_reference(
+    overrides: Sequence[str] = (),
+    device: str = "auto",
+    precision: str = "32",
+    batch_frames: int | None = None,
+    steps: int | None = None,
+    threads: int | None = None,
+) -> str:
+    """``model=reference`` beside a network in the reference's manner, on equal and on LibriSpeech-like lengths."""
+    if device == "auto":
+        device = best_device()
+    small = device == "cpu"
+    network, loss = configure("reference", overrides)
+    sizes = batch_frames or (3000 if small else 50000), steps or (3 if small else 20), threads
+    setup = Setup(network, loss, device, precision, *sizes)
+    if threads:
+        torch.set_num_threads(threads)
+    where = torch.device(device)
+    torch.manual_seed(0)
+    ours, theirs = (
+        make_step(one.train().to(where), setup, where) for one in (Melle(**network), ReferenceMelle(network))
+    )
+    equal, random_mix = make_batches(setup, True, True), make_batches(setup, True)
+    sorted_mix = make_batches(setup, False)
+    equal, random_mix, sorted_mix = (batches[WARMUP - 1 :] for batches in (equal, random_mix, sorted_mix))
+    kinds = {
+        "equal lengths, the same batches": (equal, equal),
+        "mixed lengths, the same batches": (random_mix, random_mix),
+        "mixed lengths, each its own batches": (sorted_mix, random_mix),
+    }
+    lines = [
+        f"Training model=reference {' '.join(overrides)} on {device}, precision {precision}, "
+        f"batch_frames={setup.batch_frames}, {setup.steps} steps of each side by turns.",
+        f"  {'true frames/s':<37}{'ours':>9}{'plain':>9}{'ratio':>8}",
+    ]
+    for name, sides in kinds.items():
+        turns = take_turns(ours, theirs, zip(*sides), 1, where)
+        frames, plain = turns.speeds
+        ratio = turns.ratio if sides[0] is sides[1] else frames / plain
+        lines.append(f"  {name:<37}{frames:>9,.0f}{plain:>9,.0f}{ratio:>8.2f}")
+    return "\n".join(lines)

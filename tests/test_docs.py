@@ -18,7 +18,7 @@ def hook(name):
     return module
 
 
-configuration, commands = hook("configuration"), hook("commands")
+configuration, commands, top = hook("configuration"), hook("commands"), hook("top")
 
 YAML = """# @package model
 # What the file is
@@ -121,3 +121,11 @@ def test_one_version():
     version = re.search(r'(?m)^version = "(.+)"', (ROOT / "pyproject.toml").read_text())[1]
     assert yaml.safe_load((ROOT / "CITATION.cff").read_text())["version"] == version
     assert f"melle_lightning-{version}-" in (ROOT / "docs" / "howto" / "install.md").read_text()
+
+
+def test_links_of_pages_from_elsewhere():
+    text = "[a](../docs/howto/judge.md#x) [b](pretrained/README.md) [`c`](example/) [d](https://e.org) [e](gone.md)"
+    shown = "[a](../howto/judge.md#x) [b](preview.md) `c` [d](https://e.org) [e](gone.md)"
+    assert top.with_links(text, "data/README.md", "reference/data.md") == shown
+    assert top.with_links("[a](../../data/README.md)", "docs/howto/a.md", "howto/a.md") == "[a](../reference/data.md)"
+    assert top.with_links("[a](docs/index.md)", "CONTRIBUTING.md", "contributing.md") == "[a](index.md)"

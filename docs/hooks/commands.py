@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import html
+import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -79,4 +80,4 @@ def default(action: argparse.Action) -> str:
 
 
 def escape(text: str) -> str:
-    return html.escape(text, quote=False).replace("|", "\\|").replace("*", "\\*")
+    return re.sub(r"([*|\[\]])", r"\\\1", html.escape(text, quote=False))

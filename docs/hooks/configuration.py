@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import re
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -87,7 +88,7 @@ def about(text: str) -> str:
         for entry in starts
         if entry != "_self_" and "hydra/job_log" not in entry and "hydra/hydra_log" not in entry
     ]
-    return html.escape(" ".join(said), quote=False) + (f"\n\nStarts from {', '.join(starts)}." if starts else "")
+    return plain(" ".join(said)) + (f"\n\nStarts from {', '.join(starts)}." if starts else "")
 
 
 def keys_of(text: str) -> list[Key]:
@@ -159,4 +160,9 @@ def code(text: str) -> str:
 
 
 def cell(text: str) -> str:
-    return html.escape(text, quote=False).replace("|", "\\|").replace("*", "\\*")
+    return plain(text).replace("|", "\\|")
+
+
+def plain(text: str) -> str:
+    """The text as Markdown that shows what is in it."""
+    return re.sub(r"([*\[\]])", r"\\\1", html.escape(text, quote=False))

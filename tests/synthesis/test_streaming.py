@@ -10,6 +10,8 @@ from hypothesis import strategies as st
 from melle.synthesis import synthesizer
 from melle.synthesis.chunking import split_text
 from melle.synthesis.crossfade import PAUSE, worst
+from melle.synthesis.options import DecodingOptions
+from melle.synthesis.plan import make_plan
 from melle.synthesis.prompt import Prompt
 from melle.synthesis.seeds import another_seed
 from melle.synthesis.synthesizer import Synthesizer
@@ -199,7 +201,7 @@ def test_what_is_not_known_is_left_out_of_a_book_with_one_warning(tts, caplog):
     words = LONG.split()
     text = " ".join([*words[:7], "“🙂”", "—", "hello…", *words[7:]])
     parts = [[*words[start : start + 5]] for start in range(0, 16, 5)]
-    chunks = tts._chunk(text, None, "en")
+    chunks = make_plan(text, None, "en", DecodingOptions(), tts.description, tts.network).chunks
     assert [token for _, tokens in chunks for token in tokens] == tts.tokenizer.encode(LONG)
     assert len(chunks) <= len(parts) + 1 and all(0 < len(tokens) <= 5 for _, tokens in chunks)
     (record,) = caplog.records

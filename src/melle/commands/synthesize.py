@@ -155,8 +155,10 @@ def synthesize(options: argparse.Namespace) -> None:
 
 def show_texts(tts: Synthesizer, texts: Sequence[str], show: bool) -> None:
     """Print texts as they are read, where that is asked for."""
+    from melle.synthesis.plan import show_text
+
     for text in texts if show else ():
-        print(tts.tokenizer.spoken(text))
+        print(show_text(text, tts.tokenizer))
 
 
 def choose(tts: Synthesizer, options: argparse.Namespace, how: dict[str, Any]) -> Speech:

@@ -40,13 +40,16 @@ def joined_mask(text_lengths: Tensor, size: int) -> Tensor:
     return (causal | (in_text[:, :, None] & in_text[:, None, :]))[:, None]
 
 
-def paced_text_positions(text_segments: Tensor, segment_steps: Tensor, pace: float) -> Tensor:
+def paced_text_positions(
+    text_segments: Tensor, segment_steps: Tensor, pace: float, speed: Tensor | None = None
+) -> Tensor:
     """The mel step, whole or not, at which each token is due: (B, S).
 
     The tokens of a segment spread from the step at which that segment begins, at the pace (steps per token) of all
     segments before it in the row; the first, which has none before it, takes ``pace``. Only what is known when the last
     segment is still to be spoken is used, so training and decoding agree. ``segment_steps`` (B, U): mel steps of each
-    segment; a row's last one is never read.
+    segment; a row's last one is never read. ``speed`` (B,): how many times as fast as that pace each row's last segment
+    is to be spoken; None: as fast.
     """
     segments = segment_steps.shape[1]
     member = text_segments[:, :, None] == torch.arange(segments, device=text_segments.device)  # (B, S, U)
@@ -54,6 +57,9 @@ def paced_text_positions(text_segments: Tensor, segment_steps: Tensor, pace: flo
     first_token = tokens.cumsum(1) - tokens
     first_step = segment_steps.cumsum(1) - segment_steps
     paces = torch.where(first_token > 0, first_step / first_token.clamp(min=1), torch.full_like(first_step, pace))
+    if speed is not None:
+        last = text_segments.amax(dim=1, keepdim=True) == torch.arange(segments, device=text_segments.device)
+        paces = torch.where(last, paces / speed[:, None], paces)
     own = text_segments.clamp(min=0)
     index = torch.arange(text_segments.shape[1], device=text_segments.device)
     return first_step.gather(1, own) + (index - first_token.gather(1, own) + 0.5) * paces.gather(1, own)

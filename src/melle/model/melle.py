@@ -254,13 +254,15 @@ class Melle(nn.Module):
         prompt_lengths: Tensor,
         temperature: float = 1.0,
         noise: StepNoise | None = None,
+        speed: Tensor | None = None,
     ) -> tuple[DecodingState, Tensor, Tensor]:
         """Read text and prompt; returns the state, the first new frames y' (B, r, M) and their stop logits (B,).
 
         ``caches`` (see ``make_caches``) are empty, with room for the longest row's text, <BOS> and prompt and for all
         steps to come. ``prompt`` (B, T, M) log10 mel and ``prompt_lengths`` (B,), multiples of r, may be ragged; T may
         be 0. Rows with a prompt have text segments 0 (prompt) and 1; rows without one, or with the beginning of what
-        their text says in its place, segment 0 only. Without ``noise`` torch's own generator decides.
+        their text says in its place, segment 0 only. Without ``noise`` torch's own generator decides. ``speed`` (B,):
+        how many times as fast as the pace each row is to speak, with paced positions; others know no pace.
         """
         rows, frames, _ = prompt.shape
         if frames % self.reduction_factor or (prompt_lengths % self.reduction_factor).any():
@@ -273,7 +275,7 @@ class Melle(nn.Module):
         segment_steps = torch.stack((steps, torch.zeros_like(steps)), dim=1)
         prefix = text_lengths + 1 + steps
         size = int(prefix.max())
-        x, rotary, mask = self.join(text, text_lengths, text_segments, read, segment_steps, size)
+        x, rotary, mask = self.join(text, text_lengths, text_segments, read, segment_steps, size, speed)
         for block, cache in zip(self.blocks, caches):
             x, _ = block.forward(x, rotary, mask, cache)  # never compiled: the cache grows with every step
         last = x.gather(1, (prefix - 1)[:, None, None].expand(-1, 1, x.shape[2]))
@@ -330,6 +332,7 @@ class Melle(nn.Module):
         read: Tensor,
         segment_steps: Tensor,
         longest: int | None = None,
+        speed: Tensor | None = None,
     ) -> tuple[Tensor, Rotation | None, Tensor | None]:
         """Embed and join text, <BOS> and the steps read so far (B, K, D): the blocks' input, rotation and mask."""
         rows, steps = read.shape[0], read.shape[1] + 1
@@ -345,7 +348,7 @@ class Melle(nn.Module):
         both = torch.cat((words, read.to(words.dtype)), dim=1)
         x = self.dropout(both.gather(1, index[:, :, None].expand(-1, -1, both.shape[2])))
         if self.position == "paced":
-            due = layout.paced_text_positions(text_segments, segment_steps.float(), self.pace)
+            due = layout.paced_text_positions(text_segments, segment_steps.float(), self.pace, speed)
             count = torch.arange(steps, device=text.device, dtype=due.dtype).expand(rows, -1)
             positions = torch.cat((due, count), dim=1).gather(1, index)
         else:

@@ -1,9 +1,10 @@
-"""Parts of a long text put together: a pause between them, and edges that do not click."""
+"""Parts of a text put together: silence between them, and edges that do not click."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -12,7 +13,7 @@ from melle.audio import MelSpec
 from melle.synthesis.speech import Speech, Timings
 from melle.synthesis.stopping import REASONS
 
-PAUSE = 0.25  # seconds, between parts
+PAUSE = 0.25  # seconds, between parts of a text that is too long to be spoken at once
 FADE = 0.005  # seconds, at the edges of a part
 
 
@@ -23,45 +24,59 @@ def worst(reasons: Sequence[str]) -> str:
 
 
 class CrossFade:
-    """For ``parts`` parts that come piece by piece; of a single one it changes nothing."""
+    """For parts that come piece by piece; of a single one without silence it changes nothing.
 
-    def __init__(self, spec: MelSpec, parts: int):
-        self._spec, self._left, self._several = spec, parts, parts > 1
+    Args:
+        pauses: seconds of silence before the first part, between parts, and after the last: one more than parts.
+    """
+
+    def __init__(self, spec: MelSpec, pauses: Sequence[float]):
+        self._spec = spec
+        self._silences = [round(seconds * spec.frame_rate) for seconds in pauses]  # frames
+        self._alone = len(pauses) == 2 and not any(self._silences)
         self._fade = round(FADE * spec.sample_rate)  # samples
-        self._pause = round(PAUSE * spec.frame_rate)  # frames
+        self._part = 0
         self._beginning = True
+        self._around = (0, 0)  # frames of silence before and after the piece that came last
 
     def __call__(self, waveform: Tensor, last: bool) -> Tensor:
-        """The next samples (N,), and whether their part ends with them; with the pause after it."""
-        if not self._several:
+        """The next samples (N,), and whether their part ends with them; with the silence around the part."""
+        if self._alone:
             return waveform
+        before = after = 0
         waveform, count = waveform.clone(), min(self._fade, len(waveform))
         ramp = torch.linspace(0, 1, count + 1)[:-1]
-        if self._beginning and len(waveform):
-            waveform[:count] *= ramp
-            self._beginning = False
+        if self._beginning:
+            before = self._silences[0] if self._part == 0 else 0
+            if len(waveform):
+                waveform[:count] *= ramp
+                self._beginning = False
+            self._silences[0] = 0
         if last:
             waveform[len(waveform) - count :] *= ramp.flip(0)
-            self._beginning, self._left = True, self._left - 1
-            if self._left:
-                waveform = torch.cat((waveform, waveform.new_zeros(self._pause * self._spec.hop_length)))
-        return waveform
+            self._beginning, self._part = True, self._part + 1
+            after = self._silences[self._part]
+        self._around = (before, after)
+        hop = self._spec.hop_length
+        return torch.cat((waveform.new_zeros(before * hop), waveform, waveform.new_zeros(after * hop)))
 
     def frames(self, mel: Tensor, last: bool) -> Tensor:
         """The same for frames (T, M). To be called after it."""
-        if not (self._several and last and self._left):
+        if self._alone:
             return mel
-        return torch.cat((mel, mel.new_full((self._pause, mel.shape[1]), math.log10(self._spec.floor))))
+        silence = math.log10(self._spec.floor)
+        before, after = (mel.new_full((frames, mel.shape[1]), silence) for frames in self._around)
+        return torch.cat((before, mel, after))
 
 
-def join_speech(speeches: Sequence[Speech], spec: MelSpec, seed: int) -> Speech:
-    """One utterance of all parts, which ``seed`` says again; a single one stays as it is."""
-    if len(speeches) == 1:
-        return speeches[0]
-    fade, waveforms, mels = CrossFade(spec, len(speeches)), [], []
+def join_speech(speeches: Sequence[Speech], pauses: Sequence[float], spec: MelSpec, seed: int) -> Speech:
+    """One utterance of all parts, which ``seed`` says again, with ``pauses`` as for ``CrossFade``."""
+    fade, waveforms, mels = CrossFade(spec, pauses), [], []
     for speech in speeches:
         waveforms.append(fade(speech.waveform, last=True))
         mels.append(fade.frames(speech.mel, last=True))
+    if len(speeches) == 1:
+        return replace(speeches[0], waveform=waveforms[0], mel=mels[0])
     return Speech(
         waveform=torch.cat(waveforms),
         sample_rate=spec.sample_rate,

@@ -63,8 +63,9 @@ def decode(
     stops = torch.empty(len(requests), limit, device=device)
 
     first = StepNoise(noise.prompt([len(mel) // r for mel in mels]), noise.next().latent)
+    speed = torch.tensor([request.speed for request in requests], device=device)
     state, made, logits = network.prefill(
-        caches, text, text_lengths, text_segments, prompt, prompt_lengths, options.temperature, first
+        caches, text, text_lengths, text_segments, prompt, prompt_lengths, options.temperature, first, speed
     )
     step = StepRunner(network, caches, state, options.temperature, device.type == "cuda" if fixed is None else fixed)
     places = list(range(len(requests)))  # the number of the row in each place of the batch

@@ -8,6 +8,9 @@ from typing import Any
 
 from melle.errors import UserError
 
+SPEEDS = (0.5, 2.0)
+LONGEST_GAP = 10.0  # seconds
+
 
 def _option(default: Any, text: str) -> Any:
     return field(default=default, metadata={"help": text})
@@ -30,11 +33,25 @@ class DecodingOptions:
     max_silence: float = _option(1.5, "seconds of silence that end speech; inf: never")
     max_still: float = _option(1.0, "seconds of one unchanging sound that end it; inf: never")
 
+    speed: float = _option(
+        1.0,
+        f"how many times as fast as the voice's own pace, {SPEEDS[0]:g} to {SPEEDS[1]:g}: a model with paced positions "
+        "speaks so, of others the frames are stretched",
+    )
+    sentence_gap: float | None = _option(
+        None,
+        "seconds of silence between sentences, which are then spoken one by one; default: what the model makes of it",
+    )
+
     def __post_init__(self) -> None:
         if not 0 <= self.temperature < math.inf:
             raise UserError(f"temperature={self.temperature} must be a number from 0 on")
         if not 0 < self.stop_threshold <= 1:
             raise UserError(f"stop_threshold={self.stop_threshold} must be above 0 and at most 1")
+        if not SPEEDS[0] <= self.speed <= SPEEDS[1]:
+            raise UserError(f"speed={self.speed} must be between {SPEEDS[0]:g} and {SPEEDS[1]:g}")
+        if self.sentence_gap is not None and not 0 <= self.sentence_gap <= LONGEST_GAP:
+            raise UserError(f"sentence_gap={self.sentence_gap} must be between 0 and {LONGEST_GAP:g} seconds")
         for name in ("max_silence", "max_still"):
             if not getattr(self, name) > 0:
                 raise UserError(f"{name}={getattr(self, name)} must be above 0 seconds; inf turns the limit off")

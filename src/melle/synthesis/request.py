@@ -26,6 +26,7 @@ class Request:
     max_steps: float  # at which speech is cut off
     level: float  # log10, how loud speech should be (``audio.speech_level``)
     marks: Marks = NO_BOS  # ids around the text
+    speed: float = 1.0  # how many times as fast as the prompt, by paced positions
 
     @property
     def segments(self) -> list[list[int]]:
@@ -42,11 +43,14 @@ def make_request(
     model: ModelDescription,
     network: Melle,
     leads: bool = False,
+    speed: float = 1.0,
 ) -> Request:
     """With the length that is expected of it: at the prompt's pace, within what the training data had.
 
-    ``leads``: it becomes the prompt of what follows, for which it leaves room. Raises UserError for a text or a prompt
-    longer than the model's positions.
+    ``leads``: it becomes the prompt of what follows, for which it leaves room. ``speed``: how many times as fast as the
+    prompt it is spoken, by paced positions.
+
+    Raises UserError for a text or a prompt longer than the model's positions.
     """
     r = network.reduction_factor
     shortest, longest = model.length_range
@@ -62,13 +66,13 @@ def make_request(
     marks = marks_of(model.tokenizer)
     before = marks.count + (len(prompt.tokens) if prompt is not None else 0)
     check_positions(before + len(tokens), prompt_steps, network)
-    expected = len(tokens) * pace / r
+    expected = len(tokens) * pace / r / speed
     least = shortest / SLACK if options.min_length is None else options.min_length
     most = longest * SLACK if options.max_length is None else options.max_length
     last = expected * most - given
     if leads and network.max_positions is not None:
         last = min(last, network.max_positions[1] // 2)
-    return Request(text, tokens, prompt, seed, expected * least - given, last, level, marks)
+    return Request(text, tokens, prompt, seed, expected * least - given, last, level, marks, speed)
 
 
 def check_positions(tokens: int, prompt_steps: int, network: Melle) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, overload
+from typing import Any, NamedTuple, overload
 
 import torch
 from torch import Tensor
@@ -18,22 +18,29 @@ from melle.checkpoint import LoadedModel
 from melle.devices import find_device, is_out_of_memory
 from melle.errors import OutOfMemory, UserError
 from melle.pretrained import load_pretrained
-from melle.synthesis.chunking import Encoded, encode_chunks
+from melle.synthesis.chunking import Encoded
 from melle.synthesis.crossfade import CrossFade, join_speech, worst
 from melle.synthesis.decoding import Frames, decode
 from melle.synthesis.options import DecodingOptions
+from melle.synthesis.plan import Plan, encode_text, make_plan
 from melle.synthesis.prompt import Prompt, Recording, Voice, as_prompt, read_beginning, read_prompt
 from melle.synthesis.quantize import check_weights, quantize
-from melle.synthesis.request import Request, check_positions, make_request
+from melle.synthesis.request import Request, make_request
 from melle.synthesis.seeds import another_seed, each, make_seeds
 from melle.synthesis.speech import Chunk, Speech, Timings
-from melle.text import marks_of, normalising
-from melle.text.base import is_speakable
+from melle.synthesis.stretch import Stretch
+from melle.text import normalising
 from melle.vocoders import Vocoder, default_vocoder
 
-MOST_TOKENS = 300  # of a text spoken at once, where the training data's longest is not known
 ROWS = 16  # parts of long texts that are spoken at a time
 Decoder = Callable[[Sequence[Request], DecodingOptions], Iterator[Frames]]
+
+
+class Spoken(NamedTuple):
+    """A part that was spoken, and its frames (T, M) log10 as they were decoded, before any stretching."""
+
+    speech: Speech
+    mel: Tensor
 
 
 class Synthesizer:
@@ -152,20 +159,24 @@ class Synthesizer:
         texts = [text] if isinstance(text, str) else list(text)
         seeds, options = make_seeds(seed, len(texts)), options or DecodingOptions()
         prompts = self._read_prompts(prompt, prompt_text, len(texts))
-        chunked = [self._chunk(text, prompt, language) for text, prompt in zip(texts, prompts)]
-        spoken: dict[tuple[int, int], Speech] = {}  # by text and chunk
+        plans = [
+            make_plan(text, prompt, language, options, self.description, self.network)
+            for text, prompt in zip(texts, prompts)
+        ]
+        spoken: dict[tuple[int, int], Spoken] = {}  # by text and chunk
 
         def request_of(number: int, chunk: int) -> Request:
-            chunks, voice = chunked[number], prompts[number]
-            if voice is None and chunk:
-                voice = _continue_as(chunks[0], spoken[number, 0].mel)
+            chunks, voice = plans[number].chunks, prompts[number]
+            seed = another_seed(seeds[number], "part", chunk)
+            if voice is None and chunk:  # whose pace has the speed already
+                return self._request(chunks[chunk], _continue_as(chunks[0], spoken[number, 0].mel), seed, options)
             leads = voice is None and len(chunks) > 1
-            return self._request(chunks[chunk], voice, another_seed(seeds[number], "part", chunk), options, leads)
+            return self._request(chunks[chunk], voice, seed, options, leads, self._pace_speed(options))
 
         # Without a prompt the first chunk of a text decides its voice, so the others wait for it.
         now, later = [], []
-        for number, chunks in enumerate(chunked):
-            for chunk in range(len(chunks)):
+        for number, plan in enumerate(plans):
+            for chunk in range(len(plan.chunks)):
                 (later if prompts[number] is None and chunk else now).append((number, chunk))
         size = max(len(texts), ROWS)
         for keys in (now, later):
@@ -173,8 +184,8 @@ class Synthesizer:
                 requests = [request_of(*key) for key in batch]
                 spoken.update(zip(batch, self._speak_with_retries(requests, options, retries, begun)))
         speeches = [
-            join_speech([spoken[number, chunk] for chunk in range(len(chunks))], self.spec, seed)
-            for number, (chunks, seed) in enumerate(zip(chunked, seeds))
+            join_speech([spoken[number, n].speech for n in range(len(plan.chunks))], plan.pauses, self.spec, seed)
+            for number, (plan, seed) in enumerate(zip(plans, seeds))
         ]
         return speeches[0] if isinstance(text, str) else speeches
 
@@ -195,8 +206,10 @@ class Synthesizer:
         begun = time.perf_counter()
         (seed,) = make_seeds(seed, 1)
         (voice,) = self._read_prompts(prompt, prompt_text, 1)
-        chunks = self._chunk(text, voice, language)
-        return self._stream(chunks, voice, options or DecodingOptions(), seed, begun)
+        options = options or DecodingOptions()
+        return self._stream(
+            make_plan(text, voice, language, options, self.description, self.network), voice, options, seed, begun
+        )
 
     def continuation(
         self,
@@ -210,7 +223,7 @@ class Synthesizer:
         Args:
             text: of the whole utterance, the words of the recording included.
             beginning: the recording, or samples (N,) at the model's rate, of less than that; a list for several texts.
-            options, seed: as in a call.
+            options, seed: as in a call, but at the beginning's own speed.
 
         Returns what comes after the beginning. Its mel follows on from the beginning's whole steps of r frames: to hear
         both without a seam, vocode them together. Raises UserError as a call does.
@@ -220,12 +233,12 @@ class Synthesizer:
         recordings = list(beginning) if isinstance(beginning, list | tuple) else [beginning]
         if len(recordings) != len(texts):
             raise ValueError(f"{len(texts)} texts, but {len(recordings)} beginnings")
-        options = options or DecodingOptions()
+        options = replace(options or DecodingOptions(), speed=1.0)
         requests = []
         for text_, recording, seed_ in zip(texts, recordings, make_seeds(seed, len(texts))):
             prompt = read_beginning(recording, self.description, self.log_mel)
-            requests.append(self._request((text_, self._encode(text_)), prompt, seed_, options))
-        speeches = self._speak(requests, options, begun) if requests else []
+            requests.append(self._request((text_, encode_text(text_, self.tokenizer)), prompt, seed_, options))
+        speeches = [spoken.speech for spoken in self._speak(requests, options, begun)] if requests else []
         return speeches[0] if isinstance(text, str) else speeches
 
     def read_prompt(self, prompt: Voice, prompt_text: str | None = None) -> Prompt:
@@ -236,19 +249,21 @@ class Synthesizer:
         return read
 
     def _stream(
-        self, chunks: list[Encoded], voice: Prompt | None, options: DecodingOptions, seed: int, begun: float
+        self, plan: Plan, voice: Prompt | None, options: DecodingOptions, seed: int, begun: float
     ) -> Iterator[Chunk]:
-        fade, reasons = CrossFade(self.spec, len(chunks)), []
+        chunks, fade, reasons = plan.chunks, CrossFade(self.spec, plan.pauses), []
+        speed = self._pace_speed(options)
         for number, chunk in enumerate(chunks):
             leads = voice is None and len(chunks) > 1
-            request = self._request(chunk, voice, another_seed(seed, "part", number), options, leads)
-            vocode, mels = self.vocoder.stream(), []
+            request = self._request(chunk, voice, another_seed(seed, "part", number), options, leads, speed)
+            vocode, stretch, mels = self.vocoder.stream(), self._stretch(options), []
             for frames in self._decode([request], options):
                 last = frames.finish_reason is not None
+                spoken = stretch(frames.mel, last)
                 with self._memory_for([request]):
-                    samples = vocode(frames.mel.to(self.device), last).cpu()
+                    samples = vocode(spoken.to(self.device), last).cpu()
                 waveform = fade(samples.nan_to_num(0.0).clamp(-1, 1), last)
-                mel = fade.frames(frames.mel.clone(), last)
+                mel = fade.frames(spoken.clone(), last)
                 if leads:
                     mels.append(frames.mel)
                 reasons += [frames.finish_reason] if last else []
@@ -256,40 +271,41 @@ class Synthesizer:
                 ending = (worst(reasons), tuple(reasons) if len(chunks) > 1 else ()) if end else (None, ())
                 yield Chunk(waveform, self.spec.sample_rate, mel, elapsed, *ending)
             if leads:
-                voice = _continue_as(chunk, torch.cat(mels))
+                voice, speed = _continue_as(chunk, torch.cat(mels)), 1.0
 
     def _speak_with_retries(
         self, requests: Sequence[Request], options: DecodingOptions, retries: int, begun: float
-    ) -> list[Speech]:
-        speeches = self._speak(requests, options, begun)
+    ) -> list[Spoken]:
+        spoken = self._speak(requests, options, begun)
         for attempt in range(1, retries + 1):
-            again = [number for number, speech in enumerate(speeches) if speech.finish_reason != "stop"]
+            again = [number for number, one in enumerate(spoken) if one.speech.finish_reason != "stop"]
             if not again:
                 break
             other = [
                 replace(requests[number], seed=another_seed(requests[number].seed, "attempt", attempt))
                 for number in again
             ]
-            for number, speech in zip(again, self._speak(other, options, begun)):
-                if speech.finish_reason == "stop":
-                    speeches[number] = speech
-        return speeches
+            for number, other_one in zip(again, self._speak(other, options, begun)):
+                if other_one.speech.finish_reason == "stop":
+                    spoken[number] = other_one
+        return spoken
 
-    def _speak(self, requests: Sequence[Request], options: DecodingOptions, begun: float) -> list[Speech]:
+    def _speak(self, requests: Sequence[Request], options: DecodingOptions, begun: float) -> list[Spoken]:
         mels: list[list[Tensor]] = [[] for _ in requests]
         first: dict[int, float] = {}
-        speeches: dict[int, Speech] = {}
+        spoken: dict[int, Spoken] = {}
         vocoding = 0.0  # seconds, which the decoding of the others waits
         for row, mel, reason, stop in self._decode(requests, options):
             mels[row].append(mel)
             first.setdefault(row, time.perf_counter() - begun - vocoding)
             if reason is None:
                 continue
-            mel, done = torch.cat(mels[row]), time.perf_counter()
+            decoded, done = torch.cat(mels[row]), time.perf_counter()
+            mel = self._stretch(options)(decoded, last=True)
             with self._memory_for(requests):
                 waveform = self.vocoder(mel.to(self.device)).cpu().nan_to_num(0.0)
             took = time.perf_counter() - done
-            speeches[row] = Speech(
+            speech = Speech(
                 waveform=waveform / waveform.abs().max().clamp(min=1),
                 sample_rate=self.spec.sample_rate,
                 mel=mel,
@@ -298,8 +314,9 @@ class Synthesizer:
                 seed=requests[row].seed,
                 timings=Timings(first[row], done - begun - vocoding, took),
             )
+            spoken[row] = Spoken(speech, decoded)
             vocoding += took
-        return [speeches[row] for row in range(len(requests))]
+        return [spoken[row] for row in range(len(requests))]
 
     def _decode(self, requests: Sequence[Request], options: DecodingOptions) -> Iterator[Frames]:
         with self._memory_for(requests):
@@ -323,32 +340,26 @@ class Synthesizer:
             ) from None
 
     def _request(
-        self, chunk: Encoded, prompt: Prompt | None, seed: int, options: DecodingOptions, leads: bool = False
+        self,
+        chunk: Encoded,
+        prompt: Prompt | None,
+        seed: int,
+        options: DecodingOptions,
+        leads: bool = False,
+        speed: float = 1.0,
     ) -> Request:
         text, tokens = chunk
         if prompt is not None and prompt.tokens and getattr(self.tokenizer, "spaced", False):
             tokens = self.tokenizer.encode(text, follows=True)
-        return make_request(text, tokens, prompt, seed, options, self.description, self.network, leads)
+        return make_request(text, tokens, prompt, seed, options, self.description, self.network, leads, speed)
 
-    def _encode(self, text: str) -> list[int]:
-        if text.strip() and not is_speakable(text):
-            raise UserError(f"the text {text[:40]!r} holds nothing to say; give at least one word")
-        return self.tokenizer.encode(text)
+    def _pace_speed(self, options: DecodingOptions) -> float:
+        """How many times as fast the network is to speak: only paced positions know of a pace."""
+        return options.speed if self.network.position == "paced" else 1.0
 
-    def _chunk(self, text: str, prompt: Prompt | None, language: str) -> list[Encoded]:
-        """The text with its tokens, in as few parts as the model can speak."""
-        tokens = self._encode(text)
-        most = self.description.most_tokens or MOST_TOKENS
-        marks = marks_of(self.tokenizer).count
-        before = marks + (0 if prompt is None else len(prompt.tokens))
-        if self.network.max_positions is not None:
-            room = self.network.max_positions[0]
-            most = min(most, room - before)
-            if most < 1:
-                check_positions(before + len(tokens), 0, self.network)
-            if prompt is None and len(tokens) > most:  # the first part is the prompt of the others
-                most = min(most, (room - marks) // 2)
-        return encode_chunks(text, tokens, most, self.tokenizer, language)
+    def _stretch(self, options: DecodingOptions) -> Stretch:
+        """What makes frames as fast as the network cannot."""
+        return Stretch(options.speed / self._pace_speed(options))
 
     def _read_prompts(
         self, prompt: Voice | Sequence[Voice], prompt_text: str | Sequence[str | None] | None, count: int

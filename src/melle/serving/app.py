@@ -7,6 +7,7 @@ import os
 from collections.abc import AsyncIterator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from functools import partial
 from importlib.resources import files
 
@@ -21,7 +22,7 @@ from melle.serving.guard import Guard, Limits
 from melle.serving.metrics import Metrics
 from melle.serving.speech import Piece, SpeechRequest, speak
 from melle.serving.voices import Voices
-from melle.synthesis.options import DecodingOptions
+from melle.synthesis.options import SPEEDS, DecodingOptions
 from melle.synthesis.prompt import Prompt
 from melle.synthesis.synthesizer import Synthesizer
 
@@ -71,7 +72,7 @@ def create_app(
     def utter(call: Call, body: SpeechRequest, prompt: Prompt | None) -> Iterator[Piece]:
         own = copy.copy(tts)
         own.decoder = call.decode
-        return speak(own, body, prompt, options)
+        return speak(own, body, prompt, replace(options, speed=body.speed))
 
     @app.post("/v1/audio/speech")
     async def speech(body: SpeechRequest) -> Response:
@@ -80,8 +81,9 @@ def create_app(
         if len(body.input) > limits.text:
             message = f"the text has {len(body.input)} characters, {limits.text} are taken"
             raise ApiError(400, message, "string_above_max_length", "input")
-        if body.speed != 1:
-            raise ApiError(400, "speed: this model speaks at its own pace", "unsupported_value", "speed")
+        least, most = SPEEDS
+        if not least <= body.speed <= most:
+            raise ApiError(400, f"speed: from {least:g} to {most:g} are taken", "unsupported_value", "speed")
         prompt = await run_in_threadpool(voices.find, body.voice_name)
         return SpeechResponse(
             partial(utter, body=body, prompt=prompt), body.media_type, batcher, pool, gate, metrics, limits.seconds

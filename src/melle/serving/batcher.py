@@ -8,6 +8,7 @@ import queue
 import threading
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 from melle.model import Melle
 from melle.synthesis.decoding import Frames
@@ -32,7 +33,8 @@ class Call:
 
     def decode(self, requests: Sequence[Request], options: DecodingOptions) -> Iterator[Frames]:
         """Frames as they become final, with the places of ``requests``. Raises Cancelled after ``cancel``."""
-        if options != self._batcher.options:
+        own = self._batcher.options
+        if replace(options, speed=own.speed, sentence_gap=own.sentence_gap) != own:  # of which each row has its own
             raise ValueError("the rows of a running batch have one set of options")
         frames = self._frames
         keys = self._batcher.add(self, requests)

@@ -119,8 +119,9 @@ class RunningBatch:
             pad_sequence(keep, batch_first=True, padding_value=1.0), torch.cat([own.next().latent for own in noise])
         )
         caches = network.make_caches(len(new), int((text[1].cpu() + 1 + lengths // r).max()))
+        speed = torch.tensor([one.speed for one in new], device=device)
         state, made, logits = network.prefill(
-            caches, *text, prompt, lengths.to(device), self.options.temperature, first
+            caches, *text, prompt, lengths.to(device), self.options.temperature, first, speed
         )
         rows = []
         for key, own, mel, most, filled in zip(requests, noise, mels, bounds[1].tolist(), state.prefix.tolist()):

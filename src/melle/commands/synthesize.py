@@ -13,7 +13,7 @@ from melle.errors import UserError
 from melle.synthesis.options import DecodingOptions
 
 if TYPE_CHECKING:
-    from melle.synthesis.speech import Speech
+    from melle.synthesis.speech import Speech, Word
     from melle.synthesis.synthesizer import Synthesizer
 
 
@@ -45,6 +45,9 @@ def add(commands: argparse._SubParsersAction) -> None:
     speak.add_argument("--prompt-text", help="what is said in the prompt")
     speak.add_argument("--voice", help="a voice that the model has of its own; default, without --prompt: its first")
     speak.add_argument("-o", "--output", type=Path, help="file to write (default speech.wav), or folder for --jobs")
+    speak.add_argument(
+        "--subtitles", type=Path, help="file for the times of words: .srt, .vtt, or .json; of --text and --text-file"
+    )
     speak.add_argument(
         "--vocoder",
         default="auto",
@@ -92,6 +95,7 @@ def synthesize(options: argparse.Namespace) -> None:
     from melle.files import check_writable
     from melle.synthesis.jobs import read_jobs, run_jobs
     from melle.synthesis.seeds import check_seed
+    from melle.synthesis.subtitles import check_subtitles, write_subtitles
 
     if options.checkpoint is None:
         if not PRETRAINED.is_dir():
@@ -115,6 +119,8 @@ def synthesize(options: argparse.Namespace) -> None:
     if options.jobs is not None:
         if options.output is None:
             raise UserError("--jobs needs a folder to write to: give it by -o")
+        if options.subtitles is not None:
+            raise UserError("--subtitles is for --text and --text-file; leave it out")
         check_writable(options.output, folder=True)
         jobs = read_jobs(options.jobs, voice, options.seed)
         tts, how = make_synthesizer(options)
@@ -123,6 +129,8 @@ def synthesize(options: argparse.Namespace) -> None:
         if failed:
             raise UserError(f"{failed} of {len(jobs)} jobs failed; {options.output / 'results.jsonl'} says why")
         return
+    if options.subtitles is not None:
+        check_subtitles(options.subtitles)
     output = options.output or Path("speech.wav")
     check_writable(output)
     AudioWriter(output, 1)  # raises for an ending that cannot be written before anything is spoken
@@ -132,18 +140,20 @@ def synthesize(options: argparse.Namespace) -> None:
         text = read_text(options.text_file)
         tts, how = make_synthesizer(options)
         show_texts(tts, text.splitlines(), options.show_text)
-        read_aloud(tts, text, output, seed=options.seed, **voice, **how)
+        words = read_aloud(tts, text, output, seed=options.seed, words=options.subtitles is not None, **voice, **how)
+        write_subtitles(options.subtitles, words)
         return
     if options.asr is not None and options.best_of is None:
         raise UserError("--asr chooses among several: give --best-of 5, too")
     tts, how = make_synthesizer(options)
     show_texts(tts, [options.text], options.show_text)
-    how |= {"seed": options.seed, "retries": options.retries, **voice}
+    how |= {"seed": options.seed, "retries": options.retries, "words": options.subtitles is not None, **voice}
     if options.best_of is None:
         speech = tts(options.text, **how)
     else:
         speech = choose(tts, options, how)
     save_audio(output, speech.waveform, speech.sample_rate)
+    write_subtitles(options.subtitles, speech.words)
     report(
         output,
         speech.seconds,
@@ -233,8 +243,8 @@ def read_text(path: Path) -> str:
         raise UserError(f"{path}: not a text in UTF-8; convert it, for instance with iconv") from None
 
 
-def read_aloud(tts: Synthesizer, text: str, output: Path, **how: Any) -> None:
-    """Speak a text of any length to a file, which is written as it comes.
+def read_aloud(tts: Synthesizer, text: str, output: Path, **how: Any) -> list[Word]:
+    """Speak a text of any length to a file, which is written as it comes; returns its words, where asked for.
 
     Ctrl-C keeps what was spoken until then; after any other interruption there is no file.
     """
@@ -242,7 +252,7 @@ def read_aloud(tts: Synthesizer, text: str, output: Path, **how: Any) -> None:
 
     from melle.audio import AudioWriter
 
-    chunks, reason = tts.stream(text, **how), None
+    chunks, reason, words = tts.stream(text, **how), None, []
     with (
         AudioWriter(output, tts.spec.sample_rate) as file,
         tqdm(
@@ -254,12 +264,14 @@ def read_aloud(tts: Synthesizer, text: str, output: Path, **how: Any) -> None:
                 file.write(chunk.waveform)
                 progress.update(len(chunk.waveform) / chunk.sample_rate)
                 reason, parts = chunk.finish_reason, chunk.parts
+                words += chunk.words
         except KeyboardInterrupt:
             if not file.seconds:
                 raise
     if reason is None:
         raise UserError(f"{output}: interrupted; its {file.seconds:.2f} s are the beginning of the text")
     report(output, file.seconds, reason, parts, f", {tts.vocoder.title}", "try another --seed")
+    return words
 
 
 def report(

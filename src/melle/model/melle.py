@@ -230,6 +230,37 @@ class Melle(nn.Module):
         refined = self.refine(latent.frames, layout.lengths_to_mask(mel_lengths, frames), true_frames)
         return MelleOutput(target, *latent, refined, self.stop(hidden)[..., 0].float(), guide)
 
+    @torch.no_grad()
+    def guided_attention(
+        self,
+        text: Tensor,
+        text_lengths: Tensor,
+        text_segments: Tensor,
+        mel: Tensor,
+        segment_steps: Tensor,
+        keep: Tensor | None = None,
+        speed: Tensor | None = None,
+    ) -> Tensor:
+        """How head 0 of the guided blocks spreads the steps of whole rows over the text: (guided layers, B, K, S).
+
+        Of rows of one length, by a teacher-forced pass with arguments as in ``forward``, ``keep`` as in ``PreNet`` and
+        ``speed`` as in ``prefill``. A step stands for the frames that it predicts. Leaves the network as it is, so that
+        other threads may use it meanwhile.
+        """
+        rows, frames, _ = mel.shape
+        steps = frames // self.reduction_factor
+        read = self.normalise(mel).view(rows, steps, self.group)[:, :-1].to(self.bos.dtype)
+        x, rotary, mask = self._join(
+            text, text_lengths, text_segments, self.prenet(read, keep), segment_steps, None, speed
+        )
+        own = layout.step_slots(text_lengths, steps)
+        found = []
+        for number, block in enumerate(self.blocks[: max(self.guided_layers, default=-1) + 1]):
+            x, weights = block.forward(x, rotary, mask, guide=number in self.guided_layers)
+            if weights is not None:
+                found.append(weights.gather(1, own[:, :, None].expand(-1, -1, weights.shape[2]))[:, :, : text.shape[1]])
+        return torch.stack(found) if found else mel.new_zeros(0, rows, steps, text.shape[1])
+
     def refine(self, frames: Tensor, valid: Tensor, count: int | None = None) -> Tensor:
         """y' to y'' (B, T, M), by the post-net where there is one; ``valid`` (B, T) and ``count`` as there."""
         if self.postnet is None:

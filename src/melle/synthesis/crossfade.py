@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from melle.audio import MelSpec
-from melle.synthesis.speech import Speech, Timings
+from melle.synthesis.speech import Speech, Timings, shifted
 from melle.synthesis.stopping import REASONS
 
 PAUSE = 0.25  # seconds, between parts of a text that is too long to be spoken at once
@@ -71,12 +71,15 @@ class CrossFade:
 
 def join_speech(speeches: Sequence[Speech], pauses: Sequence[float], spec: MelSpec, seed: int) -> Speech:
     """One utterance of all parts, which ``seed`` says again, with ``pauses`` as for ``CrossFade``."""
-    fade, waveforms, mels = CrossFade(spec, pauses), [], []
+    fade, waveforms, mels, words = CrossFade(spec, pauses), [], [], []
+    begin = round(pauses[0] * spec.frame_rate)  # of the part, in frames
     for speech in speeches:
         waveforms.append(fade(speech.waveform, last=True))
         mels.append(fade.frames(speech.mel, last=True))
+        words += shifted(speech.words, begin / spec.frame_rate)
+        begin = sum(map(len, mels))
     if len(speeches) == 1:
-        return replace(speeches[0], waveform=waveforms[0], mel=mels[0])
+        return replace(speeches[0], waveform=waveforms[0], mel=mels[0], words=tuple(words))
     return Speech(
         waveform=torch.cat(waveforms),
         sample_rate=spec.sample_rate,
@@ -84,6 +87,7 @@ def join_speech(speeches: Sequence[Speech], pauses: Sequence[float], spec: MelSp
         stop=torch.cat([speech.stop for speech in speeches]),
         finish_reason=worst([speech.finish_reason for speech in speeches]),
         parts=tuple(speech.finish_reason for speech in speeches),
+        words=tuple(words),
         seed=seed,
         timings=Timings(
             first=speeches[0].timings.first,

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from torch import Tensor
 
@@ -16,6 +18,19 @@ class Timings:
     vocoder: float  # that the vocoder took, by itself
 
 
+class Word(NamedTuple):
+    """A word as it is written, and when it begins and ends, in seconds."""
+
+    word: str
+    start: float
+    end: float
+
+
+def shifted(words: Iterable[Word], by: float, speed: float = 1.0) -> tuple[Word, ...]:
+    """The words ``speed`` times as fast, and then ``by`` seconds later."""
+    return tuple(Word(word, start / speed + by, end / speed + by) for word, start, end in words)
+
+
 @dataclass(frozen=True)
 class Chunk:
     """The next part of an utterance that is streamed."""
@@ -26,6 +41,7 @@ class Chunk:
     elapsed: float  # seconds since the call
     finish_reason: str | None  # of the last chunk, as in ``Speech``
     parts: tuple[str, ...] = ()  # of the last chunk, as in ``Speech``
+    words: tuple[Word, ...] = ()  # where asked for, of the part that ends with this chunk
 
 
 @dataclass(frozen=True)
@@ -45,6 +61,7 @@ class Speech:
     seed: int  # says it again; of a text in parts with as many retries
     timings: Timings
     parts: tuple[str, ...] = ()  # finish reasons of the parts of a long text
+    words: tuple[Word, ...] = ()  # where asked for
 
     @property
     def seconds(self) -> float:

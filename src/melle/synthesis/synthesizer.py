@@ -27,8 +27,9 @@ from melle.synthesis.prompt import Prompt, Recording, Voice, as_prompt, read_beg
 from melle.synthesis.quantize import check_weights, quantize
 from melle.synthesis.request import Request, make_request
 from melle.synthesis.seeds import another_seed, each, make_seeds
-from melle.synthesis.speech import Chunk, Speech, Timings
+from melle.synthesis.speech import Chunk, Speech, Timings, Word, shifted
 from melle.synthesis.stretch import Stretch
+from melle.synthesis.words import find_words
 from melle.text import normalising
 from melle.vocoders import Vocoder, default_vocoder
 
@@ -37,10 +38,11 @@ Decoder = Callable[[Sequence[Request], DecodingOptions], Iterator[Frames]]
 
 
 class Spoken(NamedTuple):
-    """A part that was spoken, and its frames (T, M) log10 as they were decoded, before any stretching."""
+    """A part that was spoken, its frames (T, M) log10 as decoded, before any stretching, and what was asked for."""
 
     speech: Speech
     mel: Tensor
+    request: Request
 
 
 class Synthesizer:
@@ -133,6 +135,7 @@ class Synthesizer:
         seed: int | Sequence[int] | None = 0,
         retries: int = 0,
         language: str = "en",
+        words: bool = False,
     ) -> Speech | list[Speech]:
         """Speak a text, or several as one batch.
 
@@ -150,9 +153,11 @@ class Synthesizer:
             retries: how often an utterance that did not end by itself is tried again with another seed. If none of them
                 does, the first is returned. Of a long text it is each part that is tried again.
             language: code, such as "en", by which long texts are split into sentences.
+            words: find when each word is spoken, by the guided attention of a model that was trained with it.
 
         Raises UserError for a text, a prompt or a seed that cannot be used.
         """
+        self._check_words(words)
         if retries < 0:
             raise UserError(f"retries={retries} must be 0 or more")
         begun = time.perf_counter()
@@ -183,6 +188,8 @@ class Synthesizer:
             for batch in (keys[start : start + size] for start in range(0, len(keys), size)):
                 requests = [request_of(*key) for key in batch]
                 spoken.update(zip(batch, self._speak_with_retries(requests, options, retries, begun)))
+        if words:
+            spoken = {key: self._with_words(one, options) for key, one in spoken.items()}
         speeches = [
             join_speech([spoken[number, n].speech for n in range(len(plan.chunks))], plan.pauses, self.spec, seed)
             for number, (plan, seed) in enumerate(zip(plans, seeds))
@@ -197,19 +204,20 @@ class Synthesizer:
         options: DecodingOptions | None = None,
         seed: int | None = 0,
         language: str = "en",
+        words: bool = False,
     ) -> Iterator[Chunk]:
         """Speak a text of any length, and give its sound as it comes, in bounded memory.
 
         The frames are those of a call with the same arguments. So are the samples, but for Griffin-Lim, which knows
         other phases, and for a voice so loud that a call would have to make it softer, which is clipped here.
         """
+        self._check_words(words)
         begun = time.perf_counter()
         (seed,) = make_seeds(seed, 1)
         (voice,) = self._read_prompts(prompt, prompt_text, 1)
         options = options or DecodingOptions()
-        return self._stream(
-            make_plan(text, voice, language, options, self.description, self.network), voice, options, seed, begun
-        )
+        plan = make_plan(text, voice, language, options, self.description, self.network)
+        return self._stream(plan, voice, options, seed, begun, words)
 
     def continuation(
         self,
@@ -249,10 +257,17 @@ class Synthesizer:
         return read
 
     def _stream(
-        self, plan: Plan, voice: Prompt | None, options: DecodingOptions, seed: int, begun: float
+        self,
+        plan: Plan,
+        voice: Prompt | None,
+        options: DecodingOptions,
+        seed: int,
+        begun: float,
+        words: bool = False,
     ) -> Iterator[Chunk]:
         chunks, fade, reasons = plan.chunks, CrossFade(self.spec, plan.pauses), []
-        speed = self._pace_speed(options)
+        speed, given = self._pace_speed(options), 0  # frames
+        begin = round(plan.pauses[0] * self.spec.frame_rate)  # of the part, in frames
         for number, chunk in enumerate(chunks):
             leads = voice is None and len(chunks) > 1
             request = self._request(chunk, voice, another_seed(seed, "part", number), options, leads, speed)
@@ -264,12 +279,16 @@ class Synthesizer:
                     samples = vocode(spoken.to(self.device), last).cpu()
                 waveform = fade(samples.nan_to_num(0.0).clamp(-1, 1), last)
                 mel = fade.frames(spoken.clone(), last)
-                if leads:
+                if leads or words:
                     mels.append(frames.mel)
+                given += len(mel)
                 reasons += [frames.finish_reason] if last else []
                 elapsed, end = time.perf_counter() - begun, last and number == len(chunks) - 1
                 ending = (worst(reasons), tuple(reasons) if len(chunks) > 1 else ()) if end else (None, ())
-                yield Chunk(waveform, self.spec.sample_rate, mel, elapsed, *ending)
+                found = self._words(request, torch.cat(mels), options) if words and last else ()
+                found = shifted(found, begin / self.spec.frame_rate)
+                yield Chunk(waveform, self.spec.sample_rate, mel, elapsed, *ending, found)
+            begin = given
             if leads:
                 voice, speed = _continue_as(chunk, torch.cat(mels)), 1.0
 
@@ -314,7 +333,7 @@ class Synthesizer:
                 seed=requests[row].seed,
                 timings=Timings(first[row], done - begun - vocoding, took),
             )
-            spoken[row] = Spoken(speech, decoded)
+            spoken[row] = Spoken(speech, decoded, requests[row])
             vocoding += took
         return [spoken[row] for row in range(len(requests))]
 
@@ -352,6 +371,19 @@ class Synthesizer:
         if prompt is not None and prompt.tokens and getattr(self.tokenizer, "spaced", False):
             tokens = self.tokenizer.encode(text, follows=True)
         return make_request(text, tokens, prompt, seed, options, self.description, self.network, leads, speed)
+
+    def _check_words(self, words: bool) -> None:
+        if words and not self.network.guided_layers:
+            raise UserError("the times of words come from guided attention, and this model was trained without it")
+
+    def _with_words(self, spoken: Spoken, options: DecodingOptions) -> Spoken:
+        words = self._words(spoken.request, spoken.mel, options)
+        return spoken._replace(speech=replace(spoken.speech, words=words))
+
+    def _words(self, request: Request, mel: Tensor, options: DecodingOptions) -> tuple[Word, ...]:
+        with self._memory_for([request]):
+            stretched = options.speed / self._pace_speed(options)
+            return find_words(self.network, self.tokenizer, request, mel, self.spec.frame_rate, stretched)
 
     def _pace_speed(self, options: DecodingOptions) -> float:
         """How many times as fast the network is to speak: only paced positions know of a pace."""

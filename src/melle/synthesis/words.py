@@ -1,0 +1,84 @@
+"""When each word is spoken, by the guided attention: head 0 of the guided blocks looks at the token that is due."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from melle.data.batch import join_text, pad_texts
+from melle.model import Melle
+from melle.synthesis.request import Request
+from melle.synthesis.speech import Word, shifted
+from melle.text import Tokenizer
+from melle.text.normalise import written_words
+from melle.text.words import word_tokens
+
+NEAR = 3.0  # tokens around the path within which attention counts: what lies further away is noise
+MOST_SKIPPED = 4  # tokens that the path may go on by from a step to the next, for each frame of a step
+
+
+def find_words(
+    network: Melle, tokenizer: Tokenizer, request: Request, mel: torch.Tensor, frame_rate: float, speed: float = 1.0
+) -> tuple[Word, ...]:
+    """The words of what was spoken for a request: ``mel`` (T, M) log10, as it was decoded.
+
+    ``speed``: how many times as fast it was made after that, for the times.
+    """
+    if not len(mel):
+        return ()
+    due = places(network, request, mel)
+    times = (np.arange(len(due)) + 0.5) * network.reduction_factor / frame_rate
+    tokens, seconds = len(request.tokens), len(mel) / frame_rate
+    spans = word_tokens(tokenizer, request.text, request.tokens)
+    edges = np.interp(np.array(spans, dtype=float), [0.0, *due, tokens], [0.0, *times, seconds])
+    words = written_words(request.text)
+    found = [Word(word, *map(float, edge)) for word, edge in zip(words, edges.reshape(-1, 2))]
+    return shifted(found, 0.0, speed)
+
+
+def places(network: Melle, request: Request, mel: torch.Tensor) -> NDArray[np.float64]:
+    """Where in the request's text each step of ``mel`` (T, M) is, in tokens (K,): ever further on."""
+    device, r = network.bos.device, network.reduction_factor
+    before = request.prompt.mel if request.prompt is not None else mel[:0]
+    steps = [len(before) // r, len(mel) // r] if request.prompt is not None else [len(mel) // r]
+    text, lengths, owners = pad_texts([join_text(request.segments, request.marks)])
+    generator = torch.Generator().manual_seed(request.seed)
+    keep = torch.rand(1, sum(steps) - 1, network.prenet.units, generator=generator)
+    weights = network.guided_attention(
+        text.to(device),
+        lengths.to(device),
+        owners.to(device),
+        torch.cat((before, mel))[None].to(device),
+        torch.tensor([steps], device=device),
+        keep.to(device),
+        torch.tensor([request.speed], device=device),
+    )
+    first = (request.marks.bos is not None) + sum(map(len, request.segments[:-1]))
+    own = weights.float().mean(dim=0)[0, -steps[-1] :, first : first + len(request.tokens)]
+    return centres(own.cpu().numpy().astype(float), MOST_SKIPPED * r)
+
+
+def centres(weights: NDArray[np.float64], skipped: int) -> NDArray[np.float64]:
+    """Where in the text each step looks, (K, S) → (K,): the mean near the likeliest path that never goes back."""
+    path = follow(np.log(weights + 1e-6), skipped)
+    token = np.arange(weights.shape[1]) + 0.5
+    near = weights * (np.abs(token - token[path][:, None]) <= NEAR) + 1e-9 * (token == token[path][:, None])
+    return np.maximum.accumulate((near * token).sum(axis=1) / near.sum(axis=1))
+
+
+def follow(scores: NDArray[np.float64], skipped: int) -> NDArray[np.int64]:
+    """The path (K,) of tokens with the highest sum of ``scores`` (K, S) that goes on by up to ``skipped`` a step."""
+    steps, tokens = scores.shape
+    best, came = scores[0].copy(), np.zeros((steps, tokens), dtype=int)
+    for step in range(1, steps):
+        moves = np.full((skipped + 1, tokens), -np.inf)
+        for move in range(min(skipped, tokens - 1) + 1):
+            moves[move, move:] = best[: tokens - move]
+        move = moves.argmax(axis=0)
+        came[step] = np.arange(tokens) - move
+        best = moves[move, np.arange(tokens)] + scores[step]
+    path = [int(best.argmax())]
+    for step in range(steps - 1, 0, -1):
+        path.append(int(came[step, path[-1]]))
+    return np.array(path[::-1])

@@ -250,7 +250,7 @@ class Melle(nn.Module):
         rows, frames, _ = mel.shape
         steps = frames // self.reduction_factor
         read = self.normalise(mel).view(rows, steps, self.group)[:, :-1].to(self.bos.dtype)
-        x, rotary, mask = self._join(
+        x, rotary, mask = self.join(
             text, text_lengths, text_segments, self.prenet(read, keep), segment_steps, None, speed
         )
         own = layout.step_slots(text_lengths, steps)

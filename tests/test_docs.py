@@ -108,8 +108,8 @@ PAGES = [ROOT / "CONTRIBUTING.md", *sorted(ROOT.glob("docs/*/*.md"))]
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_files_and_names_that_a_page_points_to_exist(page):
     text = re.sub(r"```.*?```", "", page.read_text(encoding="utf-8"), flags=re.DOTALL)
-    files = [file for folder in ("src", "tests", "benchmarks", "docs") for file in ROOT.glob(f"{folder}/**/*.py")]
-    files += ROOT.glob("*.py")
+    folders = ("src", "tests", "benchmarks", "examples", "docs")
+    files = [*ROOT.glob("*.py"), *(file for folder in folders for file in (ROOT / folder).rglob("*.py"))]
     for name, outer, inner in re.findall(r"`([\w/]+\.py)`(?:,\s+`(?:(\w+)\.)?(?!py`)(\w+)`)?", text):
         found = [file.read_text(encoding="utf-8") for file in files if f"/{file.as_posix()}".endswith(f"/{name}")]
         assert found, name
@@ -129,3 +129,11 @@ def test_links_of_pages_from_elsewhere():
     assert top.with_links(text, "data/README.md", "reference/data.md") == shown
     assert top.with_links("[a](../../data/README.md)", "docs/howto/a.md", "howto/a.md") == "[a](../reference/data.md)"
     assert top.with_links("[a](docs/index.md)", "CONTRIBUTING.md", "contributing.md") == "[a](index.md)"
+
+
+def test_every_extra_is_explained():
+    text = (ROOT / "pyproject.toml").read_text().split("[project.optional-dependencies]\n")[1].split("\n[")[0]
+    page = (ROOT / "docs" / "howto" / "install.md").read_text().split("## Extras")[1]
+    rows = [line.split("|")[1] for line in page.splitlines() if line.startswith("| `")]
+    explained = [name for row in rows for name in re.findall(r"`(\w+)`", row)]
+    assert sorted(explained) == sorted(re.findall(r"(?m)^(\w+) = \[", text))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
+from importlib import import_module
 from typing import Any
 
 from griffe import Attribute, Docstring, Extension, Object
@@ -18,7 +19,8 @@ class FieldComments(Extension):
         line = attr.lines_collection[attr.filepath][(attr.endlineno or attr.lineno) - 1]
         said = line.partition("  # ")[2]
         if isinstance(node.value, ast.Call) and getattr(node.value.func, "id", "") == "_option":
-            said = ast.literal_eval(node.value.args[-1])
+            known = getattr(import_module(attr.module.path), attr.parent.name).__dataclass_fields__
+            said = known[attr.name].metadata["help"]
         if said:
             attr.docstring = Docstring(said[:1].upper() + said[1:] + ".", parent=attr)
 

@@ -83,6 +83,7 @@ def test_type_choose_hear_download(serve, page):
         page.get_by_label("Seed", exact=True).fill("4")
         seconds = spoken(page)
         assert page.evaluate(PAINTED) > 1000
+        assert page.locator("#words span").all_text_contents() == ["one", "two", "three", "four"]
         assert page.evaluate("document.getElementById('audio').src === document.getElementById('download').href")
         with page.expect_download() as download:
             page.get_by_role("link", name="Download").click()

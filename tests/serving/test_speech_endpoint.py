@@ -16,6 +16,7 @@ import torch
 
 from melle.audio import resample
 from melle.errors import UserError
+from melle.synthesis.options import DecodingOptions
 from melle.synthesis.voices import read_voices
 
 
@@ -76,12 +77,30 @@ def test_it_streams_to_the_official_client(client, tts, model):
 
 def test_the_official_client_reads_events(client):
     how = {"model": "tiny", "voice": "anna", "response_format": "pcm", "stream_format": "sse"}
+    how["extra_body"] = {"words": True}
     with client.audio.speech.with_streaming_response.create(input="one two three", **how) as answer:
         events = [json.loads(line.removeprefix("data: ")) for line in answer.iter_lines() if line]
     *deltas, done = events
     assert {event["type"] for event in deltas} == {"speech.audio.delta"} and done["type"] == "speech.audio.done"
     sound = b"".join(base64.b64decode(event["audio"]) for event in deltas)
     assert len(sound) == 2 * done["seconds"] * done["sample_rate"] and done["finish_reason"] == "length"
+    assert [word["word"] for word in done["words"]] == ["one", "two", "three"]
+    times = [word[edge] for word in done["words"] for edge in ("start", "end")]
+    assert times == sorted(times) and times[0] >= 0 and times[-1] <= done["seconds"]
+
+
+def test_speed_and_pauses(client, tts, model):
+    how = {"model": "tiny", "voice": "anna", "response_format": "wav"}
+    fast = client.audio.speech.create(input="one two three", speed=1.5, **how)
+    named = read_voices(model)["anna"]
+    expected = tts("one two three", named.audio, named.text, DecodingOptions(speed=1.5)).waveform.numpy()
+    assert_same(samples(fast.content), expected)
+    paused = client.audio.speech.create(input="one [pause 1s] two", **how)
+    assert_same(samples(paused.content), alone(tts, model, "one [pause 1s] two"))
+    for speed, text in ((3.0, "one"), (1.0, "one [pause 9s] " * 8)):
+        with pytest.raises(openai.BadRequestError) as error:
+            client.audio.speech.create(input=text, speed=speed, **how)
+        assert error.value.param == ("input" if speed == 1 else "speed")
 
 
 @pytest.mark.parametrize("name", ["mp3", "opus", "flac", "wav", "pcm"])

@@ -28,7 +28,11 @@ class VoiceId(BaseModel):
 
 
 class SpeechRequest(BaseModel):
-    """The body of ``POST /v1/audio/speech``. ``seed`` is ours; ``instructions`` is taken, and has no effect."""
+    """The body of ``POST /v1/audio/speech``.
+
+    ``seed`` is ours, and ``words``: events have the times of words, where the model knows them. ``instructions`` is
+    taken, and has no effect.
+    """
 
     model_config = ConfigDict(extra="forbid", strict=True)
     model: str
@@ -39,6 +43,7 @@ class SpeechRequest(BaseModel):
     stream_format: Literal["audio", "sse"] = "audio"
     instructions: str | None = None
     seed: int = Field(0, ge=0, lt=2**63)
+    words: bool = False
 
     @property
     def voice_name(self) -> str | None:
@@ -66,20 +71,25 @@ def speak(tts: Synthesizer, request: SpeechRequest, prompt: Prompt | None, optio
 def _speak(
     tts: Synthesizer, request: SpeechRequest, prompt: Prompt | None, options: DecodingOptions, encode: Encoder
 ) -> Iterator[Piece]:
+    sse = request.stream_format == "sse"
     how: dict[str, Any] = {"options": options, "seed": request.seed}
+    how["words"] = request.words and sse and bool(tts.network.guided_layers)
     if encode.format.streamed:
         chunks: Iterator[Chunk | Speech] = tts.stream(request.input, prompt, **how)
     else:
         chunks = iter([tts(request.input, prompt, **how)])
-    sse, seconds = request.stream_format == "sse", 0.0
+    seconds, words = 0.0, []
     for chunk in chunks:
         last = chunk.finish_reason is not None
         content, length = encode(chunk.waveform, last), len(chunk.waveform) / chunk.sample_rate
         seconds += length
         if sse:
+            words += [
+                {"word": word, "start": round(start, 3), "end": round(end, 3)} for word, start, end in chunk.words
+            ]
             content = b"" if not content else event("speech.audio.delta", audio=base64.b64encode(content).decode())
             if last:
-                content += event("speech.audio.done", **ending(chunk, encode.rate, request.seed, seconds))
+                content += event("speech.audio.done", **ending(chunk, encode.rate, request.seed, seconds), words=words)
         if content:
             yield Piece(content, length)
 

@@ -131,6 +131,7 @@ async function speak() {
         seed: Number($("seed").value),
         response_format: "pcm",
         stream_format: "sse",
+        words: true,
       }),
     });
     let first = null;
@@ -152,7 +153,7 @@ async function speak() {
     const why = { stop: "", length: ", cut off at the length limit", degenerate: ", cut off as it degenerated" };
     const words = why[ending.finish_reason] ?? ", nothing in it can be heard";
     tell(`${ending.seconds.toFixed(1)} s of speech in ${took} s; the first after ${(first / 1000).toFixed(2)} s${words}`);
-    finish(parts, rate, ending.words ?? [], player, own);
+    finish(parts, rate, ending.words, player, own);
   } catch (error) {
     player.stop();
     if (running !== own) return;

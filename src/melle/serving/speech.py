@@ -11,12 +11,15 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from melle.errors import UserError
 from melle.serving.encoding import FORMATS, Encoder
 from melle.synthesis.options import DecodingOptions
+from melle.synthesis.pauses import split_pauses
 from melle.synthesis.prompt import Prompt
 from melle.synthesis.speech import Chunk, Speech
 from melle.synthesis.synthesizer import Synthesizer
 
+MOST_SILENCE = 60.0  # seconds that a text may ask for in all: they cost memory, and no time to ask for
 Names = Literal["mp3", "opus", "pcm", "wav", "flac"]
 
 
@@ -71,6 +74,10 @@ def speak(tts: Synthesizer, request: SpeechRequest, prompt: Prompt | None, optio
 def _speak(
     tts: Synthesizer, request: SpeechRequest, prompt: Prompt | None, options: DecodingOptions, encode: Encoder
 ) -> Iterator[Piece]:
+    pieces, after = split_pauses(request.input)
+    silence = sum(piece.pause for piece in pieces) + after
+    if silence > MOST_SILENCE:
+        raise UserError(f"the text asks for {silence:g} s of silence; {MOST_SILENCE:g} s are taken")
     sse = request.stream_format == "sse"
     how: dict[str, Any] = {"options": options, "seed": request.seed}
     how["words"] = request.words and sse and bool(tts.network.guided_layers)

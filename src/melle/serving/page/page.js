@@ -259,15 +259,20 @@ function fourier(real, imaginary) {
 }
 
 function showWords(words) {
-  $("words").replaceChildren(
-    ...words.map(({ word, start, end }) => {
-      const place = Object.assign(document.createElement("span"), { textContent: word });
-      place.style.left = `${start * PIXELS}px`;
-      place.dataset.start = start;
-      place.dataset.end = end;
-      return place;
-    }),
-  );
+  const places = words.map(({ word, start, end }) => {
+    const place = Object.assign(document.createElement("span"), { textContent: word });
+    place.style.left = `${start * PIXELS}px`;
+    Object.assign(place.dataset, { start, end });
+    return place;
+  });
+  $("words").replaceChildren(...places);
+  const ends = [0, 0]; // of two lines: a word that has no room in the first goes into the second
+  for (const place of places) {
+    const line = place.offsetLeft < ends[0] && ends[1] <= ends[0] ? 1 : 0;
+    place.style.top = `${0.2 + 1.35 * line}rem`;
+    ends[line] = place.offsetLeft + place.offsetWidth;
+  }
+  $("words").style.height = ends[1] ? "3.2rem" : "";
 }
 
 function follow(time, going, after = () => {}) {

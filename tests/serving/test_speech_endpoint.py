@@ -5,7 +5,8 @@ import io
 import json
 import threading
 import time
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from itertools import islice
 
 import httpx
 import numpy as np
@@ -119,6 +120,15 @@ def test_formats(serve, tts, model, name):
 
 def test_many_at_once_each_hear_their_own(serve, tts, model):
     texts = ["one", "two three four five", "six", "seven eight nine"] * 4
+    step, met = tts.network.step, threading.Event()
+    tts.network.step = lambda caches, state, *rest: (meet(state), step(caches, state, *rest))[1]
+
+    def meet(state) -> None:
+        """Nothing is spoken to its end before others are there."""
+        if len(state.prefix) == 4:
+            met.set()
+        met.wait(0.05)
+
     with serve(rows=4) as address, ThreadPoolExecutor(16) as pool:
         hows = [{"voice": "anna" if n % 2 else "bert", "seed": n} for n in range(len(texts))]
         answers = list(pool.map(lambda text, how: ask(address, text, **how), texts, hows))
@@ -212,16 +222,17 @@ def test_what_takes_too_long_is_given_up(serve, tts):
 
 def test_more_requests_than_may_wait_are_refused(serve, tts, monkeypatch):
     monkeypatch.setattr("melle.serving.app.os.cpu_count", lambda: 1)
-    step = tts.network.step
-    tts.network.step = lambda *arguments: (time.sleep(0.03), step(*arguments))[1]
+    step, free = tts.network.step, threading.Event()
+    tts.network.step = lambda *arguments: (free.wait(20), step(*arguments))[1]
     with serve(rows=1, waiting=2) as address, ThreadPoolExecutor(8) as pool:
-        answers = list(pool.map(lambda seed: ask(address, "one two three", seed=seed), range(8)))
-        good = [answer for answer in answers if answer.status_code == 200]
-        assert len(good) == 4  # one is decoded, one may be turned to sound, two wait
-        for answer in answers:
-            if answer not in good:
-                assert "2 requests wait" in refused(answer, 503, "server_busy")
-                assert answer.headers["retry-after"] == "1"
+        asked = [pool.submit(ask, address, "one two three", seed=seed) for seed in range(8)]
+        early = [one.result() for one in islice(as_completed(asked, timeout=20), 4)]
+        for answer in early:
+            assert "2 requests wait" in refused(answer, 503, "server_busy")
+            assert answer.headers["retry-after"] == "1"
+        assert httpx.get(f"{address}/health").json() == {"status": "ok", "running": 1, "waiting": 2}
+        free.set()  # one is decoded, one may be turned to sound meanwhile, two wait
+        assert sorted(one.result().status_code for one in asked) == [200] * 4 + [503] * 4
 
 
 def test_a_fault_of_ours_is_in_the_log_alone(serve, tts, caplog):

@@ -115,6 +115,9 @@ def test_files_and_names_that_a_page_points_to_exist(page):
         assert found, name
         for word in filter(None, (outer, inner)):
             assert any(re.search(rf"\b(def|class) {word}\b|^{word} = ", code, re.MULTILINE) for code in found), word
+    code = "\n".join(file.read_text(encoding="utf-8") for file in files)
+    for word in re.findall(r"→ `(\w+)`", text):  # what calls come next
+        assert re.search(rf"\b(def|class) {word}\b", code), word
 
 
 def test_one_version():

@@ -9,7 +9,7 @@ from melle.audio import MelSpec
 from melle.data.index import tokens_of
 from melle.errors import UserError
 from melle.evaluation.protocols import Case
-from melle.synthesis.prompt import hear_voice
+from melle.synthesis.prompt import load_voice
 from melle.text import Tokenizer
 from melle.text.base import is_speakable
 
@@ -74,6 +74,6 @@ def _missing(case: Case, voices: dict[Hashable, str | None]) -> str | None:
 def _read(case: Case) -> None:
     rate = MelSpec().sample_rate
     if case.prompt is not None:
-        hear_voice(case.prompt.audio_path, rate)
+        load_voice(case.prompt.audio_path, rate)
     else:
-        hear_voice(case.voice(rate), rate, f"{case.target.audio_path}, its first {case.given:g} s")
+        load_voice(case.voice(rate), rate, f"{case.target.audio_path}, its first {case.given:g} s")

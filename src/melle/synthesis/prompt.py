@@ -65,7 +65,7 @@ def read_prompt(prompt: Prompt, tokens: list[int], model: ModelDescription, log_
     Warns of what makes a bad prompt. Raises UserError for a recording without speech, too short or too long.
     """
     name = _name(prompt.audio)
-    waveform = hear_voice(prompt.audio, log_mel.spec.sample_rate, name, LEVELLED_FAINTEST)
+    waveform = load_voice(prompt.audio, log_mel.spec.sample_rate, name, LEVELLED_FAINTEST)
     waveform = trim_silence(waveform, log_mel)
     gain = 0.0
     if model.speech_level is not None:
@@ -93,12 +93,12 @@ def read_beginning(recording: Recording, model: ModelDescription, log_mel: LogMe
 
 
 def read_voice(recording: Recording, log_mel: LogMel, reduction_factor: int) -> Tensor:
-    """Log10 mel (T, M) of a recording as it is, T a multiple of r. Raises UserError where ``hear_voice`` does."""
+    """Log10 mel (T, M) of a recording as it is, T a multiple of r. Raises UserError where ``load_voice`` does."""
     name = _name(recording)
-    return _steps(log_mel(hear_voice(recording, log_mel.spec.sample_rate, name)), reduction_factor, name)
+    return _steps(log_mel(load_voice(recording, log_mel.spec.sample_rate, name)), reduction_factor, name)
 
 
-def hear_voice(recording: Recording, rate: int, name: str | None = None, faintest: float = FAINTEST) -> Tensor:
+def load_voice(recording: Recording, rate: int, name: str | None = None, faintest: float = FAINTEST) -> Tensor:
     """Samples (N,) of a recording at ``rate``, at which samples are given. ``name``: what errors call it.
 
     Raises UserError for one without speech, too short or too long.

@@ -140,3 +140,16 @@ def test_every_extra_is_explained():
     rows = [line.split("|")[1] for line in page.splitlines() if line.startswith("| `")]
     explained = [name for row in rows for name in re.findall(r"`(\w+)`", row)]
     assert sorted(explained) == sorted(re.findall(r"(?m)^(\w+) = \[", text))
+
+
+def test_folders_import_from_rows_above():
+    table = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8").split("| folder of")[1].split("\n\n")[0]
+    rows = [re.findall(r"`(\w+)(?:\.py)?`", line.split("|")[1]) for line in table.splitlines()[2:]]
+    row = {name: number for number, names in enumerate(rows) for name in names}
+    package = ROOT / "src" / "melle"
+    for file in package.rglob("*.py"):
+        place = file.relative_to(package).parts[0].removesuffix(".py")
+        imported = re.findall(r"(?m)^\s*(?:from|import) melle\.(\w+)", file.read_text(encoding="utf-8"))
+        too_low = [name for name in imported if row.get(name, 0) > row.get(place, len(rows))]
+        assert not too_low, file
+    assert len(row) > 15 and all((package / name).exists() or (package / f"{name}.py").exists() for name in row)

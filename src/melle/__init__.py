@@ -9,8 +9,9 @@ if TYPE_CHECKING:
     from melle.synthesis.prompt import Prompt
     from melle.synthesis.speech import Speech
     from melle.synthesis.synthesizer import Synthesizer
+    from melle.synthesis.voices import find_voice
 
-__all__ = ["DecodingOptions", "Prompt", "Speech", "Synthesizer", "best_of"]
+__all__ = ["DecodingOptions", "Prompt", "Speech", "Synthesizer", "best_of", "find_voice"]
 
 _HOMES = {
     "DecodingOptions": "options",
@@ -18,6 +19,7 @@ _HOMES = {
     "Speech": "speech",
     "Synthesizer": "synthesizer",
     "best_of": "best_of",
+    "find_voice": "voices",
 }
 
 

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 
 import melle
-from melle.commands import align, check, export, import_reference, prepare, serve, synthesize
+from melle.commands import align, check, export, import_reference, prepare, serve, synthesize, voice
 from melle.console import run_command, set_up_console
 
 TEXTS = ("--text", "--prompt-text")  # options whose value may begin with a hyphen
@@ -37,6 +37,6 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="melle", description="Speech from text in the voice of a prompt.")
     parser.add_argument("--version", action="version", version=f"melle-lightning {melle.__version__}")
     commands = parser.add_subparsers(required=True, metavar="command")
-    for command in (synthesize, serve, prepare, align, check, export, import_reference):
+    for command in (synthesize, voice, serve, prepare, align, check, export, import_reference):
         command.add(commands)
     return parser

@@ -33,8 +33,8 @@ def add(commands: argparse._SubParsersAction) -> None:
     what.add_argument(
         "--jobs",
         type=Path,
-        help='JSON lines {"text": …, "id": …, "prompt": …, "prompt_text": …, "seed": …}, text alone needed, spoken in '
-        "batches to ID.wav in the folder -o; what is there already is left as it is",
+        help='JSON lines {"text": …, "id": …, "prompt": …, "prompt_text": …, "voice": …, "seed": …}, text alone needed,'
+        " spoken in batches to ID.wav in the folder -o; what is there already is left as it is",
     )
     speak.add_argument(
         "--prompt",
@@ -43,7 +43,10 @@ def add(commands: argparse._SubParsersAction) -> None:
         "where FFmpeg is installed, whatever that reads, such as m4a",
     )
     speak.add_argument("--prompt-text", help="what is said in the prompt")
-    speak.add_argument("--voice", help="a voice that the model has of its own; default, without --prompt: its first")
+    speak.add_argument(
+        "--voice",
+        help="a voice that was saved (melle voice add), or one of the model's; default, without --prompt: its first",
+    )
     speak.add_argument("-o", "--output", type=Path, help="file to write (default speech.wav), or folder for --jobs")
     speak.add_argument(
         "--subtitles", type=Path, help="file for the times of words: .srt, .vtt, or .json; of --text and --text-file"
@@ -93,6 +96,7 @@ def synthesize(options: argparse.Namespace) -> None:
     """Speak as asked."""
     from melle.audio import AudioWriter, save_audio
     from melle.files import check_writable
+    from melle.pretrained import fetched
     from melle.synthesis.jobs import read_jobs, run_jobs
     from melle.synthesis.seeds import check_seed
     from melle.synthesis.subtitles import check_subtitles, write_subtitles
@@ -106,7 +110,7 @@ def synthesize(options: argparse.Namespace) -> None:
     if (options.prompt is None) != (options.prompt_text is None):
         raise UserError("--prompt and --prompt-text belong together: give the recording and what is said in it")
     if options.voice is not None and options.prompt is not None:
-        raise UserError("--voice names a voice of the model, --prompt a recording of another: give one of them")
+        raise UserError("--voice names a voice, --prompt a recording of another: give one of them")
     if options.retries < 0 or options.batch_size < 1:
         raise UserError("--retries must be 0 or more, and --batch-size 1 or more")
     check_seed(options.seed)
@@ -122,7 +126,7 @@ def synthesize(options: argparse.Namespace) -> None:
         if options.subtitles is not None:
             raise UserError("--subtitles is for --text and --text-file; leave it out")
         check_writable(options.output, folder=True)
-        jobs = read_jobs(options.jobs, voice, options.seed)
+        jobs = read_jobs(options.jobs, voice, options.seed, fetched(options.checkpoint))
         tts, how = make_synthesizer(options)
         show_texts(tts, [job.text for job in jobs], options.show_text)
         failed = run_jobs(tts, jobs, options.output, options.batch_size, retries=options.retries, **how)
@@ -177,7 +181,7 @@ def choose(tts: Synthesizer, options: argparse.Namespace, how: dict[str, Any]) -
     from melle.evaluation.judges.whisper import Whisper
     from melle.synthesis.best_of import best_of
 
-    speaker = None if options.prompt is None else Resemblyzer()
+    speaker = None if how["prompt"] is None else Resemblyzer()
     normaliser = "english" if options.language == "en" else "basic"
     asr = None if options.asr is None else Whisper(options.asr, language=options.language, normaliser=normaliser)
     if speaker is None and asr is None:
@@ -201,7 +205,7 @@ def own_voice(options: argparse.Namespace) -> dict[str, Any]:
     name = options.voice or next(iter(read_voices(model)), None)
     if name is None:
         return {"prompt": None, "prompt_text": None}
-    audio, text = find_voice(model, name)
+    audio, text = find_voice(model, name) if options.voice else read_voices(model)[name]
     if options.voice is None:
         print(f"voice: {name}, the model's first; choose another by --voice or --prompt")
     return {"prompt": audio, "prompt_text": text}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 import tempfile
 import threading
 from pathlib import Path
@@ -17,9 +16,8 @@ from melle.files import write_text
 from melle.serving.errors import ApiError
 from melle.synthesis.prompt import Prompt
 from melle.synthesis.synthesizer import Synthesizer
-from melle.synthesis.voices import FOLDER, LISTING, NamedVoice, read_voices
+from melle.synthesis.voices import FOLDER, LISTING, NAME, NamedVoice, read_voices
 
-NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
 MOST_TEXT = 1000  # characters of what is said in a recording
 MOST_VALUES = 2**25  # samples of all channels that a recording may have: they are decoded at once
 

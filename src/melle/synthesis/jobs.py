@@ -18,9 +18,10 @@ from melle.files import check_writable
 from melle.synthesis.seeds import check_seed
 from melle.synthesis.speech import Speech
 from melle.synthesis.synthesizer import Synthesizer
+from melle.synthesis.voices import find_voice
 
 LONGEST_NAME = 200  # bytes of UTF-8; most file systems take 255, endings included
-FIELDS = {"text": str, "id": str, "prompt": str, "prompt_text": str, "seed": int}
+FIELDS = {"text": str, "id": str, "prompt": str, "prompt_text": str, "voice": str, "seed": int}
 
 
 @dataclass(frozen=True)
@@ -34,11 +35,11 @@ class Job:
     seed: int
 
 
-def read_jobs(path: Path, voice: dict[str, Any], seed: int) -> list[Job]:
+def read_jobs(path: Path, voice: dict[str, Any], seed: int, model: Path | None = None) -> list[Job]:
     """The jobs of a JSONL file. Raises UserError for a line that is none.
 
     Paths count from the file's folder. ``voice`` (prompt, prompt_text) and ``seed`` are for jobs without their own;
-    jobs without an id are named after their line.
+    jobs without an id are named after their line. ``model``: the exported model whose voices jobs may name.
     """
     try:
         lines = path.read_text(encoding="utf-8-sig").split("\n")  # JSON may hold the other ends of lines
@@ -49,7 +50,7 @@ def read_jobs(path: Path, voice: dict[str, Any], seed: int) -> list[Job]:
         line = line.removeprefix("\ufeff")  # of files that were joined
         if not line.strip():
             continue
-        job = _read_job(line, f"{path}:{number}", path.parent, f"{number:05d}", voice, seed)
+        job = _read_job(line, f"{path}:{number}", path.parent, f"{number:05d}", voice, seed, model)
         if job.id in jobs:
             raise UserError(f'{path}:{number}: the id "{job.id}" was there before; give every job its own')
         jobs[job.id] = job
@@ -117,7 +118,9 @@ def _speak(tts: Synthesizer, batch: Sequence[Job], retries: int, how: dict[str, 
     return _speak(tts, batch[:half], retries, how) + _speak(tts, batch[half:], retries, how)
 
 
-def _read_job(line: str, where: str, folder: Path, name: str, voice: dict[str, Any], seed: int) -> Job:
+def _read_job(
+    line: str, where: str, folder: Path, name: str, voice: dict[str, Any], seed: int, model: Path | None
+) -> Job:
     try:
         values = json.loads(line)
     except (ValueError, RecursionError) as error:  # of numbers of thousands of digits, too
@@ -133,9 +136,12 @@ def _read_job(line: str, where: str, folder: Path, name: str, voice: dict[str, A
         if isinstance(value, str) and any("\ud800" <= character <= "\udfff" for character in value):
             raise UserError(f'{where}: "{field}" holds half of a character (\\ud800 to \\udfff alone); correct it')
     own = {field: value for field, value in values.items() if value is not None}
+    if "voice" in own and "prompt" in own:
+        raise UserError(f'{where}: "voice" names a voice, "prompt" a recording of another: give one of them')
     if ("prompt" in own) != ("prompt_text" in own):
         raise UserError(f'{where}: "prompt" and "prompt_text" belong together')
     try:
+        named = find_voice(model, own["voice"]) if "voice" in own else None
         check_seed(own.get("seed", seed))
     except UserError as error:
         raise UserError(f"{where}: {error}") from None
@@ -146,6 +152,8 @@ def _read_job(line: str, where: str, folder: Path, name: str, voice: dict[str, A
             f"{LONGEST_NAME} bytes at most"
         )
     prompt, prompt_text = voice["prompt"], voice["prompt_text"]
+    if named is not None:
+        prompt, prompt_text = named
     if "prompt" in own:
         prompt, prompt_text = portable(folder, own["prompt"]), own["prompt_text"]
     return Job(own_name, own.get("text", ""), prompt, prompt_text, own.get("seed", seed))

@@ -1,4 +1,4 @@
-"""Named voices that an exported model has of its own: recordings with what is said in them, in its folder ``voices``.
+"""Named voices: recordings with what is said in them, in a folder ``voices`` of an exported model or of the user.
 
 ``voices/voices.json`` holds ``{"anna": {"audio": "anna.flac", "text": "What is said in it."}, …}``; the first is the
 model's default.
@@ -7,13 +7,24 @@ model's default.
 from __future__ import annotations
 
 import json
+import os
+import re
 import shutil
 from pathlib import Path
 from typing import NamedTuple
 
+import platformdirs
+
+from melle.audio import save_audio
 from melle.errors import UserError
+from melle.files import check_writable, write_text
+from melle.locks import locked
+from melle.synthesis.prompt import load_voice
 
 FOLDER, LISTING = "voices", "voices.json"
+VARIABLE = "MELLE_VOICES"
+NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
+RATE = 24000  # samples a second that are kept of a recording: more than any model's mel has use for
 
 
 class NamedVoice(NamedTuple):
@@ -45,13 +56,67 @@ def read_voices(model: Path) -> dict[str, NamedVoice]:
     return voices
 
 
-def find_voice(model: Path, name: str) -> NamedVoice:
-    """The voice of that name. Raises UserError, with the names that there are, where there is none."""
-    voices = read_voices(model)
+def user_folder() -> Path:
+    """Where the user's own voices are kept: the environment's MELLE_VOICES, else where the system keeps such files."""
+    given = os.environ.get(VARIABLE)
+    return Path(given) if given else Path(platformdirs.user_data_dir("melle", appauthor=False))
+
+
+def find_voice(model: str | Path | None, name: str) -> NamedVoice:
+    """The user's voice of that name, else the model's; as ``tts(text, *find_voice(None, "anna"))`` a prompt.
+
+    ``model``: an exported model's folder; None: the user's voices alone. Raises UserError, with the names that there
+    are, where there is none.
+    """
+    own = {} if model is None else read_voices(Path(model))
+    voices = {**own, **read_voices(user_folder())}
     if name not in voices:
-        known = f"it has {', '.join(voices)}" if voices else "it has none; give a recording by --prompt"
-        raise UserError(f"{model} has no voice {name!r}: {known}")
+        known = f"it has {', '.join(own)}" if own else "it has none; give a recording by --prompt"
+        saved = [other for other in voices if other not in own]
+        more = f"; saved are {', '.join(saved)}" if saved else ""
+        raise UserError(f"{model or user_folder()} has no voice {name!r}: {known}{more}")
     return voices[name]
+
+
+def check_name(name: str) -> None:
+    """Raises UserError for a name that cannot be a voice's, which is a file's, too."""
+    if not NAME.fullmatch(name):
+        raise UserError(
+            f"{name[:80]!r}: a voice's name has at most 64 of a to z, 0 to 9, - and _, first a letter or digit"
+        )
+
+
+def add_voice(name: str, recording: str | Path, text: str) -> NamedVoice:
+    """Keep a recording as a voice of the user. Raises UserError where it cannot be one, or there is one of the name."""
+    check_name(name)
+    text = " ".join(text.split())
+    if not text:
+        raise UserError("a voice needs its transcript: say what is spoken in the recording")
+    samples = load_voice(recording, RATE)
+    folder = user_folder()
+    with locked(folder / "lock"):
+        voices = read_voices(folder)
+        if name in voices:
+            raise UserError(f"there is a voice {name!r} already; remove it by `python -m melle voice remove {name}`")
+        voice = NamedVoice(folder / FOLDER / f"{name}.flac", text)
+        check_writable(voice.audio)
+        voice.audio.parent.mkdir(parents=True, exist_ok=True)
+        save_audio(voice.audio, samples, RATE)
+        _write(folder / FOLDER, {**voices, name: voice})
+    return voice
+
+
+def remove_voice(name: str) -> None:
+    """Forget a voice of the user, and its recording. Raises UserError where there is none of the name."""
+    folder = user_folder()
+    with locked(folder / "lock"):
+        voices = read_voices(folder)
+        if name not in voices:
+            known = f"there are {', '.join(voices)}" if voices else "there is none"
+            raise UserError(f"{folder} has no voice {name!r}: {known}")
+        voice = voices.pop(name)
+        _write(folder / FOLDER, voices)
+        voice.audio.unlink(missing_ok=True)
 
 
 def copy_voices(source: Path, model: Path) -> int:
@@ -66,6 +131,10 @@ def copy_voices(source: Path, model: Path) -> int:
         target.mkdir(parents=True)
         for voice in voices.values():
             shutil.copyfile(voice.audio, target / voice.audio.name)
-        entries = {name: {"audio": voice.audio.name, "text": voice.text} for name, voice in voices.items()}
-        (target / LISTING).write_text(json.dumps(entries, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+        _write(target, voices)
     return len(voices)
+
+
+def _write(folder: Path, voices: dict[str, NamedVoice]) -> None:
+    entries = {name: {"audio": voice.audio.name, "text": voice.text} for name, voice in voices.items()}
+    write_text(folder / LISTING, json.dumps(entries, indent=2, ensure_ascii=False) + "\n")

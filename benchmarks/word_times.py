@@ -9,11 +9,14 @@ Every recording is prompted by another of its speaker. Prints the errors of begi
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 
 import numpy as np
 import torch
 
+from melle.console import run_command
 from melle.data.manifest import read_manifest
+from melle.errors import UserError
 from melle.synthesis.options import DecodingOptions
 from melle.synthesis.prompt import Prompt, read_beginning
 from melle.synthesis.request import make_request
@@ -21,18 +24,16 @@ from melle.synthesis.synthesizer import Synthesizer
 from melle.synthesis.words import find_words
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--checkpoint", required=True, help="a .ckpt file of train.py, or a folder of export")
-    parser.add_argument("--manifest", required=True, help="JSONL with speakers and words")
-    parser.add_argument("--utterances", type=int, default=60, help="at most (default: 60)")
-    options = parser.parse_args()
+def measure(options: argparse.Namespace) -> None:
+    """Print the errors."""
     torch.set_num_threads(1)
     tts = Synthesizer.from_checkpoint(options.checkpoint, device="cpu")
     utterances = [each for each in read_manifest(options.manifest) if each.words]
     begins, ends = [], []
     for number, utterance in enumerate(utterances[: options.utterances]):
         others = [each for each in utterances if each.speaker == utterance.speaker and each.id != utterance.id]
+        if not others:
+            continue
         other = others[number % len(others)]
         prompt = tts.read_prompt(Prompt(other.audio_path, other.transcription))
         mel = read_beginning(utterance.audio_path, tts.description, tts.log_mel).mel
@@ -44,6 +45,8 @@ def main() -> None:
         if len(found) == len(utterance.words):
             begins += [1000 * (word.start - known[0]) for word, known in zip(found, utterance.words)]
             ends += [1000 * (word.end - known[1]) for word, known in zip(found, utterance.words)]
+    if not begins:
+        raise UserError(f"{options.manifest}: no two utterances of a speaker have words; add them by melle align")
     for name, errors in (("begins", np.array(begins)), ("ends", np.array(ends)), ("both", np.array(begins + ends))):
         sizes = np.abs(errors)
         print(
@@ -52,5 +55,14 @@ def main() -> None:
         )
 
 
+def main(arguments: Sequence[str] | None = None) -> int:
+    """``python -m benchmarks.word_times``; returns the exit status."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.word_times", description=__doc__.splitlines()[0])
+    parser.add_argument("--checkpoint", required=True, help="a .ckpt file of train.py, or a folder of export")
+    parser.add_argument("--manifest", required=True, help="JSONL with speakers and words")
+    parser.add_argument("--utterances", type=int, default=60, help="at most (default: 60)")
+    return run_command(measure, parser.parse_args(arguments))
+
+
 if __name__ == "__main__":
-    main()
+    raise SystemExit(main())

@@ -19,7 +19,7 @@ from torch.utils.data import DataLoader
 from tqdm import tqdm
 
 from melle.audio import MelSpec
-from melle.console import run_command
+from melle.console import run_command, set_up_console
 from melle.data.batch import Batch, collate
 from melle.data.batching import EndlessBatches, FrameBudgetSampler
 from melle.data.build_features import build_features
@@ -266,6 +266,7 @@ def bench_data(
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """``python -m benchmarks.data``: print what the data path does, beside a plain loader."""
+    set_up_console()  # before --help is printed
     parser = argparse.ArgumentParser(prog="python -m benchmarks.data", description=__doc__)
     parser.add_argument("--utterances", type=int, default=LIBRISPEECH, help="of the epoch to batch")
     parser.add_argument("--batch-frames", type=int, default=50000, help="positions per batch, padding counted")

@@ -30,7 +30,7 @@ import torch
 from torch import Tensor
 
 from benchmarks.hostile import Attacker
-from melle.console import run_command
+from melle.console import run_command, set_up_console
 from melle.errors import UserError
 from melle.synthesis.synthesizer import Synthesizer
 from melle.synthesis.voices import read_voices
@@ -215,6 +215,7 @@ def run(options: argparse.Namespace) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Returns the exit status."""
+    set_up_console()  # before --help is printed
     parser = argparse.ArgumentParser(prog="python -m benchmarks.serving", description=__doc__)
     what = ("load", "latency", "memory", "hostile")
     parser.add_argument("what", nargs="*", choices=[*what, []], default=[], help="default: all")

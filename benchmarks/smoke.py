@@ -15,7 +15,7 @@ from typing import Any
 import torch
 
 from benchmarks.train import PRECISIONS, Setup, configure, make_batches, make_step
-from melle.console import run_command
+from melle.console import run_command, set_up_console
 from melle.devices import best_device
 from melle.errors import UserError
 from melle.model import Melle
@@ -91,6 +91,7 @@ def smoke(device: str, precision: str, scale: str, compiled: bool, batch_frames:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """``python -m benchmarks.smoke``: exit status 1 where a preset failed."""
+    set_up_console()  # before --help is printed
     parser = argparse.ArgumentParser(prog="python -m benchmarks.smoke", description=__doc__.splitlines()[0])
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or mps")
     parser.add_argument("--precision", choices=PRECISIONS, default="bf16", help="of the arithmetic")

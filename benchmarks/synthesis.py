@@ -22,7 +22,7 @@ from benchmarks.plain_decoding import PlainDecoder
 from benchmarks.train import VOCABULARY, configure, in_own_process, peak_memory
 from melle.audio import MelSpec
 from melle.checkpoint import LoadedModel, ModelDescription
-from melle.console import run_command
+from melle.console import run_command, set_up_console
 from melle.devices import best_device
 from melle.errors import UserError
 from melle.model import Melle
@@ -325,6 +325,7 @@ def _progress(what: str) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """``python -m benchmarks.synthesis``: print what decoding does with time and memory, beside a plain decoder."""
+    set_up_console()  # before --help is printed
     parser = argparse.ArgumentParser(prog="python -m benchmarks.synthesis", description=__doc__.splitlines()[0])
     parser.add_argument("--model", default="melle", help="preset, as in train.py")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda …")

@@ -29,7 +29,7 @@ from omegaconf import OmegaConf
 from benchmarks.data import FRAME_RATE, librispeech_like
 from benchmarks.plain import PlainMelle, random_batches
 from melle.config import build
-from melle.console import run_command
+from melle.console import run_command, set_up_console
 from melle.data.batch import Batch, Row, collate
 from melle.data.batching import FrameBudgetSampler
 from melle.errors import UserError
@@ -314,6 +314,7 @@ def table(name: str, setup: Setup, peak: float, results: dict[str, Figures | str
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """``python -m benchmarks.train``: print what a training step does with time and memory, beside a plain one."""
+    set_up_console()  # before --help is printed
     parser = argparse.ArgumentParser(prog="python -m benchmarks.train", description=__doc__.splitlines()[0])
     parser.add_argument("--model", default="melle", help="preset, as in train.py")
     parser.add_argument(

@@ -129,3 +129,13 @@ def tiny_checkpoint(tmp_path: Path) -> Path:
     path = tmp_path / "tiny.ckpt"
     torch.save({"state_dict": weights, "global_step": 7, "melle": description.as_dict()}, path)
     return path
+
+
+def install_ffmpeg(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A stand-in for FFmpeg on the path: it gives ``folder``/decoded.wav whatever it reads, but for broken files."""
+    (folder / "bin").mkdir()
+    program = folder / "bin/ffmpeg"
+    script = f'case "$*" in *broken*) exit 1;; esac; for last; do :; done; /bin/cp \'{folder}/decoded.wav\' "$last"'
+    program.write_text(f"#!/bin/sh\n{script}\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", str(folder / "bin"))

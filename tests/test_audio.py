@@ -1,7 +1,6 @@
 """The mel against transformers' SpeechT5FeatureExtractor, which is the paper's feature; files in and out."""
 
 import logging
-import stat
 
 import numpy as np
 import pytest
@@ -11,6 +10,7 @@ from transformers import SpeechT5FeatureExtractor
 
 from melle.audio import LogMel, MelSpec, audio_duration, load_audio, resample, save_audio
 from melle.errors import DataError, UserError
+from tests.conftest import install_ffmpeg
 
 
 def speech_like(samples: int) -> torch.Tensor:
@@ -154,11 +154,7 @@ def test_what_libsndfile_cannot_read_goes_through_ffmpeg_or_says_how(tmp_path, m
     monkeypatch.setenv("PATH", str(tmp_path / "bin"))
     with pytest.raises(DataError, match=r"install FFmpeg, or convert .*: ffmpeg -i '.*my voice.m4a' '.*my voice.wav'"):
         load_audio(recording, 16000)
-    (tmp_path / "bin").mkdir()
-    program = tmp_path / "bin/ffmpeg"
-    script = f'case "$*" in *broken*) exit 1;; esac; for last; do :; done; /bin/cp {tmp_path}/decoded.wav "$last"'
-    program.write_text(f"#!/bin/sh\n{script}\n")
-    program.chmod(program.stat().st_mode | stat.S_IXUSR)
+    install_ffmpeg(tmp_path, monkeypatch)
     read = load_audio(recording, 16000)
     assert len(read) == 16000 and (read[100:-100] - 0.25).abs().max() < 1e-2
     assert audio_duration(recording) == 1.0

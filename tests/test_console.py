@@ -1,20 +1,34 @@
 """What all entry points share: any text on any console, one line for a mistake, commands that can be pasted."""
 
+import importlib
 import io
 import os
+import re
 import shlex
 import subprocess
 import sys
+from functools import partial
+from pathlib import Path
 
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
 import evaluate
 import train
-from melle.cli import _with_texts
+from melle.audio import MelSpec, save_audio
+from melle.cli import _parser, _with_texts
 from melle.console import run_command, shell_command
+from melle.corpora.english.corpus import TeacherCorpus
+from melle.data.datamodule import MelleDataModule
+from melle.data.index import Fault
+from melle.data.manifest import Utterance, write_manifest
+from melle.data.shar.reading import find_shards
+from melle.data.skipped import SkippedItems
 from melle.errors import UserError
+from melle.text.symbols import SymbolTokenizer
+from melle.vocoders.vocos.segments import Recordings, SegmentBatches
 from tests.test_readme import ROOT
 
 
@@ -76,6 +90,79 @@ def test_a_shell_reads_a_printed_command():
 )
 def test_a_text_may_begin_with_a_hyphen(given, read):
     assert _with_texts(given) == read
+
+
+@pytest.mark.parametrize("name", ["train", "synthesis", "data", "smoke", "serving"])
+@pytest.mark.parametrize("encoding", ["ascii", "cp437"])
+def test_benchmarks_print_their_help_on_any_console(monkeypatch, name, encoding):
+    main = importlib.import_module(f"benchmarks.{name}").main
+    stream = io.TextIOWrapper(io.BytesIO(), encoding=encoding, write_through=True)
+    monkeypatch.setattr(sys, "stdout", stream)
+    # What a description of one of them may hold at any time.
+    monkeypatch.setattr(f"benchmarks.{name}.__doc__", "2 × 三月: …")
+    with pytest.raises(SystemExit) as end:
+        main(["--help"])
+    shown = stream.buffer.getvalue().decode(encoding)
+    assert not end.value.code and "--help" in shown and "\\u6708" in shown
+
+
+NASTY = "it's my $HOME"
+
+
+def printed_commands(folder: Path) -> dict[str, tuple[str, list[str]]]:
+    """Messages that hold a command, which ends the sentence, and what a shell should read of it, by the command."""
+    missing = folder / "train.jsonl"
+    skipped = SkippedItems(missing, 1000, 0.001, tokenizer=f"{folder}/last.ckpt")
+    for number in range(4):
+        skipped.count(Fault(str(number), "missing", "gone"), log=False)
+    save_audio(folder / "a.wav", torch.zeros(800), 16000)
+    write_manifest(missing, [Utterance("one", folder / "gone.wav", "a")])
+    mel = MelSpec(n_mels=40)
+    fit = partial(SymbolTokenizer.fit, unit="words")
+    data = MelleDataModule(missing, missing, 1, fit, features=folder / "f", mel=mel, index=folder / "i")
+    recordings = Recordings(missing, mel, False)
+    actions = {
+        "check --tokenizer": (skipped.check, ["check", missing, "--tokenizer", f"{folder}/last.ckpt"]),
+        "prepare teacher": (
+            TeacherCorpus(folder / "corpus").prepare,
+            ["prepare", "teacher", "--teacher-model", "DIR", "-o", folder / "corpus"],
+        ),
+        "prepare shards": (
+            lambda: find_shards(folder),
+            ["prepare", "shards", "--manifest", "FILE", "-o", folder],
+        ),
+        "prepare features": (
+            data.setup,
+            ["prepare", "features", "--manifest", missing, missing, "-o", folder / "f", "--n-mels", "40"],
+        ),
+        "check": (
+            lambda: SegmentBatches(recordings, 0, 1, 4, (0, 0), 0).batch(0),
+            ["check", missing],
+        ),
+    }
+    found = {}
+    for name, (action, expected) in actions.items():
+        with pytest.raises(UserError) as caught:
+            action()
+        found[name] = str(caught.value), [str(part) for part in expected]
+    return found
+
+
+def test_commands_in_messages_can_be_pasted(tmp_path):
+    """Each is read by a shell as it was meant, whatever paths hold, and by the command line."""
+    folder = tmp_path / NASTY
+    folder.mkdir()
+    for name, (message, expected) in printed_commands(folder).items():
+        command = shlex.split(message[message.index("python -m melle") :])
+        assert command == ["python", "-m", "melle", *expected], name
+        _parser().parse_args(command[3:])
+
+
+def test_no_command_is_printed_without_quoting():
+    """What names the project's commands together with a value goes through ``shell_command``."""
+    pattern = re.compile(r"python (-m melle|train\.py|evaluate\.py)[^`\"]*\{")
+    sources = [*ROOT.glob("src/**/*.py"), *ROOT.glob("*.py")]
+    assert not [path for path in sources if pattern.search(path.read_text(encoding="utf-8"))]
 
 
 @pytest.mark.parametrize("command", [["-m", "melle", "synthesize", "--help"], ["train.py", "name=Été", "--cfg", "job"]])

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.core.plugins import Plugins
+from hydra.errors import CompactHydraException
 from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf
@@ -49,9 +50,20 @@ class OptunaStudy(Sweeper):
             hydra_context=hydra_context, task_function=task_function, config=config
         )
 
+    def _check_direction(self) -> None:
+        """Refuse to minimise a metric that is best where it is greatest (callbacks.best.mode), or the reverse."""
+        right = {"min": "minimize", "max": "maximize"}.get(OmegaConf.select(self.config, "callbacks.best.mode"))
+        if right is not None and self.study["direction"] != right:
+            best = self.config.callbacks.best
+            raise CompactHydraException(
+                f"error: callbacks.best.mode={best.mode} of {best.monitor}, where the sweep would "
+                f"{self.study['direction']} it: add hydra.sweeper.direction={right}"
+            )
+
     def sweep(self, arguments: list[str]) -> None:
         import optuna
 
+        self._check_direction()
         parsed = {
             override.get_key_element(): override for override in OverridesParser.create().parse_overrides(arguments)
         }

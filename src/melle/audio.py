@@ -23,6 +23,7 @@ from torch import Tensor, nn
 
 from melle.errors import DataError, UserError
 from melle.files import written_whole
+from melle.formats import COMPRESSED
 
 logger = logging.getLogger(__name__)
 
@@ -31,7 +32,6 @@ UNREADABLE = (soundfile.LibsndfileError, OSError, MemoryError, TypeError, ValueE
 MOST_PEAK = 8.0  # of floating-point samples: more is another scale, such as that of integers
 MOST_RATIO = 2000  # of two rates in lowest terms: the memory of resampling grows with its square
 MOST_SAMPLES = 2**48  # more is a header's way of saying that it does not know
-COMPRESSED = (".m4a", ".aac", ".mp4", ".amr", ".3gp", ".wma", ".webm", ".mka", ".mov")  # FFmpeg's, not libsndfile's
 WRITTEN = ("WAV", "FLAC", "OGG", "MP3", "AIFF", "AU", "CAF", "W64", "RF64")  # others may keep a rate of their own
 KNOWN = "give a WAV, FLAC, Ogg or MP3 file"
 MOST_LOSS = 4.5  # dB that the mean of all channels may lose against the loudest: unrelated ones lose 3, one alone 6
@@ -122,18 +122,14 @@ def _resampler(rate: int, new_rate: int, device: torch.device) -> nn.Module:
 def load_audio(
     path: str | Path, sample_rate: int, most_seconds: float | None = None, always_warn: bool = False
 ) -> Tensor:
-    """Read a sound file: mono float32 samples (N,) at ``sample_rate``. See ``read_channels`` and ``to_mono``.
+    """Read a sound file: mono float32 samples (N,) at ``sample_rate``. See ``read_channels`` and ``mix_channels``.
 
-    ``always_warn``: of channels that cancel; else only the first such recording of a process is a warning.
     Raises DataError where ``read_channels`` does, or where the rate cannot be resampled.
     """
     samples, rate = read_channels(path, most_seconds)
     if max(rate, sample_rate) // math.gcd(rate, sample_rate) > MOST_RATIO:
         raise DataError("odd rate", f"{path}: {rate} samples per second; convert it to {sample_rate}")
-    waveform, channel = to_mono(samples)
-    if channel is not None:
-        _log_channel(path, channel, always_warn)
-    return resample(waveform, rate, sample_rate)
+    return resample(mix_channels(samples, path, always_warn), rate, sample_rate)
 
 
 def read_channels(path: str | Path, most_seconds: float | None = None) -> tuple[Tensor, int]:
@@ -161,26 +157,31 @@ def read_channels(path: str | Path, most_seconds: float | None = None) -> tuple[
     return torch.from_numpy(samples), rate
 
 
-def to_mono(samples: Tensor) -> tuple[Tensor, int | None]:
-    """Samples (N, channels) to their mean (N,), or the loudest channel where the mean loses much; and which (from 0)
+def mix_channels(samples: Tensor, name: str | Path, always_warn: bool = False) -> Tensor:
+    """Samples (N, channels) to their mean (N,), or the loudest channel where the mean loses much, which is logged.
 
     Channels of opposite phase cancel, and a voice in one channel alone loses 6 dB.
+
+    Args:
+        name: what the log calls the recording.
+        always_warn: else only the first such recording of a process is a warning.
     """
     mean = samples.mean(dim=1)
     powers = samples.square().mean(dim=0)
     loudest = int(powers.argmax())
-    if float(mean.square().mean()) < float(powers[loudest]) * 10 ** (-MOST_LOSS / 10):
-        return samples[:, loudest].contiguous(), loudest
-    return mean, None
+    if float(mean.square().mean()) >= float(powers[loudest]) * 10 ** (-MOST_LOSS / 10):
+        return mean
+    _log_channel(name, loudest, always_warn)
+    return samples[:, loudest].contiguous()
 
 
 _warned_of_channels = False
 
 
-def _log_channel(path: str | Path, channel: int, always_warn: bool) -> None:
+def _log_channel(name: str | Path, channel: int, always_warn: bool) -> None:
     global _warned_of_channels
     level = logging.WARNING if always_warn or not _warned_of_channels else logging.INFO
-    logger.log(level, "%s: its channels cancel, or some are silent; channel %d alone is taken", path, channel + 1)
+    logger.log(level, "%s: its channels cancel, or some are silent; channel %d alone is taken", name, channel + 1)
     _warned_of_channels = True
 
 

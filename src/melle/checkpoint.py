@@ -32,11 +32,18 @@ class ModelDescription:
     mel: MelSpec
     tokenizer: Tokenizer
     # Of the training data; only synthesis goes by them.
-    frames_per_token: float  # mean
+    frames_per_token: float  # mean, of speech without the silence before and after it
     length_range: tuple[float, float] = (0.7, 1.5)  # of 98 in 100 utterances: frames, as multiples of tokens × the mean
     # log10: the loudest band of a loud frame (``audio.speech_level``), median; None: not known
     speech_level: float | None = None
     most_tokens: int | None = None  # of the longest text; None: not known
+    # As length_range, without the silence before and after speech. None: written when frames_per_token counted it, too.
+    pace_range: tuple[float, float] | None = None
+
+    @property
+    def paces(self) -> tuple[float, float]:
+        """Between which multiples of ``frames_per_token`` the pace of a trimmed recording is usual."""
+        return self.pace_range or self.length_range
 
     def as_dict(self) -> dict:
         """Plain Python values, safe to load with ``weights_only=True``."""
@@ -49,6 +56,7 @@ class ModelDescription:
             "length_range": list(self.length_range),
             "speech_level": self.speech_level,
             "most_tokens": self.most_tokens,
+            "pace_range": None if self.pace_range is None else list(self.pace_range),
         }
 
     @classmethod
@@ -56,8 +64,7 @@ class ModelDescription:
         known = {name: values[name] for name in ("speech_level", "most_tokens") if name in values}
         if known.get("speech_level") == 0.0:  # what was written where nobody had measured it
             known["speech_level"] = None
-        if "length_range" in values:
-            known["length_range"] = tuple(values["length_range"])
+        known |= {name: tuple(values[name]) for name in ("length_range", "pace_range") if values.get(name)}
         return cls(
             network=current_arguments(values["network"]),
             mel=MelSpec(**values["mel"]),

@@ -1,12 +1,18 @@
-"""Where tensors live."""
+"""Where tensors live, and what a device fails with."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
 
-from melle.errors import UserError
+from melle.errors import OutOfMemory, UserError, reason
+
+
+class BrokenDevice(UserError):
+    """The device fails whatever it is asked: nothing can be computed on it any more in this process."""
 
 
 def best_device() -> str:
@@ -70,3 +76,32 @@ def is_out_of_memory(error: BaseException) -> bool:
     # PyTorch's allocator for CPUs raises a plain RuntimeError; libraries of CUDA have texts of their own.
     texts = ("can't allocate memory", "not enough memory", "out of memory", "CUBLAS_STATUS_ALLOC_FAILED")
     return isinstance(error, RuntimeError) and any(text in str(error) for text in texts)
+
+
+def is_broken(device: str | torch.device, error: BaseException) -> bool:
+    """Whether it is the device that fails, and not what it was asked for when it raised ``error``."""
+    if isinstance(error, torch.AcceleratorError):
+        return True
+    try:
+        probe(device)
+    except RuntimeError:
+        return True
+    return False
+
+
+def probe(device: str | torch.device) -> None:
+    """The least that a device can be asked for. Raises RuntimeError where it is broken."""
+    torch.zeros(1, device=device).item()
+
+
+@contextmanager
+def device_errors(device: torch.device, what: str, advice: str) -> Iterator[None]:
+    """Let a lack of memory while ``what`` is done be OutOfMemory, with ``advice``, and a broken device BrokenDevice."""
+    try:
+        yield
+    except (RuntimeError, MemoryError) as error:
+        if is_out_of_memory(error):
+            raise OutOfMemory(f"out of memory while {what} on {device}; {advice}") from None
+        if is_broken(device, error):
+            raise BrokenDevice(f"{device} does not work any more ({reason(error)}); start again") from error
+        raise

@@ -58,6 +58,7 @@ class Pace:
     length_range: tuple[float, float]
     taken_from: str
     speech_level: float | None = None
+    pace_range: tuple[float, float] | None = None
 
 
 # LibriSpeech in upper case by Llama's tokenizer has 10.8 frames a token, in lower case 19 (measured).
@@ -120,7 +121,13 @@ def import_reference(
         Source("frames a token", round(pace.frames_per_token, 2), pace.taken_from),
     ]
     description = ModelDescription(
-        arguments, MelSpec(), tokenizer, pace.frames_per_token, pace.length_range, pace.speech_level
+        arguments,
+        MelSpec(),
+        tokenizer,
+        pace.frames_per_token,
+        pace.length_range,
+        pace.speech_level,
+        pace_range=pace.pace_range,
     )
     save_model(target, LoadedModel(network.eval(), description, step))
     return network, sources
@@ -136,7 +143,7 @@ def open_text(name: str, manner: str | None = None, upper: bool = True) -> Text:
 
     Raises UserError for a tokenizer that cannot be loaded or lacks a mark.
     """
-    opened = open_pretrained(name)
+    opened = open_pretrained(name, "--tokenizer")
     manner = manner or ("qwen" if type(opened).__name__.startswith("Qwen") else "llama")
     if manner not in MANNERS:
         raise UserError(f"--text {manner}: choose one of {', '.join(MANNERS)}")
@@ -159,7 +166,7 @@ def _read_flags(checkpoint: Path, flags: str | Path | None) -> tuple[Path, dict[
     if flags is None and not path.is_file():
         return path, {}
     try:
-        known = json.loads(path.read_text(encoding="utf-8"))
+        known = json.loads(path.read_text(encoding="utf-8-sig"))
     except FileNotFoundError:
         raise UserError(f"{path}: no such file; give the args.json of the run") from None
     except (ValueError, OSError) as error:

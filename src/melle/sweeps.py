@@ -14,6 +14,7 @@ from typing import Any
 
 import torch.distributed as dist
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Quote, QuotedString
 from hydra.core.utils import JobReturn, JobStatus
 from hydra.experimental.callback import Callback
 from hydra.types import RunMode
@@ -189,7 +190,7 @@ def job_arguments(arguments: list[str], config: DictConfig) -> list[str]:
         and not argument.startswith("~")  # an override without a value
     ]
     overrides = [text for text in config.hydra.overrides.task if not text.startswith("run_dir=")]
-    return [*flags, *overrides, f'run_dir="{config.run_dir}"']
+    return [*flags, *overrides, f"run_dir={QuotedString(str(config.run_dir), Quote.double).with_quotes()}"]
 
 
 def sweep_rows(

@@ -239,6 +239,24 @@ def test_the_command(manifest, recogniser, capsys):
     assert "no CTC recogniser can be loaded from there" in capsys.readouterr().err
 
 
+def test_the_hub_is_asked_only_for_names_that_say_so(tmp_path, monkeypatch):
+    asked = []
+
+    def from_pretrained(name, output_loading_info, **options):
+        asked.append((name, options))
+        raise OSError("no network here")
+
+    monkeypatch.setattr("transformers.AutoModelForCTC.from_pretrained", from_pretrained)
+    for name in ("hf://me/ctc", "hf://me/ctc@abc123", str(tmp_path)):
+        with pytest.raises(UserError, match=f"--model {name}: no CTC recogniser can be loaded"):
+            CtcAligner(name)
+    expected = [("me/ctc", "main", False), ("me/ctc", "abc123", False), (str(tmp_path), "main", True)]
+    assert [(name, o["revision"], o["local_files_only"]) for name, o in asked] == expected
+    with pytest.raises(UserError, match=r"--model=runs/ctc: no such file or folder; .* hf://runs/ctc$"):
+        CtcAligner("runs/ctc")
+    assert len(asked) == 3
+
+
 def test_an_aligner_can_be_sent_to_other_processes(recogniser):
     import pickle
 

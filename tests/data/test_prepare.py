@@ -3,6 +3,7 @@
 import argparse
 import json
 import random
+import re
 import tarfile
 import zipfile
 from collections import Counter
@@ -13,6 +14,7 @@ import pytest
 import soundfile
 from hydra import compose, initialize_config_dir
 
+from melle.cli import _parser
 from melle.commands import prepare
 from melle.data.manifest import Utterance, read_manifest
 from melle.data.sources import fsdd
@@ -20,6 +22,8 @@ from melle.data.sources import manifests as sources
 from melle.data.sources.manifests import share
 from melle.data.sources.published import evaluation_lists
 from melle.errors import UserError
+from melle.formats import COMPRESSED
+from tests.conftest import install_ffmpeg
 
 pytest.importorskip("lhotse")
 
@@ -415,6 +419,67 @@ def test_a_table(tmp_path, name):
     assert [u.id for u in found] == ["a", "b/c"] and [u.audio_path.name for u in found] == ["a.wav", "c.wav"]
     assert [u.transcription.lstrip('"') for u in found] == ["One, two", "Three"]
     assert [u.speaker for u in found] == (["anna", "ben"] if "--speaker-column" in options else [None, None])
+
+
+@pytest.mark.parametrize("header", [True, False])
+def test_tables_that_were_joined_lose_no_line(tmp_path, caplog, header):
+    tables = []
+    for name in "abc":
+        tone(tmp_path / f"{name}.wav")
+        tables.append("\ufeff" + ("audio|text\n" if header else "") + f"{name}.wav|Text of {name}\n")
+    text(tmp_path / "table.csv", "".join(tables))
+    columns = [] if header else ["--audio-column", 1, "--text-column", 2]
+    run("folder", "--csv", tmp_path / "table.csv", "--validation-share", 0, "-o", tmp_path / "out", *columns)
+    found = [(u.id, u.transcription) for u in read_manifest(tmp_path / "out/train.jsonl")]
+    assert found == [(name, f"Text of {name}") for name in "abc"] and not caplog.records
+
+
+def test_recordings_of_telephones_are_taken_where_ffmpeg_is(tmp_path, monkeypatch, caplog):
+    """With a stand-in for FFmpeg, which hands out the same sound whatever it is given."""
+    description = next(p for p in _parsers(_parser()) if p.prog.endswith("prepare folder")).description
+    named = re.findall(r"(?<= )\.\w+", description)
+    assert {".wav", ".aac", ".amr", ".3gp", ".mp4", ".webm", ".m4a"} <= set(named)
+    root = tmp_path / "mine"
+    kinds = {".oga": "OGG", ".opus": "OGG", ".aif": "AIFF"}
+    for ending in named:
+        path = root / f"in{ending.lstrip('.')}{ending}"
+        text(path.with_suffix(".txt"), f"Text of {ending}")
+        if ending in COMPRESSED:
+            path.write_bytes(b"what libsndfile cannot read")
+        else:
+            kind = kinds.get(ending, ending.lstrip(".").upper())
+            soundfile.write(
+                path, 0.1 * np.ones(1600), 16000, subtype="OPUS" if ending == ".opus" else None, format=kind
+            )
+    command = ["folder", "--root", root, "--validation-share", 0, "-o"]
+    monkeypatch.setenv("PATH", str(tmp_path / "bin"))
+    run(*command, tmp_path / "without")
+    assert len(read_manifest(tmp_path / "without/train.jsonl")) == len(named) - len(COMPRESSED)
+    assert f"{len(COMPRESSED)} skipped" in caplog.text and "install FFmpeg" in caplog.text
+    tone(tmp_path / "decoded.wav")
+    install_ffmpeg(tmp_path, monkeypatch)
+    run(*command, tmp_path / "with")
+    found = read_manifest(tmp_path / "with/train.jsonl")
+    assert {u.transcription for u in found} == {f"Text of {ending}" for ending in named}
+
+
+def test_of_a_video_and_its_sound_the_sound_is_taken(tmp_path):
+    tone(tmp_path / "mine/a.wav")
+    (tmp_path / "mine/a.mp4").write_bytes(b"moving")
+    text(tmp_path / "mine/a.txt", "One")
+    run("folder", "--root", tmp_path / "mine", "--validation-share", 0, "-o", tmp_path / "out")
+    (only,) = read_manifest(tmp_path / "out/train.jsonl")
+    assert only.audio_path.name == "a.wav"
+
+
+def _parsers(parser: argparse.ArgumentParser) -> list[argparse.ArgumentParser]:
+    inner = [
+        one
+        for action in parser._actions
+        if isinstance(action, argparse._SubParsersAction)
+        for one in action.choices.values()
+    ]
+    return [parser, *(found for one in inner for found in _parsers(one))]
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import soundfile
 import torch
 
 from melle.audio import MelSpec, load_audio, save_audio
@@ -19,11 +20,12 @@ from melle.data.batching import EndlessBatches, FrameBudgetSampler
 from melle.data.datamodule import MelleDataModule
 from melle.data.manifest import Utterance, read_manifest, write_manifest
 from melle.data.shar.datamodule import ShardBatches, ShardDataModule
-from melle.data.shar.reading import find_shards, read_clips, waveform
+from melle.data.shar.reading import Clip, find_shards, read_clips, waveform
 from melle.data.shar.schedule import Blocks, Schedule
 from melle.errors import UserError
 from melle.text.symbols import SymbolTokenizer
 from melle.training.run import train
+from tests.conftest import install_ffmpeg
 from tests.training.test_train import configure
 
 lhotse = pytest.importorskip("lhotse")
@@ -268,7 +270,51 @@ def test_shards_may_lie_elsewhere(corpus, shards, tmp_path):
     for ours, theirs in zip(batches(data, 4), batches(local, 4)):
         assert ours.ids == theirs.ids and torch.equal(ours.mel, theirs.mel) and not ours.faults
     shard = find_shards(shards)[0]
-    assert len(waveform(read_clips(shard, [3])[3], MelSpec().sample_rate)) > 4000
+    assert len(waveform(read_clips(shard, [3])[3], MelSpec().sample_rate, "x")) > 4000
+
+
+def test_packing_and_reading_say_which_channel_they_take(tmp_path, caplog, monkeypatch):
+    """Of recordings whose channels cancel, as wherever else recordings are read."""
+    wave = 0.4 * np.sin(np.arange(8000) / 10)
+    soundfile.write(tmp_path / "s.wav", np.stack([wave, -wave], axis=1), 16000)
+    soundfile.write(tmp_path / "s.flac", np.stack([wave, -wave], axis=1), 16000)
+    write_manifest(tmp_path / "train.jsonl", [Utterance("one", tmp_path / "s.wav", "anti")])
+    for rate in (None, 8000):
+        monkeypatch.setattr("melle.audio._warned_of_channels", False)
+        caplog.clear()
+        write_shards(tmp_path / "train.jsonl", tmp_path / f"shards{rate}", sample_rate=rate)
+        assert [record.message for record in caplog.records if "alone is taken" in record.message]
+        (cut,) = lhotse.CutSet.from_shar(in_dir=tmp_path / f"shards{rate}")
+        assert cut.num_channels == 1 and abs(cut.load_audio()).max() == pytest.approx(0.4, abs=0.01)
+    monkeypatch.setattr("melle.audio._warned_of_channels", False)
+    caplog.clear()
+    read = waveform(Clip(b"", (tmp_path / "s.flac").read_bytes()), 16000, "shard 3, utterance anti")
+    assert np.abs(read.numpy() - wave).max() < 1e-3
+    assert "shard 3, utterance anti: its channels cancel" in caplog.text
+
+
+def test_recordings_that_ffmpeg_decodes_are_packed_at_their_rate(tmp_path, monkeypatch):
+    """With a stand-in for FFmpeg, which hands out the same sound whatever it is given."""
+    soundfile.write(tmp_path / "decoded.wav", 0.1 * np.sin(np.arange(8000) / 10), 8000)
+    (tmp_path / "voice.m4a").write_bytes(b"ftypM4A")
+    install_ffmpeg(tmp_path, monkeypatch)
+    write_manifest(tmp_path / "train.jsonl", [Utterance("one", tmp_path / "voice.m4a", "a")])
+    assert not write_shards(tmp_path / "train.jsonl", tmp_path / "shards").counts
+    (cut,) = lhotse.CutSet.from_shar(in_dir=tmp_path / "shards")
+    assert (cut.sampling_rate, cut.duration) == (8000, 1.0)
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_an_epoch_begins_with_its_longest_utterance(corpus, shards, tmp_path, seed):
+    data = open_data(shards, corpus, tmp_path, seed=seed)
+    length, blocks = per_epoch(data)
+    index = data.datasets["train"].index
+    sizes = index.column("frames") + index.column("tokens")
+    longest = index[int(np.argmax(sizes))].id
+    epochs = [batches(data, length), batches(data, 2 * length)[length:]]
+    assert all(longest in names(epoch[:1]) for epoch in epochs)
+    for number in (0, blocks.per_epoch):
+        assert sorted(s for b in range(blocks.per_epoch) for s in blocks.shards(number + b)) == list(range(9))
 
 
 def test_what_is_no_shards_is_an_error(corpus, shards, tmp_path, monkeypatch):
@@ -347,3 +393,21 @@ def test_training_resumes_exactly(corpus, shards, tone_manifests, tmp_path, seen
         seen.clear()
         run(steps, str(done), f"resume={tmp_path / f'whole/run/checkpoints/step_{done:06d}.ckpt'}")
         assert seen == whole[done:]
+
+
+def test_a_run_goes_from_a_manifest_to_shards_and_back(corpus, shards, tone_manifests, tmp_path, seen, capsys):
+    """The model and its steps go on, and the data begin anew, which is said."""
+    manifest = corpus / "train.jsonl"
+    fixed = ["data.test=null", "data.index=${run_dir}/index", f"data.val={manifest}", "optim.schedule.warmup_steps=1"]
+    fixed += ["callbacks.speech=null", "callbacks.checkpoint.every=1", "data.workers=0"]
+    kinds = {"jsonl": f"data.train={manifest}", "shar": f"data.train={shards}"}
+    whole = {}
+    for steps, kind in ((2, "jsonl"), (4, "shar"), (6, "jsonl")):
+        seen.clear()
+        metrics = train(configure(tmp_path, tone_manifests, steps, *fixed, f"data={kind}", kinds[kind]))
+        assert metrics["step"] == steps and len(seen) == 2
+        said = capsys.readouterr().err
+        assert ("of a run on another kind of data: batches begin anew" in said) == (steps > 2)
+        assert whole.setdefault(kind, list(seen)) == seen  # from the beginning both times
+    state = torch.load(tmp_path / "run/checkpoints/last.ckpt", weights_only=True)
+    assert state["global_step"] == 6 and state["MelleDataModule"]["steps"] == 2

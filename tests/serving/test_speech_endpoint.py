@@ -249,6 +249,9 @@ def test_a_fault_of_ours_is_in_the_log_alone(serve, tts, caplog):
         assert "log" in refused(ask(address), 500)
         tts.vocoder.forward = lambda mel: (_ for _ in ()).throw(UserError("too loud; speak softly"))
         assert "speak softly" in refused(ask(address), 400)
+        broken = torch.AcceleratorError("CUDA error: an illegal memory access")
+        tts.vocoder.forward = lambda mel: (_ for _ in ()).throw(broken)
+        assert "log" in refused(ask(address), 500) and "cpu does not work any more" in caplog.text
 
 
 def test_who_may_ask(serve):

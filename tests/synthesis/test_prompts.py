@@ -1,5 +1,7 @@
 """A prompt is heard as the training data was: trimmed, at its level; what makes a bad one is a warning."""
 
+import argparse
+import re
 from dataclasses import replace
 
 import pytest
@@ -120,6 +122,28 @@ def test_what_makes_a_bad_prompt_is_one_warning_each(speech, change, says):
     assert [says in fault for fault in faults] == [True] * (says is not None)
 
 
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (lambda speech: (4 * speech / speech.abs().max()).clamp(-1, 1), "is clipped"),
+        (telephone, "nothing above 4 kHz"),
+        (lambda speech: speech + noise(9.0, 0.5 * float(speech.std()))[: len(speech)], "is noisy"),
+    ],
+)
+def test_a_prompt_that_is_read_warns_of_its_sound_once(tts, speech, tmp_path, caplog, change, says):
+    bad = change(speech)
+    tts.description = replace(tts.description, speech_level=speech_level(LogMel()(bad)))
+    tts.read_prompt(bad, "one two three")
+    (record,) = caplog.records
+    assert record.levelname == "WARNING" and record.message.startswith("the prompt: ") and says in record.message
+    caplog.clear()
+    save_audio(tmp_path / "voice.wav", bad, RATE)
+    for _ in range(2):  # of a file once, however often it is the prompt
+        tts("four two", tmp_path / "voice.wav", "one two three")
+    (record,) = caplog.records
+    assert record.message.startswith(str(tmp_path / "voice.wav")) and says in record.message
+
+
 def test_clipping_by_hand():
     sound = torch.zeros(1000)
     sound[10:14], sound[500:502], sound[700] = 0.8, -0.8, 0.8  # a run of four, and two that are too short
@@ -182,3 +206,55 @@ def test_a_lack_of_memory_says_what_to_lower(tts, monkeypatch, error, expected):
     says = "while decoding 2 texts .* up to 3 tokens.*--batch-size" if expected is UserError else "do not fit"
     with pytest.raises(expected, match=says):
         tts(["one", "two three four"])
+
+
+LACKS = [torch.OutOfMemoryError("CUDA out of memory"), MemoryError(), RuntimeError("can't allocate memory: 9 bytes")]
+
+
+@pytest.mark.parametrize("error", LACKS, ids=str)
+@pytest.mark.parametrize("where", ["prompt", "vocoder", "stream", "beginning", "loading"])
+def test_a_lack_of_memory_elsewhere_is_a_sentence_too(tts, tiny_checkpoint, speech, monkeypatch, where, error):
+    def fail(*_, **__):
+        raise error
+
+    prompt, says = Prompt(speech, "one two three"), r"the prompt on cpu; cut out 3 to 10 seconds"
+    if where in ("vocoder", "stream"):
+        monkeypatch.setattr(type(tts.vocoder), "forward", fail)
+        monkeypatch.setattr(type(tts.vocoder), "stream", lambda self: fail)
+        says = r"the vocoder makes \d\.\d s of sound on cpu; take lighter weights \(--weights bfloat16\)"
+    elif where == "loading":
+        monkeypatch.setattr(synthesizer, "quantize", fail)
+        says = "loading the model on cpu; take lighter weights"
+    else:
+        monkeypatch.setattr(LogMel, "forward", fail)
+    actions = {
+        "prompt": lambda: tts("four", prompt),
+        "vocoder": lambda: tts("four"),
+        "stream": lambda: list(tts.stream("four")),
+        "beginning": lambda: tts.continuation("one two three four", speech),
+        "loading": lambda: Synthesizer.from_checkpoint(tiny_checkpoint),
+    }
+    with pytest.raises(UserError, match=rf"out of memory while .*{says}") as caught:
+        actions[where]()
+    assert "\n" not in str(caught.value)
+
+
+def test_limits_are_the_same_wherever_they_are_named(tts, speech, capsys, caplog, monkeypatch):
+    from melle.commands import synthesize
+
+    for module in ("melle.synthesis.prompt", "melle.commands.synthesize"):
+        monkeypatch.setattr(f"{module}.LONGEST_PROMPT", 45.0)
+    assert "(45 at most)" in re.sub(r"\s+", " ", _help(synthesize))
+    with pytest.raises(UserError, match=r"50 s are too long for a prompt \(45 s at most\)"):
+        tts.read_prompt(noise(50.0, 0.1), "one")
+    tts.description = replace(tts.description, most_tokens=None)
+    for seconds, warns in ((30, False), (31, True)):
+        caplog.clear()
+        tts.read_prompt(speech.repeat(40)[: seconds * RATE], "one")
+        assert any("about 30.0 s" in record.message for record in caplog.records) == warns
+
+
+def _help(command) -> str:
+    parser = argparse.ArgumentParser()
+    command.add(parser.add_subparsers())
+    return parser._subparsers._group_actions[0].choices["synthesize"].format_help()

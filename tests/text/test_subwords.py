@@ -1,4 +1,6 @@
 import pickle
+import re
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -6,9 +8,13 @@ from hypothesis import strategies as st
 from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerFast
 
+from melle.cli import _parser
 from melle.errors import UserError
 from melle.text import EOS, tokenizer_from_dict
-from melle.text.subwords import SubwordTokenizer
+from melle.text.subwords import SubwordTokenizer, open_pretrained
+from tests.test_cli import options_of
+
+CONF = Path(__file__).parents[2] / "conf"
 
 TEXTS = ["the lower the newer", "a newer lower tower", "it’s the widest"] * 3
 
@@ -66,7 +72,41 @@ def test_a_hugging_face_tokenizer_comes_from_a_folder(tmp_path):
     with pytest.raises(UserError, match="cannot express: 'ö'"):
         ours.encode("the ö", strict=True)
     assert ours.encode("the ö") == ours.encode("the")
-    with pytest.raises(UserError, match=r"tokenizer .*nowhere cannot be loaded.*local folder"):
+    with pytest.raises(UserError, match=r"tokenizer\.name=.*nowhere: no such file or folder$"):
         SubwordTokenizer.from_pretrained([], str(tmp_path / "nowhere"))
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(UserError, match=r"tokenizer .*empty cannot be loaded.*local folder"):
+        SubwordTokenizer.from_pretrained([], str(tmp_path / "empty"))
     with pytest.raises(UserError, match=r"tokenizer\.name: give"):
         SubwordTokenizer.from_pretrained([], None)
+
+
+def test_the_hub_is_asked_only_for_names_that_say_so(tmp_path, monkeypatch):
+    asked = []
+
+    def from_pretrained(name, **options):
+        asked.append((name, options.get("revision"), options.get("local_files_only", False)))
+        raise OSError("no network here")
+
+    monkeypatch.setattr("transformers.AutoTokenizer.from_pretrained", from_pretrained)
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mine").mkdir()
+    for name in ("hf://me/tokenizer", "hf://me/tokenizer@abc123", "mine"):
+        with pytest.raises(UserError, match=f"{name} cannot be loaded"):
+            open_pretrained(name)
+    assert asked == [("me/tokenizer", "main", False), ("me/tokenizer", "abc123", False), ("mine", "main", True)]
+    with pytest.raises(UserError, match=r"tokenizer\.name=runs/mien: no such file or folder; .* hf://runs/mien$"):
+        open_pretrained("runs/mien")
+    assert len(asked) == 3
+
+
+def test_our_configuration_names_revisions():
+    """What is asked for without being named by the user is what it was when it was tried."""
+    # NVIDIA's NeMo has no way to name a revision.
+    files = [path for path in sorted(CONF.glob("**/*.yaml")) if path.name != "conformer_transducer.yaml"]
+    named = [line for path in files for line in path.read_text().splitlines()]
+    values = [line for line in named if re.match(r"\s*\w+: hf://", line)]
+    assert len(values) >= 3 and all(re.search(r"hf://[\w.-]+/[\w.-]+@[0-9a-f]{40}\b", line) for line in values)
+    defaults = [str(action.default) for action in options_of(_parser())]
+    named = [default for default in defaults if default.startswith("hf://")]
+    assert named and all(re.fullmatch(r"hf://[\w.-]+/[\w.-]+@[0-9a-f]{40}", default) for default in named)

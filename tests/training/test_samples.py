@@ -176,3 +176,28 @@ def test_loggers_take_what_they_can():
     ]
     assert within_scale(torch.tensor([0.5, -2.0])).tolist() == [0.25, -1.0]
     assert within_scale(torch.tensor([0.5, -0.1])).tolist() == pytest.approx([0.5, -0.1])
+
+
+def test_a_plain_error_ends_training_only_where_the_device_is_broken(tmp_path, tone_manifests, monkeypatch, losses):
+    def fail(*_, **__):
+        raise RuntimeError("cuDNN error: CUDNN_STATUS_EXECUTION_FAILED")
+
+    def probe(device):
+        raise RuntimeError("CUDA error: unspecified launch failure")
+
+    monkeypatch.setattr(samples, "Synthesizer", fail)
+    train(configure(tmp_path / "works", tone_manifests, 2, ONE))
+    assert len(losses) == 2
+    monkeypatch.setattr("melle.devices.probe", probe)
+    with pytest.raises(RuntimeError, match="CUDNN_STATUS_EXECUTION_FAILED"):
+        train(configure(tmp_path / "broken", tone_manifests, 2, ONE))
+
+
+def test_a_device_that_breaks_while_samples_are_spoken_ends_training(tmp_path, tone_manifests, monkeypatch):
+    def broken(*_):
+        raise torch.AcceleratorError("CUDA error: an illegal memory access was encountered")
+        yield
+
+    monkeypatch.setattr("melle.synthesis.synthesizer.decode", broken)
+    with pytest.raises(UserError, match="cpu does not work any more"):
+        train(configure(tmp_path, tone_manifests, 2, ONE))

@@ -2,12 +2,14 @@
 
 import csv
 import math
+import shlex
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.errors import CompactHydraException
 from omegaconf import OmegaConf
 
 from melle.checkpoint import load_model
@@ -80,6 +82,43 @@ def test_optuna_searches_and_passes_over_what_fails(sweep, tmp_path):
     assert OmegaConf.load(best) == {"value": 0.25, "overrides": {"x": "2"}}
 
 
+def test_a_sweep_against_the_mode_of_the_best_is_refused_at_once(tmp_path):
+    """By train.py itself: nothing is trained, and one sentence says what to add."""
+    pytest.importorskip("optuna")
+    command = [
+        sys.executable,
+        str(ROOT / "train.py"),
+        "-m",
+        "hydra/sweeper=optuna",
+        "seed=1,2",
+        "experiment=quickstart",
+    ]
+    command += ["callbacks.best.monitor=samples/eos_rate", "callbacks.best.mode=max"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=100)
+    assert done.returncode == 1 and "Traceback" not in done.stderr
+    assert "callbacks.best.mode=max of samples/eos_rate, where the sweep would minimize it" in done.stderr
+    assert "add hydra.sweeper.direction=maximize" in done.stderr and not (tmp_path / "data").exists()
+
+
+@pytest.mark.parametrize(
+    ("mode", "direction", "fits"),
+    [("min", "minimize", True), ("max", "maximize", True), ("max", "minimize", False), ("min", "maximize", False)],
+)
+def test_the_direction_of_a_search_is_that_of_the_best_checkpoint(mode, direction, fits):
+    optuna = pytest.importorskip("optuna")
+    from hydra_plugins.melle_optuna import OptunaStudy
+
+    study = OptunaStudy(0, 1, direction, optuna.samplers.RandomSampler())
+    study.config = OmegaConf.create({"callbacks": {"best": {"mode": mode, "monitor": "m"}}})
+    if fits:
+        study.sweep([])
+    else:
+        with pytest.raises(CompactHydraException, match=f"mode={mode} of m"):
+            study.sweep([])
+    study.config = OmegaConf.create({"objective": "sim"})  # evaluate.py has no best checkpoint
+    study.sweep([])
+
+
 def test_what_optuna_draws_from():
     optuna = pytest.importorskip("optuna")
     from hydra_plugins.melle_optuna import distribution
@@ -126,6 +165,14 @@ def test_the_command_of_one_job():
     expected = ["-cd", "my conf", "--config-name=other", "a=1", "~b", 'run_dir="runs/x-a=1,c=2"']
     assert job_arguments(arguments, config) == expected
     assert fixed_keys(["a=1", "b=1,2", "model/norm=rms", "a=3,4", "+c=5"]) == ["model/norm", "c"]
+
+
+@pytest.mark.parametrize("place", ["it's my $HOME", 'a "b" c', "back\\slash", "a,b=c", "é (1)", "#~"])
+def test_a_jobs_folder_is_read_as_it_is_named(place):
+    config = OmegaConf.create({"run_dir": place, "hydra": {"overrides": {"task": []}}})
+    (argument,) = job_arguments([], config)
+    assert OverridesParser.create().parse_override(argument).value() == place
+    assert shlex.split(shlex.join([argument])) == [argument]  # as the record of a run has it
 
 
 def test_jobs_of_a_sweep_have_runs_of_their_own(tmp_path, tone_manifests):

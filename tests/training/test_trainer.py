@@ -13,14 +13,13 @@ from lightning.pytorch.strategies import DDPStrategy
 from omegaconf import OmegaConf
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from melle.audio import MelSpec
 from melle.checkpoint import read_hyperparameters
 from melle.devices import best_precision, count_devices
 from melle.errors import OutOfMemory, UserError
 from melle.text.symbols import SymbolTokenizer
 from melle.training.callbacks import samples
 from melle.training.module import MelleModule
-from melle.training.report import check_judges, check_report, next_commands, write_report
+from melle.training.report import check_judges, check_report, choose_cases, next_commands, write_report
 from melle.training.run import objective, train
 from melle.training.strategies import automatic
 from melle.training.trainer import build_callbacks, build_trainer, check_trainer
@@ -117,7 +116,7 @@ def test_the_report_is_checked_before_training(tmp_path, tone_manifests, seen, m
     check_judges(OmegaConf.merge(cfg, {"report": {"utterances": 0}}))
     with monkeypatch.context() as patch, pytest.raises(UserError, match=r"the report at the end: .*its language is "):
         patch.setattr(SymbolTokenizer, "speaks", lambda self, language: False)
-        check_report(cfg, SymbolTokenizer("words", ["one"]), MelSpec())
+        check_report(choose_cases(cfg), SymbolTokenizer("words", ["one"]))
     own = {"name": "vocos", "model": str(tmp_path / "vocoder.json")}
     monkeypatch.setattr("melle.evaluation.checkpoints.exported_vocoder", lambda where: own)
     with pytest.raises(UserError, match=r"the report at the end: .*vocoder\.json.*report\.utterances=0"):

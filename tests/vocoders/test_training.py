@@ -1,5 +1,6 @@
 """Our own vocoder: what it learns from, that it learns, goes on exactly, and speaks."""
 
+import math
 from pathlib import Path
 
 import pytest
@@ -10,13 +11,15 @@ from omegaconf import DictConfig
 from melle import Synthesizer
 from melle.audio import LogMel, MelSpec, save_audio
 from melle.cli import main
+from melle.config import build
 from melle.data.manifest import Utterance, write_manifest
 from melle.errors import UserError
-from melle.training.run import train
+from melle.training.record import read_metrics
+from melle.training.run import objective, train
 from melle.vocoders import make_vocoder
 from melle.vocoders.vocos.discriminators import Discriminators
 from melle.vocoders.vocos.losses import MelDistance, discriminator_loss, feature_distance, generator_loss
-from melle.vocoders.vocos.module import VocosData, VocosModule
+from melle.vocoders.vocos.module import VocosData, VocosModule, build_vocos
 from melle.vocoders.vocos.network import VocosNetwork, VocosSizes
 from melle.vocoders.vocos.segments import Recordings, SegmentBatches, cut
 
@@ -193,3 +196,27 @@ def test_the_commands_speak_with_it_and_refuse_what_it_is_not(tmp_path, tone_man
 def test_mistakes_are_user_errors(tmp_path, tone_manifests, change, says):
     with pytest.raises(UserError, match=says):
         train(configure(tmp_path, tone_manifests, 2, change))
+
+
+def test_a_sweep_of_vocoders_goes_by_what_their_best_is_chosen_by(tmp_path, tone_manifests):
+    cfg = configure(tmp_path, tone_manifests, 2)
+    metrics = train(cfg)
+    assert cfg.callbacks.best.monitor == "validation/mel_distance"
+    assert objective(cfg, metrics) == read_metrics(tmp_path / "run")["validation/mel_distance"]
+    assert math.isfinite(objective(cfg, metrics))
+    best = torch.load(tmp_path / "run/checkpoints/best.ckpt", weights_only=True)["callbacks"]
+    (kept,) = [state for name, state in best.items() if "validation/mel_distance" in name]
+    assert float(kept["best_model_score"]) <= objective(cfg, metrics) + 1e-6
+
+
+def test_a_vocoder_trains_on_the_second_gpu_alone(tmp_path, tone_manifests, monkeypatch):
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 4)
+    monkeypatch.setattr("lightning.fabric.accelerators.cuda.num_cuda_devices", lambda: 4)
+    cfg = configure(tmp_path, tone_manifests, 2, "trainer.devices=[1]", "trainer.accelerator=gpu")
+    assert build(cfg.strategy) == "auto"
+    assert isinstance(build_vocos(cfg, build(cfg.vocoder_data), None), VocosModule)
+    with pytest.raises(UserError, match="train on one device"):
+        build_vocos(
+            configure(tmp_path, tone_manifests, 2, "trainer.devices=[1,2]", "trainer.accelerator=gpu"), None, None
+        )

@@ -105,7 +105,7 @@ def test_hifigan_sees_as_far_as_it_says_and_no_less_would_do(gan):
 def test_hifigan_is_the_papers_vocoder_by_folder(gan, tmp_path):
     with pytest.raises(UserError, match="paper's mel only"):
         make_vocoder("hifigan", MelSpec(hop_length=200), model="anything")
-    with pytest.raises(UserError, match="give a local folder"):
+    with pytest.raises(UserError, match="no such file or folder"):
         make_vocoder("hifigan", MelSpec(), model=str(tmp_path / "none"))
     with pytest.raises(UserError, match="choose one of griffin_lim, hifigan"):
         make_vocoder("world", MelSpec())
@@ -207,18 +207,20 @@ def test_a_target_makes_what_the_name_does():
 def test_the_hub_is_asked_only_for_names_that_say_so(gan, monkeypatch, tmp_path):
     asked = []
 
-    def from_pretrained(name, revision, output_loading_info, local_files_only):
+    def from_pretrained(name, output_loading_info, revision=None, local_files_only=False):
         asked.append((name, revision, local_files_only))
         return gan.model, {"missing_keys": []}
 
     monkeypatch.setattr("transformers.SpeechT5HifiGan.from_pretrained", from_pretrained)
-    for model in ("hf://me/gan", "hf://me/gan@abc123", "runs/gan", "microsoft/speecht5_hifigan"):
+    for model in ("hf://me/gan", "hf://me/gan@abc123", str(tmp_path), hifigan_module.NAME):
         make_vocoder("hifigan", MelSpec(), model=model)
-    expected = [("me/gan", "main", False), ("me/gan", "abc123", False), ("runs/gan", "main", True)]
-    assert asked == [
-        *expected,
-        ("microsoft/speecht5_hifigan", hifigan_module.REVISION, False),
-    ]  # as earlier versions named it
+    expected = [("me/gan", "main", False), ("me/gan", "abc123", False), (str(tmp_path), "main", True)]
+    assert asked == [*expected, (hifigan_module.NAME, hifigan_module.REVISION, False)]  # as earlier versions named it
+    with pytest.raises(UserError, match=r"vocoder\.hifigan\.model=runs/gan: no such file or folder; .* hf://runs/gan$"):
+        make_vocoder("hifigan", MelSpec(), model="runs/gan")
+    assert len(asked) == 4
+    preset = OmegaConf.load(CONF / "vocoder/hifigan.yaml").model
+    assert preset == f"hf://{hifigan_module.NAME}@{hifigan_module.REVISION}"
 
 
 def test_windows_of_an_exact_vocoder_are_cut_without_gap_or_overlap():

@@ -12,11 +12,13 @@ def add(commands: argparse._SubParsersAction) -> None:
     align.add_argument("-o", "--output", type=Path, help="the new manifest (default: NAME.aligned.jsonl beside it)")
     align.add_argument(
         "--model",
-        default="facebook/wav2vec2-base-960h",
-        help="CTC recogniser: hub name or local folder (default: facebook/wav2vec2-base-960h, English)",
+        default="hf://facebook/wav2vec2-base-960h@22aad52d435eb6dbaf354bdad9b0da84ce7d6156",
+        help="CTC recogniser: local folder or hf://USER/MODEL (default: %(default)s, English)",
     )
-    align.add_argument("--device", default="auto", help="auto, cpu, cuda, … (default: auto)")
-    align.add_argument("--poor", type=float, default=0.4, help="report lines with a lower score, 0 to 1 (default: 0.4)")
+    align.add_argument("--device", default="auto", help="auto, cpu, cuda, … (default: %(default)s)")
+    align.add_argument(
+        "--poor", type=float, default=0.4, help="report lines with a lower score, 0 to 1 (default: %(default)s)"
+    )
     align.add_argument("--workers", type=int, help="processes (default: one per core, on a GPU one)")
     align.set_defaults(run=run)
 

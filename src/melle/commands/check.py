@@ -10,8 +10,8 @@ def add(commands: argparse._SubParsersAction) -> None:
     check = commands.add_parser("check", help="find what is wrong with a manifest and its audio; write a clean copy")
     check.add_argument("manifest", type=Path, help="a JSONL file, one utterance a line")
     check.add_argument("-o", "--output", type=Path, help="the clean manifest (default: NAME.clean.jsonl beside it)")
-    check.add_argument("--min-seconds", type=float, default=0.3, help="reject what is shorter (default: 0.3)")
-    check.add_argument("--max-seconds", type=float, default=30.0, help="reject what is longer (default: 30)")
+    check.add_argument("--min-seconds", type=float, default=0.3, help="reject what is shorter (default: %(default)s)")
+    check.add_argument("--max-seconds", type=float, default=30.0, help="reject what is longer (default: %(default)g)")
     check.add_argument(
         "--tokenizer",
         metavar="CHECKPOINT",

@@ -33,12 +33,14 @@ def add(commands: argparse._SubParsersAction) -> None:
     )
     features.add_argument("--manifest", required=True, type=Path, nargs="+", help="JSONL files")
     features.add_argument(
-        "-o", "--output", type=Path, default=Path("data/features"), help="folder (default: data/features)"
+        "-o", "--output", type=Path, default=Path("data/features"), help="folder (default: %(default)s)"
     )
     features.add_argument("--workers", type=int, help="processes (default: one per core)")
     _add_fields(features.add_argument_group("mel, as data.mel"), "", MEL)
     trim = features.add_argument_group("silences, as vad")
-    trim.add_argument("--vad", choices=("none", "silero"), default="none", help="silero shortens them (default: none)")
+    trim.add_argument(
+        "--vad", choices=("none", "silero"), default="none", help="silero shortens them (default: %(default)s)"
+    )
     _add_fields(trim, "vad-", TRIM)
     features.set_defaults(run=run)
 

@@ -21,7 +21,7 @@ def add(commands: argparse._SubParsersAction) -> None:
     reference.add_argument(
         "-o", "--output", type=Path, help="the file to write; default: as the checkpoint, with the ending .ckpt"
     )
-    reference.add_argument("--tokenizer", required=True, help="the Hugging Face tokenizer: name on the hub or folder")
+    reference.add_argument("--tokenizer", required=True, help="the Hugging Face tokenizer: folder, or hf://USER/MODEL")
     reference.add_argument("--args", type=Path, help="the run's flags; default: args.json beside the checkpoint")
     reference.add_argument(
         "--text",
@@ -69,7 +69,9 @@ def measure(manifest: Path, tokenizer: Tokenizer) -> Pace:
     import numpy as np
 
     from melle.audio import LogMel, load_audio, speech_level
+    from melle.data.datamodule import spread
     from melle.data.manifest import read_usable
+    from melle.data.silence import speech_frames
     from melle.errors import UserError
     from melle.reference import Pace
 
@@ -80,9 +82,12 @@ def measure(manifest: Path, tokenizer: Tokenizer) -> Pace:
         mels.append(log_mel(load_audio(utterance.audio_path, log_mel.spec.sample_rate)))
     if not mels:
         raise UserError(f"{manifest}: no utterance can be read; give a manifest of a few")
-    frames = np.array([len(mel) for mel in mels])
-    mean = float(frames.sum() / sum(tokens))
-    shortest, longest = np.quantile(frames / (np.array(tokens) * mean), (0.01, 0.99))
-    few = (min(0.7, float(shortest)), max(1.5, float(longest)))  # a few utterances do not show how much they vary
+    spoken = [speech_frames(mel, log_mel.spec) for mel in mels]
+    mean = sum(spoken) / sum(tokens)
+    # A few utterances do not show how much they vary.
+    lengths, paces = (
+        (min(0.7, shortest), max(1.5, longest))
+        for shortest, longest in (spread(frames, tokens, mean) for frames in ([len(mel) for mel in mels], spoken))
+    )
     level = float(np.median([speech_level(mel) for mel in mels]))
-    return Pace(mean, few, f"{len(mels)} utterances of {manifest}", level)
+    return Pace(mean, lengths, f"{len(mels)} utterances of {manifest}", level, paces)

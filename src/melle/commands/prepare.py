@@ -7,6 +7,7 @@ from pathlib import Path
 
 from melle.commands import features, shards, split, teacher
 from melle.errors import UserError
+from melle.formats import COMPRESSED, OPEN
 
 TRAINING = "train-clean-100", "train-clean-360", "train-other-500"
 SUBSETS = (*TRAINING, "dev-clean", "dev-other", "test-clean", "test-other")
@@ -25,7 +26,9 @@ def add(commands: argparse._SubParsersAction) -> None:
     restored.set_defaults(corpus="libritts-r")
     _published(corpora, "ljspeech", "24 hours of one reader; 2.6 GB", "prepare_ljspeech")
     vctk = _published(corpora, "vctk", "44 hours of 110 speakers, split by speaker; 11 GB", "prepare_vctk")
-    vctk.add_argument("--microphone", type=int, choices=(1, 2), default=1, help="of the two recordings (default: 1)")
+    vctk.add_argument(
+        "--microphone", type=int, choices=(1, 2), default=1, help="of the two recordings (default: %(default)s)"
+    )
     _published(corpora, "fsdd", "3000 spoken digits of 6 speakers; 16 MB", "prepare")
     _add_folder(corpora)
     teacher.add(corpora)
@@ -43,10 +46,12 @@ def _published(corpora: argparse._SubParsersAction, name: str, text: str, functi
         type=Path,
         default=place,
         metavar="DIR",
-        help=f"where the corpus lies, unpacked or as archives, or is put (default: {place})",
+        help="where the corpus lies, unpacked or as archives, or is put (default: %(default)s)",
     )
     corpus.add_argument("--download", action="store_true", help="download what is neither unpacked nor an archive")
-    corpus.add_argument("-o", "--output", type=Path, default=place, help=f"folder of the manifests (default: {place})")
+    corpus.add_argument(
+        "-o", "--output", type=Path, default=place, help="folder of the manifests (default: %(default)s)"
+    )
     corpus.set_defaults(run=lambda options: _prepare(name, function, vars(options)))
     return corpus
 
@@ -73,23 +78,29 @@ def _prepare(name: str, function: str, options: dict) -> None:
 
 def _add_folder(corpora: argparse._SubParsersAction) -> None:
     text = "your own recordings: beside their transcripts (NAME.txt or NAME.lab), or listed in a table"
-    folder = corpora.add_parser("folder", help=text, description=text)
+    known = f"Recordings end in {', '.join(OPEN)} or, where FFmpeg is installed, {', '.join(COMPRESSED)}."
+    folder = corpora.add_parser("folder", help=text, description=f"{text}. {known}")
     folder.add_argument("--root", type=Path, metavar="DIR", help="folder of the recordings (default: the table's)")
     folder.add_argument("--csv", type=Path, metavar="FILE", help="a table, a line per recording")
     folder.add_argument(
         "--delimiter",
         help="between its columns, such as '|' or tab (default: that by which most lines name a recording)",
     )
-    folder.add_argument("--audio-column", default="audio", help="name in the header, or number from 1 (default: audio)")
-    folder.add_argument("--text-column", default="text", help="likewise (default: text)")
+    folder.add_argument(
+        "--audio-column", default="audio", help="name in the header, or number from 1 (default: %(default)s)"
+    )
+    folder.add_argument("--text-column", default="text", help="likewise (default: %(default)s)")
     folder.add_argument("--speaker-column", help="likewise (default: no speakers)")
     folder.add_argument("--speaker-from-folder", action="store_true", help="the speaker is the recording's folder")
     folder.add_argument("--language", help="of all recordings, such as en")
     folder.add_argument(
-        "--validation-share", type=float, default=0.02, help="share of the utterances for validation (default: 0.02)"
+        "--validation-share",
+        type=float,
+        default=0.02,
+        help="share of the utterances for validation (default: %(default)s)",
     )
     folder.add_argument(
-        "-o", "--output", type=Path, default=Path("data/folder"), help="of the manifests (default: data/folder)"
+        "-o", "--output", type=Path, default=Path("data/folder"), help="of the manifests (default: %(default)s)"
     )
     folder.set_defaults(run=prepare_folder)
 

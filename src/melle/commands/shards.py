@@ -11,10 +11,10 @@ def add(parsers: argparse._SubParsersAction) -> None:
     shards = parsers.add_parser("shards", help=text, description=text)
     shards.add_argument("--manifest", type=Path, required=True, metavar="FILE", help="JSONL manifest to pack")
     shards.add_argument("-o", "--output", type=Path, required=True, metavar="DIR", help="folder to make")
-    shards.add_argument("--shard-size", type=int, default=1000, help="utterances per shard (default: 1000)")
+    shards.add_argument("--shard-size", type=int, default=1000, help="utterances per shard (default: %(default)s)")
     shards.add_argument("--sample-rate", type=int, help="resample to this rate (default: as recorded)")
-    shards.add_argument("--seed", type=int, default=0, help="of the order of utterances (default: 0)")
-    shards.add_argument("--workers", type=int, default=1, help="processes that pack (default: 1)")
+    shards.add_argument("--seed", type=int, default=0, help="of the order of utterances (default: %(default)s)")
+    shards.add_argument("--workers", type=int, default=1, help="processes that pack (default: %(default)s)")
     shards.set_defaults(run=run)
 
 

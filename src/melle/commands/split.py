@@ -15,12 +15,14 @@ def add(parsers: argparse._SubParsersAction) -> None:
         "held-out voice is. The recordings stay where they are.",
     )
     split.add_argument("--manifest", type=Path, required=True, metavar="FILE", help="JSONL manifest to split")
-    split.add_argument("--validation", type=int, default=20, metavar="N", help="how many to validate on (default: 20)")
-    split.add_argument("--test", type=int, default=0, metavar="N", help="how many to test on (default: 0)")
     split.add_argument(
-        "--by", choices=("utterance", "speaker"), default="utterance", help="what is counted (default: utterance)"
+        "--validation", type=int, default=20, metavar="N", help="how many to validate on (default: %(default)s)"
     )
-    split.add_argument("--seed", type=int, default=0, help="of the draw (default: 0)")
+    split.add_argument("--test", type=int, default=0, metavar="N", help="how many to test on (default: %(default)s)")
+    split.add_argument(
+        "--by", choices=("utterance", "speaker"), default="utterance", help="what is counted (default: %(default)s)"
+    )
+    split.add_argument("--seed", type=int, default=0, help="of the draw (default: %(default)s)")
     split.add_argument("-o", "--output", type=Path, required=True, metavar="DIR", help="folder of the new manifests")
     split.set_defaults(run=run)
 

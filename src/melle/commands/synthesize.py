@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from melle.commands.options import add_fields, from_fields
 from melle.errors import UserError
-from melle.synthesis.options import DecodingOptions
+from melle.formats import COMPRESSED
+from melle.synthesis.options import BEST_PROMPT, LONGEST_PROMPT, DecodingOptions
 
 if TYPE_CHECKING:
     from melle.synthesis.speech import Speech, Word
@@ -39,8 +40,8 @@ def add(commands: argparse._SubParsersAction) -> None:
     speak.add_argument(
         "--prompt",
         type=Path,
-        help="a recording of the voice to speak in, best of 3 to 10 seconds (60 at most): WAV, FLAC, Ogg, MP3, or, "
-        "where FFmpeg is installed, whatever that reads, such as m4a",
+        help=f"a recording of the voice to speak in, best of {BEST_PROMPT} ({LONGEST_PROMPT:g} at most): WAV, FLAC, "
+        f"Ogg, MP3, or, where FFmpeg is installed, whatever that reads, such as {', '.join(COMPRESSED)}",
     )
     speak.add_argument("--prompt-text", help="what is said in the prompt")
     speak.add_argument(

@@ -22,12 +22,14 @@ def add(corpora: argparse._SubParsersAction) -> None:
         help="English sentences of our own besides (default: 20000 without --texts, else none)",
     )
     teacher.add_argument(
-        "--hours", type=float, default=12.0, help="of training speech; may be raised later (default: 12)"
+        "--hours", type=float, default=12.0, help="of training speech; may be raised later (default: %(default)g)"
     )
     teacher.add_argument(
-        "--voices", type=int, default=400, help="speakers in training, most of them blends (default: 400)"
+        "--voices", type=int, default=400, help="speakers in training, most of them blends (default: %(default)s)"
     )
-    teacher.add_argument("--language", default="en", help="of the voices: en, es, fr-fr, hi, it, pt-br (default: en)")
+    teacher.add_argument(
+        "--language", default="en", help="of the voices: en, es, fr-fr, hi, it, pt-br (default: %(default)s)"
+    )
     teacher.add_argument(
         "--held-out", nargs="*", metavar="VOICE", help="voices for the test alone (default: four of the English ones)"
     )
@@ -37,11 +39,13 @@ def add(corpora: argparse._SubParsersAction) -> None:
         metavar="FILE",
         help="sentences for validation and test (default: 299 English ones written by hand)",
     )
-    teacher.add_argument("--format", choices=("flac", "opus"), default="flac", help="of the recordings (default: flac)")
-    teacher.add_argument("--seed", type=int, default=0, help="of voices, texts and paces (default: 0)")
+    teacher.add_argument(
+        "--format", choices=("flac", "opus"), default="flac", help="of the recordings (default: %(default)s)"
+    )
+    teacher.add_argument("--seed", type=int, default=0, help="of voices, texts and paces (default: %(default)s)")
     teacher.add_argument("--workers", type=int, help="processes (default: one per core); the corpus is the same")
     teacher.add_argument(
-        "-o", "--output", type=Path, default=Path("data/english"), help="folder (default: data/english)"
+        "-o", "--output", type=Path, default=Path("data/english"), help="folder (default: %(default)s)"
     )
     teacher.set_defaults(run=run)
 

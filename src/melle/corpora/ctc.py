@@ -18,6 +18,7 @@ from torch import Tensor
 
 from melle.corpora.finish import Words
 from melle.errors import DataError, UserError, reason
+from melle.hub import is_hub_name, locate
 from melle.text.normalise import written_words
 
 MOST_SECONDS = 120.0  # of a recording: the recogniser's memory grows with its square
@@ -38,21 +39,23 @@ class Alignment:
 
 
 class CtcAligner:
-    """Aligns with a CTC recogniser of transformers: a hub name or a local folder of weights and processor."""
+    """Aligns with a CTC recogniser of transformers: a local folder of weights and processor, or an hf:// name."""
 
     def __init__(self, model: str, device: str | torch.device = "cpu"):
         try:
             from transformers import AutoFeatureExtractor, AutoModelForCTC, AutoTokenizer
         except ImportError:
             raise UserError('alignment needs transformers: python -m pip install -e ".[align]"') from None
+        where, revision = locate(model, "--model")
+        options = {"revision": revision or "main", "local_files_only": not is_hub_name(model)}
         try:
-            self.model, found = AutoModelForCTC.from_pretrained(model, output_loading_info=True)
-            self._extractor = AutoFeatureExtractor.from_pretrained(model)
-            tokenizer = AutoTokenizer.from_pretrained(model)
+            self.model, found = AutoModelForCTC.from_pretrained(where, output_loading_info=True, **options)
+            self._extractor = AutoFeatureExtractor.from_pretrained(where, **options)
+            tokenizer = AutoTokenizer.from_pretrained(where, **options)
         except Exception as error:  # of many kinds: no network, broken files, another kind of model
             raise UserError(
                 f"--model {model}: no CTC recogniser can be loaded from there ({reason(error)}); "
-                "give a hub name such as facebook/wav2vec2-base-960h, or a local folder"
+                "give a local folder, or a name such as hf://facebook/wav2vec2-base-960h"
             ) from None
         if any("lm_head" in key for key in found["missing_keys"]):
             raise UserError(f"--model {model}: was not fine-tuned to recognise speech; give one that was")

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, fields
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from torch.utils.data import DataLoader
 from tqdm import tqdm
 
 from melle.audio import MelSpec, speech_level
+from melle.console import shell_command
 from melle.data.batch import Batch, collate
 from melle.data.batching import EndlessBatches, FrameBudgetSampler
 from melle.data.build_features import build_features
@@ -27,6 +28,7 @@ from melle.data.dataset import UtteranceDataset
 from melle.data.features import FeatureStore
 from melle.data.index import Fault, open_index, open_tokenizer
 from melle.data.processes import live_on_for_a_while
+from melle.data.silence import speech_frames
 from melle.data.skipped import SkippedItems
 from melle.errors import DataError, UserError
 from melle.locks import making
@@ -41,8 +43,10 @@ class CorpusStatistics:
 
     mel_mean: float  # log10
     mel_std: float  # log10
-    frames_per_token: float
-    length_range: tuple[float, float]  # of 98 in 100 utterances: frames, as multiples of tokens × frames_per_token
+    frames_per_token: float  # of speech, without the silence before and after it (``silence.speech_frames``)
+    # Of 98 in 100 utterances, as multiples of tokens × frames_per_token: frames with that silence, and without it.
+    length_range: tuple[float, float]
+    pace_range: tuple[float, float]
     speech_level: float  # log10: the loudest band of a loud frame (``audio.speech_level``), median of the utterances
     most_tokens: int | None  # of the longest text
 
@@ -140,7 +144,7 @@ class MelleDataModule(lightning.LightningDataModule):
             if store.is_empty():
                 raise UserError(
                     f"data.features={self.features} holds no features of this data.mel and vad; make them with: "
-                    "python -m melle prepare features"
+                    f"{self._features_command()}"
                 )
             stored = store.get
         for split in ("train", "val"):
@@ -209,7 +213,7 @@ class MelleDataModule(lightning.LightningDataModule):
         """Mean and deviation of the training mels over up to ``sample`` utterances, their pace and loudness."""
         self.setup()
         data, usable = self.datasets["train"], np.flatnonzero(self._usable["train"])
-        frames, tokens, levels = [], [], []
+        frames, spoken, tokens, levels = [], [], [], []
         total, square, count = 0.0, 0.0, 0
         chosen = usable[np.linspace(0, len(usable) - 1, min(sample, len(usable))).astype(int)]
         for number in tqdm(chosen, desc="mel statistics", leave=False):
@@ -221,6 +225,7 @@ class MelleDataModule(lightning.LightningDataModule):
                 continue
             total, square, count = total + mel.sum().item(), square + mel.square().sum().item(), count + mel.numel()
             frames.append(len(mel))
+            spoken.append(speech_frames(mel, self.mel))
             tokens.append(int(data.index.column("tokens")[number]))
             levels.append(speech_level(mel))
         if not count:
@@ -228,19 +233,39 @@ class MelleDataModule(lightning.LightningDataModule):
         if self.features is not None and data.stored < len(chosen):
             print(
                 f"{self.features} has the features of {data.stored} of {len(chosen)} recordings tried; the rest is "
-                "computed on the fly. To add them: python -m melle prepare features",
+                f"computed on the fly. To add them: {self._features_command()}",
                 file=sys.stderr,
             )
-        mean, pace = total / count, sum(frames) / sum(tokens)
-        shortest, longest = np.quantile(np.array(frames) / (np.array(tokens) * pace), (0.01, 0.99))
+        mean, pace = total / count, sum(spoken) / sum(tokens)
         return CorpusStatistics(
             mel_mean=mean,
             mel_std=max(square / count - mean**2, 1e-8) ** 0.5,
             frames_per_token=pace,
-            length_range=(float(shortest), float(longest)),
+            length_range=spread(frames, tokens, pace),
+            pace_range=spread(spoken, tokens, pace),
             speech_level=float(np.median(levels)),
             most_tokens=int(data.index.column("tokens")[usable].max()),
         )
+
+    def _features_command(self) -> str:
+        """What computes the features of these manifests that are not there."""
+        settings = {} if self.silence is None else {"vad": "silero"}
+        settings |= _changed(self.mel) | ({} if self.silence is None else _changed(self.silence, "vad_"))
+        options = [part for name, value in settings.items() for part in (f"--{name.replace('_', '-')}", str(value))]
+        manifests = [self.paths["train"], self.paths["val"]]
+        command = (
+            "python",
+            "-m",
+            "melle",
+            "prepare",
+            "features",
+            "--manifest",
+            *manifests,
+            "-o",
+            self.features,
+            *options,
+        )
+        return shell_command(*command)
 
     def train_dataloader(self) -> DataLoader[Batch]:
         """Batches without end: training is counted in steps."""
@@ -333,6 +358,12 @@ class MelleDataModule(lightning.LightningDataModule):
         )
 
 
+def spread(frames: Sequence[int], tokens: Sequence[int], pace: float) -> tuple[float, float]:
+    """Between which multiples of tokens × ``pace`` (frames a token) the lengths of 98 in 100 utterances lie."""
+    shortest, longest = np.quantile(np.array(frames) / (np.array(tokens) * pace), (0.01, 0.99))
+    return float(shortest), float(longest)
+
+
 def _rank() -> int:
     """Before there is a trainer the environment knows it, as set by torchrun, SLURM or Lightning.
 
@@ -342,6 +373,12 @@ def _rank() -> int:
         if name in os.environ:
             return int(os.environ[name])
     return 1000 * int(os.environ.get("NODE_RANK", 0)) + int(os.environ.get("LOCAL_RANK", 0))
+
+
+def _changed(settings: Any, prefix: str = "") -> dict[str, Any]:
+    """The fields of a dataclass that are not as by default."""
+    values = {field.name: (getattr(settings, field.name), field.default) for field in fields(settings)}
+    return {f"{prefix}{name}": value for name, (value, default) in values.items() if value != default}
 
 
 def _describe(silence: Any) -> str:

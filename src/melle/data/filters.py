@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from melle.audio import audio_duration, read_channels, to_mono
+from melle.audio import audio_duration, mix_channels, read_channels
 from melle.data.index import tokens_of
 from melle.data.manifest import Utterance, parse_line
 from melle.errors import DataError, UserError
@@ -170,7 +170,7 @@ def _read(path: Path, limits: Limits) -> tuple[np.ndarray, int]:
     if seconds > limits.max_seconds:
         raise DataError("too long", f"{path}: {seconds:.2f} s, more than {limits.max_seconds:g} s; cut it")
     channels, rate = read_channels(path)
-    samples = to_mono(channels)[0].numpy()
+    samples = mix_channels(channels, path).numpy()
     if _differ(len(samples) / rate, seconds):
         message = f"{path}: ends after {len(samples) / rate:.2f} of {seconds:.2f} s; fetch it again"
         raise DataError("cut short", message)

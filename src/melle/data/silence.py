@@ -1,4 +1,4 @@
-"""Silences made shorter: what stands before and after the speech, and what is too long within it."""
+"""Silences: where speech begins and ends by its energy, and silences made shorter by Silero's detector."""
 
 from __future__ import annotations
 
@@ -11,13 +11,43 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from melle.audio import resample
+from melle.audio import MelSpec, loudness, resample
 from melle.errors import DataError, UserError
 
 RATE = 16000  # samples per second, what Silero's network takes
 MIN_SPEECH = 0.1  # seconds: what is shorter is a click or a breath
 MIN_SILENCE = 0.1  # seconds: a shorter one belongs to the speech
 FADE = 0.01  # seconds over which the two sides of a cut blend
+KEEP = 0.1  # seconds of what is silent that stay at either end: soft consonants are no louder
+SILENT = (1.0, 2.0)  # log10 below loud speech at which a frame is silent: between 20 dB, in noise, and 40 dB
+NOISE_SHARE = 0.75  # of the way from loud speech down to the noise between words
+SUSTAINED = 3  # frames that sound lasts at least: what is shorter is a click
+
+
+def speech_span(mel: Tensor, spec: MelSpec) -> tuple[int, int]:
+    """First sample, and one past the last, of a recording without the silence at its ends but for ``KEEP`` of it.
+
+    By the energy of its log10 mel (T, M): silent is what is 40 dB below loud speech or, in noise, near the noise. The
+    end may lie past the recording's; where no sound is sustained, nothing is cut.
+    """
+    level = loudness(mel)
+    loud, noise = float(level.quantile(0.95)), float(level.quantile(0.05))
+    least, most = SILENT
+    threshold = loud - min(max(NOISE_SHARE * (loud - noise), least), most)
+    audible = (level >= threshold).float()
+    if len(audible) >= SUSTAINED:
+        inside = audible.unfold(0, SUSTAINED, 1).amin(dim=1).nonzero()[:, 0]
+        if len(inside):
+            hop, keep = spec.hop_length, round(KEEP * spec.sample_rate)
+            return max(0, int(inside[0]) * hop - keep), (int(inside[-1]) + SUSTAINED) * hop + keep
+    return 0, len(mel) * spec.hop_length
+
+
+def speech_frames(mel: Tensor, spec: MelSpec) -> int:
+    """How many frames of a log10 mel (T, M) are left within ``speech_span``."""
+    begin, end = speech_span(mel, spec)
+    hop = spec.hop_length
+    return 1 + (min(end, (len(mel) - 1) * hop) - begin) // hop
 
 
 @dataclass(frozen=True)

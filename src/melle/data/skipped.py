@@ -7,6 +7,7 @@ import logging
 from collections import Counter
 from pathlib import Path
 
+from melle.console import shell_command
 from melle.data.index import Fault
 from melle.errors import UserError
 
@@ -38,7 +39,8 @@ class SkippedItems:
         tokenizer: str | None = None,
     ):
         self.manifest, self.total, self.most, self.rank = manifest, total, most, rank
-        self.look = f"python -m melle check {manifest}" + (f" --tokenizer {tokenizer}" if tokenizer else "")
+        known = ["--tokenizer", tokenizer] if tokenizer else []
+        self.look = shell_command("python", "-m", "melle", "check", manifest, *known)
         self.limit = max(most * total, FEW) if most > 0 else 0
         self.path = path.with_name(f"{path.stem}.rank{rank}{path.suffix}") if path and rank else path
         self.counts: Counter[str] = Counter()

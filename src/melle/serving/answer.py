@@ -13,6 +13,7 @@ from typing import TypeVar
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
+from melle.devices import BrokenDevice
 from melle.errors import UserError
 from melle.serving.batcher import Batcher, Call, Cancelled
 from melle.serving.errors import ApiError
@@ -110,6 +111,9 @@ class SpeechResponse(Response):
                 yield piece
         except Cancelled:
             raise ApiError(503, "the server stops", "stopping") from None
+        except BrokenDevice as error:
+            logger.error("speaking failed: %s", error)
+            raise ApiError(500, "the server failed; its log says why", "internal_error") from None
         except UserError as error:
             raise ApiError(400, str(error), "invalid_value", "input") from None
         except Exception:

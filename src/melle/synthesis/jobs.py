@@ -13,6 +13,7 @@ from tqdm import tqdm
 
 from melle.audio import save_audio
 from melle.data.manifest import portable
+from melle.devices import BrokenDevice, device_errors
 from melle.errors import UserError
 from melle.files import check_writable
 from melle.synthesis.seeds import check_seed
@@ -66,7 +67,8 @@ def run_jobs(
 
     Files that are there are left as they are, so that the same command goes on where it was interrupted. Jobs of like
     length share a batch, the longest first, so that a lack of memory shows at once. A batch that cannot be spoken, or
-    asks for more memory than there is, is tried again in halves.
+    asks for more memory than there is, is tried again in halves. Raises UserError where the device broke: each further
+    job would fail, too.
     """
     check_writable(folder, folder=True)
     folder.mkdir(parents=True, exist_ok=True)
@@ -79,7 +81,11 @@ def run_jobs(
     ):
         for start in range(0, len(left), batch_size):
             batch = left[start : start + batch_size]
-            for job, outcome in zip(batch, _speak(tts, batch, retries, how)):
+            try:
+                outcomes = _speak(tts, batch, retries, how)
+            except BrokenDevice as error:
+                raise UserError(f"{error}: the same command goes on with the {len(left) - start} texts left") from None
+            for job, outcome in zip(batch, outcomes):
                 line: dict[str, Any] = {"id": job.id, "text": job.text}
                 if isinstance(outcome, str):
                     failed += 1
@@ -100,17 +106,20 @@ def run_jobs(
 def _speak(tts: Synthesizer, batch: Sequence[Job], retries: int, how: dict[str, Any]) -> list[Speech | str]:
     """What was said, or why it was not."""
     try:
-        return list(
-            tts(
-                [job.text for job in batch],
-                [job.prompt for job in batch],
-                [job.prompt_text for job in batch],
-                seed=[job.seed for job in batch],
-                retries=retries,
-                **how,
+        with device_errors(tts.device, f"speaking a batch of {len(batch)}", "give fewer at a time (--batch-size)"):
+            return list(
+                tts(
+                    [job.text for job in batch],
+                    [job.prompt for job in batch],
+                    [job.prompt_text for job in batch],
+                    seed=[job.seed for job in batch],
+                    retries=retries,
+                    **how,
+                )
             )
-        )
-    except (UserError, RuntimeError, MemoryError) as error:  # PyTorch's lack of memory is a RuntimeError
+    except BrokenDevice:
+        raise
+    except (UserError, RuntimeError) as error:
         if len(batch) == 1:
             reason = " ".join(str(error).split())[:300]
             return [reason if isinstance(error, UserError) else f"{type(error).__name__}: {reason}"]

@@ -10,6 +10,9 @@ from melle.errors import UserError
 
 SPEEDS = (0.5, 2.0)
 LONGEST_GAP = 10.0  # seconds
+SHORTEST_PROMPT, LONGEST_PROMPT = 0.1, 60.0  # seconds
+BEST_PROMPT = "3 to 10 seconds"
+USUAL_PROMPT = 30.0  # seconds: the longest utterance that training takes, where the model does not say
 
 
 def _option(default: Any, text: str) -> Any:

@@ -15,15 +15,14 @@ from melle.audio import MOST_PEAK, LogMel, audio_duration, load_audio
 from melle.checkpoint import ModelDescription
 from melle.data.batch import whole_steps
 from melle.errors import UserError
+from melle.synthesis.options import BEST_PROMPT, LONGEST_PROMPT, SHORTEST_PROMPT, USUAL_PROMPT
 from melle.synthesis.prompt_audio import match_level, sound_faults, trim_silence
 
 logger = logging.getLogger(__name__)
 
 Recording = str | Path | Tensor | np.ndarray  # a file, or mono samples (N,) at the model's rate
-SHORTEST, LONGEST = 0.1, 60.0  # seconds
 FAINTEST = 1e-3  # of full scale, -60 dB: what is nowhere louder is silence …
 LEVELLED_FAINTEST = 1e-4  # … or, where the level is matched, -80 dB
-USUAL = 30.0  # seconds: the longest utterance that training takes, where the model does not say
 SLACK = 1.25  # by which speech may be slower or faster than 98 of 100 utterances of the training data
 
 
@@ -139,12 +138,12 @@ def read_samples(audio: Recording, sample_rate: int) -> Tensor:
 def _steps(mel: Tensor, reduction_factor: int, name: str) -> Tensor:
     mel = whole_steps(mel, reduction_factor)
     if not len(mel):
-        raise UserError(f"{name}: shorter than one step of the model; give three seconds of speech or more")
+        raise UserError(f"{name}: shorter than one step of the model; give {BEST_PROMPT} of speech")
     return mel
 
 
 def _length_faults(seconds: float, model: ModelDescription) -> list[str]:
-    longest = USUAL
+    longest = USUAL_PROMPT
     if model.most_tokens is not None:
         longest = model.most_tokens * model.frames_per_token * model.length_range[1] / model.mel.frame_rate
     if seconds <= longest:
@@ -155,7 +154,7 @@ def _length_faults(seconds: float, model: ModelDescription) -> list[str]:
 def _pace_faults(tokens: int, frames: int, model: ModelDescription) -> list[str]:
     """Where the transcript, by the training data's pace, cannot be what is said in the recording."""
     share = frames / max(1, tokens) / model.frames_per_token
-    shortest, longest = model.length_range
+    shortest, longest = model.paces
     if share > longest * SLACK:
         return [
             f"{share:.1f} times as long as its transcript would take in the training data; check that prompt_text "
@@ -174,9 +173,9 @@ def _name(recording: Recording | None) -> str:
 
 
 def _check_duration(name: str, seconds: float) -> None:
-    if seconds < SHORTEST:
-        raise UserError(f"{name}: {seconds:.3f} s are too short for a prompt; give three seconds of speech or more")
-    if seconds > LONGEST:
+    if seconds < SHORTEST_PROMPT:
+        raise UserError(f"{name}: {seconds:.3f} s are too short for a prompt; give {BEST_PROMPT} of speech")
+    if seconds > LONGEST_PROMPT:
         raise UserError(
-            f"{name}: {seconds:.0f} s are too long for a prompt ({LONGEST:.0f} s at most); cut out three to ten seconds"
+            f"{name}: {seconds:.0f} s are too long for a prompt ({LONGEST_PROMPT:g} s at most); cut out {BEST_PROMPT}"
         )

@@ -6,11 +6,8 @@ import torch
 from torch import Tensor
 
 from melle.audio import LogMel, loudness, speech_level
+from melle.data.silence import speech_span
 
-KEEP = 0.1  # seconds of what is silent that stay at either end: soft consonants are no louder
-SILENT = (1.0, 2.0)  # log10 below loud speech at which a frame is silent: between 20 dB, in noise, and 40 dB
-NOISE_SHARE = 0.75  # of the way from loud speech down to the noise between words
-SUSTAINED = 3  # frames that sound lasts at least: what is shorter is a click
 MOST_OFF = 0.3  # log10, 6 dB: a level that differs less from the training data's is left as it is
 FULL_SCALE, CLIPPED_RUN, CLIPPED_SHARE = 0.999, 3, 1e-3  # of the peak; samples in a row; of all samples
 # Hz, and how far (log10) below loud speech the bands above are on average, even in hissing sounds. Of 200 recordings of
@@ -20,22 +17,9 @@ NOISY = 0.95  # log10, 19 dB: the least distance of loud speech from what is bet
 
 
 def trim_silence(waveform: Tensor, log_mel: LogMel) -> Tensor:
-    """Waveform (N,) without the silence before its first and after its last sound, but for ``KEEP`` seconds of it.
-
-    By energy: silent is what is 40 dB below loud speech or, in noise, near the noise.
-    """
-    level = loudness(log_mel(waveform))
-    loud, noise = float(level.quantile(0.95)), float(level.quantile(0.05))
-    least, most = SILENT
-    threshold = loud - min(max(NOISE_SHARE * (loud - noise), least), most)
-    audible = (level >= threshold).float()
-    if len(audible) >= SUSTAINED:
-        inside = audible.unfold(0, SUSTAINED, 1).amin(dim=1).nonzero()[:, 0]
-        if len(inside):
-            hop, keep = log_mel.spec.hop_length, round(KEEP * log_mel.spec.sample_rate)
-            begin = max(0, int(inside[0]) * hop - keep)
-            return waveform[begin : (int(inside[-1]) + SUSTAINED) * hop + keep]
-    return waveform
+    """Waveform (N,) without the silence before its first and after its last sound (see ``silence.speech_span``)."""
+    begin, end = speech_span(log_mel(waveform), log_mel.spec)
+    return waveform[begin:end]
 
 
 def match_level(waveform: Tensor, level: float, log_mel: LogMel) -> tuple[Tensor, float]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from melle.audio import speech_level
 from melle.checkpoint import ModelDescription
 from melle.data.batch import NO_BOS
+from melle.data.silence import speech_frames
 from melle.errors import UserError
 from melle.model import Melle
 from melle.synthesis.options import DecodingOptions
@@ -45,7 +46,7 @@ def make_request(
     leads: bool = False,
     speed: float = 1.0,
 ) -> Request:
-    """With the length that is expected of it: at the prompt's pace, within what the training data had.
+    """With the length that is expected of it: at the pace of the prompt's speech, within what the training data had.
 
     ``leads``: it becomes the prompt of what follows, for which it leaves room. ``speed``: how many times as fast as the
     prompt it is spoken, by paced positions.
@@ -60,7 +61,8 @@ def make_request(
         prompt_steps, level = len(prompt.mel) // r, speech_level(prompt.mel)
         if prompt.tokens:
             # A prompt with long silences, or with a wrong text, has a pace that nobody speaks at.
-            pace = min(max(len(prompt.mel) / len(prompt.tokens), pace * shortest), pace * longest)
+            fastest, slowest = (pace * share for share in model.paces)
+            pace = min(max(speech_frames(prompt.mel, model.mel) / len(prompt.tokens), fastest), slowest)
         else:
             given = prompt_steps
     marks = marks_of(model.tokenizer)

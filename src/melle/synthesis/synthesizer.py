@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple, overload
@@ -15,13 +15,13 @@ from torch import Tensor
 
 from melle.audio import LogMel
 from melle.checkpoint import LoadedModel
-from melle.devices import find_device, is_out_of_memory
-from melle.errors import OutOfMemory, UserError
+from melle.devices import device_errors, find_device
+from melle.errors import UserError
 from melle.pretrained import load_pretrained
 from melle.synthesis.chunking import Encoded
 from melle.synthesis.crossfade import CrossFade, join_speech, worst
 from melle.synthesis.decoding import Frames, decode
-from melle.synthesis.options import DecodingOptions
+from melle.synthesis.options import BEST_PROMPT, DecodingOptions
 from melle.synthesis.plan import Plan, encode_text, make_plan
 from melle.synthesis.prompt import Prompt, Recording, Voice, as_prompt, read_beginning, read_prompt
 from melle.synthesis.quantize import check_weights, quantize
@@ -33,6 +33,7 @@ from melle.synthesis.words import find_words
 from melle.text import normalising
 from melle.vocoders import Vocoder, default_vocoder
 
+LIGHTER = "take lighter weights (--weights bfloat16) or another device (--device cpu)"  # advice
 ROWS = 16  # parts of long texts that are spoken at a time
 Decoder = Callable[[Sequence[Request], DecodingOptions], Iterator[Frames]]
 
@@ -76,7 +77,8 @@ class Synthesizer:
         self.device = find_device(device, "device=")
         check_weights(weights, self.device, compile)
         network = model.network if weights == "float32" else copy.deepcopy(model.network)
-        self.network = quantize(network.to(self.device), weights)
+        with device_errors(self.device, "loading the model", LIGHTER):
+            self.network = quantize(network.to(self.device), weights)
         self._fixed = True if compile else None  # shapes of steps: what is best for the device
         self.decoder: Decoder | None = None  # decodes in place of ``decode``, as the server's shared batch does
         if compile:
@@ -244,7 +246,8 @@ class Synthesizer:
         options = replace(options or DecodingOptions(), speed=1.0)
         requests = []
         for text_, recording, seed_ in zip(texts, recordings, make_seeds(seed, len(texts))):
-            prompt = read_beginning(recording, self.description, self.log_mel)
+            with _reading_prompt():
+                prompt = read_beginning(recording, self.description, self.log_mel)
             requests.append(self._request((text_, encode_text(text_, self.tokenizer)), prompt, seed_, options))
         speeches = [spoken.speech for spoken in self._speak(requests, options, begun)] if requests else []
         return speeches[0] if isinstance(text, str) else speeches
@@ -275,7 +278,7 @@ class Synthesizer:
             for frames in self._decode([request], options):
                 last = frames.finish_reason is not None
                 spoken = stretch(frames.mel, last)
-                with self._memory_for([request]):
+                with self._vocoding(len(spoken)):
                     samples = vocode(spoken.to(self.device), last).cpu()
                 waveform = fade(samples.nan_to_num(0.0).clamp(-1, 1), last)
                 mel = fade.frames(spoken.clone(), last)
@@ -321,7 +324,7 @@ class Synthesizer:
                 continue
             decoded, done = torch.cat(mels[row]), time.perf_counter()
             mel = self._stretch(options)(decoded, last=True)
-            with self._memory_for(requests):
+            with self._vocoding(len(mel)):
                 waveform = self.vocoder(mel.to(self.device)).cpu().nan_to_num(0.0)
             took = time.perf_counter() - done
             speech = Speech(
@@ -338,25 +341,21 @@ class Synthesizer:
         return [spoken[row] for row in range(len(requests))]
 
     def _decode(self, requests: Sequence[Request], options: DecodingOptions) -> Iterator[Frames]:
-        with self._memory_for(requests):
+        with self._decoding(requests):
             if self.decoder is not None:
                 yield from self.decoder(requests, options)
             else:
                 yield from decode(self.network, requests, options, self.spec.frame_rate, self._fixed)
 
-    @contextmanager
-    def _memory_for(self, requests: Sequence[Request]) -> Iterator[None]:
-        """Within, a lack of memory is an ``OutOfMemory`` that says at what."""
-        try:
-            yield
-        except (RuntimeError, MemoryError) as error:
-            if not is_out_of_memory(error):
-                raise
-            tokens = max(sum(map(len, request.segments)) for request in requests)
-            raise OutOfMemory(
-                f"out of memory while decoding {len(requests)} texts at a time on {self.device}, up to {tokens} tokens "
-                "with their prompts'; give fewer at a time (--batch-size), a shorter prompt, or lighter weights"
-            ) from None
+    def _decoding(self, requests: Sequence[Request]) -> AbstractContextManager[None]:
+        tokens = max(sum(map(len, request.segments)) for request in requests)
+        what = f"decoding {len(requests)} texts at a time, up to {tokens} tokens with their prompts',"
+        advice = "give fewer at a time (--batch-size), a shorter prompt, or lighter weights (--weights bfloat16)"
+        return device_errors(self.device, what, advice)
+
+    def _vocoding(self, frames: int) -> AbstractContextManager[None]:
+        seconds = frames / self.spec.frame_rate
+        return device_errors(self.device, f"the vocoder makes {seconds:.1f} s of sound", LIGHTER)
 
     def _request(
         self,
@@ -381,7 +380,7 @@ class Synthesizer:
         return spoken._replace(speech=replace(spoken.speech, words=words))
 
     def _words(self, request: Request, mel: Tensor, options: DecodingOptions) -> tuple[Word, ...]:
-        with self._memory_for([request]):
+        with self._decoding([request]):
             stretched = options.speed / self._pace_speed(options)
             return find_words(self.network, self.tokenizer, request, mel, self.spec.frame_rate, stretched)
 
@@ -402,12 +401,18 @@ class Synthesizer:
         def read(voice: Prompt) -> Prompt:
             key = (str(voice.audio) if isinstance(voice.audio, str | Path) else id(voice.audio), voice.text)
             if key not in known:
-                known[key] = read_prompt(voice, self.tokenizer.encode(voice.text), self.description, self.log_mel)
+                tokens = self.tokenizer.encode(voice.text)
+                with _reading_prompt():
+                    known[key] = read_prompt(voice, tokens, self.description, self.log_mel)
             return known[key]
 
         texts = each("prompt_text", prompt_text, count)
         voices = [as_prompt(voice, text) for voice, text in zip(each("prompt", prompt, count), texts)]
         return [voice if voice is None or voice.mel is not None else read(voice) for voice in voices]
+
+
+def _reading_prompt() -> AbstractContextManager[None]:
+    return device_errors(torch.device("cpu"), "reading the prompt", f"cut out {BEST_PROMPT}")
 
 
 def _continue_as(chunk: Encoded, mel: Tensor) -> Prompt:

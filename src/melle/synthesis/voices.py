@@ -43,7 +43,7 @@ def read_voices(model: Path) -> dict[str, NamedVoice]:
     if not listing.is_file():
         return {}
     try:
-        entries = json.loads(listing.read_text(encoding="utf-8"))
+        entries = json.loads(listing.read_text(encoding="utf-8-sig"))
         voices = {name: NamedVoice(listing.parent / voice["audio"], voice["text"]) for name, voice in entries.items()}
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         form = '{"anna": {"audio": "anna.flac", "text": "…"}}'

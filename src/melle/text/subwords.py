@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from melle.errors import UserError
+from melle.hub import is_hub_name, locate
 from melle.text.base import EOS, FIRST, LenientTokenizer, Marks
 from melle.text.verbalise import find_normaliser, verbalise
 
@@ -71,7 +72,7 @@ class SubwordTokenizer(LenientTokenizer):
     def from_pretrained(
         cls, texts: Iterable[str], name: str | None, bos: bool = False, eos: bool = True, upper: bool = False
     ) -> SubwordTokenizer:
-        """The tokenizer of a Hugging Face model, by the model's name on the hub or its local folder.
+        """The tokenizer of a Hugging Face model, by its local folder or the model's name on the hub (hf://USER/MODEL).
 
         ``texts`` is not used: there is nothing to learn. The tokenizer goes into the checkpoint, so that nothing has to
         be fetched again. ``bos``: begin rows with its begin mark. Raises UserError where it has none.
@@ -113,16 +114,18 @@ class SubwordTokenizer(LenientTokenizer):
         return {"kind": "subwords", "description": self._tokenizer.to_str(), **own}
 
 
-def open_pretrained(name: str | None) -> Any:
-    """A fast tokenizer of ``transformers``, by name on the hub or folder. Raises UserError where there is none."""
+def open_pretrained(name: str | None, option: str = "tokenizer.name") -> Any:
+    """A fast tokenizer of ``transformers``, by folder or hf:// name; UserError, by ``option``, where there is none."""
     if not name:
-        raise UserError("tokenizer.name: give the name of a Hugging Face tokenizer on the hub, or its local folder")
+        raise UserError(f"{option}: give the local folder of a Hugging Face tokenizer, or hf://USER/MODEL")
     try:
         from transformers import AutoTokenizer
     except ImportError:
         raise UserError('this tokenizer needs transformers: python -m pip install -e ".[huggingface]"') from None
+    where, revision = locate(name, option)
     try:
-        tokenizer = AutoTokenizer.from_pretrained(name, use_fast=True)
+        options = {"revision": revision or "main", "local_files_only": not is_hub_name(name)}
+        tokenizer = AutoTokenizer.from_pretrained(where, use_fast=True, **options)
     except Exception as error:  # whatever the hub, the network or a broken folder raise
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise UserError(f"the tokenizer {name} cannot be loaded ({reason}); give a local folder") from None

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import logging
+import re
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
 from melle.audio import MelSpec
 from melle.checkpoint import load_description
+from melle.config import build
 from melle.console import shell_command
 from melle.data.manifest import read_manifest
 from melle.devices import is_out_of_memory
@@ -18,6 +23,9 @@ from melle.evaluation.protocols import Case, CrossSentence
 from melle.installed import as_installed
 from melle.text import Tokenizer
 from melle.vocoders import make_vocoder
+from melle.vocoders.vocos.vocoder import load_vocoder
+
+PLACEHOLDER = re.compile(r"\{(text|prompt|prompt_text|data)\}")  # in report.next; other braces stand for themselves
 
 logger = logging.getLogger(__name__)
 
@@ -51,20 +59,40 @@ def check_judges(cfg: DictConfig) -> None:
         build_judges(cfg)
 
 
-def check_report(cfg: DictConfig, tokenizer: Tokenizer, mel: MelSpec) -> None:
-    """Raises UserError where the report could not be spoken: texts, language, and the vocoder of ``init_from``."""
-    cases = choose_cases(cfg)
-    if not cases:
-        return
-    from melle.evaluation.checkpoints import exported_vocoder
+def check_report(cases: Sequence[Case], tokenizer: Tokenizer) -> None:
+    """Raise UserError where the tokenizer of the training data can express none of the report's texts."""
     from melle.evaluation.filters import filter_by_tokenizer
 
     try:
         filter_by_tokenizer(cases, tokenizer)
-        if own := exported_vocoder(cfg.init_from):
-            make_vocoder(spec=mel, **own)
     except UserError as error:
         raise UserError(f"the report at the end: {error}; report.utterances=0 trains without one") from None
+
+
+def check_vocoder(cfg: DictConfig) -> None:
+    """Raise UserError where the vocoder that ``init_from`` was exported with, which speaks the report, is damaged."""
+    if cfg.task == "speech" and cfg.data.test is not None and cfg.report.utterances:
+        try:
+            own_vocoder(cfg, build(cfg.data.mel))
+        except UserError as error:
+            raise UserError(f"the report at the end: {error}; report.utterances=0 trains without one") from None
+
+
+def own_vocoder(cfg: DictConfig, mel: MelSpec) -> dict[str, Any] | None:
+    """Arguments of ``make_vocoder`` for the one that the model of ``init_from`` was exported with; None: there is none.
+
+    One that reads other mel frames is none. Raises UserError where it is damaged.
+    """
+    from melle.evaluation.checkpoints import exported_vocoder
+
+    own = exported_vocoder(cfg.init_from)
+    if own is None:
+        return None
+    if replace(load_vocoder(own["model"])[0].mel, floor=mel.floor) != mel:
+        logger.warning("%s has a vocoder of other mel frames: the report speaks through another", cfg.init_from)
+        return None
+    make_vocoder(spec=mel, **own)
+    return own
 
 
 def write_report(cfg: DictConfig) -> None:
@@ -93,7 +121,7 @@ def next_commands(cfg: DictConfig, case: Case | None) -> list[str]:
     lines = []
     for purpose, parts in OmegaConf.to_container(cfg.report.next, resolve=True).items():
         try:
-            filled = [str(part).format(**values) for part in parts or []]
+            filled = [PLACEHOLDER.sub(lambda found: str(values[found[1]]), str(part)) for part in parts or []]
         except KeyError:
             continue
         if filled and not any(part.endswith("=None") for part in filled):
@@ -107,17 +135,22 @@ def _score(cfg: DictConfig) -> Case | None:
     checkpoint = Path(cfg.run_dir) / "checkpoints" / "last.ckpt"
     if not cases or not checkpoint.is_file():
         return None
-    from melle.evaluation.checkpoints import exported_vocoder, read_checkpoints
+    from melle.evaluation.checkpoints import read_checkpoints
     from melle.evaluation.filters import filter_by_tokenizer
     from melle.evaluation.run import Evaluation, score
     from melle.evaluation.setup import build_judges
     from melle.evaluation.tables import format_tables
 
-    cases = filter_by_tokenizer(cases, load_description(checkpoint).tokenizer)
+    description = load_description(checkpoint)
+    cases = filter_by_tokenizer(cases, description.tokenizer)
     utterances = [utterance for case in cases for utterance in (case.target, case.prompt)]
     folder = Path(cfg.run_dir) / "report"
     checkpoints = read_checkpoints([checkpoint], utterances)
-    own = exported_vocoder(cfg.init_from)  # of the model that was fine-tuned
+    try:
+        own = own_vocoder(cfg, description.mel)
+    except UserError as error:  # a run that goes on may outlive what it began with
+        logger.warning("the report speaks through another vocoder than its model's own: %s", error)
+        own = None
     vocoder = {"vocoders": {"own": own}} if own else {}
     results = score(Evaluation(checkpoints, {CrossSentence.name: cases}, folder, build_judges(cfg), **vocoder))
     print(f"\n{format_tables(results)}\n\nHeld-out texts, to listen to: {folder / 'report.html'}")

@@ -35,9 +35,7 @@ OWN_FILES = (
 
 def find_resume(resume: str | bool, run: Path) -> Path | None:
     """The checkpoint to go on from. ``false`` puts an earlier run of the same name aside, so that nothing is lost."""
-    # A launcher or SLURM that starts the same command again means it to go on.
-    again = any(int(os.environ.get(name, 0)) for name in ("SLURM_RESTART_COUNT", "TORCHELASTIC_RESTART_COUNT"))
-    if resume == "auto" or (again and newest(run / "checkpoints")):
+    if resume == "auto" or (_is_restarted() and newest(run / "checkpoints")):
         return newest(run / "checkpoints")
     if resume is False:
         _put_aside(run)
@@ -45,6 +43,13 @@ def find_resume(resume: str | bool, run: Path) -> Path | None:
     if not isinstance(resume, str) or not Path(resume).is_file():
         raise UserError(f"resume={resume}: choose auto, false or the path of a checkpoint")
     return Path(resume)
+
+
+def begins_anew(resume: str | bool, run: Path) -> bool:
+    """Whether ``find_resume`` will find nothing to go on from; changes nothing, and reads no checkpoint."""
+    folder = run / "checkpoints"
+    there = bool(step_files(folder)) or (folder / "last.ckpt").is_file()
+    return not there if resume == "auto" or (_is_restarted() and there) else resume is False
 
 
 def leave_branch(folder: Path, step: int) -> None:
@@ -61,6 +66,11 @@ def leave_branch(folder: Path, step: int) -> None:
         path.rename(aside / path.name)
     link_last(folder)
     print(f"The run goes on from step {step}; its checkpoints of later steps are in {aside}.", file=sys.stderr)
+
+
+def _is_restarted() -> bool:
+    """A launcher or SLURM that starts the same command again means it to go on."""
+    return any(int(os.environ.get(name, 0)) for name in ("SLURM_RESTART_COUNT", "TORCHELASTIC_RESTART_COUNT"))
 
 
 def newest(folder: Path) -> Path | None:

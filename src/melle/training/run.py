@@ -21,19 +21,20 @@ from melle.config import build
 from melle.data.datamodule import CorpusStatistics, MelleDataModule
 from melle.devices import is_out_of_memory
 from melle.errors import UserError
+from melle.files import check_writable
 from melle.model import Melle
 from melle.pretrained import look_into
 from melle.training.callbacks.stop import StopSignals
 from melle.training.from_checkpoint import fill_in
 from melle.training.module import MelleModule
 from melle.training.record import read_metrics, write_metrics, write_record
-from melle.training.report import check_report, choose_cases
-from melle.training.resume import check_same_model, find_resume, leave_branch, take_weights
+from melle.training.report import check_report, check_vocoder, choose_cases
+from melle.training.resume import begins_anew, check_same_model, find_resume, leave_branch, take_weights
 from melle.training.trainer import build_trainer, check_monitors, check_trainer
 from melle.vocoders.vocos.module import build_vocos
 
 # What checkpoints say of the training data.
-OF_THE_DATA = ("frames_per_token", "length_range", "speech_level", "most_tokens")
+OF_THE_DATA = ("frames_per_token", "length_range", "speech_level", "most_tokens", "pace_range")
 
 
 def train(cfg: DictConfig) -> dict[str, float]:
@@ -48,21 +49,23 @@ def train(cfg: DictConfig) -> dict[str, float]:
     if cfg.threads:
         torch.set_num_threads(cfg.threads)
         os.environ["OMP_NUM_THREADS"] = str(cfg.threads)  # for the processes that Lightning starts
-    if cfg.init_from and cfg.resume is False and Path(cfg.run_dir).resolve() in Path(cfg.init_from).resolve().parents:
-        raise UserError(
-            f"init_from={cfg.init_from} lies in the run that resume=false puts aside; choose another name=…"
-        )
-    checkpoint = find_resume(cfg.resume, Path(cfg.run_dir))
     if cfg.task not in ("speech", "vocoder"):
         raise UserError(f"task={cfg.task}: choose speech or vocoder")
+    check_writable(cfg.run_dir, folder=True)
+    anew = begins_anew(cfg.resume, Path(cfg.run_dir))
+    if cfg.init_from and anew:
+        _check_init_from(cfg)  # before an earlier run is put aside, and before a corpus is made
+    checkpoint = find_resume(cfg.resume, Path(cfg.run_dir))
     if cfg.task == "speech":
         cfg = fill_in(cfg, checkpoint)
     data = build(cfg.data if cfg.task == "speech" else cfg.vocoder_data)
+    if anew:
+        check_vocoder(cfg)
     data.prepare_data()
-    choose_cases(cfg)  # or what is wrong with data.test would come to light after training
+    cases = choose_cases(cfg)  # or what is wrong with data.test would come to light after training
     data.setup()
-    if cfg.task == "speech":
-        check_report(cfg, data.tokenizer, data.mel)
+    if cases:
+        check_report(cases, data.tokenizer)
     module = (build_module if cfg.task == "speech" else build_vocos)(cfg, data, checkpoint)
     module.save_hyperparameters(OmegaConf.to_container(cfg, resolve=True))  # which Lightning gives to the loggers
     trainer = build_trainer(cfg, checkpoint)
@@ -158,6 +161,17 @@ def build_module(cfg: DictConfig, data: MelleDataModule, checkpoint: Path | None
 def objective(cfg: DictConfig, metrics: dict[str, float]) -> float | None:
     """What a sweep goes by: the metric by which the best checkpoint is chosen."""
     return metrics.get(OmegaConf.select(cfg, "callbacks.best.monitor") or "validation/regression")
+
+
+def _check_init_from(cfg: DictConfig) -> None:
+    """Raise UserError where ``init_from`` is nothing to begin with."""
+    if cfg.task == "vocoder":
+        raise UserError("init_from= is for speech models; a vocoder goes on from a checkpoint by resume=PATH")
+    if cfg.resume is False and Path(cfg.run_dir).resolve() in Path(cfg.init_from).resolve().parents:
+        raise UserError(
+            f"init_from={cfg.init_from} lies in the run that resume=false puts aside; choose another name=…"
+        )
+    look_into(cfg.init_from)
 
 
 def _out_of_memory(cfg: DictConfig, module: lightning.LightningModule) -> str:

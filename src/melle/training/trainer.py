@@ -114,7 +114,8 @@ def check_monitors(callbacks: Iterable[Callback], metrics: Iterable[str]) -> Non
         name = callback.monitor if isinstance(callback, ModelCheckpoint | EarlyStopping) else None
         if name is not None and name not in ("step", "epoch", *metrics):
             near = difflib.get_close_matches(name, metrics, 1, 0)
-            raise UserError(f"monitor={name}: nothing logs it; {near[0]}? There are {', '.join(sorted(metrics))}")
+            hint = "it needs callbacks.speech.asr." if name == "samples/wer" else f"{near[0]}?"
+            raise UserError(f"monitor={name}: nothing logs it; {hint} There are {', '.join(sorted(metrics))}")
 
 
 def chosen(group: DictConfig | None, **options: Any) -> dict[str, Any]:

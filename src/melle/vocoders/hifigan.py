@@ -10,7 +10,7 @@ from torch import Tensor
 
 from melle.audio import MelSpec
 from melle.errors import UserError, reason
-from melle.hub import hub_name, is_hub_name
+from melle.hub import is_hub_name, locate
 from melle.vocoders.base import Vocoder
 
 NAME, REVISION = "microsoft/speecht5_hifigan", "bb6f429406e86a9992357a972c0698b22043307d"  # on the hub
@@ -37,13 +37,9 @@ class HifiGan(Vocoder):
             raise UserError('vocoder=hifigan needs transformers: python -m pip install -e ".[hifigan]"') from None
         if not reads(spec):
             raise UserError("vocoder=hifigan reads the paper's mel only; use vocoder=griffin_lim for this checkpoint")
-        where, revision = model, None
-        if is_hub_name(model):
-            where, revision = hub_name(model)
-        elif model == NAME:
-            revision = REVISION
-        else:
-            local_only = True
+        model = f"hf://{NAME}@{REVISION}" if model == NAME else model  # as earlier versions named it
+        where, revision = locate(model, "vocoder.hifigan.model")
+        local_only = local_only or not is_hub_name(model)
         try:
             self.model, found = SpeechT5HifiGan.from_pretrained(
                 where, revision=revision or "main", output_loading_info=True, local_files_only=local_only

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+from melle.console import shell_command
 from melle.corpora.english.lexicon import held_out
 from melle.corpora.english.sentences import sentences
 from melle.corpora.kokoro import HELD_OUT, Kokoro
@@ -51,10 +52,12 @@ class TeacherCorpus:
         if all((folder / f"{split}.jsonl").is_file() for split in ("train", "validation")):
             return folder
         if self.teacher_model is None:
+            command = shell_command(
+                "python", "-m", "melle", "prepare", "teacher", "--teacher-model", "DIR", "-o", folder
+            )
             raise UserError(
-                f"{folder}: no corpus there yet; speak it with "
-                f"python -m melle prepare teacher --teacher-model FOLDER -o {folder}, or name the teacher's folder "
-                "by data.corpus.teacher_model"
+                f"{folder}: no corpus there yet; name the teacher's folder by data.corpus.teacher_model, or as DIR in: "
+                f"{command}"
             )
         return self.speak()
 

@@ -106,7 +106,7 @@ class ShardUtterances:
         shard = self.index.shards[int(self.index.shard_of(np.array([number]))[0])]
         where = f"{shard.recording}, utterance {self.index[number].id}"
         try:
-            sound = waveform(clip, rate)
+            sound = waveform(clip, rate, where)
         except DataError as error:
             raise DataError(error.kind, f"{where}: {error}") from None
         if self.silence is not None:

@@ -20,7 +20,8 @@ import soundfile
 import torch
 from torch import Tensor
 
-from melle.audio import resample, to_mono
+from melle.audio import mix_channels, resample
+from melle.console import shell_command
 from melle.data.manifest import UNWRITABLE
 from melle.errors import DataError, UserError, reason
 
@@ -77,9 +78,8 @@ def find_shards(place: str | Path, allow_pipes: bool = False) -> list[Shard]:
     else:
         raise UserError(f"{place}: neither a folder of shards nor a JSON file that lists them; see conf/data/shar.yaml")
     if not shards:
-        raise UserError(
-            f"{place}: no shards (cuts.*.jsonl.gz, recording.*.tar); make them with: python -m melle prepare shards"
-        )
+        command = shell_command("python", "-m", "melle", "prepare", "shards", "--manifest", "FILE", "-o", place)
+        raise UserError(f"{place}: no shards (cuts.*.jsonl.gz, recording.*.tar); make them of a manifest: {command}")
     pipe = next((name for shard in shards for name in (shard.cuts, shard.recording) if name.startswith("pipe:")), None)
     if pipe and not allow_pipes:
         raise UserError(
@@ -100,7 +100,7 @@ def _in_folder(place: Path) -> list[Shard]:
 
 def _listed(path: Path) -> list[Shard]:
     try:
-        fields = json.loads(path.read_text(encoding="utf-8"))
+        fields = json.loads(path.read_text(encoding="utf-8-sig"))
         cuts, tars = fields["cuts"], fields["recording"]
         right = all(isinstance(names, list) and all(isinstance(n, str) for n in names) for names in (cuts, tars))
     except (ValueError, KeyError, TypeError):
@@ -208,8 +208,11 @@ def _tries(address: str, read: Callable[[], Any]) -> tuple[Any, str]:
     return None, fault
 
 
-def waveform(clip: Clip, sample_rate: int) -> Tensor:
-    """The sound of a clip, mono float32 samples (N,) at ``sample_rate``. Raises DataError where it cannot be used."""
+def waveform(clip: Clip, sample_rate: int, name: str) -> Tensor:
+    """The sound of a clip, mono float32 samples (N,) at ``sample_rate``. Raises DataError where it cannot be used.
+
+    ``name``: what the log calls it.
+    """
     if not clip.sound:
         raise DataError("missing", clip.fault)
     try:
@@ -220,4 +223,4 @@ def waveform(clip: Clip, sample_rate: int) -> Tensor:
         raise DataError("no sound", "a recording without sound; write the shard without it")
     if not np.isfinite(samples).all():
         raise DataError("not finite", "holds values that are not numbers; write the shard without it")
-    return resample(to_mono(torch.from_numpy(samples))[0], rate, sample_rate)
+    return resample(mix_channels(torch.from_numpy(samples), name), rate, sample_rate)

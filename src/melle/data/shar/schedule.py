@@ -2,7 +2,8 @@
 
 The shards of an epoch are shuffled and taken a few at a time, a block; a block's utterances are joined, sorted by
 length and cut into batches as a manifest's are. Blocks follow each other without end, epoch after epoch, and each is
-read by one reader: a loader process of a rank. The reader that is done first takes the next block.
+read by one reader: a loader process of a rank. The reader that is done first takes the next block. An epoch begins with
+the shard of the longest utterance, and its first block with the longest rows, so that want of memory shows at once.
 """
 
 from __future__ import annotations
@@ -35,6 +36,8 @@ class Blocks:
         bounds = np.searchsorted(usable, index.column("start"))
         self._bounds = bounds[:-1], bounds[1:]  # in ``usable``, of each shard
         self._shards = np.flatnonzero(bounds[1:] > bounds[:-1])
+        sizes = index.column("frames")[usable] + index.column("tokens")[usable]
+        self._longest = int(index.shard_of(usable[np.argmax(sizes)])) if len(usable) else -1
         self.size = shards_at_once
         self.per_epoch = -(-len(self._shards) // shards_at_once)
 
@@ -42,6 +45,8 @@ class Blocks:
         """The shards of block ``number``, counted from 0 through all epochs."""
         epoch, place = divmod(number, self.per_epoch)
         order = np.random.default_rng([self.seed, epoch]).permutation(self._shards)
+        at = int(np.argmax(order == self._longest))
+        order[[0, at]] = order[[at, 0]]
         return order[place * self.size : (place + 1) * self.size]
 
     def plan(self, number: int) -> Plan:
@@ -56,7 +61,9 @@ class Blocks:
             seed=self.seed,
             **self.limits,
         ).plan(number)
-        # The sampler puts the longest rows first, to show want of memory at once; here every block would begin so.
+        if number % self.per_epoch == 0:
+            return plan
+        # The sampler puts the longest rows first, to show want of memory at once; once in an epoch is enough.
         return replace(plan, order=np.random.default_rng([self.seed, number, 1]).permutation(plan.order))
 
     def length(self, number: int) -> int:

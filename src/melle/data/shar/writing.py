@@ -14,7 +14,7 @@ import numpy as np
 import soundfile
 from tqdm import tqdm
 
-from melle.audio import audio_duration, load_audio
+from melle.audio import load_audio, mix_channels, read_channels
 from melle.data.index import Fault
 from melle.data.manifest import Utterance, parse_line, read_lines
 from melle.data.processes import share_out
@@ -143,10 +143,13 @@ def _cut(utterance: Utterance, sample_rate: int | None):
     """The utterance as lhotse has it, with its sound in memory. Raises DataError where the recording is no good."""
     from lhotse import MonoCut, Recording, SupervisionSegment
 
-    audio_duration(utterance.audio_path)  # says what is wrong with the file, if anything
-    rate = sample_rate or soundfile.info(str(utterance.audio_path)).samplerate
-    sound = io.BytesIO()
-    soundfile.write(sound, load_audio(utterance.audio_path, rate).clamp(-1, 1).numpy(), rate, "FLOAT", format="WAV")
+    path, rate, sound = utterance.audio_path, sample_rate, io.BytesIO()
+    if rate is None:
+        channels, rate = read_channels(path)
+        waveform = mix_channels(channels, path)
+    else:
+        waveform = load_audio(path, rate)
+    soundfile.write(sound, waveform.clamp(-1, 1).numpy(), rate, "FLOAT", format="WAV")
     recording = Recording.from_bytes(sound.getvalue(), utterance.id)
     said = SupervisionSegment(
         id=utterance.id,

@@ -9,8 +9,9 @@ from pathlib import Path
 
 from melle.data.manifest import Utterance
 from melle.data.sources.manifests import in_threads, log_skipped, measured, share, write_manifests
-from melle.data.sources.table import AUDIO, Table, read_table
+from melle.data.sources.table import Table, read_table
 from melle.errors import DataError, UserError
+from melle.formats import AUDIO
 
 TRANSCRIPTS = (".txt", ".lab", ".normalized.txt")  # beside the recording, of the same stem; capitals count as well
 
@@ -51,15 +52,17 @@ def _read_folder(root: Path) -> tuple[list[Utterance], list[str]]:
     """Utterances by files, and what is wrong with the others."""
     recordings: dict[str, Path] = {}
     transcripts: dict[Path, Path] = {}  # by their paths with the ending in small letters
-    faults = []
+    faults, found = [], []
     for path in sorted(_files(root)):
         ending = next((ending for ending in reversed(TRANSCRIPTS) if path.name.lower().endswith(ending)), None)
         if ending:
             transcripts[path.with_name(path.name[: -len(ending)] + ending)] = path
         else:
-            id = path.relative_to(root).with_suffix("").as_posix()
-            if recordings.setdefault(id, path) != path:
-                faults.append(f"{path}: {recordings[id].name} has the same stem; rename one")
+            found.append(path)
+    for path in sorted(found, key=_rank):
+        id = path.relative_to(root).with_suffix("").as_posix()
+        if recordings.setdefault(id, path) != path:
+            faults.append(f"{path}: {recordings[id].name} has the same stem; rename one")
 
     def utterance(item: tuple[str, Path]) -> Utterance | str:
         id, path = item
@@ -70,9 +73,14 @@ def _read_folder(root: Path) -> tuple[list[Utterance], list[str]]:
             return str(error)
         return Utterance(text, path, id)
 
-    found = list(in_threads(utterance, list(recordings.items()), "Reading transcripts"))
-    faults += [fault for fault in found if isinstance(fault, str)]
-    return [one for one in found if isinstance(one, Utterance)], faults
+    results = list(in_threads(utterance, sorted(recordings.items(), key=lambda item: item[1]), "Reading transcripts"))
+    faults += [fault for fault in results if isinstance(fault, str)]
+    return [one for one in results if isinstance(one, Utterance)], faults
+
+
+def _rank(path: Path) -> tuple[int, Path]:
+    """Of recordings of one stem that comes first which libsndfile reads by itself, as a video's sound need not be."""
+    return AUDIO.index(path.suffix.lower()), path
 
 
 def _files(root: Path) -> Iterator[Path]:

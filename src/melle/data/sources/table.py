@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import csv
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from melle.data.manifest import Utterance, portable
 from melle.errors import UserError
+from melle.formats import AUDIO
 
-AUDIO = (".wav", ".flac", ".ogg", ".opus", ".mp3", ".m4a")
 DELIMITERS = "\t|;,"
 
 
@@ -70,10 +71,15 @@ def _utterances(table: Table, root: Path, rows: list[list[str]]) -> tuple[list[U
 
 def _first_line(table: Table) -> str:
     try:
-        with table.path.open(encoding="utf-8-sig", newline="") as file:
-            return next(filter(str.strip, file), "")
+        with table.path.open(encoding="utf-8", newline="") as file:
+            return next(filter(str.strip, _without_marks(file)), "")
     except UnicodeDecodeError:
         raise UserError(f"{table.path}: not UTF-8; save the table in that encoding") from None
+
+
+def _without_marks(lines: Iterable[str]) -> Iterator[str]:
+    """The lines without byte order marks, which joined files have amid them."""
+    return (line.removeprefix("\ufeff") for line in lines)
 
 
 def _rows(table: Table) -> list[list[str]]:
@@ -81,8 +87,8 @@ def _rows(table: Table) -> list[list[str]]:
     rows, line = [], 1
     quoting = csv.QUOTE_MINIMAL if table.delimiter in ",;" else csv.QUOTE_NONE  # elsewhere they are part of the text
     try:
-        with table.path.open(encoding="utf-8-sig", newline="") as file:
-            reader = csv.reader(file, delimiter=table.delimiter, quoting=quoting, strict=True)
+        with table.path.open(encoding="utf-8", newline="") as file:
+            reader = csv.reader(_without_marks(file), delimiter=table.delimiter, quoting=quoting, strict=True)
             for row in reader:
                 if any(map(str.strip, row)):
                     rows.append(row)
@@ -116,7 +122,8 @@ def _columns(table: Table, rows: list[list[str]]) -> tuple[dict[str, int], list[
                 f"{table.path}: no column {column!r} in its header ({', '.join(header)}); give its name as "
                 f"--{name}-column, or numbers from 1 for all columns if there is no header"
             )
-    return {name: header.index(column) for name, column in wanted.items()}, rows[1:]
+    # Joined tables have the header again.
+    return {name: header.index(column) for name, column in wanted.items()}, [row for row in rows if row != rows[0]]
 
 
 def _audio(root: Path, name: str) -> Path:

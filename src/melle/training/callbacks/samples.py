@@ -23,6 +23,7 @@ from melle.data.batch import Batch, Row, collate
 from melle.data.index import tokens_of
 from melle.data.manifest import Utterance, read_usable
 from melle.data.pairs import cross_sentence_pairs
+from melle.devices import BrokenDevice, is_broken
 from melle.errors import OutOfMemory, UserError, reason
 from melle.evaluation.wer import corpus_rate, count_errors
 from melle.files import written_whole
@@ -87,8 +88,6 @@ class SpeechSamples(lightning.Callback):
 
     """
 
-    METRICS = ("samples/duration_error", "samples/eos_rate", "samples/wer")  # what can be monitored
-
     def __init__(
         self, manifest: str | Path, count: int = 4, folder: str | Path | None = None, asr: Recogniser | None = None
     ):
@@ -100,6 +99,8 @@ class SpeechSamples(lightning.Callback):
             self.chosen = [(pair.target, pair.prompt) for pair in cross_sentence_pairs(utterances, count)]
         except UserError:
             self.chosen = [(utterance, None) for utterance in utterances[:count]]
+        names = ("duration_error", "eos_rate", *(["wer"] if self.asr is not None else []))
+        self.METRICS = tuple(f"samples/{name}" for name in names) if self.chosen else ()  # what can be monitored
         self._samples: list[Sample] | None = None  # read at the first validation
         self._recordings_logged = False  # whether the recordings were given to the loggers
         self._warned: set[str] = set()
@@ -114,14 +115,15 @@ class SpeechSamples(lightning.Callback):
     def _try(self, trainer: lightning.Trainer, module: MelleModule) -> dict[str, float]:
         try:
             return self._show(trainer, module, module.network)
-        except torch.AcceleratorError:  # the device is broken, and so is training
+        except BrokenDevice:  # and so is training
             raise
         except (OutOfMemory, torch.OutOfMemoryError, MemoryError):
             self._warn("no speech samples: out of memory; lower callbacks.speech.count")
         except UserError as error:
             self._warn(f"no speech samples: {error}")
         except Exception as error:  # training is worth more than its samples, and other ranks would wait for this one
-            torch.zeros(1, device=module.device).item()  # raises where it is the device that is broken
+            if is_broken(module.device, error):
+                raise
             self._warn(f"no speech samples: {reason(error)}")
         return {}
 

@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.utils.data import Dataset, IterableDataset, get_worker_info
 
 from melle.audio import LogMel, MelSpec, load_audio
+from melle.console import shell_command
 from melle.data.manifest import Utterance, read_manifest
 from melle.errors import DataError, UserError
 
@@ -25,6 +26,7 @@ class Recordings:
 
     def __init__(self, manifest: str | Path, spec: MelSpec, cache: bool):
         self.utterances: list[Utterance] = read_manifest(manifest)
+        self.look = shell_command("python", "-m", "melle", "check", manifest)
         self.spec, self._cache = spec, {} if cache else None
         self._warned = False
 
@@ -41,7 +43,7 @@ class Recordings:
             waveform = torch.zeros(0)
             if not self._warned:
                 self._warned = True
-                logger.warning("left out: %s; `python -m melle check` lists all such recordings", error)
+                logger.warning("left out: %s; all such recordings are listed by: %s", error, self.look)
         if self._cache is not None:
             self._cache[number] = waveform
         return waveform
@@ -92,7 +94,7 @@ class SegmentBatches(IterableDataset[Segment]):
                 failures += 1
                 if failures > 100 * self.size:
                     raise UserError(
-                        "of the recordings tried none can be read; look at them with `python -m melle check`"
+                        f"of the recordings tried none can be read; look at them with: {self.recordings.look}"
                     )
                 continue
             last = len(waveform) // self.recordings.spec.hop_length - self.frames

@@ -184,7 +184,8 @@ def attack(address: str, process: subprocess.Popen, place: Path, voices: list[st
         ]
     took = time.perf_counter() - begun
     faults = [reply.fault for reply in replies if reply.fault]
-    outside = [path for path in place.rglob("*") if path.is_file() and path.parent != place / "voices" / "voices"]
+    own = place / "voices"
+    outside = [path for path in place.rglob("*") if path.is_file() and path.parent not in (own, own / "voices")]
     statuses = Counter(str(reply.status or "closed") for reply in replies).most_common()
     print(f"{count} hostile requests in {took:.0f} s:", ", ".join(f"{n} × {status}" for status, n in statuses))
     print(f"faults: {len(faults)}; files outside the voices' folder: {len(outside)}; alive: {process.poll() is None}")

@@ -14,7 +14,8 @@ from tests.serving.test_uploaded_voices import names
 from tests.test_readme import ROOT
 
 
-def test_it_serves_until_it_is_interrupted(tiny_checkpoint, model, tmp_path):
+def test_it_serves_until_it_is_interrupted(tiny_checkpoint, model, tmp_path, monkeypatch):
+    monkeypatch.setenv("MELLE_VOICES", str(tmp_path / "mine"))
     exported = tmp_path / "exported"
     command = ["export", "--checkpoint", str(tiny_checkpoint), "-o", str(exported), "--voices", str(model)]
     assert main(command) == 0

@@ -7,13 +7,14 @@ import numpy as np
 import pytest
 import soundfile
 
-from melle.synthesis.voices import read_voices
+from melle.serving.voices import Voices
+from melle.synthesis.voices import add_voice, read_voices
 from tests.serving.test_speech_endpoint import ask, refused, samples
 
 
-def recording(seconds=1.0, rate=22050, kind="FLAC", level=0.3, channels=1) -> bytes:
+def recording(seconds=1.0, rate=22050, kind="FLAC", level=0.3, channels=1, hertz=150) -> bytes:
     time = np.arange(int(seconds * rate)) / rate
-    sound = level * np.sin(2 * np.pi * 150 * time) * (0.6 + 0.4 * np.sin(2 * np.pi * 3 * time))
+    sound = level * np.sin(2 * np.pi * hertz * time) * (0.6 + 0.4 * np.sin(2 * np.pi * 3 * time))
     file = io.BytesIO()
     soundfile.write(file, np.repeat(sound[:, None], channels, 1), rate, format=kind)
     return file.getvalue()
@@ -47,6 +48,20 @@ def test_a_voice_is_added_used_kept_and_removed(serve, tts, tmp_path):
         refused(httpx.delete(f"{address}/v1/voices/carl"), 404)
         refused(httpx.delete(f"{address}/v1/voices/anna"), 403)
     assert [path.name for path in (tmp_path / "uploaded" / "voices").iterdir()] == ["voices.json"]
+
+
+def test_a_voice_that_is_saved_anew_is_another(tts, model, tmp_path):
+    voices = Voices(tts, model, tmp_path)
+    for hertz in (150, 300):  # by the command, say, while the server runs
+        path = tmp_path / f"{hertz}.flac"
+        path.write_bytes(recording(hertz=hertz))
+        add_voice("carl", path, "three four", tmp_path)
+        first = voices.find("carl").mel.mean(dim=0).argmax()
+        assert voices.find("carl") is voices.find("carl")
+        voices.remove("carl")
+        if hertz == 150:
+            low = first
+    assert first > low
 
 
 @pytest.mark.parametrize("kind", ["WAV", "FLAC", "OGG", "MP3"])

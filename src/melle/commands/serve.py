@@ -21,7 +21,9 @@ def add(commands: argparse._SubParsersAction) -> None:
     serve.add_argument("--host", default="127.0.0.1", help="address to listen on; 0.0.0.0: every one of this machine")
     serve.add_argument("--port", type=int, default=8000, help="port to listen on; 0 takes a free one, which is printed")
     serve.add_argument("--token", help=f"that every request must bear; default: the environment's {TOKEN}, else none")
-    serve.add_argument("--voices", type=Path, help="folder to keep uploaded voices in; default: none can be uploaded")
+    serve.add_argument(
+        "--voices", type=Path, help="folder of saved and uploaded voices; default: that of `melle voice`"
+    )
     serve.add_argument("--device", default="auto", help="cpu, cuda or cuda:1; default: a GPU where there is one")
     serve.add_argument("--weights", default="float32", help="float32, bfloat16, float16 or, on a CPU, int8")
     serve.add_argument("--rows", type=int, default=16, help="sentences that are decoded at a time")

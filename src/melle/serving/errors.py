@@ -10,6 +10,8 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
+from melle.errors import UserError
+
 logger = logging.getLogger(__name__)
 
 
@@ -35,6 +37,9 @@ def add_error_handlers(app: FastAPI) -> None:
     async def api_error(_: Request, error: ApiError) -> JSONResponse:
         return error.response()
 
+    async def user_error(_: Request, error: UserError) -> JSONResponse:
+        return ApiError(400, str(error), "invalid_value").response()
+
     async def http_error(_: Request, error: HTTPException) -> JSONResponse:  # no such path or method, broken JSON
         return ApiError(error.status_code, HTTPStatus(error.status_code).phrase.lower()).response()
 
@@ -48,6 +53,7 @@ def add_error_handlers(app: FastAPI) -> None:
         return ApiError(500, "the server failed; its log says why", "internal_error").response()
 
     app.add_exception_handler(ApiError, api_error)
+    app.add_exception_handler(UserError, user_error)
     app.add_exception_handler(HTTPException, http_error)
     app.add_exception_handler(RequestValidationError, invalid)
     app.add_exception_handler(Exception, unexpected)

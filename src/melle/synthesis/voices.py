@@ -86,14 +86,17 @@ def check_name(name: str) -> None:
         )
 
 
-def add_voice(name: str, recording: str | Path, text: str) -> NamedVoice:
-    """Keep a recording as a voice of the user. Raises UserError where it cannot be one, or there is one of the name."""
+def add_voice(name: str, recording: str | Path, text: str, folder: Path | None = None) -> NamedVoice:
+    """Keep a recording as a voice of the user. Raises UserError where it cannot be one, or there is one of the name.
+
+    ``folder``: where, if not in ``user_folder``.
+    """
     check_name(name)
     text = " ".join(text.split())
     if not text:
         raise UserError("a voice needs its transcript: say what is spoken in the recording")
     samples = load_voice(recording, RATE)
-    folder = user_folder()
+    folder = folder or user_folder()
     with locked(folder / "lock"):
         voices = read_voices(folder)
         if name in voices:
@@ -106,9 +109,9 @@ def add_voice(name: str, recording: str | Path, text: str) -> NamedVoice:
     return voice
 
 
-def remove_voice(name: str) -> None:
+def remove_voice(name: str, folder: Path | None = None) -> None:
     """Forget a voice of the user, and its recording. Raises UserError where there is none of the name."""
-    folder = user_folder()
+    folder = folder or user_folder()
     with locked(folder / "lock"):
         voices = read_voices(folder)
         if name not in voices:

@@ -76,10 +76,10 @@ def serve(tts, model, tmp_path):
     """Starts servers: ``with serve(text=100) as address``, with other limits."""
 
     @contextmanager
-    def start(token=None, **limits) -> Iterator[str]:
+    def start(token=None, public_host=None, **limits) -> Iterator[str]:
         limits = Limits(**limits)
         voices = Voices(tts, model, tmp_path / "uploaded", limits.prompt_seconds, limits.voices)
-        with listening(create_app(tts, voices, "tiny", limits, token=token)) as address:
+        with listening(create_app(tts, voices, "tiny", limits, token=token, public_host=public_host)) as address:
             yield address
 
     return start

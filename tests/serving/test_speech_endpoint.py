@@ -265,3 +265,12 @@ def test_who_may_ask(serve):
         refused(httpx.get(f"{address}/v1/models", headers={**right, "Host": "evil.example"}), 403)
         refused(httpx.delete(f"{address}/v1/voices/x", headers={**right, "Origin": "https://evil.example"}), 403)
         assert httpx.delete(f"{address}/v1/voices/x", headers={**right, "Origin": address}).status_code == 404
+
+
+def test_a_web_server_in_front(serve):
+    front = {"Host": "speech.example", "Origin": "https://speech.example"}
+    with serve(public_host="speech.example") as address:
+        for headers in (front, {"Origin": "https://speech.example"}, {"Origin": address}):
+            assert httpx.delete(f"{address}/v1/voices/x", headers=headers).status_code == 404
+        refused(httpx.delete(f"{address}/v1/voices/x", headers={**front, "Origin": "https://evil.example"}), 403)
+        refused(httpx.delete(f"{address}/v1/voices/x", headers={**front, "Host": "evil.example"}), 403)

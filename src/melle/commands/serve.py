@@ -20,6 +20,7 @@ def add(commands: argparse._SubParsersAction) -> None:
     serve.add_argument("--name", help="what clients call the model; default: its folder's name")
     serve.add_argument("--host", default="127.0.0.1", help="address to listen on; 0.0.0.0: every one of this machine")
     serve.add_argument("--port", type=int, default=8000, help="port to listen on; 0 takes a free one, which is printed")
+    serve.add_argument("--public-host", metavar="NAME", help="under which a web server in front of this one is reached")
     serve.add_argument("--token", help=f"that every request must bear; default: the environment's {TOKEN}, else none")
     serve.add_argument(
         "--voices", type=Path, help="folder of saved and uploaded voices; default: that of `melle voice`"
@@ -65,7 +66,9 @@ def run(options: argparse.Namespace) -> None:
         seconds=options.timeout,
     )
     voices = Voices(tts, model, options.voices, limits.prompt_seconds, limits.voices)
-    app = create_app(tts, voices, options.name or model.stem, limits, token=token, host=options.host)
+    app = create_app(
+        tts, voices, options.name or model.stem, limits, token=token, host=options.host, public_host=options.public_host
+    )
     if options.host not in LOOPBACK and token is None:
         logging.getLogger(__name__).warning("whoever reaches %s may use this server; give --token", options.host)
     torch.set_num_threads(max(1, (os.cpu_count() or 1) // 2))  # of each thread's; while one decodes, others vocode

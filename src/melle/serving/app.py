@@ -43,6 +43,7 @@ def create_app(
     options: DecodingOptions | None = None,
     token: str | None = None,
     host: str = "127.0.0.1",
+    public_host: str | None = None,
 ) -> FastAPI:
     """An ASGI application that speaks.
 
@@ -50,7 +51,7 @@ def create_app(
         name: of the model, as clients ask for it.
         options: of decoding, the same for all.
         token: that every request but those for the page and for health must bear.
-        host: that the server will be bound to.
+        host: that the server will be bound to.  public_host: of a web server in front (see ``Guard``).
     """
     limits, options = limits or Limits(), options or DecodingOptions()
     batcher = Batcher(tts.network, options, tts.spec.frame_rate, limits.rows)
@@ -67,7 +68,7 @@ def create_app(
 
     app = FastAPI(title="MELLE", lifespan=lifespan, docs_url=None, redoc_url=None)
     add_error_handlers(app)
-    app.add_middleware(Guard, limits=limits, token=token, host=host)
+    app.add_middleware(Guard, limits=limits, token=token, host=host, public_host=public_host)
 
     def utter(call: Call, body: SpeechRequest, prompt: Prompt | None) -> Iterator[Piece]:
         own = copy.copy(tts)

@@ -38,12 +38,14 @@ class Guard:
         token: that requests must bear; None for no token.
         host: that the server is bound to. On a loopback one only names of it may be asked for, so that no web page can
             reach the server by a name of its own that leads here (DNS rebinding).
+        public_host: name under which a web server in front of this one is reached; None for none.
     """
 
-    def __init__(self, app: ASGIApp, limits: Limits, token: str | None, host: str):
+    def __init__(self, app: ASGIApp, limits: Limits, token: str | None, host: str, public_host: str | None = None):
         self.app, self._limits = app, limits
         self._token = None if token is None else f"Bearer {token}".encode()
-        self._hosts = (*LOOPBACK, host) if host in LOOPBACK else None
+        self._public = public_host
+        self._hosts = (*LOOPBACK, host, public_host) if host in LOOPBACK else None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -66,12 +68,20 @@ class Guard:
         if self._hosts is not None and _name(f"//{host}") not in self._hosts:
             raise ApiError(403, "this server answers to localhost only", "host_not_allowed")
         origin = headers.get(b"origin")
-        if origin is not None and scope["method"] not in ("GET", "HEAD") and not _same(origin.decode("latin-1"), host):
+        if (
+            origin is not None
+            and scope["method"] not in ("GET", "HEAD")
+            and not self._ours(origin.decode("latin-1"), host)
+        ):
             raise ApiError(403, "requests from other web sites are refused", "origin_not_allowed")
         if self._token is None or scope["path"] in OPEN:
             return
         if not hmac.compare_digest(headers.get(b"authorization", b""), self._token):
             raise ApiError(401, "give the server's token as Authorization: Bearer TOKEN", "invalid_api_key")
+
+    def _ours(self, origin: str, host: str) -> bool:
+        """Whether a page from there is the server's own."""
+        return _place(origin) == host or (self._public is not None and _name(origin) == self._public)
 
     async def _read(self, receive: Receive, most: int) -> bytes:
         """The request's body. Raises ApiError for one too large or too slow, ConnectionError where nobody is left."""
@@ -106,11 +116,11 @@ def _name(address: str) -> str | None:
         return None
 
 
-def _same(origin: str, host: str) -> bool:
+def _place(address: str) -> str | None:
     try:
-        return urlsplit(origin).netloc == host
+        return urlsplit(address).netloc
     except ValueError:
-        return False
+        return None
 
 
 def _replay(body: bytes, receive: Receive) -> Receive:

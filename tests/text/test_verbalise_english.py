@@ -154,6 +154,8 @@ READINGS = {
     "cats vs. dogs": "cats versus dogs",
     "No. 5": "number five",
     "See fig. 3 on p. 12.": "See figure three on page twelve.",
+    "vol. IV": "volume four",
+    "$20/hour": "twenty dollars per hour",
     "pp. 12-15": "pages twelve to fifteen",
     "No. Not at all.": "No. Not at all.",
     "Acme Inc. and Sons Ltd.": "Acme Incorporated and Sons Limited.",

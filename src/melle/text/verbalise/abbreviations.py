@@ -117,6 +117,7 @@ def read_initials(match: Match[str]) -> str:
 ABBREVIATIONS = (
     *(Rule(rf"(?<![\w.]){pattern}", _like(words), re.I) for pattern, words in PHRASES),
     Rule(rf"\b({'|'.join(NUMBERED)})\.\s?(?=\d)", read_numbered),
+    Rule(r"\b(vol|Vol|ch|Ch|sec|Sec|art|Art)\.\s?(?=[IVXL]+\b)", read_numbered),
     Rule(rf"\b([A-Z][\w']+) ({'|'.join(ROADS)})\b(?!'|-|\.?\s(?!(?:{_OPENERS})\b)[A-Z])\.?", read_road),
     Rule(r"\bSt\b\.?\s(?=[A-Z])", "Saint "),
     Rule(rf"\b({'|'.join(TITLES)})\.(?=\s?[A-Z\d])", read_title),

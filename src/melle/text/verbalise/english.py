@@ -24,6 +24,7 @@ SIGNS = (
     Rule(r"(?<=\w)\s?=\s?(?=\w)", " equals "),
     Rule(r"(?<=\w)\s?\+\s?(?=\w)", " plus "),
     Rule(r"(?<=\w)\s?×\s?(?=\w)", " times "),
+    Rule(r"(?<=\w)/(?=(?:second|minute|hour|day|night|week|month|year|person|kg|mile)\b)", " per "),
     Rule(r"(?<=[^\W_])/(?=[^\W_])", " slash "),
     Rule(r"\$", " dollars "),
     Rule(r"£", " pounds "),

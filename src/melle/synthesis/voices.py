@@ -16,6 +16,7 @@ from typing import NamedTuple
 import platformdirs
 
 from melle.audio import save_audio
+from melle.console import shell_command
 from melle.errors import UserError
 from melle.files import check_writable, write_text
 from melle.locks import locked
@@ -100,7 +101,8 @@ def add_voice(name: str, recording: str | Path, text: str, folder: Path | None =
     with locked(folder / "lock"):
         voices = read_voices(folder)
         if name in voices:
-            raise UserError(f"there is a voice {name!r} already; remove it by `python -m melle voice remove {name}`")
+            remove = shell_command("python", "-m", "melle", "voice", "remove", name)
+            raise UserError(f"there is a voice {name!r} already; remove it by `{remove}`")
         voice = NamedVoice(folder / FOLDER / f"{name}.flac", text)
         check_writable(voice.audio)
         voice.audio.parent.mkdir(parents=True, exist_ok=True)

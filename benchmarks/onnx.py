@@ -12,7 +12,7 @@ from statistics import median
 import numpy as np
 import torch
 
-from melle.console import run_command
+from melle.console import run_command, set_up_console
 from melle.model.noise import StepNoise
 from melle.onnx.export import export_onnx
 from melle.pretrained import fetched, load_pretrained
@@ -74,6 +74,7 @@ def _timed(run: Callable[[], None], threads: int) -> float:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
+    set_up_console()  # before --help is printed
     parser = argparse.ArgumentParser(prog="python -m benchmarks.onnx", description=__doc__)
     parser.add_argument("--model", default="data/pretrained", help="an exported folder (default: data/pretrained)")
     parser.add_argument("--steps", type=int, default=100, help="to decode in a turn (default: 100)")

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
-from melle.console import run_command
+from melle.console import run_command, set_up_console
 from melle.data.manifest import read_manifest
 from melle.errors import UserError
 from melle.synthesis.options import DecodingOptions
@@ -57,6 +57,7 @@ def measure(options: argparse.Namespace) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """``python -m benchmarks.word_times``; returns the exit status."""
+    set_up_console()  # before --help is printed
     parser = argparse.ArgumentParser(prog="python -m benchmarks.word_times", description=__doc__.splitlines()[0])
     parser.add_argument("--checkpoint", required=True, help="a .ckpt file of train.py, or a folder of export")
     parser.add_argument("--manifest", required=True, help="JSONL with speakers and words")

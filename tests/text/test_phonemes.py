@@ -3,8 +3,10 @@ import sys
 
 import pytest
 
+from melle.data.index import tokens_of
 from melle.errors import UserError
 from melle.text import FIRST, tokenizer_from_dict
+from melle.text.languages import language_code
 from melle.text.phonemes import PhonemeTokenizer
 
 
@@ -59,6 +61,24 @@ def test_the_language_matters():
 def test_languages_are_told_apart_by_their_codes(tokenizer):
     assert all(tokenizer.speaks(language) for language in (None, "en", "en-GB", "eng", "en_us"))
     assert not any(tokenizer.speaks(language) for language in ("fr", "fra", "de-DE", "cmn"))
+
+
+@pytest.mark.parametrize("name", ["English", "english", "American English", "English (US)", " English"])
+def test_a_language_may_be_named_in_words(tokenizer, name):
+    """As the lists of LibriSpeech, LibriTTS and LJSpeech have it."""
+    assert tokens_of("nine", name, tokenizer)[0] == tokenizer.encode("nine")
+
+
+def test_names_of_languages_are_their_codes():
+    codes = {"French": "fr", "German": "de", "Deutsch": "de", "Español": "es", "Italian": "it", "Portuguese": "pt"}
+    codes |= {"Chinese": "zh", "Mandarin": "cmn", "Polish": "pl", "Norwegian": "nob", "Klingon": "klingon"}
+    assert all(language_code(name) == language_code(code) for name, code in codes.items())
+    assert len({language_code(code) for code in codes.values()}) == 9
+
+
+def test_lines_in_a_language_of_another_name_are_left_out(tokenizer):
+    with pytest.raises(UserError, match=r"its language is French, and tokenizer\.language=en-us"):
+        tokens_of("nine", "French", tokenizer)
 
 
 def test_what_is_written_otherwise_is_said_the_same(tokenizer):

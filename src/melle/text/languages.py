@@ -15,7 +15,22 @@ _SHORT = dict(
 )
 
 
+# Languages by their names in English and their own, as lists of recordings have them ("English" in LibriSpeech's).
+_NAMED = dict(
+    re.findall(
+        r"(\w+):(\w+)",
+        "english:en french:fr français:fr german:de deutsch:de spanish:es español:es castilian:es italian:it "
+        "italiano:it portuguese:pt português:pt arabic:ar czech:cs danish:da dutch:nl nederlands:nl finnish:fi "
+        "greek:el hindi:hi hungarian:hu japanese:ja korean:ko mandarin:cmn chinese:cmn norwegian:nb polish:pl "
+        "polski:pl romanian:ro russian:ru slovak:sk swedish:sv svenska:sv turkish:tr ukrainian:uk vietnamese:vi",
+    )
+)
+
+
 def language_code(language: str) -> str:
-    """What tells languages apart, whatever their country and the length of the code: en-us, en_GB and eng are "en"."""
-    code = re.split("[-_]", language.lower())[0]
-    return _SHORT.get(code, code)
+    """What tells languages apart, whatever their country and the length of the code: en-us, en_GB and eng are "en".
+
+    So is a name: "English", "American English", "English (US)".
+    """
+    words = re.findall(r"[^\W_]+", language.lower()) or [""]
+    return next((_NAMED[word] for word in words if word in _NAMED), _SHORT.get(words[0], words[0]))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -73,9 +74,24 @@ def is_out_of_memory(error: BaseException) -> bool:
     """Whether a device, or the machine itself, had not the memory that was asked for."""
     if isinstance(error, torch.OutOfMemoryError | MemoryError):
         return True
-    # PyTorch's allocator for CPUs raises a plain RuntimeError; libraries of CUDA have texts of their own.
-    texts = ("can't allocate memory", "not enough memory", "out of memory", "CUBLAS_STATUS_ALLOC_FAILED")
-    return isinstance(error, RuntimeError) and any(text in str(error) for text in texts)
+    if isinstance(error, OSError) and error.errno == errno.ENOMEM:
+        return True
+    # PyTorch's allocator for CPUs raises a plain RuntimeError, libraries of CUDA have codes (CUFFT_ALLOC_FAILED,
+    # CUBLAS_STATUS_ALLOC_FAILED …), and the system's own sentence may be within another's.
+    texts = ("can't allocate memory", "cannot allocate memory", "not enough memory", "out of memory", "alloc_failed")
+    says = str(error).lower()
+    return isinstance(error, RuntimeError) and (any(text in says for text in texts) or killed_a_loader(error))
+
+
+def killed_a_loader(error: BaseException | None) -> bool:
+    """Whether the system ended a process that loads data, as it does where there is no memory left."""
+    while error is not None:  # the loader tells of it, too, by an error whose cause that one is
+        says = str(error)
+        of_a_loader = isinstance(error, RuntimeError) and "DataLoader worker" in says
+        if of_a_loader and ("killed by signal: Killed" in says or "Bus error" in says):
+            return True
+        error = error.__cause__
+    return False
 
 
 def is_broken(device: str | torch.device, error: BaseException) -> bool:
@@ -99,9 +115,9 @@ def device_errors(device: torch.device, what: str, advice: str) -> Iterator[None
     """Let a lack of memory while ``what`` is done be OutOfMemory, with ``advice``, and a broken device BrokenDevice."""
     try:
         yield
-    except (RuntimeError, MemoryError) as error:
+    except (RuntimeError, MemoryError, OSError) as error:
         if is_out_of_memory(error):
             raise OutOfMemory(f"out of memory while {what} on {device}; {advice}") from None
-        if is_broken(device, error):
+        if isinstance(error, RuntimeError) and is_broken(device, error):
             raise BrokenDevice(f"{device} does not work any more ({reason(error)}); start again") from error
         raise

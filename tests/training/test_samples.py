@@ -132,7 +132,13 @@ def test_a_line_that_the_tokenizer_reads_wrongly_is_left_out(run, tone_manifests
     assert f"no speech sample of utterance {french.id}: its language is fr, and " in caplog.text
 
 
-@pytest.mark.parametrize("error", [OutOfMemory("give fewer (--batch-size)"), torch.OutOfMemoryError(), MemoryError()])
+LACKS = [
+    *(OutOfMemory("give fewer (--batch-size)"), torch.OutOfMemoryError(), MemoryError()),
+    torch.AcceleratorError("CUDA error: out of memory"),
+]
+
+
+@pytest.mark.parametrize("error", LACKS, ids=lambda error: type(error).__name__)
 def test_a_lack_of_memory_names_the_setting_of_samples(tone_manifests, monkeypatch, caplog, error):
     def fail(*given):
         raise error

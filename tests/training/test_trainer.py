@@ -1,5 +1,6 @@
 """What of Lightning's Trainer means what its documentation says, and what is refused."""
 
+import errno
 import shlex
 import time
 from importlib import import_module
@@ -14,6 +15,7 @@ from omegaconf import OmegaConf
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from melle.checkpoint import read_hyperparameters
+from melle.data.datamodule import MelleDataModule
 from melle.devices import best_precision, count_devices
 from melle.errors import OutOfMemory, UserError
 from melle.text.symbols import SymbolTokenizer
@@ -190,6 +192,45 @@ def test_want_of_memory_is_one_sentence(tmp_path, tone_manifests, monkeypatch, k
     monkeypatch.setattr(MelleModule, "training_step", fail)
     says = r"out of memory at a batch of 7 rows and 99 positions; lower data\.batch_frames=600 .*gradient_checkpointing"
     with pytest.raises(UserError, match=says):
+        train(configure(tmp_path, tone_manifests, 2, ONE))
+
+
+LACKS = {
+    "library": RuntimeError("cuFFT error: CUFFT_ALLOC_FAILED"),
+    "cudnn": RuntimeError("cuDNN error: CUDNN_STATUS_ALLOC_FAILED"),
+    "system": RuntimeError("[Errno 12] Cannot allocate memory"),
+    "call": OSError(errno.ENOMEM, "Cannot allocate memory"),
+}
+KILLED = [
+    "DataLoader worker (pid 12) is killed by signal: Killed. ",
+    "DataLoader worker (pid 12) is killed by signal: Bus error. It is possible that dataloader's workers are out of "
+    "shared memory. Please try to raise your shared memory limit.",
+]
+
+
+@pytest.mark.parametrize("kind", LACKS)
+@pytest.mark.parametrize("where", ["training_step", "statistics"])
+def test_want_of_memory_is_known_by_any_of_its_texts(tmp_path, tone_manifests, monkeypatch, kind, where):
+    def fail(self, *_):
+        self.batch_size = (7, 99)
+        raise LACKS[kind]
+
+    monkeypatch.setattr(MelleModule if where == "training_step" else MelleDataModule, where, fail)
+    says = "out of memory at a batch of 7 rows" if where == "training_step" else "out of memory before training; "
+    with pytest.raises(UserError, match=says):
+        train(configure(tmp_path, tone_manifests, 2, ONE))
+
+
+@pytest.mark.parametrize("message", KILLED)
+@pytest.mark.parametrize("as_cause", [False, True])
+def test_a_killed_loader_process_is_a_lack_of_memory(tmp_path, tone_manifests, monkeypatch, message, as_cause):
+    def fail(*_):
+        if as_cause:
+            raise RuntimeError("DataLoader worker (pid(s) 12) exited unexpectedly") from RuntimeError(message)
+        raise RuntimeError(message)
+
+    monkeypatch.setattr(MelleModule, "training_step", fail)
+    with pytest.raises(UserError, match=r"out of memory: .* loads data; lower data\.workers=0"):
         train(configure(tmp_path, tone_manifests, 2, ONE))
 
 

@@ -7,6 +7,8 @@ import logging
 import os
 import sys
 import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,7 +21,7 @@ from tqdm.contrib.logging import logging_redirect_tqdm
 from melle.checkpoint import ModelDescription, current_arguments, load_description, load_step
 from melle.config import build
 from melle.data.datamodule import CorpusStatistics, MelleDataModule
-from melle.devices import is_out_of_memory
+from melle.devices import is_out_of_memory, killed_a_loader
 from melle.errors import UserError
 from melle.files import check_writable
 from melle.model import Melle
@@ -66,7 +68,8 @@ def train(cfg: DictConfig) -> dict[str, float]:
     data.setup()
     if cases:
         check_report(cases, data.tokenizer)
-    module = (build_module if cfg.task == "speech" else build_vocos)(cfg, data, checkpoint)
+    with _machine_errors(cfg, lambda: "before training; choose a smaller model=…, or make room on this machine"):
+        module = (build_module if cfg.task == "speech" else build_vocos)(cfg, data, checkpoint)
     module.save_hyperparameters(OmegaConf.to_container(cfg, resolve=True))  # which Lightning gives to the loggers
     trainer = build_trainer(cfg, checkpoint)
     check_monitors(trainer.callbacks, module.METRICS)
@@ -78,16 +81,8 @@ def train(cfg: DictConfig) -> dict[str, float]:
         if checkpoint is not None:
             leave_branch(Path(cfg.run_dir) / "checkpoints", load_step(checkpoint))
     try:
-        with logging_redirect_tqdm():
+        with logging_redirect_tqdm(), _machine_errors(cfg, lambda: _of_a_batch(cfg, module)):
             trainer.fit(module, data, ckpt_path=checkpoint, weights_only=True)
-    except (RuntimeError, MemoryError) as error:
-        if not is_out_of_memory(error):
-            raise
-        raise UserError(_out_of_memory(cfg, module)) from None
-    except OSError as error:
-        if error.errno != errno.ENOSPC:
-            raise
-        raise UserError(f"{cfg.run_dir}: the disk is full ({error}); checkpoints written before are whole") from None
     except SystemExit:  # Lightning's answer to Ctrl-C
         if trainer.interrupted:
             raise KeyboardInterrupt from None
@@ -174,7 +169,27 @@ def _check_init_from(cfg: DictConfig) -> None:
     look_into(cfg.init_from)
 
 
-def _out_of_memory(cfg: DictConfig, module: lightning.LightningModule) -> str:
+@contextmanager
+def _machine_errors(cfg: DictConfig, lack: Callable[[], str]) -> Iterator[None]:
+    """Let a lack of memory (at what, and what to do, says ``lack``) and a full disk be one sentence."""
+    try:
+        yield
+    except (RuntimeError, MemoryError, OSError) as error:
+        if killed_a_loader(error):
+            raise UserError(
+                f"out of memory: the system ended a process that loads data; lower data.workers={cfg.data.workers}"
+                " or, where data lie in a small /dev/shm (Bus error), enlarge that"
+            ) from None
+        if is_out_of_memory(error):
+            raise UserError(f"out of memory {lack()}") from None
+        if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+            raise UserError(
+                f"{cfg.run_dir}: the disk is full ({error}); checkpoints written before are whole"
+            ) from None
+        raise
+
+
+def _of_a_batch(cfg: DictConfig, module: lightning.LightningModule) -> str:
     rows, positions = getattr(module, "batch_size", (None, None))
     if rows is None:
         what, lower = "a batch", "vocoder_data.batch_size or vocoder_data.segment_frames"
@@ -182,7 +197,7 @@ def _out_of_memory(cfg: DictConfig, module: lightning.LightningModule) -> str:
         what = f"a batch of {rows} rows and {positions} positions"
         lower = f"data.batch_frames={cfg.data.batch_frames} (step_frames= keeps the size of an optimiser step)"
         lower += "" if cfg.model.gradient_checkpointing else ", or set model.gradient_checkpointing=true"
-    return f"out of memory at {what}; lower {lower}. The same command goes on from the last checkpoint, if there is one"
+    return f"at {what}; lower {lower}. The same command goes on from the last checkpoint, if there is one"
 
 
 def _statistics(data: MelleDataModule, earlier: ModelDescription | None) -> CorpusStatistics:

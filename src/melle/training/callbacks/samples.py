@@ -23,7 +23,7 @@ from melle.data.batch import Batch, Row, collate
 from melle.data.index import tokens_of
 from melle.data.manifest import Utterance, read_usable
 from melle.data.pairs import cross_sentence_pairs
-from melle.devices import BrokenDevice, is_broken
+from melle.devices import BrokenDevice, is_broken, is_out_of_memory
 from melle.errors import OutOfMemory, UserError, reason
 from melle.evaluation.wer import corpus_rate, count_errors
 from melle.files import written_whole
@@ -46,6 +46,8 @@ if TYPE_CHECKING:
 
 
 logger = logging.getLogger(__name__)
+
+LACK = "no speech samples: out of memory; lower callbacks.speech.count"
 
 
 @dataclass(frozen=True)
@@ -117,14 +119,17 @@ class SpeechSamples(lightning.Callback):
             return self._show(trainer, module, module.network)
         except BrokenDevice:  # and so is training
             raise
-        except (OutOfMemory, torch.OutOfMemoryError, MemoryError):
-            self._warn("no speech samples: out of memory; lower callbacks.speech.count")
+        except OutOfMemory:
+            self._warn(LACK)
         except UserError as error:
             self._warn(f"no speech samples: {error}")
         except Exception as error:  # training is worth more than its samples, and other ranks would wait for this one
-            if is_broken(module.device, error):
+            if is_out_of_memory(error):  # first, for a device that lacks memory may say so as a broken one does
+                self._warn(LACK)
+            elif is_broken(module.device, error):
                 raise
-            self._warn(f"no speech samples: {reason(error)}")
+            else:
+                self._warn(f"no speech samples: {reason(error)}")
         return {}
 
     def _show(self, trainer: lightning.Trainer, module: MelleModule, network: Melle) -> dict[str, float]:

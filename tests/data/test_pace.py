@@ -38,6 +38,15 @@ def test_frames_of_speech(before, after):
     assert frames == pytest.approx((1.2 + kept) * FRAMES, abs=4)
 
 
+@pytest.mark.parametrize("zeros", [0.0, 0.5, 2.0])
+def test_digital_zeros_outside_noise_hide_no_noise(zeros):
+    """1.2 s of sound between twice 2 s of noise 30 dB below it."""
+    torch.manual_seed(0)
+    noise = 0.004 * torch.randn(int(5.2 * RATE))
+    frames = speech_frames(LogMel()(padded(noise + padded(words(3), 2.0, 2.0)[: len(noise)], zeros, zeros)), MelSpec())
+    assert frames == pytest.approx((1.2 + 0.2) * FRAMES, abs=4)
+
+
 def test_without_sustained_sound_all_frames_count():
     assert speech_frames(torch.full((40, 80), -10.0), MelSpec()) == 40
     assert speech_frames(torch.zeros(2, 80), MelSpec()) == 2

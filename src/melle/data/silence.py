@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from functools import cache
 from importlib import metadata
@@ -31,7 +32,10 @@ def speech_span(mel: Tensor, spec: MelSpec) -> tuple[int, int]:
     end may lie past the recording's; where no sound is sustained, nothing is cut.
     """
     level = loudness(mel)
-    loud, noise = float(level.quantile(0.95)), float(level.quantile(0.05))
+    recorded = level[level > math.log10(spec.floor) + 1e-3]  # digital zeros, which were put there, say nothing of noise
+    if not len(recorded):
+        recorded = level
+    loud, noise = float(recorded.quantile(0.95)), float(recorded.quantile(0.05))
     least, most = SILENT
     threshold = loud - min(max(NOISE_SHARE * (loud - noise), least), most)
     audible = (level >= threshold).float()

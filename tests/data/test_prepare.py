@@ -401,6 +401,19 @@ def test_the_delimiter_is_the_one_by_which_the_lines_name_recordings(tmp_path, t
     assert found == ["Yes, no, well, maybe", "Three, four"][not there :]
 
 
+@pytest.mark.parametrize("header", [True, False])
+def test_a_remark_before_the_lines_of_a_table_is_one_fault(tmp_path, caplog, header):
+    for name in ("a", "b/c"):
+        tone(tmp_path / f"{name}.wav")
+    text(
+        tmp_path / "table.csv", "# my corpus\n" + ("audio|text\n" if header else "") + "a.wav|Yes, no\nb/c.wav|Three\n"
+    )
+    columns = [] if header else ["--audio-column", 1, "--text-column", 2]
+    run("folder", "--csv", tmp_path / "table.csv", "--validation-share", 0, "-o", tmp_path / "out", *columns)
+    found = [u.transcription for u in read_manifest(tmp_path / "out/train.jsonl")]
+    assert found == ["Yes, no", "Three"] and "item 1: the text is missing" in caplog.text
+
+
 def test_paths_of_a_table_from_windows_are_found(tmp_path):
     tone(tmp_path / "b/c.wav")
     text(tmp_path / "table.csv", "audio|text\nb\\c.wav|Three\n")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -32,8 +33,7 @@ def read_table(table: Table, root: Path) -> tuple[list[Utterance], list[str]]:
     if table.delimiter:
         return _utterances(table, root, _rows(table))
     best, errors = None, {}
-    first = _first_line(table)
-    likely = sorted(filter(first.count, DELIMITERS), key=first.count, reverse=True) or [","]
+    likely = _likely_delimiters(table)
     for delimiter in likely:
         try:
             rows = _rows(replace(table, delimiter=delimiter))
@@ -42,7 +42,8 @@ def read_table(table: Table, root: Path) -> tuple[list[Utterance], list[str]]:
             errors[delimiter] = error
             continue
         there = sum(utterance.audio_path.is_file() for utterance in found[0])
-        alike = sum(len(row) == len(rows[0]) for row in rows)
+        lengths = Counter(len(row) for row in rows if len(row) > 1)
+        alike = max(lengths.values(), default=0)
         if best is None or (there, alike) > best[0]:
             best = (there, alike), found
     if best is None or (best[0][0] == 0 and likely[0] in errors):
@@ -69,12 +70,19 @@ def _utterances(table: Table, root: Path, rows: list[list[str]]) -> tuple[list[U
     return list(utterances.values()), faults
 
 
-def _first_line(table: Table) -> str:
+def _likely_delimiters(table: Table) -> list[str]:
+    """Those in the table, first the ones that are in most lines: the first line alone may be a remark."""
+    lines: Counter[str] = Counter()
+    every: Counter[str] = Counter()
     try:
         with table.path.open(encoding="utf-8", newline="") as file:
-            return next(filter(str.strip, _without_marks(file)), "")
+            for line in file:
+                found = Counter(mark for mark in line if mark in DELIMITERS)
+                lines.update(found.keys())
+                every.update(found)
     except UnicodeDecodeError:
         raise UserError(f"{table.path}: not UTF-8; save the table in that encoding") from None
+    return sorted(filter(lines.get, DELIMITERS), key=lambda mark: (lines[mark], every[mark]), reverse=True) or [","]
 
 
 def _without_marks(lines: Iterable[str]) -> Iterator[str]:
@@ -111,11 +119,13 @@ def _columns(table: Table, rows: list[list[str]]) -> tuple[dict[str, int], list[
     wanted = {name: column for name, column in wanted.items() if column is not None}
     if all(column.isdecimal() for column in wanted.values()):
         places = {name: int(column) - 1 for name, column in wanted.items()}
+        widest = max(map(len, rows))
         for name, place in places.items():
-            if not 0 <= place < len(rows[0]):
-                raise UserError(f"{table.path}: has {len(rows[0])} columns; give --{name}-column one of their numbers")
+            if not 0 <= place < widest:
+                raise UserError(f"{table.path}: has {widest} columns; give --{name}-column one of their numbers")
         return places, rows
-    header = [cell.strip() for cell in rows[0]]
+    stripped = ([cell.strip() for cell in row] for row in rows)
+    header = next((row for row in stripped if {*wanted.values()} <= {*row}), [cell.strip() for cell in rows[0]])
     for name, column in wanted.items():
         if column not in header:
             raise UserError(
@@ -123,7 +133,9 @@ def _columns(table: Table, rows: list[list[str]]) -> tuple[dict[str, int], list[
                 f"--{name}-column, or numbers from 1 for all columns if there is no header"
             )
     # Joined tables have the header again.
-    return {name: header.index(column) for name, column in wanted.items()}, [row for row in rows if row != rows[0]]
+    return {name: header.index(column) for name, column in wanted.items()}, [
+        row for row in rows if [cell.strip() for cell in row] != header
+    ]
 
 
 def _audio(root: Path, name: str) -> Path:

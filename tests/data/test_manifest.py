@@ -41,7 +41,7 @@ def test_a_broken_line_is_named(tmp_path, line, says):
 
 def test_joined_files_and_lists_from_windows_are_read(tmp_path):
     line = '{"transcription": "hi", "audio_path": "audio\\\\a.wav", "id": "%s"}\n'
-    both = ("\ufeff" + line % "a" + line % "b") + ("\ufeff" + line % "c")  # cat one.jsonl two.jsonl
+    both = ("\ufeff" + line % "a" + line % "b") + ("\ufeff" + line % "c") + "\ufeff\n"  # cat one.jsonl two.jsonl …
     (tmp_path / "m.jsonl").write_text(both, encoding="utf-8")
     (tmp_path / "audio").mkdir()
     (tmp_path / "audio/a.wav").touch()

@@ -8,6 +8,7 @@ folder.
 
 from __future__ import annotations
 
+import codecs
 import json
 import os
 import re
@@ -69,7 +70,7 @@ def read_lines(path: str | Path) -> Iterator[tuple[int, int, bytes]]:
     try:
         with path.open("rb") as lines:
             for number, line in enumerate(lines, start=1):
-                if line.strip():
+                if line.removeprefix(codecs.BOM_UTF8).strip():  # joined files have such marks amid them
                     yield number, place, line
                 place += len(line)
     except PermissionError:

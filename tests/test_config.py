@@ -43,6 +43,50 @@ def test_a_name_stays_what_was_typed(name):
     assert composed(f"name={name}").name == name
 
 
+def test_names_and_paths_of_digits_stay_texts():
+    assert composed("run_dir=2024", "name=x", "seed=2024").run_dir == "2024"
+    for typed, read in (
+        ("+name=1e5", "+name='1e5'"),
+        ("output=1_0", "output='1_0'"),
+        ("data.train=7", "data.train='7'"),
+        ("data.test=null", "data.test=null"),
+        ("resume=false", "resume=false"),
+        ("seed=7", "seed=7"),
+    ):
+        assert readable_arguments([typed], LISTS) == [read]
+
+
+@pytest.mark.parametrize(
+    ("argument", "values"),
+    [
+        ("data.train=/a=b/c,/d(e)/f", ["/a=b/c", "/d(e)/f"]),
+        ("data.train=/a=b/c", ["/a=b/c"]),
+        ("data.train=/plain,/ünï", ["/plain", "/ünï"]),
+        ("name=1e5,null,x", ["1e5", "null", "x"]),
+        ("seed=1,2", [1, 2]),
+        ("asr=null,whisper", ["none", "whisper"]),
+        ("optim.optimizer.lr=choice(1e-3,2e-3)", [1e-3, 2e-3]),
+        ("data.test_seconds=[1,2],[3,4]", [[1, 2], [3, 4]]),
+    ],
+)
+def test_each_value_of_a_sweep_is_what_was_typed(argument, values):
+    _, readable = readable_arguments(["-m", argument], LISTS)
+    override = OverridesParser.create().parse_override(readable)
+    jobs = override.sweep_string_iterator() if override.is_sweep_override() else [readable.partition("=")[2]]
+    key = argument.partition("=")[0]
+    assert [OverridesParser.create().parse_override(f"{key}={text}").value() for text in jobs] == values
+
+
+@pytest.mark.parametrize("config", ["train", "evaluate"])
+@pytest.mark.parametrize("form", ["{}=null", "~{}", "{}=none"])
+def test_judges_can_be_left_out(config, form):
+    groups = ("asr", "speaker", "quality") if config == "evaluate" else ("asr", "speaker")
+    arguments = readable_arguments([form.format(group) for group in groups], (*LISTS, *groups))
+    with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
+        cfg = compose(config, arguments)
+    assert not any(cfg.get(group) for group in groups)
+
+
 def test_structure_and_sweeps_are_left_alone():
     given = ["data.test_seconds=[1,2]", "seed=3", "a='b c'", "~data.mel", "x=${y}", "resume=false", "--cfg", "job"]
     assert readable_arguments(given, LISTS) == given

@@ -18,7 +18,11 @@ from omegaconf.errors import MissingMandatoryValue
 
 from melle.errors import UserError
 
-NO_CHOICE = ("callbacks", "logger")  # groups that may be null: for Hydra "[]", as several options may be chosen
+# Groups that null and ~group empty, and by what: Hydra takes no null where several options may be chosen.
+NO_CHOICE = {"callbacks": "[]", "logger": "[]", "protocol": "[]", "vocoder": "[]"}
+NO_CHOICE |= {"asr": "none", "speaker": "none", "quality": "none", "vad": "none"}
+TEXTS = ("name", "run_dir", "output")  # whatever is given is a name
+PATHS = ("checkpoint", "init_from", "resume", "data.train", "data.val", "data.test", "data.features", "data.index")
 
 
 def sweep_suffix() -> str:
@@ -50,7 +54,8 @@ def readable_arguments(arguments: list[str], lists: Collection[str], default: st
     """A command line as Hydra's grammar wants it.
 
     A plain ``key=value`` that the grammar cannot read (accents, "#", "~", "(", "'" or "=" in a path) gets quotes, and
-    so does a path with commas outside of a sweep. ``name=1e5`` and ``name=null`` stay names.
+    so does a path with commas outside of a sweep; in a sweep each of its values gets its own. ``name=1e5`` and
+    ``name=null`` stay names, and ``run_dir=2024`` a path.
 
     Args:
         lists: keys that take several values: "a,b" is "[a,b]" outside of a sweep.
@@ -70,22 +75,41 @@ def readable_arguments(arguments: list[str], lists: Collection[str], default: st
 def _readable(argument: str, lists: Collection[str], sweep: bool) -> str:
     key, sign, value = argument.partition("=")
     if key.startswith("~") and key[1:] in NO_CHOICE and not sign:
-        return f"{key[1:]}=[]"
+        return f"{key[1:]}={NO_CHOICE[key[1:]]}"
     if not sign or key.startswith("-"):
         return argument
-    if key in NO_CHOICE and value in ("null", "none"):
-        return f"{key}=[]"
     if key in lists and "," in value and value[0] not in "[{'\"" and not sweep:
         return f"{key}=[{value}]"
-    quoted = f"{key}={QuotedString(value, Quote.single).with_quotes()}"
     if value[:1] in ("[", "{", "'", '"') or "${" in value:
         return argument
     override = _parse(argument)
+    if override is not None and override.is_sweep_override():
+        if not sweep:
+            return _quoted(key, value) if "/" in value else argument
+        if not override.is_choice_sweep() or not override.value().simple_form:
+            return argument  # choice(…), range(…) and the like
+    parts = [_readable_value(key, part) for part in value.split(",")] if sweep else [_readable_value(key, value)]
+    changed = f"{key}={','.join(parts)}"
+    return argument if _parse(changed) is None else changed
+
+
+def _readable_value(key: str, value: str) -> str:
+    """One value with quotes where the grammar cannot read it, or would read more than a name in a name."""
+    if key in NO_CHOICE and value in ("null", "none"):
+        return NO_CHOICE[key]
+    override = _parse(f"{key}={value}")
+    quoted = QuotedString(value, Quote.single).with_quotes()
     if override is None:
-        return argument if _parse(quoted) is None else quoted
-    if override.is_sweep_override():
-        return argument if sweep or "/" not in value else quoted
-    return quoted if key == "name" and not isinstance(override.value(), str) else argument
+        return quoted
+    if override.is_sweep_override() or isinstance(found := override.value(), str):
+        return value
+    plain = key.lstrip("+")
+    number = isinstance(found, int | float) and not isinstance(found, bool)
+    return quoted if plain in TEXTS or (plain in PATHS and number) else value
+
+
+def _quoted(key: str, value: str) -> str:
+    return f"{key}={QuotedString(value, Quote.single).with_quotes()}"
 
 
 def _parse(argument: str) -> Override | None:

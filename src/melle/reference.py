@@ -72,7 +72,7 @@ def import_reference(
     text: Text,
     flags: str | Path | None = None,
     pace: Pace | None = None,
-    **told: Any,
+    **overrides: Any,
 ) -> tuple[Melle, list[Source]]:
     """Write ``target``, a checkpoint of ours with the weights of ``checkpoint``.
 
@@ -80,8 +80,8 @@ def import_reference(
         text: see ``open_text``.
         flags: its ``args.json``; None: the one beside ``checkpoint``, where there is one.
         pace: measured lengths of texts; None: those of LibriSpeech where they apply, else guards that do not bind.
-        told: ``heads``, ``activation``, ``prenet_activation``, ``postnet_activation``, which win over the flags; None
-            counts as not told.
+        overrides: ``heads``, ``activation``, ``prenet_activation``, ``postnet_activation``, which win over the flags;
+            None counts as not given.
 
     Returns the network, in eval mode, and what was taken from where. Raises UserError for a file that is no such
     checkpoint, for flags that contradict its weights, and for a tokenizer that does not fit.
@@ -96,8 +96,8 @@ def import_reference(
         arguments["vocab_size"] = len(embedding)
         sources = [Source(name, value, "the weights") for name, value in arguments.items()]
         for name in PUBLISHED:
-            if told.get(name) is not None:
-                sources.append(Source(name, told[name], "the command"))
+            if overrides.get(name) is not None:
+                sources.append(Source(name, overrides[name], "the command"))
             elif FLAGS.get(name) in known:
                 sources.append(Source(name, known[FLAGS[name]], str(where)))
             else:

@@ -161,7 +161,14 @@ def test_a_run_goes_on_bit_for_bit(tmp_path, tone_manifests, totals):
             assert all(torch.equal(value, made[name]) for name, value in last.items())
 
 
-def test_a_run_that_accumulates_goes_on_with_the_batch_that_came_next(tmp_path, tone_manifests, totals):
+def test_a_run_that_accumulates_goes_on_with_the_batch_that_came_next(tmp_path, tone_manifests, totals, monkeypatch):
+    given, iterate = [], SegmentBatches.__iter__
+
+    def iterating(self):
+        given.append(self.first)
+        return iterate(self)
+
+    monkeypatch.setattr(SegmentBatches, "__iter__", iterating)
     changes = ("callbacks.checkpoint.every=1", "trainer.accumulate_grad_batches=2", "trainer.val_check_interval=3")
     train(configure(tmp_path, tone_manifests, 4, *changes))
     whole, checkpoint = list(totals), tmp_path / "run/checkpoints/step_000002.ckpt"
@@ -169,6 +176,21 @@ def test_a_run_that_accumulates_goes_on_with_the_batch_that_came_next(tmp_path, 
     totals.clear()
     train(configure(tmp_path / "again", tone_manifests, 4, *changes, f"resume={checkpoint}"))
     assert totals == whole[4:]
+    # With another accumulation, and then again with the first: no batch is repeated or left out.
+    given.clear()
+    changes = ("callbacks.checkpoint.every=1", "trainer.val_check_interval=3")
+    train(configure(tmp_path / "one", tone_manifests, 4, *changes, f"resume={checkpoint}"))
+    last = tmp_path / "one/run/checkpoints/last.ckpt"
+    train(
+        configure(tmp_path / "two", tone_manifests, 5, *changes, f"resume={last}", "trainer.accumulate_grad_batches=2")
+    )
+    assert given == [4, 6]
+    # As in a checkpoint of an earlier version, which has no state of the data.
+    state = torch.load(checkpoint, weights_only=True)
+    assert state.pop("VocosData") == {"batches": 4}
+    torch.save(state, tmp_path / "old.ckpt")
+    train(configure(tmp_path / "old", tone_manifests, 3, *changes, f"resume={tmp_path / 'old.ckpt'}"))
+    assert given == [4, 6, 2]
 
 
 def test_the_commands_speak_with_it_and_refuse_what_it_is_not(tmp_path, tone_manifests, tiny_checkpoint, capsys):

@@ -181,6 +181,8 @@ class VocosData(lightning.LightningDataModule):
         self.val_count, self.val_frames = val_count, val_frames
         self.cache, self.workers, self.seed = cache, workers, seed
         self.recordings: dict[str, Recordings] = {}
+        self._begun: tuple[int, int] | None = None  # optimiser steps and batches before this process began
+        self._state: dict[str, int] | None = None  # what a checkpoint says
 
     def prepare_data(self) -> None:
         if self.corpus is not None:
@@ -200,14 +202,30 @@ class VocosData(lightning.LightningDataModule):
         return float(mels.mean()), float(mels.std())
 
     def train_dataloader(self) -> DataLoader[Segment]:
-        # A batch per micro-step: of an optimiser step there are several where gradients are accumulated.
-        done = 0 if self.trainer is None else self.trainer.global_step * self.trainer.accumulate_grad_batches
+        step = 0 if self.trainer is None else self.trainer.global_step
+        # Checkpoints of earlier versions do not say how many there were.
+        batches = step * (1 if self.trainer is None else self.trainer.accumulate_grad_batches)
+        self._begun = step, batches if self._state is None else self._state["batches"]
         return DataLoader(
-            self._batches(done), batch_size=None, num_workers=self.workers, pin_memory=torch.cuda.is_available()
+            self._batches(self._begun[1]),
+            batch_size=None,
+            num_workers=self.workers,
+            pin_memory=torch.cuda.is_available(),
         )
 
     def val_dataloader(self) -> DataLoader[Segment]:
         return DataLoader(WholeRecordings(self.recordings["val"], self.val_count, self.val_frames), batch_size=1)
+
+    def state_dict(self) -> dict[str, int]:
+        """The batches of all optimiser steps so far, whatever was accumulated; Lightning puts it into checkpoints."""
+        if self._begun is None or self.trainer is None:
+            return {}
+        step, batches = self._begun
+        return {"batches": batches + (self.trainer.global_step - step) * self.trainer.accumulate_grad_batches}
+
+    def load_state_dict(self, state_dict: dict[str, int]) -> None:
+        """Lightning calls this before it asks for the loader."""
+        self._state = state_dict or None
 
     def _batches(self, first: int) -> SegmentBatches:
         return SegmentBatches(

@@ -414,6 +414,10 @@ def test_after_an_upgrade_everything_that_it_concerns_is_done_again(make, monkey
         ("melle.synthesis.decoding", {"model"}),
         ("melle.model.melle", {"model"}),
         ("melle.text.normalise", {"model"}),
+        ("melle.data.silence", {"model"}),
+        ("melle.data.batch", {"model"}),
+        ("melle.checkpoint", {"model"}),
+        ("melle.seeding", {"model"}),
         ("melle.evaluation.report", set()),
     ],
 )
@@ -432,6 +436,22 @@ def test_what_is_kept_depends_on_our_code_that_made_it(make, monkeypatch, module
     after = dependencies()
     source_digest.cache_clear()
     assert {kind for kind in before if before[kind] != after[kind]} == concerned
+
+
+@pytest.mark.parametrize("package", ["num2words", "sentencex", "tokenizers", "phonemizer", "espeakng-loader"])
+def test_what_a_model_speaks_depends_on_the_packages_that_read_text(make, monkeypatch, package):
+    system = make().queue().trials[-1].system
+    before = system.depends_on()
+    monkeypatch.setattr("melle.evaluation.records._version", lambda name: "9.9" if name == package else None)
+    assert system.depends_on()["packages"][package] == "9.9" != before["packages"][package]
+
+
+def test_what_hifigan_makes_depends_on_the_package_that_has_it(monkeypatch):
+    monkeypatch.setattr("melle.evaluation.records._version", lambda name: f"9.9 of {name}")
+    made = {name: Vocoding(name, MelSpec(), {"name": name}, torch.device("cpu")) for name in ("hifigan", "griffin_lim")}
+    packages = {name: vocoding.depends_on()["vocoder_packages"] for name, vocoding in made.items()}
+    assert packages["griffin_lim"] == {"torch": "9.9 of torch"}
+    assert packages["hifigan"] == packages["griffin_lim"] | {"transformers": "9.9 of transformers"}
 
 
 def test_what_is_kept_depends_on_the_kind_of_device(make):

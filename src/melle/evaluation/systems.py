@@ -29,7 +29,14 @@ DIGITS = 6  # decimals kept of a distance
 CODE = {  # our own source that changes what a system gives
     "recordings": ("melle.audio", "melle.evaluation.systems"),
     "vocoder": ("melle.vocoders",),
-    "model": ("melle.model", "melle.synthesis", "melle.text"),
+    "model": (
+        *("melle.model", "melle.synthesis", "melle.text"),
+        *("melle.checkpoint", "melle.data.batch", "melle.data.silence", "melle.seeding"),  # loading, prompts, sampling
+    ),
+}
+PACKAGES = {  # others' that do so; a tokenizer needs but some of them
+    "hifigan": ("transformers",),
+    "model": (*("torch", "num2words", "sentencex", "tokenizers", "transformers", "phonemizer", "espeakng-loader"),),
 }
 
 
@@ -65,6 +72,7 @@ class Vocoding:
             "vocoder": self.settings,
             "vocoder_files": [file_stamp(name) for name in names if Path(name).exists()],
             "vocoder_revisions": [cached_revision(name) for name in names if is_hub_name(name)],
+            "vocoder_packages": package_versions("torch", *PACKAGES.get(self.settings.get("name"), ())),
             "vocoder_code": source_digest(*CODE["vocoder"]),
             "device": self.device.type,
         }
@@ -140,7 +148,7 @@ class Model:
             "checkpoint": self.checkpoint.identity(),
             "decoding": vars(self.options),
             "weights": self.weights,
-            "packages": package_versions("torch"),
+            "packages": package_versions(*PACKAGES["model"]),
             "code": source_digest(*CODE["recordings"], *CODE["model"]),
         } | self.vocoding.depends_on()
 

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 import evaluate
 import train
 from melle.audio import MelSpec, save_audio
-from melle.cli import _parser, _with_texts
+from melle.cli import _options_of, _parser, _with_texts
 from melle.console import run_command, shell_command
 from melle.corpora.english.corpus import TeacherCorpus
 from melle.data.datamodule import MelleDataModule
@@ -86,10 +86,14 @@ def test_a_shell_reads_a_printed_command():
         (["--text", "-o", "x.wav"], ["--text", "-o", "x.wav"]),
         (["--text", "plain", "-Ouch!"], ["--text", "plain", "-Ouch!"]),
         (["--seed", "-1"], ["--seed", "-1"]),
+        (["--text", "--wow"], ["--text=--wow"]),
+        (["--prompt-text", "--yes", "--text", "--a=b"], ["--prompt-text=--yes", "--text=--a=b"]),
+        (["--text", "--seed=3"], ["--text", "--seed=3"]),
+        (["--text", "-h"], ["--text", "-h"]),
     ],
 )
 def test_a_text_may_begin_with_a_hyphen(given, read):
-    assert _with_texts(given) == read
+    assert _with_texts(given, _options_of(_parser())) == read
 
 
 BENCHMARKS = sorted(path.stem for path in (ROOT / "benchmarks").glob("*.py") if "ArgumentParser(" in path.read_text())

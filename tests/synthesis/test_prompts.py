@@ -62,6 +62,17 @@ def test_clicks_are_no_speech_and_a_tone_is_not_cut(speech):
     assert len(trim_silence(tone[:20], LogMel())) == 20
 
 
+@pytest.mark.parametrize("levelled", [True, False])
+def test_a_faint_prompt_is_silence_only_where_its_level_is_not_matched(tts, speech, levelled):
+    faint = speech * (5e-4 / speech.abs().max())
+    tts.description = replace(tts.description, speech_level=0.0 if levelled else None)
+    if levelled:
+        assert tts.read_prompt(faint, "one two three").mel is not None
+    else:
+        with pytest.raises(UserError, match="holds nothing but silence"):
+            tts.read_prompt(faint, "one two three")
+
+
 def test_silence_around_a_prompt_changes_neither_pace_nor_speech(tts, speech, caplog):
     bias_stop(tts, -50.0)
     padded = torch.cat((torch.zeros(2 * RATE), speech, torch.zeros(2 * RATE)))

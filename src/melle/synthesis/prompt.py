@@ -64,7 +64,8 @@ def read_prompt(prompt: Prompt, tokens: list[int], model: ModelDescription, log_
     Warns of what makes a bad prompt. Raises UserError for a recording without speech, too short or too long.
     """
     name = _name(prompt.audio)
-    waveform = load_voice(prompt.audio, log_mel.spec.sample_rate, name, LEVELLED_FAINTEST)
+    faintest = FAINTEST if model.speech_level is None else LEVELLED_FAINTEST
+    waveform = load_voice(prompt.audio, log_mel.spec.sample_rate, name, faintest)
     waveform = trim_silence(waveform, log_mel)
     gain = 0.0
     if model.speech_level is not None:

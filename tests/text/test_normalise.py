@@ -15,7 +15,7 @@ from melle.text.symbols import SymbolTokenizer
 @pytest.mark.parametrize(
     ("written", "plain"),
     [
-        ("“It’s” ‘so’ «here»", '"It\'s" \'so\' "here"'),
+        ("“It’s” ‘so’ «here» ‹there›", "\"It's\" 'so' \"here\" 'there'"),
         ("well—known – a‐b, 10–20, −5…", "well—known — a-b, 10-20, -5..."),
         ("cafe\u0301 A\u030a", "café Å"),
         ("\ufeffzero\u200bwidth so\u00adft \u202aleft\u202c", "zerowidth soft left"),

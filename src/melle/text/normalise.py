@@ -12,7 +12,7 @@ import unicodedata
 from functools import lru_cache
 
 MARKS = {
-    **dict.fromkeys("‘’‚‛′´`ʼ＇", "'"),
+    **dict.fromkeys("‘’‚‛‹›′´`ʼ＇", "'"),
     **dict.fromkeys("“”„‟«»″〝〞＂", '"'),
     **dict.fromkeys("‐‑−﹣－⁃", "-"),  # hyphens and the minus
     **dict.fromkeys("‒–―", "—"),

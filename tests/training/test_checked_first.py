@@ -72,9 +72,22 @@ def test_what_a_run_begins_with_is_looked_at_first(tmp_path, tone_manifests, exp
     corpus = "data.corpus={_target_: tests.training.test_checked_first.NoCorpus}"
     with pytest.raises(UserError, match=says):
         train(finetune(tmp_path, tone_manifests, exported, corpus, "resume=false"))
-    if "vocoder" not in says and "damaged" not in says:
-        assert (run / "last.ckpt").exists()  # the earlier run stays where it was
+    assert (run / "last.ckpt").exists()  # the earlier run stays where it was
     assert not seen
+
+
+@pytest.mark.parametrize("split", ["train", "val", "test"])
+def test_manifests_are_looked_at_before_features_are_made_and_a_run_is_put_aside(
+    tmp_path, tone_manifests, seen, split, monkeypatch
+):
+    monkeypatch.setattr("melle.data.datamodule.build_features", lambda *_: pytest.fail("features are made"))
+    run = tmp_path / "run/checkpoints"
+    run.mkdir(parents=True)
+    (run / "last.ckpt").touch()
+    options = [f"data.{split}=typo.jsonl", "data.make_features=true", f"data.features={tmp_path / 'mels'}"]
+    with pytest.raises(UserError, match=rf"data\.{split}\W.*typo\.jsonl: no such manifest"):
+        train(configure(tmp_path, tone_manifests, 2, ONE, "resume=false", *options))
+    assert (run / "last.ckpt").exists() and not seen
 
 
 def test_a_vocoder_has_nothing_to_begin_with(tmp_path, tone_manifests, exported):

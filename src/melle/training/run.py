@@ -57,14 +57,21 @@ def train(cfg: DictConfig) -> dict[str, float]:
     anew = begins_anew(cfg.resume, Path(cfg.run_dir))
     if cfg.init_from and anew:
         _check_init_from(cfg)  # before an earlier run is put aside, and before a corpus is made
-    checkpoint = find_resume(cfg.resume, Path(cfg.run_dir))
+    checkpoint = None if anew else find_resume(cfg.resume, Path(cfg.run_dir))
     if cfg.task == "speech":
         cfg = fill_in(cfg, checkpoint)
     data = build(cfg.data if cfg.task == "speech" else cfg.vocoder_data)
     if anew:
         check_vocoder(cfg)
+    given = OmegaConf.select(cfg, "data.corpus") is None  # else manifests may be still to be made
+    if given:
+        _check_manifests(cfg)
+        cases = choose_cases(cfg)  # or what is wrong with data.test would come to light after training
+    if anew:
+        find_resume(cfg.resume, Path(cfg.run_dir))  # puts an earlier run aside, now that nothing is mistyped
     data.prepare_data()
-    cases = choose_cases(cfg)  # or what is wrong with data.test would come to light after training
+    if not given:
+        cases = choose_cases(cfg)
     data.setup()
     if cases:
         check_report(cases, data.tokenizer)
@@ -198,6 +205,13 @@ def _of_a_batch(cfg: DictConfig, module: lightning.LightningModule) -> str:
         lower = f"data.batch_frames={cfg.data.batch_frames} (step_frames= keeps the size of an optimiser step)"
         lower += "" if cfg.model.gradient_checkpointing else ", or set model.gradient_checkpointing=true"
     return f"at {what}; lower {lower}. The same command goes on from the last checkpoint, if there is one"
+
+
+def _check_manifests(cfg: DictConfig) -> None:
+    """Raise UserError where ``data.train`` (a manifest, or shards) or ``data.val`` is not there."""
+    for name in ("train", "val"):
+        if not Path(cfg.data[name]).exists():
+            raise UserError(f"data.{name}={cfg.data[name]}: no such manifest; give the path of a JSONL file")
 
 
 def _statistics(data: MelleDataModule, earlier: ModelDescription | None) -> CorpusStatistics:

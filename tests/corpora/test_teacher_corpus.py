@@ -9,6 +9,7 @@ import pytest
 import soundfile
 
 from melle.corpora import teacher_corpus
+from melle.corpora.english.corpus import TeacherCorpus
 from melle.corpora.plan import Plan, Settings
 from melle.corpora.teacher_corpus import speak_corpus
 from melle.data.manifest import read_manifest
@@ -144,6 +145,26 @@ def test_another_corpus_is_left_as_it_is(corpus, change, message):
         with pytest.raises(UserError, match=message):
             speak(corpus, **change)
     assert everything(corpus) == before
+
+
+def test_a_corpus_of_other_settings_is_not_trained_on(tmp_path, monkeypatch):
+    monkeypatch.setattr("melle.corpora.english.corpus.Kokoro", FakeTeacher)
+    (tmp_path / "texts.txt").write_text("\n".join(TEXTS))
+    (tmp_path / "other.txt").write_text("\n".join(TEXTS[1:]))
+    made = dict(folder=tmp_path / "own", texts=[tmp_path / "texts.txt"], held_out=["am_c"], hours=0.003, voices=8)
+    made |= dict(held_out_utterances=2, seed=3)
+    folder = TeacherCorpus(**made, teacher_model=tmp_path, workers=1).prepare()
+    assert TeacherCorpus(**made).prepare() == TeacherCorpus(folder).prepare() == folder  # none asked for: as it is
+    for change, says in (
+        ({"voices": 50}, "voices 8, not 50"),
+        ({"seed": 4}, "seed 3, not 4"),
+        ({"hours": 0.5}, r"0\.00 hours, not 0\.5"),
+        ({"language": "fr-fr"}, "language en, not fr-fr"),
+        ({"held_out": ["bf_d"]}, "held_out am_c, not bf_d"),
+        ({"texts": [tmp_path / "other.txt"]}, "other texts"),
+    ):
+        with pytest.raises(UserError, match=rf"other settings \({says}\); name another folder by data\.corpus\.folder"):
+            TeacherCorpus(**{**made, **change}).prepare()
 
 
 def test_what_cannot_be_spoken_is_listed_and_skipped(tmp_path):

@@ -76,8 +76,7 @@ class Plan:
             "test": [alone(voice) for voice in held_out],
             "test_seen": heard,
         }
-        unwanted = {_key(text) for split in held_out_texts.values() for text in split}
-        self.texts = [text for text in dict.fromkeys(texts) if _key(text) not in unwanted]
+        self.texts = training_texts(texts, held_out_texts)
         if not self.texts:
             raise UserError("there is no text to speak in training; give --texts a file with a sentence a line")
         shares = np.array([speaker.share for speaker in train])
@@ -103,11 +102,10 @@ class Plan:
 
     def describe(self) -> dict:
         """What the corpus notes, to know whether it was spoken by the same plan."""
-        every_text = "\n".join([*self.texts, "", *itertools.chain.from_iterable(self.held_out_texts.values())])
         described = {
             "version": VERSION,
             **self._identity,
-            "texts": hashlib.sha256(every_text.encode()).hexdigest()[:16],
+            "texts": digest_of(self.texts, self.held_out_texts),
             **asdict(self.settings),
         }
         return json.loads(json.dumps(described))
@@ -118,6 +116,18 @@ class Plan:
             texts = texts[split == "test_seen" :: 2] if self.speakers["test"] else texts
         most = min(self.settings.held_out_utterances, HELD_OUT_SPLITS[split])
         return texts[:most] if self.speakers[split] else ()
+
+
+def training_texts(texts: Sequence[str], held_out_texts: Mapping[str, Sequence[str]]) -> list[str]:
+    """Each text once, without those that are held out."""
+    unwanted = {_key(text) for split in held_out_texts.values() for text in split}
+    return [text for text in dict.fromkeys(texts) if _key(text) not in unwanted]
+
+
+def digest_of(texts: Sequence[str], held_out_texts: Mapping[str, Sequence[str]]) -> str:
+    """What tells other texts of training (``training_texts``) or of the other splits."""
+    every_text = "\n".join([*texts, "", *itertools.chain.from_iterable(held_out_texts.values())])
+    return hashlib.sha256(every_text.encode()).hexdigest()[:16]
 
 
 def _key(text: str) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import partial
 from pathlib import Path
 
@@ -11,8 +11,10 @@ from melle.console import shell_command
 from melle.corpora.english.lexicon import held_out
 from melle.corpora.english.sentences import sentences
 from melle.corpora.kokoro import HELD_OUT, Kokoro
-from melle.corpora.plan import Settings
+from melle.corpora.plan import Settings, digest_of, training_texts
+from melle.corpora.synthetic import description_of
 from melle.corpora.teacher_corpus import speak_corpus
+from melle.data.manifest import read_manifest
 from melle.errors import UserError
 from melle.text.normalise import normalise
 
@@ -21,7 +23,7 @@ SENTENCES = 20_000  # of our own, where the user gives none
 
 @dataclass
 class TeacherCorpus:
-    """``prepare()`` speaks the corpus into ``folder``, unless its manifests are there already.
+    """``prepare()`` speaks the corpus into ``folder``, unless its manifests are there already, of these settings.
 
     Args:
         teacher_model: folder of the teacher, Kokoro-82M.
@@ -50,6 +52,7 @@ class TeacherCorpus:
     def prepare(self) -> Path:
         folder = Path(self.folder)
         if all((folder / f"{split}.jsonl").is_file() for split in ("train", "validation")):
+            self._check_settings(folder)
             return folder
         if self.teacher_model is None:
             command = shell_command(
@@ -65,8 +68,7 @@ class TeacherCorpus:
         """Speak what is missing of the corpus; return its folder."""
         if self.teacher_model is None:
             raise UserError("name the folder of the teacher, with its model and voices, by --teacher-model")
-        texts = [line for path in self.texts for line in read_sentences(path)]
-        count = self.generated if self.generated is not None else 0 if texts else SENTENCES
+        texts, count = self._own_texts()
         english = self.language.split("-")[0] == "en"
         if not english and (not texts or self.held_out_texts is None or count):
             raise UserError(f"sentences of our own are English; for {self.language} give --texts and --held-out-texts")
@@ -80,6 +82,45 @@ class TeacherCorpus:
             Settings(self.voices, tuple(held_out_voices), self.seed, self.format, self.held_out_utterances),
             self.workers,
         )
+
+    def _check_settings(self, folder: Path) -> None:
+        """Raise UserError where what is asked for, besides the defaults, is not what the corpus was spoken with."""
+        known = description_of(folder)
+        asked = {field.name for field in fields(self) if getattr(self, field.name) != field.default}
+        if not isinstance(known, dict):
+            return
+        found = {name: known[name] for name in ("voices", "seed", "format", "held_out_utterances") if name in known}
+        wrong = [
+            f"{name} {value}, not {getattr(self, name)}"
+            for name, value in found.items()
+            if name in asked and value != getattr(self, name)
+        ]
+        if "held_out" in asked and known.get("held_out") != list(self.held_out):
+            wrong.append(f"held_out {','.join(known.get('held_out', []))}, not {','.join(self.held_out)}")
+        if asked & {"texts", "generated", "held_out_texts"}:
+            texts, count = self._own_texts()
+            held_out_texts = self._held_out_texts()
+            ours = digest_of(training_texts([*texts, *sentences(count, self.seed)], held_out_texts), held_out_texts)
+            if known.get("texts") != ours:
+                wrong.append("other texts")
+        if asked & {"hours", "language"}:
+            utterances = read_manifest(folder / "train.jsonl")
+            hours = sum(utterance.duration or 0.0 for utterance in utterances) / 3600
+            languages = {utterance.language for utterance in utterances}
+            if "hours" in asked and not self.hours <= hours < self.hours + 1 / 60:  # it ends with a whole utterance
+                wrong.append(f"{hours:.2f} hours, not {self.hours:g}")
+            if "language" in asked and self.language.split("-")[0] not in languages:
+                wrong.append(f"language {','.join(sorted(filter(None, languages)))}, not {self.language}")
+        if wrong:
+            raise UserError(
+                f"{folder}: was spoken with other settings ({'; '.join(wrong)}); name another folder by "
+                "data.corpus.folder, remove this one, or leave these settings out"
+            )
+
+    def _own_texts(self) -> tuple[list[str], int]:
+        """The sentences of the user's files, and how many of our own there are besides."""
+        texts = [line for path in self.texts for line in read_sentences(path)]
+        return texts, self.generated if self.generated is not None else 0 if texts else SENTENCES
 
     def _held_out_texts(self) -> dict[str, Sequence[str]]:
         if self.held_out_texts is None:

@@ -36,6 +36,7 @@ ONE = "optim.schedule.warmup_steps=1"
         *("max_epochs=3", "min_epochs=1", "limit_train_batches=100", "limit_train_batches=0.5", "overfit_batches=2"),
         *("reload_dataloaders_every_n_epochs=1", "check_val_every_n_epoch=1", "use_distributed_sampler=true"),
         *("val_check_interval=0.5", "callbacks=[]", "logger=false", "default_root_dir=x"),
+        *("plugins=[]", "fast_dev_run=true", "fast_dev_run=3"),
     ],
 )
 def test_what_has_no_meaning_here_is_refused_by_name(tmp_path, tone_manifests, argument, seen):
@@ -59,12 +60,19 @@ def test_validation_by_the_clock_and_an_end_by_the_clock(tmp_path, tone_manifest
         return step(self, batch, index)
 
     monkeypatch.setattr(MelleModule, "training_step", training_step)
-    options = ("trainer.val_check_interval=00:00:00:01", "callbacks.checkpoint.every=1000", "callbacks.speech=null")
+    options = ("trainer.val_check_interval=00:00:00:01", "callbacks.speech=null")
     options += ("+trainer.max_time=00:00:00:04", "trainer.accumulate_grad_batches=2")
     metrics = train(configure(tmp_path, tone_manifests, 1000, ONE, *options))
     assert 2 <= len(validations) < metrics["step"] < 1000
     state = torch.load(tmp_path / "run/checkpoints/last.ckpt", weights_only=True)
     assert state["global_step"] == metrics["step"]  # however the run ends, its end is kept
+
+
+def test_without_validations_there_is_a_checkpoint_at_the_end_alone(tmp_path, tone_manifests):
+    options = ("trainer.val_check_interval=null", "callbacks.speech=null")
+    train(configure(tmp_path, tone_manifests, 3, ONE, *options))
+    names = {path.name for path in (tmp_path / "run/checkpoints").iterdir()}
+    assert names == {"step_000003.ckpt", "last.ckpt"}
 
 
 def test_devices_are_counted_as_lightning_counts_them(monkeypatch):

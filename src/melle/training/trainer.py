@@ -44,10 +44,13 @@ UNSUPPORTED = {
     "use_distributed_sampler": "ranks share the batches already; leave it out",
     "callbacks": "use the group callbacks",
     "logger": "use the group logger",
+    "plugins": "leave it out, the run has its own",
+    "fast_dev_run": "give trainer.max_steps=2 and trainer.val_check_interval=2 for a short trial",
     "default_root_dir": "give run_dir",
 }
 MEANINGLESS = {"max_epochs": (-1,), "limit_train_batches": (1.0,), "overfit_batches": (0, 0.0)}  # Lightning's defaults
 MEANINGLESS |= {"reload_dataloaders_every_n_epochs": (0,), "use_distributed_sampler": (False,)}
+MEANINGLESS |= {"fast_dev_run": (False, 0)}
 
 
 def check_trainer(trainer: DictConfig) -> None:
@@ -56,7 +59,8 @@ def check_trainer(trainer: DictConfig) -> None:
         value = trainer.get(name)
         same = any(value == default and type(value) is type(default) for default in MEANINGLESS.get(name, ()))
         if value is not None and not same:
-            raise UserError(f"trainer.{name} is not supported: training has no epochs, it counts steps; {instead}")
+            why = "" if name in ("plugins", "fast_dev_run") else ": training has no epochs, it counts steps"
+            raise UserError(f"trainer.{name} is not supported{why}; {instead}")
     if isinstance(trainer.get("val_check_interval"), float):
         raise UserError(
             f"trainer.val_check_interval={trainer.val_check_interval} is a share of an epoch, and training has none; "

@@ -58,11 +58,12 @@ class StepCheckpoint(ModelCheckpoint):
     ``ModelCheckpoint`` alone writes none at an end that is no multiple of its interval. last.ckpt links to the newest.
 
     Args:
-        dirpath: folder.  every: optimiser steps.  keep: how many of the newest stay, None for all.
+        dirpath: folder.  every: optimiser steps; what is no number, such as the "DD:HH:MM:SS" between validations,
+            means before validations and at the end alone.  keep: how many of the newest stay, None for all.
     """
 
-    def __init__(self, dirpath: str | Path, every: int, keep: int | None = None):
-        if every < 1 or (keep is not None and keep < 1):
+    def __init__(self, dirpath: str | Path, every: int | str | None, keep: int | None = None):
+        if (isinstance(every, int | float) and (every < 1 or every % 1)) or (keep is not None and keep < 1):
             raise ValueError(f"callbacks.checkpoint: every={every}, keep={keep}: 1 or more")
         super().__init__(
             dirpath,
@@ -75,7 +76,7 @@ class StepCheckpoint(ModelCheckpoint):
             auto_insert_metric_name=False,
             enable_version_counter=False,
         )
-        self.every = every
+        self.every = int(every) if isinstance(every, int | float) else None
         self._begun = 0  # the step that the run goes on from
 
     def on_train_start(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> None:
@@ -101,7 +102,8 @@ class StepCheckpoint(ModelCheckpoint):
     def on_train_batch_end(
         self, trainer: lightning.Trainer, module: lightning.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        due = trainer.global_step % self.every == 0 or trainer.global_step == trainer.max_steps
+        due = self.every is not None and trainer.global_step % self.every == 0
+        due = due or trainer.global_step == trainer.max_steps
         if due or trainer.should_stop:
             self._save(trainer, module)
 

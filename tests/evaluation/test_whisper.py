@@ -58,7 +58,6 @@ def fake_whisper(monkeypatch, tmp_path):
     monkeypatch.setattr("melle.evaluation.judges.whisper.download", download)
     package, library = ModuleType("faster_whisper"), ModuleType("ctranslate2")
     package.available_models = lambda: ["base", "large-v1"]
-    package.download_model = lambda size: str(download(f"hf://x/{size}@abc", []))
     package.WhisperModel, library.get_cuda_device_count = FakeModel, lambda: 0
     monkeypatch.setitem(sys.modules, "faster_whisper", package)
     monkeypatch.setitem(sys.modules, "ctranslate2", library)
@@ -128,6 +127,13 @@ def test_short_clips_are_padded_as_configured_and_long_ones_as_in_training(fake_
     texts = [transcript.text for transcript in asr.transcribe([torch.zeros(16000 * n) for n in (2, 11)], 16000)]
     assert texts == ["200 frames", "1100 frames"]
     assert asr.model.encoded == [(80, 1000), (80, 3000)]
+
+
+def test_a_size_without_a_revision_asks_for_one(fake_whisper):
+    """Else two evaluations of one configuration might not be by one model."""
+    with pytest.raises(UserError, match=r"model=large-v1: no revision of this size .* hf://USER/MODEL@REVISION"):
+        Whisper("large-v1")
+    assert Whisper("hf://x/large-v1@abc", cpu_threads=1).settings["revision"] == "abc"
 
 
 def test_whisper_that_cannot_be_loaded_asks_for_a_folder(fake_whisper, tmp_path):

@@ -33,7 +33,7 @@ class Whisper(Recogniser):
     """Whisper, deterministic: temperature 0, no time stamps, every clip by itself.
 
     Args:
-        model: a size that faster-whisper knows, "hf://USER/MODEL@REVISION", or a local folder (CTranslate2 format).
+        model: a size of ``REVISIONS``, "hf://USER/MODEL@REVISION", or a local folder (CTranslate2 format).
         initial_prompt: text that Whisper is prompted with, or None. With it every clip is decoded twice, with and
             without it, from one pass of the encoder, which takes most of the time.
         device: "auto", "cpu" or "cuda".
@@ -122,17 +122,19 @@ def _find(model: str) -> tuple[str, str | None]:
         import faster_whisper
     if Path(model).is_dir():
         return str(model), None
-    sizes = faster_whisper.available_models()
     name = f"hf://Systran/faster-whisper-{model}@{REVISIONS[model]}" if model in REVISIONS else str(model)
     with loading(f"model={model}", "give a local folder by model=FOLDER"):
         if is_hub_name(name):
             folder = download(name, FILES)
-        elif model in sizes:
-            folder = Path(faster_whisper.download_model(model))
         elif "/" in name:
             return locate(model, "model")  # which says what is wrong
         else:
-            raise UserError(f"model={model}: no such folder, and no size of Whisper; choose one of {', '.join(sizes)}")
+            known = model in faster_whisper.available_models()
+            fault = "no revision of this size is known here" if known else "no such folder, and no size of Whisper"
+            raise UserError(
+                f"model={model}: {fault}; choose one of {', '.join(REVISIONS)}, or give a folder or "
+                "hf://USER/MODEL@REVISION (CTranslate2 format)"
+            )
     return str(folder), folder.name
 
 

@@ -5,6 +5,7 @@ import pytest
 
 from melle.data.index import tokens_of
 from melle.errors import UserError
+from melle.synthesis.plan import find_language
 from melle.text import FIRST, tokenizer_from_dict
 from melle.text.languages import language_code
 from melle.text.phonemes import PhonemeTokenizer
@@ -79,6 +80,14 @@ def test_names_of_languages_are_their_codes():
 def test_lines_in_a_language_of_another_name_are_left_out(tokenizer):
     with pytest.raises(UserError, match=r"its language is French, and tokenizer\.language=en-us"):
         tokens_of("nine", "French", tokenizer)
+
+
+def test_a_text_in_a_language_that_the_tokenizer_reads_wrongly_is_a_warning_once(tokenizer, caplog):
+    french = PhonemeTokenizer.fit(["chat"], "fr-fr")
+    assert (find_language(None, tokenizer), find_language(None, french)) == ("en", "fr")
+    assert (find_language("en-gb", tokenizer), find_language("fr", french)) == ("en-gb", "fr") and not caplog.records
+    assert find_language("fr", tokenizer) == find_language("fr", tokenizer) == "fr"
+    assert caplog.messages == ["language fr: the model reads every text as en-us; take a model of that language"]
 
 
 def test_what_is_written_otherwise_is_said_the_same(tokenizer):

@@ -78,7 +78,7 @@ def add(commands: argparse._SubParsersAction) -> None:
         help="read figures and abbreviations as words, $5 as five dollars; default: as in the model's training",
     )
     speak.add_argument("--show-text", action="store_true", help="print the text as it is read, and speak it")
-    speak.add_argument("--language", default="en", help="code by which long texts are split into sentences")
+    speak.add_argument("--language", help="code by which long texts are split into sentences; default: the model's")
     speak.add_argument("--batch-size", type=int, default=16, help="jobs spoken at a time")
     speak.add_argument(
         "--raw-weights", action="store_true", help="not the average of the weights (EMA) but the last ones"
@@ -181,10 +181,12 @@ def choose(tts: Synthesizer, options: argparse.Namespace, how: dict[str, Any]) -
     from melle.evaluation.judges.speaker import Resemblyzer
     from melle.evaluation.judges.whisper import Whisper
     from melle.synthesis.best_of import best_of
+    from melle.synthesis.plan import find_language
 
     speaker = None if how["prompt"] is None else Resemblyzer()
-    normaliser = "english" if options.language == "en" else "basic"
-    asr = None if options.asr is None else Whisper(options.asr, language=options.language, normaliser=normaliser)
+    language = find_language(options.language, tts.tokenizer)
+    normaliser = "english" if language == "en" else "basic"
+    asr = None if options.asr is None else Whisper(options.asr, language=language, normaliser=normaliser)
     if speaker is None and asr is None:
         raise UserError("--best-of compares with the prompt's voice: give --prompt and --prompt-text, or --asr base")
     candidates = best_of(tts, options.text, count=options.best_of, speaker=speaker, asr=asr, **how)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+from functools import cache
 from typing import NamedTuple
 
 from melle.checkpoint import ModelDescription
@@ -15,8 +17,13 @@ from melle.synthesis.prompt import Prompt
 from melle.synthesis.request import check_positions
 from melle.text import Tokenizer, marks_of
 from melle.text.base import is_speakable
+from melle.text.languages import language_code
+from melle.text.verbalise import language_of
 
 MOST_TOKENS = 300  # of a text spoken at once, where the training data's longest is not known
+OTHERWISE = {"cmn": "zh", "nb": "no"}  # codes of espeak, as Whisper and others have them
+
+logger = logging.getLogger(__name__)
 
 
 class Plan(NamedTuple):
@@ -27,15 +34,23 @@ class Plan(NamedTuple):
 
 
 def make_plan(
-    text: str, prompt: Prompt | None, language: str, options: DecodingOptions, model: ModelDescription, network: Melle
+    text: str,
+    prompt: Prompt | None,
+    language: str | None,
+    options: DecodingOptions,
+    model: ModelDescription,
+    network: Melle,
 ) -> Plan:
     """What is spoken one after the other, between the pauses that the text or the options ask for.
+
+    Its sentences are split as in ``language``; None: as in the model's (``find_language``).
 
     Raises UserError for a text without anything to say, or a pause that is none.
     """
     pieces, after = split_pauses(text)
     if not pieces:
         raise UserError(f"the text {text[:40]!r} holds nothing to say; give at least one word")
+    language = find_language(language, model.tokenizer)
     if options.sentence_gap is not None:
         pieces = split_sentences(pieces, options.sentence_gap, language)
     chunks: list[Encoded] = []
@@ -45,6 +60,22 @@ def make_plan(
         chunks += parts
         pauses += [piece.pause, *([PAUSE] * (len(parts) - 1))]
     return Plan(chunks, [*pauses, after])
+
+
+def find_language(language: str | None, tokenizer: Tokenizer) -> str:
+    """The code of a text's language; None: the tokenizer's, else English. Warns once of one that it reads wrongly."""
+    own = getattr(tokenizer, "language", None) or language_of(tokenizer.normaliser or "en")
+    if language is None:
+        code = language_code(own)
+        return OTHERWISE.get(code, code)
+    if not tokenizer.speaks(language):
+        _warn_language(language, own)
+    return language
+
+
+@cache
+def _warn_language(language: str, own: str) -> None:
+    logger.warning("language %s: the model reads every text as %s; take a model of that language", language, own)
 
 
 def encode_text(text: str, tokenizer: Tokenizer) -> list[int]:

@@ -136,7 +136,7 @@ class Synthesizer:
         options: DecodingOptions | None = None,
         seed: int | Sequence[int] | None = 0,
         retries: int = 0,
-        language: str = "en",
+        language: str | None = None,
         words: bool = False,
     ) -> Speech | list[Speech]:
         """Speak a text, or several as one batch.
@@ -154,7 +154,7 @@ class Synthesizer:
                 weights round enough that a frame may become another); None draws one.
             retries: how often an utterance that did not end by itself is tried again with another seed. If none of them
                 does, the first is returned. Of a long text it is each part that is tried again.
-            language: code, such as "en", by which long texts are split into sentences.
+            language: code, such as "en", by which long texts are split into sentences; None: the model's.
             words: find when each word is spoken, by the guided attention of a model that was trained with it.
 
         Raises UserError for a text, a prompt or a seed that cannot be used.
@@ -205,7 +205,7 @@ class Synthesizer:
         prompt_text: str | None = None,
         options: DecodingOptions | None = None,
         seed: int | None = 0,
-        language: str = "en",
+        language: str | None = None,
         words: bool = False,
     ) -> Iterator[Chunk]:
         """Speak a text of any length, and give its sound as it comes, in bounded memory.

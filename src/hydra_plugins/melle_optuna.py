@@ -51,13 +51,18 @@ class OptunaStudy(Sweeper):
         )
 
     def _check_direction(self) -> None:
-        """Refuse to minimise a metric that is best where it is greatest (callbacks.best.mode), or the reverse."""
-        right = {"min": "minimize", "max": "maximize"}.get(OmegaConf.select(self.config, "callbacks.best.mode"))
+        """Refuse to minimise a metric that is best where it is greatest, or the reverse."""
+        from melle.goal import goal
+
+        name, mode = goal(self.config)
+        right = {"min": "minimize", "max": "maximize"}.get(mode)
         if right is not None and self.study["direction"] != right:
-            best = self.config.callbacks.best
+            said = f"callbacks.best.mode={mode} of {name}"
+            if "objective" in self.config:
+                said = f"objective={name} is better the {'lower' if mode == 'min' else 'higher'} it is"
             raise CompactHydraException(
-                f"error: callbacks.best.mode={best.mode} of {best.monitor}, where the sweep would "
-                f"{self.study['direction']} it: add hydra.sweeper.direction={right}"
+                f"error: {said}, where the sweep would {self.study['direction']} it: "
+                f"add hydra.sweeper.direction={right}"
             )
 
     def sweep(self, arguments: list[str]) -> None:

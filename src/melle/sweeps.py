@@ -50,22 +50,24 @@ class SweepTable(Callback):
     Args:
         run: key of the configuration under which a job's own folder stands.
         metrics: dotted name of the function that reads a job's metrics, by name, from that folder.
-        sorted_by: metric, or the beginning of its name, by which rows are sorted, the least first.
         shown: how the names of the table's metrics begin, besides "step"; the first one is left out of its heads.
+        goal: dotted name of the function that reads from the configuration what rows are sorted by, best first.
     """
 
     def __init__(
         self,
         run: str = "run_dir",
         metrics: str = "melle.training.record.read_metrics",
-        sorted_by: str = "validation/regression",
         shown: Sequence[str] = ("validation/", "samples/"),
+        goal: str = "melle.goal.goal",
     ):
         self.folder: Path | None = None  # of the sweep, in a sweep
-        self.run, self.metrics, self.sorted_by, self.shown = run, metrics, sorted_by, tuple(shown)
+        self.run, self.metrics, self.shown = run, metrics, tuple(shown)
+        self.goal, self.sorted_by, self.mode = goal, "", None
 
     def on_multirun_start(self, config: DictConfig, **_: Any) -> None:
         self.folder = Path(config.hydra.sweep.dir).absolute()
+        self.sorted_by, self.mode = get_method(self.goal)(config)
         # Jobs are composed anew, from their own overrides and these.
         excluded = [*config.hydra.job.config.override_dirname.exclude_keys, *fixed_keys(config.hydra.overrides.task)]
         config.hydra.overrides.hydra.append(f"hydra.job.config.override_dirname.exclude_keys={json.dumps(excluded)}")
@@ -125,7 +127,7 @@ class SweepTable(Callback):
             done = [job["outcome"] == "done" for job in jobs]
             read = get_method(self.metrics)
             found = [read(job["run"]) if ended else {} for job, ended in zip(jobs, done)]
-            columns, rows = sweep_rows(jobs, found, self.sorted_by, self.shown)
+            columns, rows = sweep_rows(jobs, found, self.sorted_by, self.shown, self.mode)
             with (
                 written_whole(self.folder / "table.csv") as partial,
                 partial.open("w", newline="", encoding="utf-8") as file,
@@ -194,21 +196,25 @@ def job_arguments(arguments: list[str], config: DictConfig) -> list[str]:
 
 
 def sweep_rows(
-    jobs: list[dict[str, Any]], metrics: list[dict[str, float]], sorted_by: str, shown: tuple[str, ...]
+    jobs: list[dict[str, Any]],
+    metrics: list[dict[str, float]],
+    sorted_by: str,
+    shown: tuple[str, ...],
+    mode: str | None = "min",
 ) -> tuple[list[str], list[list[Any]]]:
     """Columns and rows, best first: what varies over the jobs, their metrics, how they ended and their folders."""
     overrides = [dict(text.partition("=")[::2] for text in job["overrides"]) for job in jobs]
     keys = list(dict.fromkeys(key for row in overrides for key in row))
     varying = [key for key in keys if len({row.get(key) for row in overrides}) > 1]
-    names = {name for row in metrics for name in row if name.startswith(shown)}
-    order = {name: next(n for n, prefix in enumerate(shown) if name.startswith(prefix)) for name in names}
+    names = {name for row in metrics for name in row if name.startswith((*shown, sorted_by))}
+    order = {name: next((n for n, head in enumerate(shown) if name.startswith(head)), len(shown)) for name in names}
     columns = sorted(names, key=lambda name: (not name.startswith(sorted_by), order[name], name))
     first = next((name for name in columns if name.startswith(sorted_by)), columns[0] if columns else sorted_by)
     columns = [*(["step"] if any("step" in row for row in metrics) else []), *columns]
 
     def rank(number: int) -> tuple[bool, float]:
         value = metrics[number].get(first, math.nan)
-        return math.isnan(value), value
+        return math.isnan(value), -value if mode == "max" and first.startswith(sorted_by) else value
 
     rows = [
         [

@@ -13,6 +13,7 @@ from hydra.errors import CompactHydraException
 from omegaconf import OmegaConf
 
 from melle.checkpoint import load_model
+from melle.goal import goal
 from melle.sweeps import fixed_keys, format_rows, job_arguments, sweep_rows
 from melle.training.record import read_metrics, write_metrics
 from tests.training.test_train import ROOT, SMALL
@@ -117,6 +118,44 @@ def test_the_direction_of_a_search_is_that_of_the_best_checkpoint(mode, directio
             study.sweep([])
     study.config = OmegaConf.create({"objective": "sim"})  # evaluate.py has no best checkpoint
     study.sweep([])
+
+
+@pytest.mark.parametrize(
+    ("objective", "direction", "fits"),
+    [
+        ("sim_o/resemblyzer", "minimize", False),
+        ("sim_o/resemblyzer", "maximize", True),
+        ("wer/whisper", "minimize", True),
+        (None, "maximize", False),
+        ("duration_ratio", "maximize", True),
+    ],
+)
+def test_the_direction_of_a_search_is_that_of_the_objective(objective, direction, fits):
+    optuna = pytest.importorskip("optuna")
+    from hydra_plugins.melle_optuna import OptunaStudy
+
+    study = OptunaStudy(0, 1, direction, optuna.samplers.RandomSampler())
+    study.config = OmegaConf.create({"objective": objective})
+    if fits:
+        study.sweep([])
+    else:
+        with pytest.raises(CompactHydraException, match=r"objective=.* is better the .* it is.*direction="):
+            study.sweep([])
+
+
+def test_rows_go_by_what_the_sweep_goes_by():
+    jobs = [{"run": name, "overrides": [f"x={name}"], "outcome": "done"} for name in "abc"]
+    metrics = [{"validation/regression": 1.0, "own": 2.0}, {"validation/regression": 2.0, "own": 3.0}, {}]
+    best = OmegaConf.create({"callbacks": {"best": {"monitor": "own", "mode": "max"}}})
+    for config, order in (({}, "abc"), ({"callbacks": {"best": None}}, "abc"), (best, "bac")):
+        metric, mode = goal(OmegaConf.create(config))
+        _, rows = sweep_rows(jobs, metrics, metric, ("validation/",), mode)
+        assert "".join(row[-1] for row in rows) == order
+    assert goal(OmegaConf.create({"task": "vocoder", "callbacks": {"best": None}})) == (
+        "validation/mel_distance",
+        "min",
+    )
+    assert goal(OmegaConf.create({"objective": "utmos/x"})) == ("utmos/x", "max")
 
 
 def test_what_optuna_draws_from():

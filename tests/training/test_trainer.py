@@ -181,6 +181,7 @@ def test_a_sweep_goes_by_the_monitored_metric():
     for overrides, expected in (
         (["experiment=quickstart"], 2.0),
         (["experiment=vocoder_quickstart"], 3.0),
+        (["experiment=vocoder_quickstart", "callbacks.best=null"], 3.0),
         (["model=melle", "callbacks.best.monitor=samples/eos_rate"], 0.5),
         (["model=melle", "callbacks=[]"], 2.0),
     ):

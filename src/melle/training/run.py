@@ -24,6 +24,7 @@ from melle.data.datamodule import CorpusStatistics, MelleDataModule
 from melle.devices import is_out_of_memory, killed_a_loader
 from melle.errors import UserError
 from melle.files import check_writable
+from melle.goal import goal
 from melle.model import Melle
 from melle.pretrained import look_into
 from melle.training.callbacks.stop import StopSignals
@@ -162,7 +163,7 @@ def build_module(cfg: DictConfig, data: MelleDataModule, checkpoint: Path | None
 
 def objective(cfg: DictConfig, metrics: dict[str, float]) -> float | None:
     """What a sweep goes by: the metric by which the best checkpoint is chosen."""
-    return metrics.get(OmegaConf.select(cfg, "callbacks.best.monitor") or "validation/regression")
+    return metrics.get(goal(cfg)[0])
 
 
 def _check_init_from(cfg: DictConfig) -> None:

@@ -45,6 +45,8 @@ READINGS = {
     "He is in his 20s.": "He is in his twenties.",
     "in 44 BC": "in forty-four B-C",
     "c. 1850": "circa eighteen fifty",
+    "mid-2019": "mid-twenty nineteen",
+    "Pre-1990 and post-2000": "Pre-nineteen ninety and post-two thousand",
     # dates
     "on 12 March 2021": "on the twelfth of March twenty twenty-one",
     "on the 12th of March, 2021": "on the twelfth of March, twenty twenty-one",
@@ -82,6 +84,10 @@ READINGS = {
     "£5m": "five million pounds",
     "$3bn in debt": "three billion dollars in debt",
     "$10k": "ten thousand dollars",
+    "$3M or $5B": "three million dollars or five billion dollars",
+    "$10K, $1T": "ten thousand dollars, one trillion dollars",
+    "£2bn and £2Bn": "two billion pounds and two billion pounds",
+    "$3 T-shirts": "three dollars T-shirts",
     "¥500": "five hundred yen",
     "20 €": "twenty euros",
     "100 USD": "one hundred U-S dollars",
@@ -163,6 +169,21 @@ READINGS = {
     "a Ph.D. in physics": "a P-H-D in physics",
     "the U.S.A. today": "the U-S-A today",
     "in the U.K.": "in the U-K.",
+    # points after single letters
+    "We chose plan B. It failed.": "We chose plan B. It failed.",
+    "Take vitamin C. You need it.": "Take vitamin C. You need it.",
+    "He got an A. She got a B. They left.": "He got an A. She got a B. They left.",
+    "Grade A. Meat": "Grade A. Meat",
+    "Plan B. Go home.": "Plan B. Go home.",
+    "We saw the U.K. Nobody knew.": "We saw the U-K. Nobody knew.",
+    "Washington D.C. The city.": "Washington D-C. The city.",
+    "the U.S. Army": "the U-S Army",
+    "Malcolm X. He spoke": "Malcolm X. He spoke",
+    "Part V. Type one.": "Part five. Type one.",
+    "John F. Kennedy": "John F Kennedy",
+    "a book by J. K. Rowling": "a book by J K Rowling",
+    "Dr. J. Watson and Mr. T. O'Neill": "Doctor J Watson and Mister T O'Neill",
+    "He left. E. Blair stayed.": "He left. E Blair stayed.",
     # acronyms
     "The BBC reports": "The B-B-C reports",
     "NASA and NATO": "NASA and NATO",
@@ -177,6 +198,8 @@ READINGS = {
     "It's OK.": "It's okay.",
     # letters and figures
     "an MP3 file": "an M-P three file",
+    "the top-100 list": "the top-one hundred list",
+    "a Fortune-500 firm": "a Fortune-five hundred firm",
     "COVID-19": "COVID nineteen",
     "an A4 page": "an A four page",
     "a B-52": "a B fifty-two",
@@ -237,6 +260,16 @@ def test_plain_words_stay(text):
 )
 def test_long_rows_of_anything_are_read(text):
     assert not any(character.isdecimal() for character in verbalise(text, "en-1"))
+
+
+def test_a_long_row_of_figures_is_read_figure_by_figure():
+    assert verbalise("1" * 4000, "en-1") == " ".join(["one"] * 4000)
+    assert verbalise(f"${'1' * 16} m", "en-1") == verbalise("1" * 16, "en-1") + " million dollars"
+
+
+@pytest.mark.parametrize("part", ["1", "1,", "123,", "1.", "A", "A1", "a", "$1", "AB ", "J. ", "U.", "1-", "1:"])
+def test_what_is_read_grows_with_what_is_written(part):
+    assert len(verbalise(part * 2000, "en-1")) <= 16 * len(part) * 2000
 
 
 def test_readings_are_found_by_language():

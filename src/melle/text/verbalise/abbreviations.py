@@ -59,8 +59,22 @@ PARTS = (  # and what is followed by a cardinal
     "Chapter|Part|Volume|Book|Act|Scene|Appendix|Section|Article|Phase|Stage|Type|Class|Level|Grade|Title|Figure|Table|"
     "War|Bowl|Round|Episode|Season|Division|Group|Category|Sonata|Symphony|Canto|Psalm|Mark|Apollo|Olympiad"
 )
-# After these a sentence begins, rather than a name.
-_OPENERS = "The|A|An|It|He|She|They|I|We|You|In|On|At|But|And|This|That|There|What|When|Then|His|Her"
+# With these a sentence begins, rather than a name.
+_OPENERS = (
+    "The|A|An|It|Its|He|She|They|I|We|You|In|On|At|But|And|Or|This|That|These|Those|There|Here|What|When|Where|Who|Why|"
+    "How|Which|Then|Now|His|Her|My|Your|Our|Their|Nobody|No|Not|None|Nothing|Everyone|Everybody|Everything|Someone|"
+    "Somebody|Something|Some|All|Most|Many|Few|Each|Every|Both|One|Two|Three|If|As|After|Before|Since|While|Because|"
+    "Although|Though|However|Once|For|From|With|Without|To|Of|By|Is|Are|Was|Were|Does|Did|Has|Have|Had|Could|Would|"
+    "Should|Please|Yes|Only|Even|Still|Yet|Also|Later|Soon|Today|Tomorrow|Yesterday|Perhaps|Maybe|Never|Just|Such|"
+    "Another|Any|Anyone|Until|Meanwhile|Instead|So|Do"
+)
+_OPENING = re.compile(rf"[\"'(]*(?:{_OPENERS})\b")
+# Words with a capital before a letter that is no initial: "Plan B.", "Part V."
+_LETTERED = "Plan|Vitamin|Option|Exhibit|Hepatitis|Item|Question|Answer|Choice|Team|Site|Gate|Room|Block|Schedule|Annex"
+_BEFORE_INITIALS = re.compile(  # the text's or a sentence's start, a title, "by", or a first name
+    rf"(?:^|[.!?:;][\"')]*\s+|\b(?:by|{'|'.join(TITLES.values())})\s"
+    rf"|(?<!\w)(?!(?:{PARTS}|{_LETTERED}|{_OPENERS})\s$)[A-Z][a-z]+\s)[\"'(]*$"
+)
 
 
 def _point(match: Match[str]) -> str:
@@ -105,12 +119,20 @@ def read_part(match: Match[str]) -> str:
 
 
 def read_points(match: Match[str]) -> str:
-    """U.S.A. is "U-S-A"."""
-    return "-".join(re.findall("[A-Za-z]", match[1])).upper() + (match["s"] or "") + _point(match)
+    """U.S.A. is "U-S-A"; before a name, as in the U.S. Army, its point is no sentence's end."""
+    letters = "".join(re.findall("[A-Za-z]", match[1]))
+    after = match.string[match.end() :].lstrip()
+    named = letters.isupper() and letters != "DC" and after[:1].isalpha() and not _OPENING.match(after)
+    return "-".join(letters).upper() + (match["s"] or "") + ("" if named else _point(match))
 
 
 def read_initials(match: Match[str]) -> str:
-    """J. R. R. Tolkien is "J R R Tolkien"."""
+    """J. R. R. Tolkien is "J R R Tolkien"; a letter that ends a sentence, as plan B does, keeps its point."""
+    after = match.string[match.end() :]
+    several = match[0].count(".") > 1
+    before = match.string[max(0, match.start() - 40) : match.start()]
+    if _OPENING.match(after) or not (several or _BEFORE_INITIALS.search(before)):
+        return match[0]
     return " ".join(re.findall("[A-Z]", match[0])) + " "
 
 
@@ -125,7 +147,7 @@ ABBREVIATIONS = (
     Rule(rf"\b({'|'.join(SUFFIXES)})\.", read_suffix),
     Rule(r"\b(Jr|Sr)\b", read_suffix),
     Rule(r"\bPh\.?\s?D\b\.?", lambda match: f"P-H-D{_point(match)}"),
-    Rule(r"(?<![\w.-])[A-HJ-Z]\.\s?(?:[A-Z]\.\s?){0,3}(?=[A-Z][a-z])", read_initials),
+    Rule(r"(?<![\w.-])[A-HJ-Z]\.(?:\s[A-Z]\.){0,3}\s?(?=[A-Z]['a-z])", read_initials),
     Rule(r"(?<![\w.])((?:[A-Za-z]\.){2,}(?:[A-Z](?![\w.]))?)(?P<s>'s)?(?!\w)", read_points),
 )
 ROMAN = (

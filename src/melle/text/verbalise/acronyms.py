@@ -60,7 +60,10 @@ def _read(match: Match[str]) -> str:
 
 def _among_shouts(match: Match[str]) -> bool:
     """Whether capitals stand on both sides, or twice on one: STOP THE CAB."""
-    before, after = (_WORD.findall(part) for part in (match.string[: match.start()], match.string[match.end() :]))
+    start, end = match.span()
+    before, after = (
+        _WORD.findall(part) for part in (match.string[max(0, start - 80) : start], match.string[end : end + 80])
+    )
     sides = (before[-1:] + after[:1], before[-2:], after[:2])
     return any(len(side) == 2 and all(word.isupper() for word in side) for side in sides)
 

@@ -21,7 +21,8 @@ CURRENCIES = {  # one, many, a hundredth, hundredths
 }
 _CODES = {"USD": "US$", "AUD": "A$", "CAD": "C$", "EUR": "€", "GBP": "£", "JPY": "¥", "INR": "₹"}
 _SCALES = {"k": "thousand", "m": "million", "mn": "million", "b": "billion", "bn": "billion", "tn": "trillion"}
-_SCALE = r"(?:\s?(?P<scale>thousand|million|billion|trillion|(?:k|mn|m|bn|b|tn)\b))?"
+_SCALES |= {"K": "thousand", "M": "million", "B": "billion", "Bn": "billion", "T": "trillion", "Tn": "trillion"}
+_SCALE = r"(?:\s?(?P<scale>thousand|million|billion|trillion|(?:k|mn|m|bn|b|tn)\b)|(?P<capital>(?:K|M|Bn?|Tn?)\b))?"
 
 UNITS = {  # one, many
     **{
@@ -73,7 +74,7 @@ def read_range(match: Match[str]) -> str:
 def read_money(match: Match[str]) -> str:
     """$3.50 is "three dollars and fifty cents", £2.5m "two point five million pounds"."""
     one, many, hundredth, hundredths = CURRENCIES[match["currency"]]
-    written, scale = match["number"].replace(",", ""), match["scale"]
+    written, scale = match["number"].replace(",", ""), match["scale"] or match["capital"]
     sign = "minus " if match["sign"] == "-" else ""
     if scale:
         return f"{sign}{number(written)} {_SCALES.get(scale, scale)} {many}"
@@ -91,7 +92,7 @@ def read_money(match: Match[str]) -> str:
 def read_money_after(match: Match[str]) -> str:
     """5 €, 20 USD: as with the sign in front."""
     sign = match["currency"]
-    return f"{match['minus'] or ''}{_CODES.get(sign, sign)}{match['number']}{match['scale'] or ''}"
+    return f"{match['minus'] or ''}{_CODES.get(sign, sign)}{match['number']}{match['scale'] or match['capital'] or ''}"
 
 
 def read_pence(match: Match[str]) -> str:
@@ -165,8 +166,11 @@ def read_number(match: Match[str]) -> str:
 
 
 def read_code(match: Match[str]) -> str:
-    """The number of A380, GPT-4 and COVID-19: up to two figures are one number, more are read one by one."""
-    figures = match[2]
+    """The number of A380, GPT-4 and COVID-19: up to two figures are one number, more are read one by one. That of
+    other words, such as top-100, stays to be read as any number."""
+    letters, figures = match[1], match[2]
+    if len(letters) > 1 and letters[1:].islower():
+        return match[0]
     return f"{match[1]} {whole(figures) if len(figures) <= 2 else digits(figures)}{' ' if match[3] else ''}"
 
 
@@ -214,7 +218,7 @@ NUMBERS = (
     Rule(r"(?<=\d)\s[-−]\s(?=\d)", " minus "),
     Rule(r"(?<=\d)\s?÷\s?(?=\d)", " divided by "),
     Rule(r"(?<=\w)\s?=\s?(?=[\w-])", " equals "),
-    Rule(r"([A-Za-z]+)-?(\d+)(?![.,]?\d)(?=([A-Za-z]?))", read_code),
+    Rule(r"(?<![A-Za-z])([A-Za-z]+)-?(\d+)(?![.,]?\d)(?=([A-Za-z]?))", read_code),
     Rule(r"(\d)\+(?!\w)", r"\1 plus"),
     Rule(rf"(?<![\w)])~\s?(?={NUMBER})", "about "),
     Rule(r"(?<=\d):(?=\d)", " to "),

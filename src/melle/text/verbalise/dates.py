@@ -174,5 +174,10 @@ YEARS = (  # after amounts: 1500 m are no year
     Rule(r"\b(?P<number>\d{1,4})\s?(?P<era>BCE?|AD|CE|B\.C\.|A\.D\.)(?!\w)", read_era),
     Rule(r"\b(?:AD|A\.D\.)\s?(?P<number>\d{1,4})\b", read_era_first),
     Rule(r"(?<![\w.,:/$£€¥#+-])(?P<year>1[1-9]\d\d|20\d\d)(?![\w/%°-]|[.,:]\d)", read_year),
+    Rule(
+        r"(?<![\w-])(?P<before>(?:mid|pre|post|early|late)-)(?P<year>1[1-9]\d\d|20\d\d)(?![\w/%°-]|[.,:]\d)",
+        read_year,
+        re.I,
+    ),
     Rule(rf"{_IN}(?P<year>10\d\d)(?![\w/%°-]|[.,:]\d)(?!\s+\w+s\b)", read_year, re.I),
 )

@@ -7,7 +7,8 @@ import re
 from num2words import num2words
 
 LONGEST = 15  # figures that are read as one number; more are read one by one
-NUMBER = r"(?:\d{1,3}(?:,\d{3})+(?!\d)(?:\.\d+)?|\d+(?:\.\d+)?|(?<![\w.])\.\d+)"  # 1,234.5, 3.5, .5
+# 1,234.5, 3.5, .5; never from within a row of figures, or the time for long ones would grow with its square
+NUMBER = r"(?:(?<!\d)\d{1,3}(?:,\d{3})+(?!\d)(?:\.\d+)?|(?<!\d)\d+(?:\.\d+)?|(?<![\w.])\.\d+)"
 
 
 def cardinal(number: int, language: str = "en") -> str:

@@ -1,14 +1,20 @@
 """Voices are added, used and removed over HTTP, and kept where they belong."""
 
+import gc
 import io
+import threading
+import weakref
+from concurrent.futures import ThreadPoolExecutor
 
 import httpx
 import numpy as np
 import pytest
 import soundfile
 
+from melle.errors import UserError
+from melle.serving.errors import ApiError
 from melle.serving.voices import Voices
-from melle.synthesis.voices import add_voice, read_voices
+from melle.synthesis.voices import add_voice, read_voices, remove_voice
 from tests.serving.test_speech_endpoint import ask, refused, samples
 
 
@@ -105,3 +111,81 @@ def test_limits_of_uploads(serve):
         refused(upload(address, content=recording(seconds=4, kind="WAV")), 413, "request_too_large")
         assert upload(address).status_code == 201
         assert "1 voices" in refused(upload(address, "dora"), 409, "too_many_voices")
+
+
+def test_a_voice_without_its_recording_disturbs_no_other(serve, tmp_path):
+    with serve() as address:
+        for name in ("carl", "dora"):
+            assert upload(address, name).status_code == 201
+        (tmp_path / "uploaded/voices/carl.flac").unlink()
+        assert names(address) == {"anna": "model", "bert": "model", "dora": "user"}
+        assert ask(address, voice="dora").status_code == ask(address).status_code == 200
+        refused(ask(address, voice="carl"), 400, "voice_not_found")
+        assert upload(address, "emil").status_code == 201
+        refused(upload(address, "carl"), 409, "exists")
+        assert httpx.delete(f"{address}/v1/voices/carl").status_code == 200
+        assert upload(address, "carl").status_code == 201
+
+
+def test_faults_of_the_folder_are_the_servers_and_name_no_path(serve, tmp_path):
+    with serve() as address:
+        assert upload(address).status_code == 201
+        (tmp_path / "uploaded/voices/carl.flac").write_bytes(b"no sound")
+        said = [refused(ask(address, voice="carl"), 500, "internal_error")]
+        (tmp_path / "uploaded/voices/voices.json").write_text("[")
+        said += [refused(answer, 500, "internal_error") for answer in (ask(address), upload(address, "dora"))]
+        said += [refused(httpx.get(f"{address}/v1/voices"), 500), refused(httpx.delete(f"{address}/v1/voices/x"), 500)]
+        assert not any(str(tmp_path) in message or "/" in message for message in said)
+
+
+def test_a_voice_removed_by_another_process_while_it_is_read(tts, model, tmp_path, monkeypatch):
+    voices = Voices(tts, model, tmp_path)
+    voices.add("carl", recording(), "three four")
+    listed = read_voices(tmp_path)
+    remove_voice("carl", tmp_path)
+    monkeypatch.setattr("melle.serving.voices.read_voices", lambda *_: listed)
+    with pytest.raises(ApiError) as error:
+        voices.find("carl")
+    assert error.value.status == 400 and error.value.code == "voice_not_found"
+
+
+def test_prompts_of_removed_voices_are_dropped(tts, model, tmp_path):
+    voices = Voices(tts, model, tmp_path)
+    voices.add("carl", recording(), "three four")
+    voices.add("dora", recording(), "three four")
+    kept = [weakref.ref(voices.find(name)) for name in ("carl", "dora")]
+    voices.remove("carl")
+    remove_voice("dora", tmp_path)  # by another process
+    voices.find("anna")
+    gc.collect()
+    assert [prompt() for prompt in kept] == [None, None]
+
+
+def test_two_voices_are_added_at_a_time(tts, model, tmp_path, monkeypatch):
+    voices, entered, leave = Voices(tts, model, tmp_path), threading.Semaphore(0), threading.Event()
+    read_prompt = tts.read_prompt
+
+    def slow(*arguments):
+        entered.release()
+        assert leave.wait(20)
+        return read_prompt(*arguments)
+
+    monkeypatch.setattr(tts, "read_prompt", slow)
+    with ThreadPoolExecutor(2) as pool:
+        added = [pool.submit(voices.add, name, recording(), "three four") for name in ("carl", "dora")]
+        try:
+            assert entered.acquire(timeout=20) and entered.acquire(timeout=20)
+            with pytest.raises(ApiError) as error:
+                voices.add("emil", recording(), "three four")
+        finally:
+            leave.set()
+        assert [future.result()["id"] for future in added] == ["carl", "dora"]
+    assert error.value.status == 503
+    assert voices.add("emil", recording(), "three four")["id"] == "emil"
+
+
+def test_a_damaged_folder_is_said_at_the_start(tts, model, tmp_path):
+    (tmp_path / "voices").mkdir()
+    (tmp_path / "voices/voices.json").write_text("[")
+    with pytest.raises(UserError, match="damaged"):
+        Voices(tts, model, tmp_path)

@@ -7,6 +7,7 @@ import torch
 
 from melle.audio import save_audio
 from melle.cli import main
+from melle.errors import UserError
 from melle.synthesis.synthesizer import Synthesizer
 from melle.synthesis.voices import copy_voices, find_voice, read_voices
 
@@ -84,3 +85,13 @@ def test_without_a_transcript_whispers_is_taken_and_shown(folder, recording, cap
     assert add(recording, text=None) == 0
     assert "transcript: one two three" in capsys.readouterr().out
     assert read_voices(folder)["anna"].text == "one two three"
+
+
+def test_a_saved_voice_without_its_recording_disturbs_no_other(folder, recording, capsys):
+    assert add(recording) == add(recording, "bert") == 0
+    (folder / "voices/anna.flac").unlink()
+    assert find_voice(None, "bert").text == "one two" and add(recording, "carl") == 0
+    with pytest.raises(UserError, match=r"the recording of anna, anna\.flac, is missing"):
+        find_voice(None, "anna")
+    assert main(["voice", "remove", "anna"]) == 0
+    assert list(read_voices(folder)) == ["bert", "carl"]

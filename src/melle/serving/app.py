@@ -96,7 +96,7 @@ def create_app(
 
     @app.get("/v1/voices")
     async def list_voices() -> dict:
-        return {"object": "list", "data": voices.list()}
+        return {"object": "list", "data": await run_in_threadpool(voices.list)}
 
     @app.post("/v1/voices", status_code=201)
     async def add_voice(audio: UploadFile, name: str = Form(), text: str = Form()) -> dict:

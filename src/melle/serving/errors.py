@@ -37,8 +37,9 @@ def add_error_handlers(app: FastAPI) -> None:
     async def api_error(_: Request, error: ApiError) -> JSONResponse:
         return error.response()
 
-    async def user_error(_: Request, error: UserError) -> JSONResponse:
-        return ApiError(400, str(error), "invalid_value").response()
+    async def user_error(_: Request, error: UserError) -> JSONResponse:  # what the server's user can mend
+        logger.error("%s", error)
+        return ApiError(500, "the server failed; its log says why", "internal_error").response()
 
     async def http_error(_: Request, error: HTTPException) -> JSONResponse:  # no such path or method, broken JSON
         return ApiError(error.status_code, HTTPStatus(error.status_code).phrase.lower()).response()

@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
+import logging
 import tempfile
 import threading
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import soundfile
 
 from melle.audio import UNREADABLE
 from melle.errors import UserError
 from melle.serving.errors import ApiError
-from melle.synthesis.prompt import Prompt
+from melle.synthesis.prompt import Prompt, load_voice
 from melle.synthesis.synthesizer import Synthesizer
-from melle.synthesis.voices import NAME, NamedVoice, add_voice, read_voices, remove_voice, user_folder
+from melle.synthesis.voices import NAME, RATE, NamedVoice, keep_voice, read_voices, remove_voice, user_folder
 
 MOST_TEXT = 1000  # characters of what is said in a recording
 MOST_VALUES = 2**25  # samples of all channels that a recording may have: they are decoded at once
+ADDED_AT_ONCE = 2
+
+logger = logging.getLogger(__name__)
 
 
 class Voices:
@@ -27,6 +31,8 @@ class Voices:
         model: an exported model's folder, whose voices cannot be removed; anything else has none.
         folder: where saved voices are, and uploaded ones are kept; None: those of ``python -m melle voice``.
         seconds, most: longest recording, and most voices, that are taken.
+
+    Raises UserError where a listing is damaged; when that happens later, requests get an ApiError without a path.
     """
 
     def __init__(
@@ -34,31 +40,32 @@ class Voices:
     ):
         self._tts, self._folder, self._seconds, self._most = tts, folder or user_folder(), seconds, most
         self._own = read_voices(model)
+        read_voices(self._folder, "skip")
         self._read: dict[tuple[NamedVoice, int], Prompt] = {}
-        self._lock = threading.Lock()
+        self._lock, self._adding = threading.Lock(), threading.BoundedSemaphore(ADDED_AT_ONCE)
 
     def list(self) -> list[dict[str, Any]]:
         """Every voice as the API shows it, the model's own first."""
-        owners = {**dict.fromkeys(self._own, "model"), **dict.fromkeys(read_voices(self._folder), "user")}
+        owners = {**dict.fromkeys(self._own, "model"), **dict.fromkeys(self._saved(), "user")}
         return [{"id": name, "object": "voice", "owned_by": owner} for name, owner in owners.items()]
 
     def find(self, name: str | None) -> Prompt | None:
         """The prompt of a voice; of the first one for None, and None where there is none at all. Raises ApiError."""
-        voices = {**self._own, **read_voices(self._folder)}
-        if name is None:
-            name = next(iter(voices), None)
-        if name is None:
-            return None
-        if name not in voices:
-            known = ", ".join([*voices][:20]) or "none; add one"
-            raise ApiError(400, f"there is no such voice; there are {known}", "voice_not_found", "voice")
-        voice = voices[name]
         with self._lock:
-            key = (voice, voice.audio.stat().st_mtime_ns)  # one of the same name may have been saved since
-            if key not in self._read:
-                self._read = {other: read for other, read in self._read.items() if other[0] != voice}
-                self._read[key] = self._tts.read_prompt(voice.audio, voice.text)
-            return self._read[key]
+            voices = {**self._own, **self._saved()}
+            self._forget(voices)
+            if name is None:
+                name = next(iter(voices), None)
+            if name is None:
+                return None
+            if name not in voices:
+                raise _not_found(voices)
+            try:
+                return self._prompt(voices[name])
+            except (OSError, UserError) as error:
+                if not voices[name].audio.is_file():  # another process has removed it
+                    raise _not_found({other: voice for other, voice in voices.items() if other != name}) from None
+                raise _own_fault(error) from None
 
     def add(self, name: str, recording: bytes, text: str) -> dict[str, Any]:
         """Keep a recording as a voice. Raises ApiError where it cannot be one."""
@@ -68,9 +75,18 @@ class Voices:
         if not text.strip() or len(text) > MOST_TEXT:
             message = f"say what is spoken in the recording, in at most {MOST_TEXT} characters"
             raise ApiError(400, message, "invalid_text", "text")
-        saved = read_voices(self._folder)
+        if not self._adding.acquire(blocking=False):  # each decodes a recording
+            raise ApiError(503, f"{ADDED_AT_ONCE} voices are being added; try again later", "server_busy")
+        try:
+            self._add(name, recording, " ".join(text.split()))
+        finally:
+            self._adding.release()
+        return {"id": name, "object": "voice", "owned_by": "user"}
+
+    def _add(self, name: str, recording: bytes, text: str) -> None:
+        saved = self._saved("keep")
         if name in self._own or name in saved:
-            raise ApiError(409, "there is a voice of this name; remove it, or take another name", "exists", "name")
+            raise _exists()
         if len(saved) >= self._most:
             raise ApiError(409, f"there are {self._most} voices already; remove one", "too_many_voices")
         with tempfile.TemporaryDirectory() as place:
@@ -78,21 +94,49 @@ class Voices:
             path.write_bytes(recording)
             try:
                 self._check_sound(path)
-                self._tts.read_prompt(path, " ".join(text.split()))
-                add_voice(name, path, text, self._folder)
+                self._tts.read_prompt(path, text)
+                samples = load_voice(path, RATE)
             except UserError as error:
                 message = str(error).replace(str(path), "the recording")
                 raise ApiError(400, message, "invalid_recording", "audio") from None
-        return {"id": name, "object": "voice", "owned_by": "user"}
+        try:
+            keep_voice(name, samples, text, self._folder)
+        except (OSError, UserError) as error:
+            raise _exists() if name in self._saved("keep") else _own_fault(error) from None
 
     def remove(self, name: str) -> None:
         """Forget a saved voice and its recording."""
-        if name in read_voices(self._folder):
-            remove_voice(name, self._folder)
-        elif name in self._own:
-            raise ApiError(403, "this voice is the model's own", "not_removable", "name")
-        else:
-            raise ApiError(404, "there is no such voice", "voice_not_found", "name")
+        with self._lock:  # nobody reads it meanwhile
+            if name in self._saved("keep"):
+                try:
+                    remove_voice(name, self._folder)
+                except (OSError, UserError) as error:
+                    if name in self._saved("keep"):
+                        raise _own_fault(error) from None
+                self._forget({**self._own, **self._saved()})
+            elif name in self._own:
+                raise ApiError(403, "this voice is the model's own", "not_removable", "name")
+            else:
+                raise ApiError(404, "there is no such voice", "voice_not_found", "name")
+
+    def _saved(self, missing: Literal["skip", "keep"] = "skip") -> dict[str, NamedVoice]:
+        """Voices of the folder, by name."""
+        try:
+            return read_voices(self._folder, missing)
+        except (OSError, UserError) as error:
+            raise _own_fault(error) from None
+
+    def _prompt(self, voice: NamedVoice) -> Prompt:
+        key = (voice, voice.audio.stat().st_mtime_ns)  # one of the same name may have been saved since
+        if key not in self._read:
+            self._read = {other: read for other, read in self._read.items() if other[0] != voice}
+            self._read[key] = self._tts.read_prompt(voice.audio, voice.text)
+        return self._read[key]
+
+    def _forget(self, voices: dict[str, NamedVoice]) -> None:
+        """Prompts of all but these."""
+        listed = {*voices.values()}
+        self._read = {key: read for key, read in self._read.items() if key[0] in listed}
 
     def _check_sound(self, path: Path) -> None:
         """By its header, before anything is decoded; by libsndfile alone, which reads no playlists."""
@@ -104,3 +148,18 @@ class Voices:
             raise UserError(f"the recording is longer than {self._seconds:g} s; cut out three to ten seconds")
         if header.frames * header.channels > MOST_VALUES:
             raise UserError("the recording has too many samples; convert it to one channel at 48,000 a second")
+
+
+def _not_found(voices: dict[str, NamedVoice]) -> ApiError:
+    known = ", ".join([*voices][:20]) or "none; add one"
+    return ApiError(400, f"there is no such voice; there are {known}", "voice_not_found", "voice")
+
+
+def _exists() -> ApiError:
+    return ApiError(409, "there is a voice of this name; remove it, or take another name", "exists", "name")
+
+
+def _own_fault(error: Exception) -> ApiError:
+    """Of the server's files, whose paths are nobody else's."""
+    logger.error("voices: %s", error)
+    return ApiError(500, "the server cannot use its voices; its log says why", "internal_error")

@@ -11,9 +11,10 @@ import os
 import re
 import shutil
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import platformdirs
+import torch
 
 from melle.audio import save_audio
 from melle.console import shell_command
@@ -35,10 +36,11 @@ class NamedVoice(NamedTuple):
     text: str
 
 
-def read_voices(model: Path) -> dict[str, NamedVoice]:
+def read_voices(model: Path, missing: Literal["raise", "skip", "keep"] = "raise") -> dict[str, NamedVoice]:
     """The voices of an exported model, by name and in order; none for a checkpoint, or a folder without any.
 
-    Raises UserError where the listing or a recording cannot be used.
+    ``missing``: what becomes of voices whose recording is gone. Raises UserError where the listing or a recording
+    cannot be used.
     """
     listing = model / FOLDER / LISTING
     if not listing.is_file():
@@ -49,12 +51,13 @@ def read_voices(model: Path) -> dict[str, NamedVoice]:
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         form = '{"anna": {"audio": "anna.flac", "text": "…"}}'
         raise UserError(f"{listing}: damaged; it should hold {form}") from None
+    place = listing.parent.resolve()
     for name, voice in voices.items():
-        if not voice.audio.resolve().is_relative_to(listing.parent.resolve()):
+        if not voice.audio.resolve().is_relative_to(place):
             raise UserError(f"{listing}: the recording of {name} lies outside this folder; put it there")
-        if not voice.audio.is_file():
-            raise UserError(f"{listing}: the recording of {name}, {voice.audio.name}, is missing; put it there")
-    return voices
+        if missing == "raise":
+            _check_present(name, voice)
+    return {name: voice for name, voice in voices.items() if missing == "keep" or voice.audio.is_file()}
 
 
 def user_folder() -> Path:
@@ -70,12 +73,13 @@ def find_voice(model: str | Path | None, name: str) -> NamedVoice:
     are, where there is none.
     """
     own = {} if model is None else read_voices(Path(model))
-    voices = {**own, **read_voices(user_folder())}
+    voices = {**own, **read_voices(user_folder(), missing="keep")}
     if name not in voices:
         known = f"it has {', '.join(own)}" if own else "it has none; give a recording by --prompt"
         saved = [other for other in voices if other not in own]
         more = f"; saved are {', '.join(saved)}" if saved else ""
         raise UserError(f"{model or user_folder()} has no voice {name!r}: {known}{more}")
+    _check_present(name, voices[name])
     return voices[name]
 
 
@@ -96,10 +100,13 @@ def add_voice(name: str, recording: str | Path, text: str, folder: Path | None =
     text = " ".join(text.split())
     if not text:
         raise UserError("a voice needs its transcript: say what is spoken in the recording")
-    samples = load_voice(recording, RATE)
-    folder = folder or user_folder()
+    return keep_voice(name, load_voice(recording, RATE), text, folder or user_folder())
+
+
+def keep_voice(name: str, samples: torch.Tensor, text: str, folder: Path) -> NamedVoice:
+    """As ``add_voice``, of what was checked: ``samples`` (N,) at ``RATE``. Every UserError is of ``folder``."""
     with locked(folder / "lock"):
-        voices = read_voices(folder)
+        voices = read_voices(folder, missing="keep")
         if name in voices:
             remove = shell_command("python", "-m", "melle", "voice", "remove", name)
             raise UserError(f"there is a voice {name!r} already; remove it by `{remove}`")
@@ -115,7 +122,7 @@ def remove_voice(name: str, folder: Path | None = None) -> None:
     """Forget a voice of the user, and its recording. Raises UserError where there is none of the name."""
     folder = folder or user_folder()
     with locked(folder / "lock"):
-        voices = read_voices(folder)
+        voices = read_voices(folder, missing="keep")  # one whose recording is gone can be removed, too
         if name not in voices:
             known = f"there are {', '.join(voices)}" if voices else "there is none"
             raise UserError(f"{folder} has no voice {name!r}: {known}")
@@ -138,6 +145,12 @@ def copy_voices(source: Path, model: Path) -> int:
             shutil.copyfile(voice.audio, target / voice.audio.name)
         _write(target, voices)
     return len(voices)
+
+
+def _check_present(name: str, voice: NamedVoice) -> None:
+    if not voice.audio.is_file():
+        listing = voice.audio.parent / LISTING
+        raise UserError(f"{listing}: the recording of {name}, {voice.audio.name}, is missing; put it there")
 
 
 def _write(folder: Path, voices: dict[str, NamedVoice]) -> None:

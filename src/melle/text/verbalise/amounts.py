@@ -6,7 +6,7 @@ import re
 from re import Match
 
 from melle.text.verbalise.numbers import NUMBER, cardinal, digits, number, ordinal, whole, year
-from melle.text.verbalise.rules import Rule
+from melle.text.verbalise.rules import Rule, ends_sentence
 
 CURRENCIES = {  # one, many, a hundredth, hundredths
     "$": ("dollar", "dollars", "cent", "cents"),
@@ -62,6 +62,7 @@ _UNIT = rf"(?P<unit>{'|'.join(map(re.escape, sorted(UNITS, key=len, reverse=True
 _PER_UNIT = rf"(?:/(?P<per>{'|'.join(sorted(_PER, key=len, reverse=True))}))?"
 _DENOMINATORS = {2: ("half", "halves"), 4: ("quarter", "quarters")}
 _SIGN = r"(?P<sign>(?<![\w)])[-+±])?"
+_LINES = "240|360|480|576|720|1080|1440|2160|4320"  # of a picture: 1080p
 _MANY = rf"(?P<number>{NUMBER})"
 
 
@@ -102,12 +103,22 @@ def read_pence(match: Match[str]) -> str:
 
 
 def read_unit(match: Match[str]) -> str:
-    """3.5 kg is "three point five kilograms", 80 km/h "eighty kilometers per hour", 5 m² "five square meters"."""
+    """3.5 kg is "three point five kilograms", 80 km/h "eighty kilometers per hour", 5 m² "five square meters".
+
+    The point of "20 ft. tall" is not read.
+    """
     one, many = UNITS[match["unit"]]
     name = one if match["number"] == "1" else many
     name = {"²": "square ", "³": "cubic "}.get(match["power"] or "", "") + name
     per = f" per {_PER[match['per']]}" if match["per"] else ""
-    return f"{_signed(match)}{number(match['number'])} {name}{per}"
+    point = "." if match["point"] and ends_sentence(match) else ""
+    return f"{_signed(match)}{number(match['number'])} {name}{per}{point}"
+
+
+def read_lines(match: Match[str]) -> str:
+    """1080p is "ten eighty p", 720p "seven twenty p"."""
+    hundreds, rest = divmod(int(match[1]), 100)
+    return f"{cardinal(hundreds)} {cardinal(rest)} {match[2]}"
 
 
 def read_feet(match: Match[str]) -> str:
@@ -191,7 +202,11 @@ TELEPHONE = (
     ),
 )
 AMOUNTS = (
-    Rule(rf"(?<![\w.,-])(?P<currency>[$£€¥])?(?P<first>{NUMBER})-[$£€¥]?(?P<last>{NUMBER})(?![\d-]|\.\d)", read_range),
+    Rule(r"(?<=\d[KMBTkmb])[-—](?=[$£€¥]\d)", " to "),  # $3M-$5M
+    Rule(
+        rf"(?<![\w.,-])(?P<currency>[$£€¥])?(?P<first>{NUMBER})(?:-[$£€¥]?|—[$£€¥])(?P<last>{NUMBER})(?![\d-]|\.\d)",
+        read_range,
+    ),
     Rule(
         rf"(?P<minus>(?<![\w)])-)?{_MANY}{_SCALE}\s?(?P<currency>[€£¥₹₩](?!\d)|\$(?![\d])|(?:{'|'.join(_CODES)})\b)",
         read_money_after,
@@ -201,10 +216,12 @@ AMOUNTS = (
         rf"{_MANY}{_SCALE}",
         read_money,
     ),
+    Rule(rf"(?<![\w.,])({_LINES})([pi])\b", read_lines),
     Rule(r"(?<![\w.,])(\d+)\s?(p\b|¢)", read_pence),
     Rule(r"(?<![\w.,])(\d{1,2})'(?:\s?(\d{1,2})\")?(?![\w'])", read_feet),
     Rule(
-        rf"{_SIGN}(?<![\w.,]){_MANY}\s?{_UNIT}(?:/(?P<per>{'|'.join(sorted(_PER, key=len, reverse=True))}))?(?!\w)",
+        rf"{_SIGN}(?<![\w.,]){_MANY}\s?{_UNIT}(?:/(?P<per>{'|'.join(sorted(_PER, key=len, reverse=True))}))?(?!\w)"
+        r"(?P<point>\.(?![\w.]))?",
         read_unit,
     ),
     Rule(rf"{_SIGN}(?<![\w,]){_MANY}\s?(?P<mark>[%‰])", read_percent),

@@ -79,8 +79,8 @@ def read_figures(match: Match[str]) -> str:
 
 
 def read_decade(match: Match[str]) -> str:
-    """1990s is "nineteen nineties", '80s and the 80s are "eighties"."""
-    figures = match["figures"]
+    """1990s is "nineteen nineties", '80s and the 80s are "eighties", '00s "two thousands"."""
+    figures = match["figures"].replace("00", "2000") if len(match["figures"]) == 2 else match["figures"]
     words = year(int(figures)) if len(figures) == 4 else cardinal(int(figures))
     return match["before"] + (f"{words[:-1]}ies" if words.endswith("y") else f"{words}s")
 
@@ -135,7 +135,11 @@ def _half_day(match: Match[str]) -> str:
     return f" {match['half'].upper()}-M" + ("." if match[0].endswith(".") and ends_sentence(match) else "")
 
 
+_MUSIC = "music|songs?|pop|rock|disco|funk|films?|movies?|fashion|style|hits?|bands?|era|shows?|series|decor|hair"
 DATES = (
+    Rule(r"(?<=\d[ap]m)\s?[-—]\s?(?=\d{1,2}(?::\d\d)?\s?[ap]\.?m)", " to ", re.I),  # 10am-5pm
+    Rule(r"(?<=\d:[0-5]\d)\s?[-—]\s?(?=[012]?\d:[0-5]\d(?!\d))", " to "),  # 9:00-17:00
+    Rule(r"(?<=\d\d0s)\s?[-—]\s?'?(?=[1-9]0'?s\b)", " to '"),  # 1950s-60s
     Rule(
         r"\b(?P<hour>[01]?\d|2[0-4]):(?P<minute>[0-5]\d)(?::(?P<second>[0-5]\d))?(?!\d|:\d)" rf"(?:\s?{_HALF_DAY})?",
         read_clock,
@@ -162,7 +166,8 @@ DATES = (
     ),
     Rule(rf"\b{_MONTH}(?=\s+(?:1\d{{3}}|20\d\d)\b)", read_short_month),
     Rule(r"(?P<before>\b)(?P<figures>1\d\d0|20\d0)'?s\b", read_decade),
-    Rule(r"(?P<before>)'(?P<figures>[1-9]0)'?s\b", read_decade),
+    Rule(r"(?P<before>)'(?P<figures>\d0)'?s\b", read_decade),
+    Rule(rf"(?<![\w.,'-])(?P<before>)(?P<figures>[2-9]0)'?s(?= (?:{_MUSIC})\b)", read_decade),
     Rule(
         r"(?P<before>\b(?:the|his|her|my|your|their|our|early|late|mid)[\s-])(?P<figures>[2-9]0)'?s\b",
         read_decade,

@@ -6,7 +6,7 @@ import re
 from re import Match
 from typing import NamedTuple
 
-from melle.text.verbalise.numbers import LONGEST, cardinal, digits, ordinal
+from melle.text.verbalise.numbers import LONGEST, cardinal, digits, ordinal, year
 
 
 class Language(NamedTuple):
@@ -22,6 +22,12 @@ class Language(NamedTuple):
 
 
 _MONTHS = "Januar|Februar|März|April|Mai|Juni|Juli|August|September|Oktober|November|Dezember"
+# After these four figures are a year, of which the hundreds are counted: neunzehnhundertvierundachtzig.
+_YEAR = re.compile(rf"(?<!\w)((?:Jahre?|[Ss]eit|{_MONTHS}) )(1[1-9][0-9]{{2}})(?![\w.,]*\d)")
+_DATE = re.compile(r"(?<![\w.,])(\d{1,2})\.\s?(\d{1,2})\.\s?(\d{4})(?![\w]|[.,]\d)")
+_DEGREES = re.compile(
+    r"(?<![\w.,)-])(?P<sign>-)?(?P<number>\d+(?:,\d+)?)\s?°(?:\s?(?P<celsius>C)\b|(?(sign)(?!\w)|(?!)))"
+)
 GERMAN = Language(
     "de", ".", "Komma", "minus", "Prozent", rf"\.(?=\s(?:{_MONTHS}|Jahrhundert|Kapitel|Platz|Mal|Tag|Stock)\b)",
     {"€": ("ein Euro", "Euro"), "$": ("ein Dollar", "Dollar"), "£": ("ein Pfund", "Pfund")},
@@ -47,8 +53,27 @@ def verbalise_numbers(text: str, language: Language) -> str:
     signs = "".join(language.currencies)
     pattern = rf"(?:(?P<before>[{signs}])\s?)?{number}(?:\s?(?P<after>[{signs}%])|(?P<ordinal>{language.ordinal}))?"
     text = re.sub(r"(?<=\d):(?=\d)", " ", text)  # 10:30
+    if language is GERMAN:
+        text = _YEAR.sub(lambda match: match[1] + year(int(match[2]), "de"), _DATE.sub(_date, text))
+    if language is ITALIAN:  # a sign or a C tells degrees from the ordinal: 5°
+        text = _DEGREES.sub(_degrees, text)
     text = re.sub(pattern, lambda match: _read(match, language), text)
     return re.sub(r"\d+", lambda match: f" {_whole(match[0], language)} ", text)
+
+
+def _degrees(match: Match[str]) -> str:
+    """-5° as -5 gradi, 20 °C as 20 gradi Celsius; the number is read later, but for one."""
+    sign = "meno " if match["sign"] else ""
+    amount = f"{sign}un grado" if match["number"] == "1" else f"{match['sign'] or ''}{match['number']} gradi"
+    return f"{amount} Celsius" if match["celsius"] else amount
+
+
+def _date(match: Match[str]) -> str:
+    """24.12.2020 as 24. Dezember 2020, which is read later."""
+    day, month = int(match[1]), int(match[2])
+    if not (1 <= day <= 31 and 1 <= month <= 12):
+        return match[0]
+    return f"{day}. {_MONTHS.split('|')[month - 1]} {match[3]}"
 
 
 def _read(match: Match[str], language: Language) -> str:

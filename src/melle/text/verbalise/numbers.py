@@ -8,7 +8,7 @@ from num2words import num2words
 
 LONGEST = 15  # figures that are read as one number; more are read one by one
 # 1,234.5, 3.5, .5; never from within a row of figures, or the time for long ones would grow with its square
-NUMBER = r"(?:(?<!\d)\d{1,3}(?:,\d{3})+(?!\d)(?:\.\d+)?|(?<!\d)\d+(?:\.\d+)?|(?<![\w.])\.\d+)"
+NUMBER = r"(?:(?<!\d)(?<!\d,)\d{1,3}(?:,\d{3})+(?!\d)(?:\.\d+)?|(?<!\d)\d+(?:\.\d+)?|(?<![\w.])\.\d+)"
 
 
 def cardinal(number: int, language: str = "en") -> str:
@@ -21,9 +21,9 @@ def ordinal(number: int, language: str = "en") -> str:
     return _without_commas(num2words(number, lang=language, to="ordinal"))
 
 
-def year(number: int) -> str:
+def year(number: int, language: str = "en") -> str:
     """1984 as "nineteen eighty-four", 2008 as "two thousand and eight"."""
-    return _without_commas(num2words(number, to="year"))
+    return _without_commas(num2words(number, lang=language, to="year"))
 
 
 def digits(figures: str, language: str = "en") -> str:

@@ -55,12 +55,19 @@ def is_word(unknown: str) -> bool:
     return any(unicodedata.category(character)[0] in "LN" for character in unknown)
 
 
-@lru_cache(maxsize=10_000)  # once for each text
 def warn_left_out(text: str, unknown: tuple[str, ...]) -> None:
-    """Log what a tokenizer leaves out of a text."""
-    shown = " ".join(f"{part!r}" for part in unknown[:10]) + (" …" if len(unknown) > 10 else "")
-    where = text if len(text) <= 60 else f"{text[:60]}…"
+    """Log what a tokenizer leaves out of a text, once for each text."""
+    shown = " ".join(repr(_start(part)) for part in unknown[:10]) + (" …" if len(unknown) > 10 else "")
+    _warn_once(_start(text), shown, hash((text, unknown)))
+
+
+@lru_cache(maxsize=10_000)  # of short ones: a server's texts would fill the memory
+def _warn_once(where: str, shown: str, _: int) -> None:
     logger.warning("%r: the tokenizer does not know %s; the rest is spoken without", where, shown)
+
+
+def _start(text: str) -> str:
+    return text if len(text) <= 60 else f"{text[:60]}…"
 
 
 def _is_invisible(text: str, place: int) -> bool:

@@ -6,11 +6,11 @@ import os
 import re
 import threading
 from collections.abc import Iterable
-from functools import lru_cache
 from typing import Any
 
 from melle.errors import UserError
 from melle.text.base import FIRST, LenientTokenizer, spans
+from melle.text.cache import remembered
 from melle.text.languages import language_code
 from melle.text.symbols import SymbolTokenizer
 from melle.text.verbalise import find_normaliser
@@ -39,7 +39,7 @@ class PhonemeTokenizer(LenientTokenizer):
         self.language, self.punctuation = language, punctuation
         self._phonemes = SymbolTokenizer("characters", symbols)
         self._phonemize = _phonemizer(language)
-        self._speak = lru_cache(20_000)(self._say)  # a small corpus is encoded many times
+        self._speak = remembered(self._say)
 
     @classmethod
     def fit(

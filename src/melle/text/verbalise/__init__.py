@@ -7,9 +7,9 @@ name with a number, such as "en-1", which the tokenizer keeps: a model goes on r
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import lru_cache
 
 from melle.errors import UserError
+from melle.text.cache import remembered
 from melle.text.languages import language_code
 from melle.text.normalise import normalise
 from melle.text.verbalise import english
@@ -52,7 +52,7 @@ def check_normaliser(name: str | None) -> None:
         raise UserError(f"the model's text normalisation {name!r} is of a newer version; update this package")
 
 
-@lru_cache(20_000)  # a small corpus is encoded many times
+@remembered
 def verbalise(text: str, normaliser: str | None) -> str:
     """``normalise``, and then in words by the readings of that name; None leaves figures as they are."""
     plain = normalise(text)

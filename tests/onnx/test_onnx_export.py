@@ -25,6 +25,7 @@ onnxruntime = pytest.importorskip("onnxruntime")
 pytest.importorskip("onnxscript")
 
 ROOT = Path(__file__).parents[2]
+STALE = ("vocoder.onnx", "voices/old.npz")  # lie in the folder before the export
 VARIANTS = {
     "the quickstart's manner": {
         "position": "paced",
@@ -52,6 +53,9 @@ def exported(folder: Path, tones: Path, **options) -> tuple[Melle, Path]:
     (folder / "voices/anna.wav").write_bytes((tones / "audio/test-e-1.wav").read_bytes())
     (folder / "voices/voices.json").write_text('{"anna": {"audio": "anna.wav", "text": "three four"}}')
     copy_voices(folder / "voices", folder / "model")
+    (folder / "onnx/voices").mkdir(parents=True)
+    for stale in STALE:
+        (folder / "onnx" / stale).write_bytes(b"of another model")
     return network, export_onnx(folder / "model", folder / "onnx")
 
 
@@ -127,3 +131,8 @@ def test_the_example_speaks_without_pytorch(model, tmp_path):
     subprocess.run([sys.executable, "-c", WITHOUT_TORCH, *map(str, arguments)], check=True, cwd=ROOT)
     samples, rate = soundfile.read(tmp_path / "out.wav")
     assert rate == 16000 and len(samples) > 1000 and np.isfinite(samples).all() and np.abs(samples).max() > 0
+
+
+def test_nothing_of_an_older_export_is_left(model):
+    assert not any((model[1] / stale).exists() for stale in STALE)
+    assert [path.name for path in (model[1] / "voices").iterdir()] == ["anna.npz"]

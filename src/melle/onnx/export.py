@@ -42,6 +42,8 @@ def export_onnx(model: str | Path, folder: str | Path) -> Path:
     speaker = Synthesizer.from_checkpoint(model, device="cpu")
     network, description = speaker.network.float().eval(), speaker.description
     folder.mkdir(parents=True, exist_ok=True)
+    for stale in (folder / CONFIG, folder / "vocoder.onnx", *(folder / VOICES).glob("*.npz")):  # of an older export
+        stale.unlink(missing_ok=True)
     past = [name for block in range(len(network.blocks)) for name in (f"keys_{block}", f"values_{block}")]
     made = ["made", "stop", *(f"new_{name}" for name in past)]
     units, group, r = network.prenet.units, network.group, network.reduction_factor

@@ -44,6 +44,7 @@ READINGS = {
     "the 1900s": "the nineteen hundreds",
     "70s music": "seventies music",
     "the 1950s-60s": "the nineteen fifties to sixties",
+    "the 80s-90s": "the eighties to nineties",
     "the '00s": "the two thousands",
     "He is in his 20s.": "He is in his twenties.",
     "in 44 BC": "in forty-four B-C",
@@ -77,6 +78,8 @@ READINGS = {
     "It's 7 o'clock.": "It's seven o'clock.",
     "at 0:15": "at zero fifteen",
     "10am-5pm": "ten A-M to five P-M",
+    "10 a.m.-5 p.m. daily": "ten A-M to five P-M daily",
+    "At 5 P.M. Bob left.": "At five P-M. Bob left.",
     "open 9:00-17:00": "open nine o'clock to seventeen hundred",
     # money
     "$3.50": "three dollars and fifty cents",

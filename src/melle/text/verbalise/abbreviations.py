@@ -122,7 +122,12 @@ def read_points(match: Match[str]) -> str:
     """U.S.A. is "U-S-A"; before a name, as in the U.S. Army, its point is no sentence's end."""
     letters = "".join(re.findall("[A-Za-z]", match[1]))
     after = match.string[match.end() :].lstrip()
-    named = letters.isupper() and letters != "DC" and after[:1].isalpha() and not _OPENING.match(after)
+    named = (
+        letters.isupper()
+        and letters not in ("DC", "AM", "PM", "BC", "AD")
+        and after[:1].isalpha()
+        and not _OPENING.match(after)
+    )
     return "-".join(letters).upper() + (match["s"] or "") + ("" if named else _point(match))
 
 

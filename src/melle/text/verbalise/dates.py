@@ -137,8 +137,13 @@ def _half_day(match: Match[str]) -> str:
 
 _MUSIC = "music|songs?|pop|rock|disco|funk|films?|movies?|fashion|style|hits?|bands?|era|shows?|series|decor|hair"
 DATES = (
-    Rule(r"(?<=\d[ap]m)\s?[-—]\s?(?=\d{1,2}(?::\d\d)?\s?[ap]\.?m)", " to ", re.I),  # 10am-5pm
+    Rule(
+        r"(?:(?<=\d[ap]m)|(?<=\d [ap]m)|(?<=[ap]\.m\.)|(?<=[ap]-m))\s?[-—]\s?(?=\d{1,2}(?::\d\d)?\s?[ap][.-]?m)",
+        " to ",
+        re.I,
+    ),  # 10am-5pm
     Rule(r"(?<=\d:[0-5]\d)\s?[-—]\s?(?=[012]?\d:[0-5]\d(?!\d))", " to "),  # 9:00-17:00
+    Rule(r"\b([Tt]he) '?([1-9]0)s[-—]'?(?=[1-9]0s\b)", r"\1 '\2s to '"),  # the 80s-90s
     Rule(r"(?<=\d\d0s)\s?[-—]\s?'?(?=[1-9]0'?s\b)", " to '"),  # 1950s-60s
     Rule(
         r"\b(?P<hour>[01]?\d|2[0-4]):(?P<minute>[0-5]\d)(?::(?P<second>[0-5]\d))?(?!\d|:\d)" rf"(?:\s?{_HALF_DAY})?",

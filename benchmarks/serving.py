@@ -175,17 +175,20 @@ def attack(address: str, process: subprocess.Popen, place: Path, voices: list[st
     attackers = [Attacker(address, seed + number) for number in range(8)]
     order = list(range(count))
     random.Random(seed).shuffle(order)
-    begun = time.perf_counter()
-    with ThreadPoolExecutor(8) as pool:
+    begun, before = time.perf_counter(), {*Path().iterdir()}
+    with ThreadPoolExecutor(9) as pool:
+        slow = pool.submit(attackers[0].slow_body, 60)
         replies = [
             reply
             for part in pool.map(lambda k: [attackers[k].attack(number) for number in order[k::8]], range(8))
             for reply in part
         ]
-    took = time.perf_counter() - begun
+        took = time.perf_counter() - begun
+        replies.append(slow.result())
     faults = [reply.fault for reply in replies if reply.fault]
     own = place / "voices"
     outside = [path for path in place.rglob("*") if path.is_file() and path.parent not in (own, own / "voices")]
+    outside += {*Path().iterdir()} - before  # where the server was started
     statuses = Counter(str(reply.status or "closed") for reply in replies).most_common()
     print(f"{count} hostile requests in {took:.0f} s:", ", ".join(f"{n} × {status}" for status, n in statuses))
     print(f"faults: {len(faults)}; files outside the voices' folder: {len(outside)}; alive: {process.poll() is None}")

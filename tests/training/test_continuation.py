@@ -86,6 +86,7 @@ def test_a_batch_of_which_nothing_can_be_used_teaches_nothing(tmp_path, tone_man
     manifest.write_text(next(line for line in lines if "train-a-1" in line) + "\n" + lines[0] + "\n")
     options = (f"data.train={manifest}", f"data.val={manifest}", "data.max_join=1", "data.batch_frames=60")
     options += ("data.max_skipped=0.5", f"model.reduction_factor={r}", "callbacks.checkpoint.every=1")
+    options += ("report.utterances=0",)  # none of its texts could be spoken
     train(configure(tmp_path, tone_manifests, 4, *options, "optim.schedule.warmup_steps=1"))
     assert good and [[], [[good[0].id]]] in (seen[:2], seen[1::-1])
     states = [torch.load(tmp_path / f"run/checkpoints/step_00000{n}.ckpt", weights_only=True) for n in range(1, 5)]

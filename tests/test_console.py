@@ -181,3 +181,11 @@ def test_what_is_printed_before_anything_runs_needs_no_unicode(command):
     run = subprocess.run([sys.executable, *command], cwd=ROOT, env=environment, capture_output=True, check=False)
     assert run.returncode == 0, run.stderr.decode()[-500:]
     assert b"\\u2026" in run.stdout or b"\\xc9t\\xe9" in run.stdout  # an ellipsis, the name
+
+
+def test_a_reader_that_has_seen_enough_is_no_fault():
+    """As ``melle … | head``: the pipe is closed before anything is written."""
+    code = "from melle.console import run_command; import sys; sys.exit(run_command(lambda: print('much')))"
+    process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    process.stdout.close()
+    assert process.stderr.read() == b"" and process.wait() == 141

@@ -263,7 +263,8 @@ class AudioWriter:
         self.path, self._rate = Path(path), sample_rate
         self._kind = self.path.suffix.lstrip(".").upper()
         if self._kind not in WRITTEN or self._kind not in soundfile.available_formats():
-            raise UserError(f"{path}: unknown sound format {self.path.suffix!r}; end the name in .wav or .flac")
+            endings = ", ".join(f".{kind.lower()}" for kind in WRITTEN)
+            raise UserError(f"{path}: unknown sound format {self.path.suffix!r}; end the name in one of {endings}")
         self._samples = 0
 
     @property

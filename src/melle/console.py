@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import sys
 from collections.abc import Callable
@@ -23,9 +24,13 @@ def run_command(function: Callable[..., Any], *arguments: Any) -> int:
     set_up_console()
     try:
         function(*arguments)
+        sys.stdout.flush()
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
+    except BrokenPipeError:  # the reader has seen enough, as `head` has
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115  (Python flushes it at its end)
+        return 141  # as a shell says it
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return 130  # as a shell says it

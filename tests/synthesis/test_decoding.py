@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 import pytest
+import soundfile
 import torch
 
 from melle.audio import load_audio, save_audio
@@ -130,3 +131,13 @@ def test_samples_match_a_file(tts, tmp_path):
     from_file = tts(["one"], [Prompt(tmp_path / "p.wav", PROMPT.text)])[0]
     from_samples = tts(["one"], [Prompt(load_audio(tmp_path / "p.wav", 16000), PROMPT.text)])[0]
     assert torch.equal(from_file.mel, from_samples.mel)
+
+
+def test_speech_is_saved_as_its_name_ends(tiny_checkpoint, tmp_path):
+    speech = Synthesizer.from_checkpoint(tiny_checkpoint)("one two", seed=1)
+    speech.save(tmp_path / "out.flac")
+    samples, rate = soundfile.read(tmp_path / "out.flac", dtype="float32")
+    assert rate == speech.sample_rate and soundfile.info(tmp_path / "out.flac").format == "FLAC"
+    torch.testing.assert_close(torch.from_numpy(samples), speech.waveform.clamp(-1, 1), atol=1e-4, rtol=0)
+    with pytest.raises(UserError, match="format"):
+        speech.save(tmp_path / "out.xyz")

@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from melle.console import shell_command
+
 DTYPES = ("float32", "float16", "bfloat16")
 
 
@@ -55,6 +57,8 @@ def run(options: argparse.Namespace) -> None:
     if options.onnx:
         from melle.onnx.export import export_onnx
 
-        print(f"{export_onnx(options.output, options.output / 'onnx')}: speak with examples/onnx_speak.py")
+        graphs = export_onnx(options.output, options.output / "onnx")
+        speak = shell_command("python", "examples/onnx_speak.py", graphs, "Good morning.", "VOICE", "out.wav")
+        print(f"{graphs}: speak by {speak}")
     if options.push:
         print(push(options.output, options.push, private=not options.public))

@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 
 from melle.commands.synthesize import PRETRAINED
+from melle.console import shell_command
 from melle.errors import UserError
 
 
@@ -35,7 +36,8 @@ def add_one(options: argparse.Namespace) -> None:
     text = options.prompt_text
     if text is None:
         text = transcribe(options.prompt, options.asr, options.language)
-        print(f"transcript: {text}\n(if that is not what is said: voice remove {options.name}, and give --prompt-text)")
+        remove = shell_command("python", "-m", "melle", "voice", "remove", options.name)
+        print(f"transcript: {text}\n(if that is not what is said: {remove}, and give --prompt-text)")
     voice = add_voice(options.name, options.prompt, text)
     print(f"{options.name}: saved in {voice.audio.parent}; speak with --voice {options.name}")
 

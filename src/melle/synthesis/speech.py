@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import NamedTuple
 
 from torch import Tensor
+
+from melle.audio import save_audio
 
 
 @dataclass(frozen=True)
@@ -62,6 +65,10 @@ class Speech:
     timings: Timings
     parts: tuple[str, ...] = ()  # finish reasons of the parts of a long text
     words: tuple[Word, ...] = ()  # where asked for
+
+    def save(self, path: str | Path) -> None:
+        """Write the waveform, in the format that the name ends in. Raises UserError where that cannot be."""
+        save_audio(path, self.waveform, self.sample_rate)
 
     @property
     def seconds(self) -> float:

@@ -124,8 +124,8 @@ def remove_voice(name: str, folder: Path | None = None) -> None:
     with locked(folder / "lock"):
         voices = read_voices(folder, missing="keep")  # one whose recording is gone can be removed, too
         if name not in voices:
-            known = f"there are {', '.join(voices)}" if voices else "there is none"
-            raise UserError(f"{folder} has no voice {name!r}: {known}")
+            known = f"saved are {', '.join(voices)}" if voices else "none is saved"
+            raise UserError(f"{folder} has no voice {name!r}: {known}; a model's own voices cannot be removed")
         voice = voices.pop(name)
         _write(folder / FOLDER, voices)
         voice.audio.unlink(missing_ok=True)

@@ -24,7 +24,8 @@ def run_command(function: Callable[..., Any], *arguments: Any) -> int:
     set_up_console()
     try:
         function(*arguments)
-        sys.stdout.flush()
+        if hasattr(sys.stdout, "flush"):  # not where there is no console
+            sys.stdout.flush()
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

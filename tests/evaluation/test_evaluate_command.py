@@ -136,6 +136,8 @@ def test_bad_input_is_a_user_error(checkpoint, manifest, tmp_path):
     ],
 )
 def test_what_is_mistyped_is_one_sentence_before_anything_is_spoken(checkpoint, manifest, tmp_path, wrong, says):
+    if any("bsae" in each for each in wrong):  # without its package Whisper says that first
+        pytest.importorskip("faster_whisper")
     judges = [one for one, group in zip(UNJUDGED, ("asr", "speaker")) if not any(w.startswith(group) for w in wrong)]
     with pytest.raises(UserError) as caught:
         evaluate(config(f"checkpoint={checkpoint}", f"data.test={manifest}", f"output={tmp_path}/out", *judges, *wrong))

@@ -4,6 +4,7 @@ import re
 import signal
 import subprocess
 import sys
+from functools import partial
 
 import httpx
 import openai
@@ -20,7 +21,11 @@ def test_it_serves_until_it_is_interrupted(tiny_checkpoint, model, tmp_path, mon
     command = ["export", "--checkpoint", str(tiny_checkpoint), "-o", str(exported), "--voices", str(model)]
     assert main(command) == 0
     command = [sys.executable, "-m", "melle", "serve", "--model", str(exported), "--port", "0", "--device", "cpu"]
-    with subprocess.Popen([*command, "--token", "sesame"], stdout=subprocess.PIPE, text=True) as process:
+    # Where the tests themselves run in the background, their children would ignore Ctrl-C.
+    heed = partial(signal.signal, signal.SIGINT, signal.default_int_handler)
+    with subprocess.Popen(
+        [*command, "--token", "sesame"], stdout=subprocess.PIPE, text=True, preexec_fn=heed
+    ) as process:
         try:
             line = process.stdout.readline()
             address = re.search(r"2 voices; .* at (http://127\.0\.0\.1:\d+)/", line).group(1)

@@ -76,7 +76,7 @@ def test_what_cannot_be_a_voice_is_named(folder, recording, tmp_path, capsys):
     assert "nowhere.wav" in error("add", "bert", "--prompt", tmp_path / "nowhere.wav", "--prompt-text", "one")
     save_audio(tmp_path / "silence.wav", torch.zeros(24000), 24000)
     assert "silence" in error("add", "bert", "--prompt", tmp_path / "silence.wav", "--prompt-text", "one")
-    assert "there are anna" in error("remove", "bert")
+    assert "saved are anna" in error("remove", "bert")
     assert list(read_voices(folder)) == ["anna"]
 
 

@@ -229,7 +229,7 @@ def test_other_settings_make_another_corpus_beside_and_remove_nothing(tmp_path, 
 def test_the_configuration_names_the_folder_of_its_corpus(tmp_path):
     with initialize_config_dir(str(Path(__file__).parents[2] / "conf"), version_base="1.3"):
         default = compose("train", ["experiment=quickstart"])
-        other = compose("train", [f"data.corpus.folder={tmp_path}", "+data.corpus.hours=1"])
+        other = compose("train", [f"data.corpus.folder={tmp_path}", "data.corpus.hours=1"])
         none = compose("train", ["data.corpus=null", "data.train=mine.jsonl"])
     assert default.data.train == str(DigitCorpus().path / "train.jsonl")
     assert other.data.val == str(DigitCorpus(tmp_path, hours=1).path / "validation.jsonl")

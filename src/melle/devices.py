@@ -85,7 +85,7 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 def killed_a_loader(error: BaseException | None) -> bool:
     """Whether the system ended a process that loads data, as it does where there is no memory left."""
-    while error is not None:  # the loader tells of it, too, by an error whose cause that one is
+    while error is not None:  # the loader reports it, too, by an error whose cause that one is
         says = str(error)
         of_a_loader = isinstance(error, RuntimeError) and "DataLoader worker" in says
         if of_a_loader and ("killed by signal: Killed" in says or "Bus error" in says):

@@ -161,7 +161,7 @@ class Batcher:
         return joining
 
     def _fail(self, error: Exception, waiting: bool = True) -> None:
-        """Tell those whose rows are decoded, and those who wait, that they get no more."""
+        """Notify those whose rows are decoded, and those who wait, that they get no more."""
         calls = {id(call): call for call in self._running.values()}
         if waiting:
             calls |= {id(call): call for call, _ in self._waiting.values()}

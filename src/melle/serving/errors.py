@@ -37,7 +37,7 @@ def add_error_handlers(app: FastAPI) -> None:
     async def api_error(_: Request, error: ApiError) -> JSONResponse:
         return error.response()
 
-    async def user_error(_: Request, error: UserError) -> JSONResponse:  # what the server's user can mend
+    async def user_error(_: Request, error: UserError) -> JSONResponse:  # what the server's user can fix
         logger.error("%s", error)
         return ApiError(500, "the server failed; its log says why", "internal_error").response()
 

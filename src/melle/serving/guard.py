@@ -13,7 +13,7 @@ from melle.serving.errors import ApiError
 
 OPEN = ("/", "/health", "/page.js", "/page.css")  # need no token
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
-DRAINED = 10  # times the limit that are read and forgotten, so that the client hears why it is refused
+DRAINED = 10  # times the limit that are read and forgotten, so that the client gets the reason for the refusal
 
 
 @dataclass(frozen=True)

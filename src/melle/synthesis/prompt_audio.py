@@ -1,4 +1,4 @@
-"""A prompt's recording before a model hears it: silence trimmed, level matched, faults of the sound pointed out."""
+"""A prompt's recording before a model reads it: silence trimmed, level matched, faults of the sound pointed out."""
 
 from __future__ import annotations
 

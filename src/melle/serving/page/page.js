@@ -57,7 +57,7 @@ async function loadVoices(chosen = $("voice").value) {
 
 const showRemove = () => ($("remove-voice").hidden = $("voice").selectedOptions[0]?.owner !== "user");
 
-function tell(text) {
+function announce(text) {
   $("error").hidden = true;
   $("status").textContent = text;
 }
@@ -115,7 +115,7 @@ async function speak() {
   own.signal.addEventListener("abort", () => player.stop());
   const parts = [];
   let ending = null;
-  tell("Waiting for the first sound …");
+  announce("Waiting for the first sound …");
   follow(() => player.time, () => running === own && ending === null);
   try {
     const begun = performance.now();
@@ -144,7 +144,7 @@ async function speak() {
         parts.push(samples);
         player.add(samples);
         drawing.add(samples);
-        tell(`${player.seconds.toFixed(1)} s of speech; the first after ${(first / 1000).toFixed(2)} s`);
+        announce(`${player.seconds.toFixed(1)} s of speech; the first after ${(first / 1000).toFixed(2)} s`);
       }
       if (event.type === "speech.audio.done") ending = event;
     }
@@ -152,13 +152,13 @@ async function speak() {
     const took = ((performance.now() - begun) / 1000).toFixed(1);
     const why = { stop: "", length: ", cut off at the length limit", degenerate: ", cut off as it degenerated" };
     const words = why[ending.finish_reason] ?? ", nothing in it can be heard";
-    tell(`${ending.seconds.toFixed(1)} s of speech in ${took} s; the first after ${(first / 1000).toFixed(2)} s${words}`);
+    announce(`${ending.seconds.toFixed(1)} s of speech in ${took} s; the first after ${(first / 1000).toFixed(2)} s${words}`);
     finish(parts, rate, ending.words, player, own);
   } catch (error) {
     player.stop();
     if (running !== own) return;
     $("stop").disabled = true;
-    if (own.signal.aborted) tell("Stopped.");
+    if (own.signal.aborted) announce("Stopped.");
     else fail(error);
   }
 }
@@ -356,7 +356,7 @@ async function record() {
     recorder.start();
     button.textContent = "Stop recording";
     button.setAttribute("aria-pressed", "true");
-    tell("Recording: read out what stands in the box below.");
+    announce("Recording: read out what stands in the box below.");
   } catch {
     fail(new Error("no microphone: allow it in the browser, and open the page as localhost or by https"));
   }
@@ -372,14 +372,14 @@ async function addVoice() {
   form.append("text", $("voice-text").value);
   form.append("audio", recording, "recording");
   try {
-    tell("Saving the voice …");
+    announce("Saving the voice …");
     const { id } = await (await ask("v1/voices", { method: "POST", body: form })).json();
     await loadVoices(id);
     $("voice-form").reset();
     $("voice-audio").hidden = true;
     recording = null;
     $("add-voice").open = false;
-    tell(`The voice ${id} is there.`);
+    announce(`The voice ${id} is there.`);
     $("voice").focus();
   } catch (error) {
     fail(error);
@@ -392,7 +392,7 @@ async function removeVoice() {
   try {
     await ask(`v1/voices/${encodeURIComponent(id)}`, { method: "DELETE" });
     await loadVoices();
-    tell(`The voice ${id} is removed.`);
+    announce(`The voice ${id} is removed.`);
   } catch (error) {
     fail(error);
   }
@@ -407,7 +407,7 @@ submit("speak-form", speak);
 submit("voice-form", addVoice);
 submit("token-form", () => {
   sessionStorage.setItem("token", $("token").value);
-  tell("");
+  announce("");
   load();
 });
 on("stop", "click", stop);

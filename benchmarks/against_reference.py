@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 
 from benchmarks.reference import ReferenceMelle, take_turns
-from benchmarks.train import WARMUP, Setup, configure, make_batches, make_step
+from benchmarks.train import WARMUP, make_batches, make_setup, make_step
 from melle.devices import best_device
 from melle.model import Melle
 
@@ -23,10 +23,8 @@ def bench_against_reference(
     """``model=reference`` beside a network in the reference's manner, on equal and on LibriSpeech-like lengths."""
     if device == "auto":
         device = best_device()
-    small = device == "cpu"
-    network, loss = configure("reference", overrides)
-    sizes = batch_frames or (3000 if small else 50000), steps or (3 if small else 20), threads
-    setup = Setup(network, loss, device, precision, *sizes)
+    setup = make_setup("reference", overrides, device, precision, batch_frames, steps, threads)
+    network = setup.network
     if threads:
         torch.set_num_threads(threads)
     where = torch.device(device)

@@ -85,17 +85,8 @@ def bench_train(
     """The table of all variants. ``overrides`` are Hydra's, such as "model.layers=2"."""
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
-    small = device == "cpu"
-    network, loss = configure(model, overrides)
-    setup = Setup(
-        network,
-        loss,
-        device,
-        precision,
-        batch_frames or (3000 if small else 50000),
-        steps or (3 if small else 20),
-        threads,
-    )
+    setup = make_setup(model, overrides, device, precision, batch_frames, steps, threads)
+    network = setup.network
     longest = int(max(sum(lengths) for lengths in zip(*utterances()))) + 1
     if setup.batch_frames < longest:
         raise UserError(f"--batch-frames {setup.batch_frames}: the longest row has {longest} positions; give as many")
@@ -113,6 +104,21 @@ def bench_train(
     with torch.device("meta"):
         size = sum(p.numel() for p in Melle(**network).parameters())
     return table(f"{model} ({size / 1e6:.1f} M parameters)", setup, peak, results)
+
+
+def make_setup(
+    model: str,
+    overrides: Sequence[str],
+    device: str,
+    precision: str,
+    batch_frames: int | None,
+    steps: int | None,
+    threads: int | None,
+) -> Setup:
+    """The setup of a preset; what is None is as suits the kind of device."""
+    small = device == "cpu"
+    sizes = batch_frames or (3000 if small else 50000), steps or (3 if small else 20)
+    return Setup(*configure(model, overrides), device, precision, *sizes, threads)
 
 
 def configure(model: str, overrides: Sequence[str]) -> tuple[dict[str, Any], MelleLoss]:

@@ -19,7 +19,7 @@ from melle.console import run_command, set_up_console
 from melle.devices import best_device
 from melle.errors import UserError
 from melle.model import Melle
-from melle.model.compiled import compiled_graphs
+from melle.model.compiled import compile_blocks, compiled_graphs
 from melle.peak import synchronise
 
 DECODED = 4  # steps after the first
@@ -40,7 +40,7 @@ def try_preset(name: str, overrides: Sequence[str], setup: dict[str, Any], compi
     torch.manual_seed(0)
     network = Melle(**network_arguments).to(device)
     if compiled:
-        network.compile_blocks()
+        compile_blocks(network)
     batch = make_batches(settings, plain=False)[-1]
     begun = time.perf_counter()
     make_step(network, settings, device)(batch)

@@ -27,6 +27,7 @@ from melle.devices import best_device
 from melle.errors import UserError
 from melle.model import Melle
 from melle.model.cache import DecodingState, KVCache
+from melle.model.compiled import compile_blocks
 from melle.model.noise import RowNoise
 from melle.peak import synchronise
 from melle.synthesis.cuda_graph import StepRunner
@@ -147,7 +148,7 @@ def measure(setup: Setup, rows: int) -> Figures:
     network, device = _prepare(setup)
     r, fixed = network.reduction_factor, True if setup.compile else None
     if setup.compile:
-        network.compile_blocks()
+        compile_blocks(network)
     steps = max(2, round(setup.seconds * FRAME_RATE / r))
     prompt = round(PROMPT_SECONDS * FRAME_RATE / r) * r
     batch = [_row(row, prompt, steps, network.n_mels) for row in range(rows)]
@@ -184,7 +185,7 @@ def compare(setup: Setup, first: int, last: int) -> Comparison:
         decoder = PlainDecoder(network, length)
         caches, state = _caches_and_state(network, length, repetitions + 1)
         if setup.compile:  # after the plain decoder took its copy
-            network.compile_blocks()
+            compile_blocks(network)
         step = StepRunner(network, caches, state, 1.0, fixed=setup.compile or device.type == "cuda")
         noise = RowNoise([0], network.prenet.units, network.group, device)
         # In turn, so that other work on the machine slows both.

@@ -35,7 +35,7 @@ from melle.data.batching import FrameBudgetSampler
 from melle.errors import UserError
 from melle.losses import MelleLoss
 from melle.model import Melle
-from melle.model.compiled import compiled_graphs
+from melle.model.compiled import compile_blocks, compiled_graphs
 from melle.model.flops import training_flops
 from melle.peak import matmul_peak, synchronise
 
@@ -196,7 +196,7 @@ def measure(setup: Setup, variant: str) -> Figures:
     if variant == "plain":
         network = PlainMelle(network)
     elif "compiled" in variant:
-        network.compile_blocks()
+        compile_blocks(network)
     step = make_step(network.to(device), setup, device)
     with torch.device("meta"):
         sizes = Melle(**setup.network)

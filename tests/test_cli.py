@@ -172,14 +172,14 @@ def test_jobs_are_spoken_to_a_folder_and_what_fails_is_reported(tiny_checkpoint,
 
 def test_an_error_of_one_job_is_its_own(tiny_checkpoint, tmp_path, capsys, monkeypatch):
     """Also where the machine, not the job, is at fault; and whatever white space a text holds."""
-    real = Synthesizer._speak
+    real = Synthesizer._render
 
-    def _speak(self, jobs, *rest):
+    def _render(self, jobs, *rest):
         if any(job.text == "four" for job in jobs):
             raise RuntimeError("CUDA out of memory.\nTried to allocate 2.00 GiB")
         return real(self, jobs, *rest)
 
-    monkeypatch.setattr(Synthesizer, "_speak", _speak)
+    monkeypatch.setattr(Synthesizer, "_render", _render)
     texts = ["one\u2028two", "four", "nine\x85six"]
     path = tmp_path / "jobs.jsonl"
     path.write_text("\r\n".join(json.dumps({"text": text}, ensure_ascii=False) for text in texts), encoding="utf-8")

@@ -7,7 +7,7 @@ import torch
 
 from melle.audio import save_audio
 from melle.errors import UserError
-from melle.synthesis import synthesizer
+from melle.synthesis import rendering
 from melle.synthesis.options import DecodingOptions
 from melle.synthesis.synthesizer import Synthesizer
 from tests.synthesis.test_decoding import PROMPT, bias_stop
@@ -23,13 +23,13 @@ def tts(tiny_checkpoint) -> Synthesizer:
 def test_the_text_is_of_the_whole_and_the_beginning_counts(tts, monkeypatch):
     """12 frames a word: five words are due after 15 steps, of which 9 are there."""
     rows = []
-    decode = synthesizer.decode
+    decode = rendering.decode
 
     def watched(network, new, *rest):
         rows.extend(new)
         return decode(network, new, *rest)
 
-    monkeypatch.setattr(synthesizer, "decode", watched)
+    monkeypatch.setattr(rendering, "decode", watched)
     tts.description = replace(tts.description, length_range=(0.5, 3.0))
     bias_stop(tts, -50.0)
     options = DecodingOptions(min_length=0.8, max_length=2.0, max_silence=1e9, max_still=1e9)

@@ -7,7 +7,7 @@ import torch
 
 from melle.cli import main
 from melle.errors import UserError
-from melle.synthesis import synthesizer
+from melle.synthesis import rendering
 from melle.synthesis.jobs import Job, read_jobs, run_jobs
 from melle.synthesis.synthesizer import Synthesizer
 from tests.conftest import DIGITS
@@ -37,7 +37,7 @@ def gone(*_):
 @pytest.mark.parametrize("fail", [broken, gone])
 def test_jobs_stop_where_the_device_broke(tiny_checkpoint, tmp_path, monkeypatch, capsys, fail):
     (tmp_path / "jobs.jsonl").write_text("".join(json.dumps({"text": word}) + "\n" for word in DIGITS))
-    decode, calls = synthesizer.decode, []
+    decode, calls = rendering.decode, []
 
     def second_fails(*arguments):
         calls.append(1)
@@ -46,7 +46,7 @@ def test_jobs_stop_where_the_device_broke(tiny_checkpoint, tmp_path, monkeypatch
     def probe(device):
         raise RuntimeError("CUDA error: unspecified launch failure")
 
-    monkeypatch.setattr(synthesizer, "decode", second_fails)
+    monkeypatch.setattr(rendering, "decode", second_fails)
     monkeypatch.setattr("melle.devices.probe", probe)
     out = tmp_path / "out"
     command = ["synthesize", "--checkpoint", str(tiny_checkpoint), "--jobs", str(tmp_path / "jobs.jsonl")]
@@ -59,7 +59,7 @@ def test_jobs_stop_where_the_device_broke(tiny_checkpoint, tmp_path, monkeypatch
 
 
 def test_a_fault_of_one_job_alone_is_no_broken_device(tiny_checkpoint, tmp_path, monkeypatch):
-    decode, calls = synthesizer.decode, []
+    decode, calls = rendering.decode, []
 
     def fails(network, requests, *rest):
         calls.append(1)
@@ -67,7 +67,7 @@ def test_a_fault_of_one_job_alone_is_no_broken_device(tiny_checkpoint, tmp_path,
             raise RuntimeError("shapes do not fit")
         yield from decode(network, requests, *rest)
 
-    monkeypatch.setattr(synthesizer, "decode", fails)
+    monkeypatch.setattr(rendering, "decode", fails)
     jobs = [Job(word, word, None, None, 0) for word in ("one", "two", "three")]
     assert run_jobs(Synthesizer.from_checkpoint(tiny_checkpoint), jobs, tmp_path / "out") == 1
     (line,) = [each for each in map(json.loads, (tmp_path / "out/results.jsonl").open()) if "error" in each]
@@ -76,7 +76,7 @@ def test_a_fault_of_one_job_alone_is_no_broken_device(tiny_checkpoint, tmp_path,
 
 def test_one_text_on_a_broken_device_is_a_sentence_too(tiny_checkpoint, monkeypatch):
     tts = Synthesizer.from_checkpoint(tiny_checkpoint)
-    monkeypatch.setattr(synthesizer, "decode", broken)
+    monkeypatch.setattr(rendering, "decode", broken)
     for speak in (lambda: tts("one"), lambda: list(tts.stream("one"))):
         with pytest.raises(UserError, match=r"cpu does not work any more \(AcceleratorError: CUDA error"):
             speak()

@@ -11,7 +11,7 @@ import torchaudio
 from melle.audio import LogMel, save_audio, speech_level
 from melle.checkpoint import ModelDescription
 from melle.errors import UserError
-from melle.synthesis import synthesizer
+from melle.synthesis import rendering
 from melle.synthesis.prompt import Prompt
 from melle.synthesis.prompt_audio import clipped_share, match_level, sound_faults, trim_silence
 from melle.synthesis.synthesizer import Synthesizer
@@ -213,7 +213,7 @@ def test_a_lack_of_memory_says_what_to_lower(tts, monkeypatch, error, expected):
         raise error
         yield
 
-    monkeypatch.setattr(synthesizer, "decode", decode)
+    monkeypatch.setattr(rendering, "decode", decode)
     says = "while decoding 2 texts .* up to 3 tokens.*--batch-size" if expected is UserError else "do not fit"
     with pytest.raises(expected, match=says):
         tts(["one", "two three four"])
@@ -234,7 +234,7 @@ def test_a_lack_of_memory_elsewhere_is_a_sentence_too(tts, tiny_checkpoint, spee
         monkeypatch.setattr(type(tts.vocoder), "stream", lambda self: fail)
         says = r"the vocoder makes \d\.\d s of sound on cpu; take lighter weights \(--weights bfloat16\)"
     elif where == "loading":
-        monkeypatch.setattr(synthesizer, "quantize", fail)
+        monkeypatch.setattr(rendering, "quantize", fail)
         says = "loading the model on cpu; take lighter weights"
     else:
         monkeypatch.setattr(LogMel, "forward", fail)

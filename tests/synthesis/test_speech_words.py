@@ -11,6 +11,7 @@ import torch
 from melle.cli import main
 from melle.errors import UserError
 from melle.model import Melle
+from melle.model.attention_map import guided_attention
 from melle.synthesis.options import DecodingOptions
 from melle.synthesis.speech import Word
 from melle.synthesis.subtitles import check_subtitles, cues, write_subtitles
@@ -47,7 +48,7 @@ def test_guided_attention_is_that_of_training():
         "segment_steps": torch.tensor([[4, 6]]),
     }
     guide = network.train()(**inputs, mel_lengths=torch.tensor([40])).guide
-    torch.testing.assert_close(network.eval().guided_attention(**inputs), torch.stack(guide))
+    torch.testing.assert_close(guided_attention(network.eval(), **inputs), torch.stack(guide))
 
 
 @pytest.fixture(scope="module")
@@ -75,7 +76,7 @@ def test_words_are_as_written_in_order_and_around_the_pauses(tts):
 
 def test_times_follow_the_speed(tts, monkeypatch):
     usual = tts("one two three", seed=1, words=True).words
-    monkeypatch.setattr(tts, "_pace_speed", lambda options: 1.0)  # as of a model without a pace
+    monkeypatch.setattr(tts, "pace_speed", lambda options: 1.0)  # as of a model without a pace
     slow = tts("one two three", seed=1, words=True, options=DecodingOptions(speed=0.5)).words
     np.testing.assert_allclose([w[1:] for w in slow], [(2 * w.start, 2 * w.end) for w in usual], rtol=1e-6)
 

@@ -7,7 +7,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from melle.synthesis import synthesizer
+from melle.synthesis import rendering, synthesizer
 from melle.synthesis.chunking import split_text
 from melle.synthesis.crossfade import PAUSE, worst
 from melle.synthesis.options import DecodingOptions
@@ -102,9 +102,9 @@ def test_a_page_takes_no_more_memory_than_a_sentence(tts, monkeypatch):
     """What is alive at a time: one part's frames, whatever the length of the text."""
     tts.description = replace(tts.description, most_tokens=5)
     seen = []
-    decode = synthesizer.decode
+    decode = rendering.decode
     monkeypatch.setattr(
-        synthesizer, "decode", lambda network, rows, *rest: seen.append(len(rows)) or decode(network, rows, *rest)
+        rendering, "decode", lambda network, rows, *rest: seen.append(len(rows)) or decode(network, rows, *rest)
     )
     frames = sum(len(chunk.mel) for chunk in tts.stream(" ".join([LONG] * 5), seed=1))
     assert seen == [1] * 16 and frames > 16 * 5 * 12

@@ -3,6 +3,22 @@
 from __future__ import annotations
 
 import sys
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from melle.model.melle import Melle
+
+
+def compile_blocks(network: Melle, backend: str = "inductor") -> None:
+    """Compile every block in place; all share their graphs, whatever a batch's shape.
+
+    For ``forward``, and for the steps of a state that is fixed. RuntimeError where there is no C++ compiler, which the
+    backend "inductor" needs. The names of the weights stay.
+    """
+    if backend == "inductor":
+        require_compiler()
+    for block in network.blocks:
+        block.compile(dynamic=True, backend=backend)
 
 
 def require_compiler() -> None:

@@ -16,7 +16,6 @@ from melle.model import layout
 from melle.model.attention import Rotation, rotation
 from melle.model.block import Block, choose, initialise, make_norm
 from melle.model.cache import DecodingState, KVCache
-from melle.model.compiled import require_compiler
 from melle.model.heads import LatentOutput, LatentSampler, PostNet, PreNet
 from melle.model.noise import StepNoise
 from melle.model.old_weights import rename_old_weights
@@ -106,14 +105,12 @@ class Melle(nn.Module):
         pace: float = 1.0,
         gradient_checkpointing: bool = False,
     ):
+        shares = {name: value for name, value in locals().items() if name.endswith("dropout")}
         super().__init__()
         if reduction_factor < 1:
             raise ValueError(f"reduction_factor={reduction_factor} must be 1 or more")
         if heads < 1 or width % heads or (width // heads) % 2:
             raise ValueError(f"width={width} must be an even multiple of heads={heads}, which must be 1 or more")
-        shares = {"dropout": dropout, "attention_dropout": attention_dropout, "mlp_dropout": mlp_dropout}
-        shares |= {"prenet_dropout": prenet_dropout, "frame_dropout": frame_dropout}
-        shares |= {"latent_dropout": latent_dropout, "postnet_dropout": postnet_dropout}
         for name, share in shares.items():
             if not 0 <= share < 1:
                 raise ValueError(f"{name}={share} must be at least 0 and below 1")
@@ -164,17 +161,6 @@ class Melle(nn.Module):
         if self.text_position is None or self.mel_position is None:
             return None
         return self.text_position.num_embeddings, self.mel_position.num_embeddings
-
-    def compile_blocks(self, backend: str = "inductor") -> None:
-        """Compile every block in place; all share their graphs, whatever a batch's shape.
-
-        For ``forward``, and for the steps of a state that is fixed. RuntimeError where there is no C++ compiler, which
-        the backend "inductor" needs. The names of the weights stay.
-        """
-        if backend == "inductor":
-            require_compiler()
-        for block in self.blocks:
-            block.compile(dynamic=True, backend=backend)
 
     def normalise(self, mel: Tensor) -> Tensor:
         """log10 mel to the network's scale."""
@@ -229,37 +215,6 @@ class Melle(nn.Module):
         latent = LatentOutput(*(part.reshape(rows, frames, self.n_mels) for part in self.latent(hidden)))
         refined = self.refine(latent.frames, layout.lengths_to_mask(mel_lengths, frames), true_frames)
         return MelleOutput(target, *latent, refined, self.stop(hidden)[..., 0].float(), guide)
-
-    @torch.no_grad()
-    def guided_attention(
-        self,
-        text: Tensor,
-        text_lengths: Tensor,
-        text_segments: Tensor,
-        mel: Tensor,
-        segment_steps: Tensor,
-        keep: Tensor | None = None,
-        speed: Tensor | None = None,
-    ) -> Tensor:
-        """How head 0 of the guided blocks spreads the steps of whole rows over the text: (guided layers, B, K, S).
-
-        Of rows of one length, by a teacher-forced pass with arguments as in ``forward``, ``keep`` as in ``PreNet`` and
-        ``speed`` as in ``prefill``. A step stands for the frames that it predicts. Leaves the network as it is, so that
-        other threads may use it meanwhile.
-        """
-        rows, frames, _ = mel.shape
-        steps = frames // self.reduction_factor
-        read = self.normalise(mel).view(rows, steps, self.group)[:, :-1].to(self.bos.dtype)
-        x, rotary, mask = self.join(
-            text, text_lengths, text_segments, self.prenet(read, keep), segment_steps, None, speed
-        )
-        own = layout.step_slots(text_lengths, steps)
-        found = []
-        for number, block in enumerate(self.blocks[: max(self.guided_layers, default=-1) + 1]):
-            x, weights = block.forward(x, rotary, mask, guide=number in self.guided_layers)
-            if weights is not None:
-                found.append(weights.gather(1, own[:, :, None].expand(-1, -1, weights.shape[2]))[:, :, : text.shape[1]])
-        return torch.stack(found) if found else mel.new_zeros(0, rows, steps, text.shape[1])
 
     def refine(self, frames: Tensor, valid: Tensor, count: int | None = None) -> Tensor:
         """y' to y'' (B, T, M), by the post-net where there is one; ``valid`` (B, T) and ``count`` as there."""

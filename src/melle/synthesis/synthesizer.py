@@ -2,51 +2,33 @@
 
 from __future__ import annotations
 
-import copy
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, NamedTuple, overload
+from typing import Any, overload
 
 import torch
 from torch import Tensor
 
-from melle.audio import LogMel
-from melle.checkpoint import LoadedModel
-from melle.devices import device_errors, find_device
+from melle.devices import device_errors
 from melle.errors import UserError
 from melle.pretrained import load_pretrained
 from melle.synthesis.chunking import Encoded
 from melle.synthesis.crossfade import CrossFade, join_speech, worst
-from melle.synthesis.decoding import Frames, decode
 from melle.synthesis.options import BEST_PROMPT, DecodingOptions
 from melle.synthesis.plan import Plan, encode_text, make_plan
 from melle.synthesis.prompt import Prompt, Recording, Voice, as_prompt, read_beginning, read_prompt
-from melle.synthesis.quantize import check_weights, quantize
+from melle.synthesis.rendering import Rendered, Renderer
 from melle.synthesis.request import Request, make_request
 from melle.synthesis.seeds import another_seed, each, make_seeds
-from melle.synthesis.speech import Chunk, Speech, Timings, Word, shifted
-from melle.synthesis.stretch import Stretch
-from melle.synthesis.words import find_words
-from melle.text import normalising
-from melle.vocoders import Vocoder, default_vocoder
+from melle.synthesis.speech import Chunk, Speech, shifted
 
-LIGHTER = "take lighter weights (--weights bfloat16) or another device (--device cpu)"  # advice
 ROWS = 16  # parts of long texts that are spoken at a time
-Decoder = Callable[[Sequence[Request], DecodingOptions], Iterator[Frames]]
 
 
-class Spoken(NamedTuple):
-    """A part that was spoken, its frames (T, M) log10 as decoded, before any stretching, and what was asked for."""
-
-    speech: Speech
-    mel: Tensor
-    request: Request
-
-
-class Synthesizer:
+class Synthesizer(Renderer):
     """Speaks with a trained model.
 
     Examples:
@@ -54,73 +36,22 @@ class Synthesizer:
         >>> speech = tts("four two", prompt="voice.wav", prompt_text="one nine")   # doctest: +SKIP
     """
 
-    def __init__(
-        self,
-        model: LoadedModel,
-        vocoder: Vocoder | None = None,
-        device: str | torch.device = "auto",
-        weights: str = "float32",
-        compile: bool = False,
-        normalise: bool | None = None,
-    ):
-        """
-        Args:
-            vocoder: None takes the model's own where it was exported with one, else ``default_vocoder``.
-            device: "auto" takes a CUDA device where there is one.
-            weights: "float32", "bfloat16", "float16" or, on a CPU, "int8" (see ``synthesis.quantize``). With lighter
-                ones the model itself stays as it is.
-            compile: compile the network's blocks in place (``torch.compile``); the first texts then wait for that. On
-                a CUDA device steps are CUDA graphs with it and without it.
-            normalise: read figures and abbreviations as words first ("$5" as "five dollars"), or not; None: as in the
-                model's training.
-        """
-        self.device = find_device(device, "device=")
-        check_weights(weights, self.device, compile)
-        network = model.network if weights == "float32" else copy.deepcopy(model.network)
-        with device_errors(self.device, "loading the model", LIGHTER):
-            self.network = quantize(network.to(self.device), weights)
-        self._fixed = True if compile else None  # shapes of steps: what is best for the device
-        self.decoder: Decoder | None = None  # decodes in place of ``decode``, as the server's shared batch does
-        if compile:
-            try:
-                self.network.compile_blocks()
-            except RuntimeError as error:
-                raise UserError(f"compile: {error}") from None
-        self.tokenizer = normalising(model.description.tokenizer, normalise)
-        self.description = replace(model.description, tokenizer=self.tokenizer)
-        self.spec = model.description.mel
-        self.log_mel = LogMel(self.spec)
-        self.vocoder = (default_vocoder(self.spec, model.vocoder) if vocoder is None else vocoder).to(self.device)
-
     @classmethod
-    def from_checkpoint(
-        cls,
-        path: str | Path,
-        vocoder: Vocoder | None = None,
-        device: str | torch.device = "auto",
-        average: bool = True,
-        weights: str = "float32",
-        compile: bool = False,
-        normalise: bool | None = None,
-    ) -> Synthesizer:
+    def from_checkpoint(cls, path: str | Path, *arguments: Any, average: bool = True, **settings: Any) -> Synthesizer:
         """From a .ckpt file that training wrote, or whatever ``from_pretrained`` takes.
 
-        ``average``: of a run with EMA take the averaged weights, else the last ones.
+        ``average``: of a run with EMA take the averaged weights, else the last ones. Further arguments are the class's:
+        ``vocoder``, ``device``, ``weights``, ``compile``, ``normalise``.
         """
-        return cls(load_pretrained(path, average), vocoder, device, weights, compile, normalise)
+        return cls(load_pretrained(path, average), *arguments, **settings)
 
     @classmethod
-    def from_pretrained(
-        cls,
-        where: str | Path,
-        vocoder: Vocoder | None = None,
-        device: str | torch.device = "auto",
-        weights: str = "float32",
-        compile: bool = False,
-        normalise: bool | None = None,
-    ) -> Synthesizer:
-        """From a folder that ``python -m melle export`` wrote, or one on the Hugging Face hub ("hf://user/model")."""
-        return cls(load_pretrained(where), vocoder, device, weights, compile, normalise)
+    def from_pretrained(cls, where: str | Path, *arguments: Any, **settings: Any) -> Synthesizer:
+        """From a folder that ``python -m melle export`` wrote, or one on the Hugging Face hub ("hf://user/model").
+
+        Further arguments are the class's.
+        """
+        return cls(load_pretrained(where), *arguments, **settings)
 
     @overload
     def __call__(self, text: str, *arguments: Any, **options: Any) -> Speech: ...
@@ -170,15 +101,16 @@ class Synthesizer:
             make_plan(text, prompt, language, options, self.description, self.network)
             for text, prompt in zip(texts, prompts)
         ]
-        spoken: dict[tuple[int, int], Spoken] = {}  # by text and chunk
+        rendered: dict[tuple[int, int], Rendered] = {}  # by text and chunk
 
         def request_of(number: int, chunk: int) -> Request:
             chunks, voice = plans[number].chunks, prompts[number]
             seed = another_seed(seeds[number], "part", chunk)
             if voice is None and chunk:  # whose pace has the speed already
-                return self._request(chunks[chunk], _continue_as(chunks[0], spoken[number, 0].mel), seed, options)
+                lead = _continue_as(chunks[0], rendered[number, 0].decoded)
+                return self._request(chunks[chunk], lead, seed, options)
             leads = voice is None and len(chunks) > 1
-            return self._request(chunks[chunk], voice, seed, options, leads, self._pace_speed(options))
+            return self._request(chunks[chunk], voice, seed, options, leads, self.pace_speed(options))
 
         # Without a prompt the first chunk of a text decides its voice, so the others wait for it.
         now, later = [], []
@@ -189,11 +121,13 @@ class Synthesizer:
         for keys in (now, later):
             for batch in (keys[start : start + size] for start in range(0, len(keys), size)):
                 requests = [request_of(*key) for key in batch]
-                spoken.update(zip(batch, self._speak_with_retries(requests, options, retries, begun)))
+                rendered.update(zip(batch, self.render(requests, options, begun, retries)))
+        spoken = {key: one.speech for key, one in rendered.items()}
         if words:
-            spoken = {key: self._with_words(one, options) for key, one in spoken.items()}
+            for key, (speech, decoded, request) in rendered.items():
+                spoken[key] = replace(speech, words=self.words_of(request, decoded, options))
         speeches = [
-            join_speech([spoken[number, n].speech for n in range(len(plan.chunks))], plan.pauses, self.spec, seed)
+            join_speech([spoken[number, n] for n in range(len(plan.chunks))], plan.pauses, self.spec, seed)
             for number, (plan, seed) in enumerate(zip(plans, seeds))
         ]
         return speeches[0] if isinstance(text, str) else speeches
@@ -249,7 +183,7 @@ class Synthesizer:
             with _reading_prompt():
                 prompt = read_beginning(recording, self.description, self.log_mel)
             requests.append(self._request((text_, encode_text(text_, self.tokenizer)), prompt, seed_, options))
-        speeches = [spoken.speech for spoken in self._speak(requests, options, begun)] if requests else []
+        speeches = [one.speech for one in self.render(requests, options, begun)] if requests else []
         return speeches[0] if isinstance(text, str) else speeches
 
     def read_prompt(self, prompt: Voice, prompt_text: str | None = None) -> Prompt:
@@ -260,102 +194,31 @@ class Synthesizer:
         return read
 
     def _stream(
-        self,
-        plan: Plan,
-        voice: Prompt | None,
-        options: DecodingOptions,
-        seed: int,
-        begun: float,
-        words: bool = False,
+        self, plan: Plan, voice: Prompt | None, options: DecodingOptions, seed: int, begun: float, words: bool
     ) -> Iterator[Chunk]:
         chunks, fade, reasons = plan.chunks, CrossFade(self.spec, plan.pauses), []
-        speed, given = self._pace_speed(options), 0  # frames
-        begin = round(plan.pauses[0] * self.spec.frame_rate)  # of the part, in frames
+        speed, given = self.pace_speed(options), 0  # frames
+        start = round(plan.pauses[0] * self.spec.frame_rate)  # of the part, in frames
         for number, chunk in enumerate(chunks):
             leads = voice is None and len(chunks) > 1
             request = self._request(chunk, voice, another_seed(seed, "part", number), options, leads, speed)
-            vocode, stretch, mels = self.vocoder.stream(), self._stretch(options), []
-            for frames in self._decode([request], options):
-                last = frames.finish_reason is not None
-                spoken = stretch(frames.mel, last)
-                with self._vocoding(len(spoken)):
-                    samples = vocode(spoken.to(self.device), last).cpu()
-                waveform = fade(samples.nan_to_num(0.0).clamp(-1, 1), last)
-                mel = fade.frames(spoken.clone(), last)
+            mels = []
+            for part in self.render_stream(request, options):
+                last = part.finish_reason is not None
+                waveform = fade(part.waveform, last)
+                mel = fade.frames(part.mel.clone(), last)
                 if leads or words:
-                    mels.append(frames.mel)
+                    mels.append(part.decoded)
                 given += len(mel)
-                reasons += [frames.finish_reason] if last else []
+                reasons += [part.finish_reason] if last else []
                 elapsed, end = time.perf_counter() - begun, last and number == len(chunks) - 1
                 ending = (worst(reasons), tuple(reasons) if len(chunks) > 1 else ()) if end else (None, ())
-                found = self._words(request, torch.cat(mels), options) if words and last else ()
-                found = shifted(found, begin / self.spec.frame_rate)
+                found = self.words_of(request, torch.cat(mels), options) if words and last else ()
+                found = shifted(found, start / self.spec.frame_rate)
                 yield Chunk(waveform, self.spec.sample_rate, mel, elapsed, *ending, found)
-            begin = given
+            start = given
             if leads:
                 voice, speed = _continue_as(chunk, torch.cat(mels)), 1.0
-
-    def _speak_with_retries(
-        self, requests: Sequence[Request], options: DecodingOptions, retries: int, begun: float
-    ) -> list[Spoken]:
-        spoken = self._speak(requests, options, begun)
-        for attempt in range(1, retries + 1):
-            again = [number for number, one in enumerate(spoken) if one.speech.finish_reason != "stop"]
-            if not again:
-                break
-            other = [
-                replace(requests[number], seed=another_seed(requests[number].seed, "attempt", attempt))
-                for number in again
-            ]
-            for number, other_one in zip(again, self._speak(other, options, begun)):
-                if other_one.speech.finish_reason == "stop":
-                    spoken[number] = other_one
-        return spoken
-
-    def _speak(self, requests: Sequence[Request], options: DecodingOptions, begun: float) -> list[Spoken]:
-        mels: list[list[Tensor]] = [[] for _ in requests]
-        first: dict[int, float] = {}
-        spoken: dict[int, Spoken] = {}
-        vocoding = 0.0  # seconds, which the decoding of the others waits
-        for row, mel, reason, stop in self._decode(requests, options):
-            mels[row].append(mel)
-            first.setdefault(row, time.perf_counter() - begun - vocoding)
-            if reason is None:
-                continue
-            decoded, done = torch.cat(mels[row]), time.perf_counter()
-            mel = self._stretch(options)(decoded, last=True)
-            with self._vocoding(len(mel)):
-                waveform = self.vocoder(mel.to(self.device)).cpu().nan_to_num(0.0)
-            took = time.perf_counter() - done
-            speech = Speech(
-                waveform=waveform / waveform.abs().max().clamp(min=1),
-                sample_rate=self.spec.sample_rate,
-                mel=mel,
-                stop=stop.clone(),
-                finish_reason=reason,
-                seed=requests[row].seed,
-                timings=Timings(first[row], done - begun - vocoding, took),
-            )
-            spoken[row] = Spoken(speech, decoded, requests[row])
-            vocoding += took
-        return [spoken[row] for row in range(len(requests))]
-
-    def _decode(self, requests: Sequence[Request], options: DecodingOptions) -> Iterator[Frames]:
-        with self._decoding(requests):
-            if self.decoder is not None:
-                yield from self.decoder(requests, options)
-            else:
-                yield from decode(self.network, requests, options, self.spec.frame_rate, self._fixed)
-
-    def _decoding(self, requests: Sequence[Request]) -> AbstractContextManager[None]:
-        tokens = max(sum(map(len, request.segments)) for request in requests)
-        what = f"decoding {len(requests)} texts at a time, up to {tokens} tokens with their prompts',"
-        advice = "give fewer at a time (--batch-size), a shorter prompt, or lighter weights (--weights bfloat16)"
-        return device_errors(self.device, what, advice)
-
-    def _vocoding(self, frames: int) -> AbstractContextManager[None]:
-        seconds = frames / self.spec.frame_rate
-        return device_errors(self.device, f"the vocoder makes {seconds:.1f} s of sound", LIGHTER)
 
     def _request(
         self,
@@ -374,23 +237,6 @@ class Synthesizer:
     def _check_words(self, words: bool) -> None:
         if words and not self.network.guided_layers:
             raise UserError("the times of words come from guided attention, and this model was trained without it")
-
-    def _with_words(self, spoken: Spoken, options: DecodingOptions) -> Spoken:
-        words = self._words(spoken.request, spoken.mel, options)
-        return spoken._replace(speech=replace(spoken.speech, words=words))
-
-    def _words(self, request: Request, mel: Tensor, options: DecodingOptions) -> tuple[Word, ...]:
-        with self._decoding([request]):
-            stretched = options.speed / self._pace_speed(options)
-            return find_words(self.network, self.tokenizer, request, mel, self.spec.frame_rate, stretched)
-
-    def _pace_speed(self, options: DecodingOptions) -> float:
-        """How many times as fast the network is to speak: only paced positions know of a pace."""
-        return options.speed if self.network.position == "paced" else 1.0
-
-    def _stretch(self, options: DecodingOptions) -> Stretch:
-        """What makes frames as fast as the network cannot."""
-        return Stretch(options.speed / self._pace_speed(options))
 
     def _read_prompts(
         self, prompt: Voice | Sequence[Voice], prompt_text: str | Sequence[str | None] | None, count: int

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from melle.data.batch import join_text, pad_texts
 from melle.model import Melle
+from melle.model.attention_map import guided_attention
 from melle.synthesis.request import Request
 from melle.synthesis.speech import Word, shifted
 from melle.text import Tokenizer
@@ -45,7 +46,8 @@ def places(network: Melle, request: Request, mel: torch.Tensor) -> NDArray[np.fl
     text, lengths, owners = pad_texts([join_text(request.segments, request.marks)])
     generator = torch.Generator().manual_seed(request.seed)
     keep = torch.rand(1, sum(steps) - 1, network.prenet.units, generator=generator)
-    weights = network.guided_attention(
+    weights = guided_attention(
+        network,
         text.to(device),
         lengths.to(device),
         owners.to(device),

@@ -26,6 +26,7 @@ from melle.errors import UserError
 from melle.files import check_writable
 from melle.goal import goal
 from melle.model import Melle
+from melle.model.compiled import compile_blocks
 from melle.pretrained import look_into
 from melle.training.callbacks.stop import StopSignals
 from melle.training.from_checkpoint import fill_in
@@ -145,7 +146,7 @@ def build_module(cfg: DictConfig, data: MelleDataModule, checkpoint: Path | None
         print(f"Begins with the weights of {cfg.init_from}.", *left_out, sep="\n  not taken: ", file=sys.stderr)
     if cfg.compile:
         try:
-            network.compile_blocks()
+            compile_blocks(network)
         except RuntimeError as error:
             raise UserError(f"compile=true: {error}") from None
     if network.max_positions is not None:

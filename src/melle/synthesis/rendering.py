@@ -1,0 +1,179 @@
+"""From requests to speech: frames are decoded, made as fast as asked for, and vocoded, as a batch or as they come."""
+
+from __future__ import annotations
+
+import copy
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import replace
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from melle.audio import LogMel
+from melle.checkpoint import LoadedModel
+from melle.devices import device_errors, find_device
+from melle.errors import UserError
+from melle.model.compiled import compile_blocks
+from melle.synthesis.decoding import Frames, decode
+from melle.synthesis.options import DecodingOptions
+from melle.synthesis.quantize import check_weights, quantize
+from melle.synthesis.request import Request
+from melle.synthesis.seeds import another_seed
+from melle.synthesis.speech import Speech, Timings, Word
+from melle.synthesis.stretch import Stretch
+from melle.synthesis.words import find_words
+from melle.text import normalising
+from melle.vocoders import Vocoder, default_vocoder
+
+LIGHTER = "take lighter weights (--weights bfloat16) or another device (--device cpu)"  # advice
+Decoder = Callable[[Sequence[Request], DecodingOptions], Iterator[Frames]]
+
+
+class Rendered(NamedTuple):
+    """What was made of a request."""
+
+    speech: Speech
+    decoded: Tensor  # (T, M) log10: frames before any stretching
+    request: Request
+
+
+class RenderedPart(NamedTuple):
+    """What has come of a request since the last part."""
+
+    waveform: Tensor  # (N,) samples
+    mel: Tensor  # (T, M) log10, ahead of the samples
+    decoded: Tensor  # (T', M) log10: frames before any stretching
+    finish_reason: str | None  # of the last part
+
+
+class Renderer:
+    """Holds a network and a vocoder on a device, and speaks requests with them."""
+
+    def __init__(
+        self,
+        model: LoadedModel,
+        vocoder: Vocoder | None = None,
+        device: str | torch.device = "auto",
+        weights: str = "float32",
+        compile: bool = False,
+        normalise: bool | None = None,
+    ):
+        """
+        Args:
+            vocoder: None takes the model's own where it was exported with one, else ``default_vocoder``.
+            device: "auto" takes a CUDA device where there is one.
+            weights: "float32", "bfloat16", "float16" or, on a CPU, "int8" (see ``synthesis.quantize``). With lighter
+                ones the model itself stays as it is.
+            compile: compile the network's blocks in place (``torch.compile``); the first texts then wait for that. On
+                a CUDA device steps are CUDA graphs with it and without it.
+            normalise: read figures and abbreviations as words first ("$5" as "five dollars"), or not; None: as in the
+                model's training.
+        """
+        self.device = find_device(device, "device=")
+        check_weights(weights, self.device, compile)
+        network = model.network if weights == "float32" else copy.deepcopy(model.network)
+        with device_errors(self.device, "loading the model", LIGHTER):
+            self.network = quantize(network.to(self.device), weights)
+        self._fixed = True if compile else None  # shapes of steps: what is best for the device
+        self.decoder: Decoder | None = None  # decodes in place of ``decode``, as the server's shared batch does
+        if compile:
+            try:
+                compile_blocks(self.network)
+            except RuntimeError as error:
+                raise UserError(f"compile: {error}") from None
+        self.tokenizer = normalising(model.description.tokenizer, normalise)
+        self.description = replace(model.description, tokenizer=self.tokenizer)
+        self.spec = model.description.mel
+        self.log_mel = LogMel(self.spec)
+        self.vocoder = (default_vocoder(self.spec, model.vocoder) if vocoder is None else vocoder).to(self.device)
+
+    def render(
+        self, requests: Sequence[Request], options: DecodingOptions, begun: float, retries: int = 0
+    ) -> list[Rendered]:
+        """Speak requests as one batch, and those that do not end by themselves again with other seeds.
+
+        ``begun``: when the call did, by ``time.perf_counter``.
+        """
+        rendered = self._render(requests, options, begun)
+        for attempt in range(1, retries + 1):
+            failed = [number for number, one in enumerate(rendered) if one.speech.finish_reason != "stop"]
+            if not failed:
+                break
+            seeds = [another_seed(requests[number].seed, "attempt", attempt) for number in failed]
+            again = [replace(requests[number], seed=seed) for number, seed in zip(failed, seeds)]
+            for number, other in zip(failed, self._render(again, options, begun)):
+                if other.speech.finish_reason == "stop":
+                    rendered[number] = other
+        return rendered
+
+    def render_stream(self, request: Request, options: DecodingOptions) -> Iterator[RenderedPart]:
+        """Speak one request, and give frames and samples as soon as they are final."""
+        vocode, stretch = self.vocoder.stream(), self._stretch(options)
+        for frames in self._decode([request], options):
+            last = frames.finish_reason is not None
+            mel = stretch(frames.mel, last)
+            with self._vocoding(len(mel)):
+                samples = vocode(mel.to(self.device), last).cpu()
+            yield RenderedPart(samples.nan_to_num(0.0).clamp(-1, 1), mel, frames.mel, frames.finish_reason)
+
+    def words_of(self, request: Request, decoded: Tensor, options: DecodingOptions) -> tuple[Word, ...]:
+        """When the words of what was decoded for a request are spoken, by guided attention."""
+        with self._decoding([request]):
+            stretched = options.speed / self.pace_speed(options)
+            return find_words(self.network, self.tokenizer, request, decoded, self.spec.frame_rate, stretched)
+
+    def pace_speed(self, options: DecodingOptions) -> float:
+        """How many times as fast the network is to speak: only paced positions know of a pace."""
+        return options.speed if self.network.position == "paced" else 1.0
+
+    def _render(self, requests: Sequence[Request], options: DecodingOptions, begun: float) -> list[Rendered]:
+        mels: list[list[Tensor]] = [[] for _ in requests]
+        first: dict[int, float] = {}
+        rendered: dict[int, Rendered] = {}
+        vocoding = 0.0  # seconds, which the decoding of the others waits
+        for row, mel, reason, stop in self._decode(requests, options):
+            mels[row].append(mel)
+            first.setdefault(row, time.perf_counter() - begun - vocoding)
+            if reason is None:
+                continue
+            decoded, done = torch.cat(mels[row]), time.perf_counter()
+            mel = self._stretch(options)(decoded, last=True)
+            with self._vocoding(len(mel)):
+                waveform = self.vocoder(mel.to(self.device)).cpu().nan_to_num(0.0)
+            took = time.perf_counter() - done
+            speech = Speech(
+                waveform=waveform / waveform.abs().max().clamp(min=1),
+                sample_rate=self.spec.sample_rate,
+                mel=mel,
+                stop=stop.clone(),
+                finish_reason=reason,
+                seed=requests[row].seed,
+                timings=Timings(first[row], done - begun - vocoding, took),
+            )
+            rendered[row] = Rendered(speech, decoded, requests[row])
+            vocoding += took
+        return [rendered[row] for row in range(len(requests))]
+
+    def _decode(self, requests: Sequence[Request], options: DecodingOptions) -> Iterator[Frames]:
+        with self._decoding(requests):
+            if self.decoder is not None:
+                yield from self.decoder(requests, options)
+            else:
+                yield from decode(self.network, requests, options, self.spec.frame_rate, self._fixed)
+
+    def _stretch(self, options: DecodingOptions) -> Stretch:
+        """What makes frames as fast as the network cannot."""
+        return Stretch(options.speed / self.pace_speed(options))
+
+    def _decoding(self, requests: Sequence[Request]) -> AbstractContextManager[None]:
+        tokens = max(sum(map(len, request.segments)) for request in requests)
+        what = f"decoding {len(requests)} texts at a time, up to {tokens} tokens with their prompts',"
+        advice = "give fewer at a time (--batch-size), a shorter prompt, or lighter weights (--weights bfloat16)"
+        return device_errors(self.device, what, advice)
+
+    def _vocoding(self, frames: int) -> AbstractContextManager[None]:
+        seconds = frames / self.spec.frame_rate
+        return device_errors(self.device, f"the vocoder makes {seconds:.1f} s of sound", LIGHTER)

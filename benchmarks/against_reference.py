@@ -1,4 +1,4 @@
-"""Training steps of ``model=reference`` beside a network in the reference implementation's manner: the table."""
+"""Training steps of ``experiment=reference`` beside a network in the reference implementation's manner: the table."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def bench_against_reference(
     steps: int | None = None,
     threads: int | None = None,
 ) -> str:
-    """``model=reference`` beside a network in the reference's manner, on equal and on LibriSpeech-like lengths."""
+    """``experiment=reference`` beside a network in the reference's manner, on equal and on LibriSpeech-like lengths."""
     if device == "auto":
         device = best_device()
     setup = make_setup("reference", overrides, device, precision, batch_frames, steps, threads)
@@ -41,7 +41,7 @@ def bench_against_reference(
         "mixed lengths, each its own batches": (sorted_mix, random_mix),
     }
     lines = [
-        f"Training model=reference {' '.join(overrides)} on {device}, precision {precision}, "
+        f"Training experiment=reference {' '.join(overrides)} on {device}, precision {precision}, "
         f"batch_frames={setup.batch_frames}, {setup.steps} steps of each side by turns.",
         f"  {'true frames/s':<37}{'ours':>9}{'plain':>9}{'ratio':>8}",
     ]

@@ -129,7 +129,8 @@ def configure(model: str, overrides: Sequence[str]) -> tuple[dict[str, Any], Mel
         raise UserError("no conf/train.yaml here: call this from the folder of your clone")
     try:
         with initialize_config_dir(str(conf.resolve()), version_base="1.3"):
-            cfg = compose("train", [f"{'experiment' if model == 'quickstart' else 'model'}={model}", *overrides])
+            group = "experiment" if (conf / "experiment" / f"{model}.yaml").is_file() else "model"  # with its losses
+            cfg = compose("train", [f"{group}={model}", *overrides])
     except HydraException as error:
         raise UserError(str(error).strip().splitlines()[0]) from None
     arguments = OmegaConf.to_container(cfg.model, resolve=True)
@@ -324,7 +325,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.train", description=__doc__.splitlines()[0])
     parser.add_argument("--model", default="melle", help="preset, as in train.py")
     parser.add_argument(
-        "--against-reference", action="store_true", help="model=reference beside a network in the reference's manner"
+        "--against-reference",
+        action="store_true",
+        help="experiment=reference beside the reference's manner",
     )
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or mps")
     parser.add_argument("--precision", choices=PRECISIONS, default="32", help="of the arithmetic")

@@ -15,9 +15,9 @@ import pytest
 import torch
 
 from melle.audio import MelSpec, load_audio, save_audio
-from melle.cli import _parser, main
-from melle.commands.options import add_fields, from_fields
+from melle.cli import main, make_parser
 from melle.data.silence import SileroTrim
+from melle.options import add_fields, from_fields
 from melle.synthesis.options import DecodingOptions
 from melle.synthesis.synthesizer import Synthesizer
 from tests.conftest import install_ffmpeg
@@ -270,7 +270,7 @@ def options_of(parser: argparse.ArgumentParser) -> list[argparse.Action]:
 def test_help_names_the_defaults_that_hold():
     known = {**{f.name: f.default for f in fields(MelSpec)}, **{f"vad_{f.name}": f.default for f in fields(SileroTrim)}}
     checked = 0
-    for action in options_of(_parser()):
+    for action in options_of(make_parser(complete=True)):
         default = action.default if action.default is not None else known.get(action.dest)
         said = re.search(r"\(default: ([^\s,)]+)\)", action.help % {**vars(action), "prog": "melle"})
         if said and isinstance(default, float | int):
@@ -284,7 +284,8 @@ def test_help_names_the_defaults_that_hold():
 
 def test_help_promises_the_formats_of_prompts_that_are_read(tiny_checkpoint, tmp_path, monkeypatch):
     """With a stand-in for FFmpeg, which hands out the same sound whatever it is given."""
-    (prompt,) = [action for action in options_of(_parser()) if action.dest == "prompt" and "WAV" in action.help]
+    actions = options_of(make_parser(complete=True))
+    (prompt,) = [action for action in actions if action.dest == "prompt" and "WAV" in action.help]
     named = re.findall(r"WAV|FLAC|Ogg|MP3|\.\w+", prompt.help)
     assert {"WAV", "FLAC", "Ogg", "MP3", ".m4a", ".amr", ".webm"} <= set(named)
     sound = 0.1 * torch.sin(torch.arange(16000) / 10)

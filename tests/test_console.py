@@ -18,7 +18,8 @@ from hypothesis import strategies as st
 import evaluate
 import train
 from melle.audio import MelSpec, save_audio
-from melle.cli import _options_of, _parser, _with_texts
+from melle.cli import CommandParser, make_parser
+from melle.commands.synthesize import Synthesize
 from melle.console import run_command, shell_command
 from melle.corpora.english.corpus import TeacherCorpus
 from melle.data.datamodule import MelleDataModule
@@ -27,6 +28,7 @@ from melle.data.manifest import Utterance, write_manifest
 from melle.data.shar.reading import find_shards
 from melle.data.skipped import SkippedItems
 from melle.errors import UserError
+from melle.options import add_fields
 from melle.text.symbols import SymbolTokenizer
 from melle.vocoders.vocos.segments import Recordings, SegmentBatches
 from tests.test_readme import ROOT
@@ -93,7 +95,9 @@ def test_a_shell_reads_a_printed_command():
     ],
 )
 def test_a_text_may_begin_with_a_hyphen(given, read):
-    assert _with_texts(given, _options_of(_parser())) == read
+    parser = CommandParser()
+    add_fields(parser, Synthesize)
+    assert parser.with_texts(given) == read
 
 
 BENCHMARKS = sorted(path.stem for path in (ROOT / "benchmarks").glob("*.py") if "ArgumentParser(" in path.read_text())
@@ -165,7 +169,7 @@ def test_commands_in_messages_can_be_pasted(tmp_path):
     for name, (message, expected) in printed_commands(folder).items():
         command = shlex.split(message[message.index("python -m melle") :])
         assert command == ["python", "-m", "melle", *expected], name
-        _parser().parse_args(command[3:])
+        make_parser().parse_args(command[3:])
 
 
 def test_no_command_is_printed_without_quoting():

@@ -211,10 +211,22 @@ def test_option_of_an_evaluation_composes(option):
     assert list(judges) == ([] if name == "none" else [name.removesuffix("_digits")])
 
 
+def composed(option):
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        return compose("train", [option, "name=x", "data=jsonl", "data.train=a", "data.val=b"])
+
+
+@pytest.mark.parametrize("name", [path.stem for path in CONF.glob("model/*.yaml")])
+def test_a_preset_of_the_model_changes_nothing_else(name):
+    other, paper = (OmegaConf.to_container(composed(f"model={name}")) for name in (name, "melle"))
+    for whole in (other, paper):
+        del whole["model"]
+    assert other == paper
+
+
 def test_presets_are_what_they_say():
     def model(name):
-        with initialize_config_dir(str(CONF), version_base="1.3"):
-            return compose("train", [f"model={name}", "name=x", "data=jsonl", "data.train=a", "data.val=b"])
+        return composed(f"model={name}")
 
     paper = model("melle")
     assert (paper.model.width, paper.model.layers, paper.model.heads, paper.model.ff_width) == (1024, 12, 16, 4096)
@@ -231,7 +243,7 @@ def test_presets_are_what_they_say():
     assert model("melle_rope").model == {**shared, "position": "rope", "rope_base": 10000.0}
     for r in (2, 4):
         assert model(f"melle_r{r}").model == {**paper.model, "reduction_factor": r}
-    limited = model("melle_limited")
+    limited = composed("experiment=melle_limited")
     assert limited.model == paper.model and "phonemes" in limited.tokenizer._target_
     reference = model("reference")
     kinds = reference.model.block, reference.model.norm, reference.model.mlp, reference.model.position
@@ -240,6 +252,8 @@ def test_presets_are_what_they_say():
     assert (reference.model.prenet_hidden, reference.model.latent_hidden) == (256, 256)
     assert (reference.model.max_text, reference.model.max_steps) == (5000, 5000)
     assert (reference.model.dropout, reference.model.attention_dropout, reference.model.mlp_dropout) == (0.1, 0, 0)
+    reference = composed("experiment=reference")
+    assert reference.model == model("reference").model and "llama" in reference.tokenizer.name
     network = torch.nn.Linear(2, 2)
     groups = build(reference.optim.optimizer, _partial_=True)(network).param_groups
     assert [(g["weight_decay"], len(g["params"]), g["betas"]) for g in groups] == [(0.01, 2, (0.9, 0.98))]

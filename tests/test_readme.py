@@ -10,7 +10,7 @@ import pytest
 from hydra import compose, initialize_config_dir
 
 from evaluate import LISTS
-from melle.cli import _parser
+from melle.cli import make_parser
 from melle.config import readable_arguments
 
 ROOT = Path(__file__).parents[1]
@@ -73,9 +73,9 @@ def test_command_parses(command, monkeypatch):
     if command[:3] == ["python", "-m", "melle"]:
         if len(command) <= 5 and not any(word.startswith("-") for word in command[3:]):  # the name alone
             with pytest.raises(SystemExit, match="0"):
-                _parser().parse_args([*command[3:], "--help"])
+                make_parser().parse_args([*command[3:], "--help"])
         else:
-            _parser().parse_args(command[3:])
+            make_parser().parse_args(command[3:])
     elif script := next((word for word in command if word in ("train.py", "evaluate.py")), None):
         arguments = command[command.index(script) + 1 :]
         if script == "evaluate.py":

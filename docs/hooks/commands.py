@@ -16,9 +16,9 @@ def on_files(files: Any, config: Any) -> Any:
     """Add the page."""
     from mkdocs.structure.files import File
 
-    from melle.cli import _parser
+    from melle.cli import make_parser
 
-    files.append(File.generated(config, "reference/commands.md", content=page(_parser())))
+    files.append(File.generated(config, "reference/commands.md", content=page(make_parser(complete=True))))
     return files
 
 
@@ -74,7 +74,7 @@ def expand(action: argparse.Action, parser: argparse.ArgumentParser) -> str:
 
 
 def default(action: argparse.Action) -> str:
-    if action.default in (None, argparse.SUPPRESS, False) or action.required:
+    if action.default in (None, argparse.SUPPRESS, False, ()) or action.required:
         return ""
     return f"`{action.default}`".replace("|", "\\|")
 

@@ -11,14 +11,14 @@ from griffe import Attribute, Docstring, Extension, Object
 
 
 class FieldComments(Extension):
-    """Reads ``text: Tensor  # (B, S) token ids`` and ``DecodingOptions``'s ``_option(default, text)``."""
+    """Reads ``text: Tensor  # (B, S) token ids`` and fields made by ``option(default, text)``."""
 
     def on_attribute_instance(self, *, node: Any, attr: Attribute, **_: Any) -> None:
         if attr.docstring is not None or attr.name.startswith("_") or not isinstance(node, ast.AnnAssign):
             return
         line = attr.lines_collection[attr.filepath][(attr.endlineno or attr.lineno) - 1]
         said = line.partition("  # ")[2]
-        if isinstance(node.value, ast.Call) and getattr(node.value.func, "id", "") == "_option":
+        if isinstance(node.value, ast.Call) and getattr(node.value.func, "id", "") == "option":
             known = getattr(import_module(attr.module.path), attr.parent.name).__dataclass_fields__
             said = known[attr.name].metadata["help"]
         if said:

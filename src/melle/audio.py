@@ -24,6 +24,7 @@ from torch import Tensor, nn
 from melle.errors import DataError, UserError
 from melle.files import written_whole
 from melle.formats import COMPRESSED
+from melle.options import option
 
 logger = logging.getLogger(__name__)
 
@@ -45,13 +46,13 @@ class MelSpec:
     Magnitudes (not powers) pass a Slaney filter bank and are written as log10, never below log10(``floor``).
     """
 
-    sample_rate: int = 16000  # samples per second
-    n_fft: int = 1024  # samples, also the length of the Hann window
-    hop_length: int = 256  # samples: 62.5 frames per second at 16 kHz
-    n_mels: int = 80  # bands
-    f_min: float = 80.0  # Hz
-    f_max: float = 7600.0  # Hz
-    floor: float = 1e-10  # smallest magnitude before the logarithm
+    sample_rate: int = option(16000, "samples per second", metavar="N")
+    n_fft: int = option(1024, "samples per window, a Hann window", metavar="N")
+    hop_length: int = option(256, "samples from frame to frame", metavar="N")  # 62.5 frames per second at 16 kHz
+    n_mels: int = option(80, "bands", metavar="N")
+    f_min: float = option(80.0, "Hz, lower end of the bands", metavar="N")
+    f_max: float = option(7600.0, "Hz, upper end", metavar="N")
+    floor: float = option(1e-10, "smallest magnitude before log10", metavar="N")
 
     @property
     def frame_rate(self) -> float:

@@ -5,51 +5,107 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
-from collections.abc import Set as AbstractSet
+from importlib import import_module
+from inspect import getdoc
+from typing import Any
 
 import melle
-from melle.commands import align, check, export, import_reference, prepare, serve, synthesize, voice
 from melle.console import run_command, set_up_console
+from melle.options import add_fields, from_fields
 
+COMMANDS = {  # by name: the dataclass of its options, in ``melle.commands``, and what it does
+    "synthesize": ("synthesize.Synthesize", "speak a text with a trained model"),
+    "voice": "save voices by name, list them, remove them",
+    "voice add": ("voice.Add", "save a recording as a voice: synthesize --voice NAME"),
+    "voice list": ("voice.List", "the voices that were saved, and a model's own"),
+    "voice remove": ("voice.Remove", "forget a voice that was saved, and its recording"),
+    "serve": ("serve.Serve", "serve speech over HTTP, as OpenAI's API has it, with a web page"),
+    "prepare": "write the manifests of a corpus; unpack and download it if need be",
+    "prepare librispeech": ("prepare.LibriSpeech", "960 hours of audiobooks, 2338 readers; 60 GB"),
+    "prepare libritts": ("prepare.LibriTTS", "585 hours of audiobooks in sentences; 80 GB"),
+    "prepare libritts-r": ("prepare.LibriTTSR", "LibriTTS with its sound restored; 80 GB"),
+    "prepare ljspeech": ("prepare.LJSpeech", "24 hours of one reader; 2.6 GB"),
+    "prepare vctk": ("prepare.VCTK", "44 hours of 110 speakers, split by speaker; 11 GB"),
+    "prepare fsdd": ("prepare.FSDD", "3000 spoken digits of 6 speakers; 16 MB"),
+    "prepare folder": (
+        "prepare.Folder",
+        "your own recordings: beside their transcripts (NAME.txt or NAME.lab), or listed in a table",
+    ),
+    "prepare teacher": (
+        "teacher.Teacher",
+        "speak a corpus with Kokoro-82M: any texts, in its voices and hundreds of blends of them",
+    ),
+    "prepare features": ("features.Features", "compute log-mels once, for data.features"),
+    "prepare shards": (
+        "shards.Shards",
+        "pack a manifest's recordings into tar files for data=shar, to train from disks or servers elsewhere",
+    ),
+    "prepare split": ("split.Split", "split a manifest into one to train on, one to validate on and one to test on"),
+    "align": ("align.Align", "add the times of words to a manifest; find transcripts that fit badly"),
+    "check": ("check.Check", "find what is wrong with a manifest and its audio; write a clean copy"),
+    "export": ("export.Export", "write a folder with the model alone, to hand on or to publish"),
+    "import-reference": ("import_reference.Import", "turn a checkpoint of the reference implementation into ours"),
+}
 TEXTS = ("--text", "--prompt-text")  # options whose value may begin with a hyphen
+
+
+class CommandParser(argparse.ArgumentParser):
+    """Looks its command's options up when it is used, so that no other command's packages are imported."""
+
+    command: str | None = None  # a dataclass in ``melle.commands``, until its options are there
+
+    def complete(self) -> None:
+        """Add the options, where they are not there yet."""
+        if self.command is not None:
+            module, name = self.command.split(".")
+            kind, self.command = getattr(import_module(f"melle.commands.{module}"), name), None
+            if not kind.__doc__.startswith(f"{name}("):  # else what ``dataclass`` wrote in place of a docstring
+                self.description = getdoc(kind)
+            add_fields(self, kind)
+            self.set_defaults(kind=kind)
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        self.complete()
+        return super().parse_known_args(None if args is None else self.with_texts(args), namespace)
+
+    def with_texts(self, arguments: Sequence[str]) -> list[str]:
+        """``--text "-Ouch!"`` as ``--text=-Ouch!``: argparse would take the text for an option, as its own are."""
+        joined: list[str] = []
+        for argument in arguments:
+            name, given, _ = argument.partition("=")
+            known = self._option_string_actions
+            is_option = argument in known or (bool(given) and name in known and name.startswith("--"))
+            if joined and joined[-1] in TEXTS and joined[-1] in known and argument.startswith("-") and not is_option:
+                joined[-1] += f"={argument}"
+            else:
+                joined.append(argument)
+        return joined
+
+
+def make_parser(complete: bool = False) -> argparse.ArgumentParser:
+    """The parser of all commands; ``complete``: with all of their options, for whoever lists them."""
+    parser = CommandParser(prog="melle", description="Speech from text in the voice of a prompt.")
+    parser.add_argument("--version", action="version", version=f"melle-lightning {melle.__version__}")
+    places = {"": parser.add_subparsers(required=True, metavar="command")}
+    for words, about in COMMANDS.items():
+        group, _, name = words.rpartition(" ")
+        if isinstance(about, str):
+            places[words] = places[group].add_parser(name, help=about).add_subparsers(required=True, metavar="command")
+            continue
+        command = places[group].add_parser(name, help=about[1], description=f"{about[1][0].upper()}{about[1][1:]}.")
+        command.command = about[0]
+        if complete:
+            command.complete()
+    return parser
+
+
+def read_command(arguments: Sequence[str]) -> Any:
+    """The command, a dataclass of ``melle.commands``, that a command line means."""
+    options = make_parser().parse_args(arguments)
+    return from_fields(options.kind, options)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; returns the exit status: 0, 2 after an error that the user can fix, 130 after Ctrl-C."""
     set_up_console()  # before --help is printed
-    parser = _parser()
-    given = sys.argv[1:] if arguments is None else arguments
-    options = parser.parse_args(_with_texts(given, _options_of(parser)))
-    return run_command(options.run, options)
-
-
-def _with_texts(arguments: Sequence[str], options: AbstractSet[str]) -> list[str]:
-    """``--text "-Ouch!"`` as ``--text=-Ouch!``: argparse would take the text for an option, as ``options`` are."""
-    joined: list[str] = []
-    for argument in arguments:
-        name, given, _ = argument.partition("=")
-        is_option = argument in options or (bool(given) and name in options and name.startswith("--"))
-        if joined and joined[-1] in TEXTS and argument.startswith("-") and not is_option:
-            joined[-1] += f"={argument}"
-        else:
-            joined.append(argument)
-    return joined
-
-
-def _options_of(parser: argparse.ArgumentParser) -> set[str]:
-    """The names of all options of a parser and of its commands."""
-    found: set[str] = set()
-    for action in parser._actions:
-        found.update(action.option_strings)
-        if isinstance(action, argparse._SubParsersAction):
-            found.update(*map(_options_of, action.choices.values()))
-    return found
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="melle", description="Speech from text in the voice of a prompt.")
-    parser.add_argument("--version", action="version", version=f"melle-lightning {melle.__version__}")
-    commands = parser.add_subparsers(required=True, metavar="command")
-    for command in (synthesize, voice, serve, prepare, align, check, export, import_reference):
-        command.add(commands)
-    return parser
+    return run_command(lambda: read_command(sys.argv[1:] if arguments is None else list(arguments)).run())

@@ -1,11 +1,10 @@
-import argparse
 import json
 
 import numpy as np
 import pytest
 import soundfile
 
-from melle.commands import check
+from melle.cli import read_command
 from melle.data.check import check_manifest
 from melle.data.filters import Limits
 from melle.data.manifest import read_manifest
@@ -53,10 +52,7 @@ def test_the_report(tmp_path, capsys):
     items = items_of(tmp_path, 6)
     items[5]["transcription"] = "Ωmega\u200bnine"
     items.append({"transcription": "a", "audio_path": "none.wav"})
-    commands = argparse.ArgumentParser().add_subparsers()
-    check.add(commands)
-    options = commands.choices["check"].parse_args([str(manifest_of(tmp_path, items)), "--workers", "1"])
-    options.run(options)
+    read_command(["check", str(manifest_of(tmp_path, items)), "--workers", "1"]).run()
     text = capsys.readouterr().out
     for part in (
         "7 items, 1 rejected, 6 kept; kept hours: 0.00, speakers: 2",
@@ -125,11 +121,8 @@ def test_the_tokenizer_of_a_checkpoint(tmp_path, tiny_checkpoint, capsys):
     for item, text in zip(items, ["one two", "Three", "eleven", "four"]):
         item["transcription"] = text
     items += [{"transcription": "five", "audio_path": f"none{n}.wav"} for n in range(40)]  # enough for two processes
-    commands = argparse.ArgumentParser().add_subparsers()
-    check.add(commands)
-    arguments = [str(manifest_of(tmp_path, items)), "--tokenizer", str(tiny_checkpoint), "--workers", "2"]
-    options = commands.choices["check"].parse_args(arguments)
-    options.run(options)
+    manifest = str(manifest_of(tmp_path, items))
+    read_command(["check", manifest, "--tokenizer", str(tiny_checkpoint), "--workers", "2"]).run()
     assert "unknown text: 1" in capsys.readouterr().out
     assert rejects(tmp_path)[0]["line"] == 3 and "eleven" in rejects(tmp_path)[0]["reason"]
 

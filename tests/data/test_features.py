@@ -1,4 +1,3 @@
-import argparse
 import json
 import os
 import pickle
@@ -16,7 +15,7 @@ import pytest
 import torch
 
 from melle.audio import LogMel, MelSpec, load_audio, save_audio
-from melle.commands import features as command
+from melle.cli import read_command
 from melle.data import build_features as building
 from melle.data.build_features import build_features
 from melle.data.datamodule import MelleDataModule
@@ -338,10 +337,7 @@ def test_a_recording_is_known_by_place_size_and_time(own, tmp_path):
 
 
 def run(*arguments):
-    parser = argparse.ArgumentParser()
-    command.add(parser.add_subparsers())
-    options = parser.parse_args(["features", *map(str, arguments)])
-    options.run(options)
+    read_command(["prepare", "features", *map(str, arguments)]).run()
 
 
 def test_the_command(own, tmp_path, capsys):
@@ -378,16 +374,6 @@ def test_what_the_command_refuses(own, monkeypatch, arguments, says):
     with pytest.raises(UserError, match=says):
         run(*arguments)
     assert not (own / "data").exists()
-
-
-def test_the_command_knows_all_options():
-    from melle.data.silence import SileroTrim
-
-    for table, kind in ((command.MEL, MelSpec), (command.TRIM, SileroTrim)):
-        assert list(table) == [f.name for f in fields(kind)]
-        for field in fields(kind):
-            assert isinstance(field.default, table[field.name][0])
-            assert float(table[field.name][1].split("default: ")[1].rstrip(")")) == field.default
 
 
 def test_training_makes_what_is_missing(own, tmp_path, capsys):

@@ -14,8 +14,7 @@ import pytest
 import soundfile
 from hydra import compose, initialize_config_dir
 
-from melle.cli import _parser
-from melle.commands import prepare
+from melle.cli import make_parser, read_command
 from melle.data.manifest import Utterance, read_manifest
 from melle.data.sources import fsdd
 from melle.data.sources import manifests as sources
@@ -29,10 +28,7 @@ pytest.importorskip("lhotse")
 
 
 def run(*arguments: object) -> None:
-    parser = argparse.ArgumentParser()
-    prepare.add(parser.add_subparsers(required=True))
-    options = parser.parse_args(["prepare", *map(str, arguments)])
-    options.run(options)
+    read_command(["prepare", *map(str, arguments)]).run()
 
 
 def tone(path: Path, seconds: float = 0.1, rate: int = 8000) -> Path:
@@ -210,7 +206,7 @@ def test_more_recordings_in_a_chapter_are_seen(tmp_path):
 
 def test_the_configuration_names_the_manifests():
     with initialize_config_dir(str(Path(__file__).parents[2] / "conf"), version_base="1.3"):
-        data = compose("train", ["model=melle_limited", "data=librispeech", "name=test"]).data
+        data = compose("train", ["experiment=melle_limited"]).data
     assert (data.batch_frames, data.max_join, data.corpus) == (80000, 1, None)
     assert data.train == "data/librispeech/librispeech_train960.jsonl"
 
@@ -449,7 +445,7 @@ def test_tables_that_were_joined_lose_no_line(tmp_path, caplog, header):
 
 def test_recordings_of_telephones_are_taken_where_ffmpeg_is(tmp_path, monkeypatch, caplog):
     """With a stand-in for FFmpeg, which hands out the same sound whatever it is given."""
-    description = next(p for p in _parsers(_parser()) if p.prog.endswith("prepare folder")).description
+    description = next(p for p in _parsers(make_parser(complete=True)) if p.prog.endswith("prepare folder")).description
     named = re.findall(r"(?<= )\.\w+", description)
     assert {".wav", ".aac", ".amr", ".3gp", ".mp4", ".webm", ".m4a"} <= set(named)
     root = tmp_path / "mine"

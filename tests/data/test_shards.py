@@ -342,21 +342,11 @@ def test_what_is_no_shards_is_an_error(corpus, shards, tmp_path, monkeypatch):
 
 
 def test_the_command_packs_what_can_be_used(corpus, tmp_path, capsys, monkeypatch):
-    from melle.commands import shards
-
-    def parser():
-        import argparse
-
-        parser = argparse.ArgumentParser()
-        shards.add(parser.add_subparsers())
-        return parser
-
-    monkeypatch.setattr("melle.cli._parser", parser)
     lines = (corpus / "train.jsonl").read_text().splitlines()
     bad = json.dumps({"transcription": "one", "audio_path": "gone.wav", "id": "gone"})
     manifest = corpus / "some.jsonl"
     manifest.write_text("\n".join([*lines[:20], bad, "{broken", lines[0]]) + "\n")
-    command = ["shards", "--manifest", str(manifest), "-o", str(tmp_path / "a/packed"), "--shard-size", "7"]
+    command = ["prepare", "shards", "--manifest", str(manifest), "-o", str(tmp_path / "a/packed"), "--shard-size", "7"]
     assert main([*command, "--workers", "2", "--sample-rate", "8000"]) == 0
     told = capsys.readouterr()
     assert "20 utterances in shards" in told.out and "3 of 23 utterances skipped" in told.out
@@ -367,7 +357,7 @@ def test_the_command_packs_what_can_be_used(corpus, tmp_path, capsys, monkeypatc
     assert main(command) == 2
     assert "is there already" in capsys.readouterr().err
     manifest.write_text(bad + "\n")
-    assert main([*command[:4], str(tmp_path / "b")]) == 2
+    assert main([*command[:5], str(tmp_path / "b")]) == 2
     assert "nothing is left to write" in capsys.readouterr().err and not (tmp_path / "b").exists()
     manifest.unlink()
 

@@ -14,7 +14,7 @@ from melle.audio import MelSpec, save_audio
 from melle.checkpoint import LoadedModel, ModelDescription
 from melle.model import Melle
 from melle.serving.app import create_app
-from melle.serving.guard import Limits
+from melle.serving.limits import Limits
 from melle.serving.voices import Voices
 from melle.synthesis.synthesizer import Synthesizer
 from melle.text.symbols import SymbolTokenizer

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerFast
 
-from melle.cli import _parser
+from melle.cli import make_parser
 from melle.errors import UserError
 from melle.text import EOS, tokenizer_from_dict
 from melle.text.subwords import SubwordTokenizer, open_pretrained
@@ -107,6 +107,6 @@ def test_our_configuration_names_revisions():
     named = [line for path in files for line in path.read_text().splitlines()]
     values = [line for line in named if re.match(r"\s*\w+: hf://", line)]
     assert len(values) >= 3 and all(re.search(r"hf://[\w.-]+/[\w.-]+@[0-9a-f]{40}\b", line) for line in values)
-    defaults = [str(action.default) for action in options_of(_parser())]
+    defaults = [str(action.default) for action in options_of(make_parser(complete=True))]
     named = [default for default in defaults if default.startswith("hf://")]
     assert named and all(re.fullmatch(r"hf://[\w.-]+/[\w.-]+@[0-9a-f]{40}", default) for default in named)

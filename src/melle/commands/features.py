@@ -2,69 +2,39 @@
 
 from __future__ import annotations
 
-import argparse
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, Literal
 
+from melle.audio import MelSpec
+from melle.data.build_features import build_features
+from melle.data.silence import SileroTrim
 from melle.errors import UserError
-
-MEL = {  # fields of MelSpec
-    "sample_rate": (int, "samples per second (default: 16000)"),
-    "n_fft": (int, "samples per window (default: 1024)"),
-    "hop_length": (int, "samples from frame to frame (default: 256)"),
-    "n_mels": (int, "bands (default: 80)"),
-    "f_min": (float, "Hz, lower end of the bands (default: 80)"),
-    "f_max": (float, "Hz, upper end (default: 7600)"),
-    "floor": (float, "smallest magnitude before log10 (default: 1e-10)"),
-}
-TRIM = {  # fields of SileroTrim
-    "keep_seconds": (float, "silence left before and after the speech (default: 0.1)"),
-    "max_inner_seconds": (float, "length to which silences within the speech are cut (default: 0.5)"),
-    "threshold": (float, "how sure Silero must be that someone speaks, 0 to 1 (default: 0.5)"),
-}
+from melle.options import option, options_of
 
 
-def add(commands: argparse._SubParsersAction) -> None:
-    features = commands.add_parser(
-        "features",
-        help="compute log-mels once, for data.features",
-        description="Computes the log-mels of all recordings of the manifests. Training reads them with "
-        "data.features=FOLDER where data.mel and vad are the same as here. A run that was broken off goes on where it "
-        "was; recordings that changed are computed anew.",
-    )
-    features.add_argument("--manifest", required=True, type=Path, nargs="+", help="JSONL files")
-    features.add_argument(
-        "-o", "--output", type=Path, default=Path("data/features"), help="folder (default: %(default)s)"
-    )
-    features.add_argument("--workers", type=int, help="processes (default: one per core)")
-    _add_fields(features.add_argument_group("mel, as data.mel"), "", MEL)
-    trim = features.add_argument_group("silences, as vad")
-    trim.add_argument(
-        "--vad", choices=("none", "silero"), default="none", help="silero shortens them (default: %(default)s)"
-    )
-    _add_fields(trim, "vad-", TRIM)
-    features.set_defaults(run=run)
+@dataclass
+class Features:
+    """Computes the log-mels of all recordings of the manifests.
 
+    Training reads them with data.features=FOLDER where data.mel and vad are the same as here. A run that was broken off
+    goes on where it was; recordings that changed are computed anew.
+    """
 
-def run(options: argparse.Namespace) -> None:
-    """Compute what is missing, say what was done."""
-    from melle.audio import MelSpec
-    from melle.data.build_features import build_features
-    from melle.data.silence import SileroTrim
+    manifest: Sequence[Path] = option(..., "JSONL files")
+    output: Path = option(Path("data/features"), "folder", "-o")
+    workers: int | None = option(None, "processes (default: one per core)")
+    mel: MelSpec = options_of(MelSpec, "mel, as data.mel")
+    vad: Literal["none", "silero"] = option("none", "silero shortens silences, as vad")
+    silences: dict[str, Any] = options_of(SileroTrim, "silences, as vad", "vad-", given_only=True)
 
-    if options.workers is not None and options.workers < 1:
-        raise UserError(f"--workers {options.workers}: give 1 or more")
-    mel, trim = _given(options, "", MEL), _given(options, "vad_", TRIM)
-    if trim and options.vad == "none":
-        raise UserError(f"--vad-{next(iter(trim)).replace('_', '-')} says how to trim silences; add --vad silero")
-    silence = SileroTrim(**trim) if options.vad == "silero" else None
-    print(build_features(options.manifest, options.output, MelSpec(**mel), silence, options.workers).text)
-
-
-def _add_fields(group: argparse._ArgumentGroup, prefix: str, table: dict) -> None:
-    for name, (kind, words) in table.items():
-        group.add_argument(f"--{prefix}{name}".replace("_", "-"), type=kind, metavar="N", help=words)
-
-
-def _given(options: argparse.Namespace, prefix: str, table: dict) -> dict:
-    values = {name: getattr(options, prefix + name) for name in table}
-    return {name: value for name, value in values.items() if value is not None}
+    def run(self) -> None:
+        """Compute what is missing, say what was done."""
+        if self.workers is not None and self.workers < 1:
+            raise UserError(f"--workers {self.workers}: give 1 or more")
+        if self.silences and self.vad == "none":
+            name = next(iter(self.silences)).replace("_", "-")
+            raise UserError(f"--vad-{name} says how to trim silences; add --vad silero")
+        silence = SileroTrim(**self.silences) if self.vad == "silero" else None
+        print(build_features(self.manifest, self.output, self.mel, silence, self.workers).text)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-import argparse
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from melle.options import option
 
 if TYPE_CHECKING:
     from melle.reference import Pace
@@ -13,55 +15,37 @@ if TYPE_CHECKING:
 MOST = 200  # utterances that a calibration reads
 
 
-def add(commands: argparse._SubParsersAction) -> None:
-    reference = commands.add_parser(
-        "import-reference", help="turn a checkpoint of the reference implementation into ours"
+@dataclass
+class Import:
+    checkpoint: Path = option(..., "the reference's file")
+    output: Path | None = option(None, "the file to write; default: as the checkpoint, with the ending .ckpt", "-o")
+    tokenizer: str = option(..., "the Hugging Face tokenizer: folder, or hf://USER/MODEL")
+    args: Path | None = option(None, "the run's flags; default: args.json beside the checkpoint")
+    text: str | None = option(
+        None, "llama: <s> and </s> around texts | qwen: no marks, ids shifted; default: by the tokenizer"
     )
-    reference.add_argument("--checkpoint", required=True, type=Path, help="the reference's file")
-    reference.add_argument(
-        "-o", "--output", type=Path, help="the file to write; default: as the checkpoint, with the ending .ckpt"
-    )
-    reference.add_argument("--tokenizer", required=True, help="the Hugging Face tokenizer: folder, or hf://USER/MODEL")
-    reference.add_argument("--args", type=Path, help="the run's flags; default: args.json beside the checkpoint")
-    reference.add_argument(
-        "--text",
-        help="llama: <s> and </s> around texts | qwen: no marks, ids shifted; default: by the tokenizer",
-    )
-    reference.add_argument(
-        "--keep-case", action="store_true", help="texts as they are given; default: in upper case, as LibriSpeech's"
-    )
-    reference.add_argument(
-        "--calibrate", type=Path, help="manifest of a few utterances, by whose pace unprompted speech is guarded"
-    )
-    reference.add_argument("--heads", type=int, help="attention heads; default: 16")
-    reference.add_argument("--activation", help="relu, silu or tanh, of the Transformer blocks; default: by the flags")
-    reference.add_argument("--prenet-activation", help="of the pre-net; default: by the flags")
-    reference.add_argument("--postnet-activation", help="of the post-net and the latent; default: by the flags")
-    reference.set_defaults(run=take_over_reference)
+    keep_case: bool = option(False, "texts as they are given; default: in upper case, as LibriSpeech's")
+    calibrate: Path | None = option(None, "manifest of a few utterances, by whose pace unprompted speech is guarded")
+    heads: int | None = option(None, "attention heads; default: 16")
+    activation: str | None = option(None, "relu, silu or tanh, of the Transformer blocks; default: by the flags")
+    prenet_activation: str | None = option(None, "of the pre-net; default: by the flags")
+    postnet_activation: str | None = option(None, "of the post-net and the latent; default: by the flags")
 
+    def run(self) -> None:
+        """Write a checkpoint of ours with the reference's weights, and print what was taken from where."""
+        from melle.reference import PUBLISHED, import_reference, open_text
 
-def take_over_reference(options: argparse.Namespace) -> None:
-    """Write a checkpoint of ours with the reference's weights, and print what was taken from where."""
-    from melle.reference import import_reference, open_text
-
-    output = options.output or options.checkpoint.with_suffix(".ckpt")
-    text = open_text(options.tokenizer, options.text, not options.keep_case)
-    pace = None if options.calibrate is None else measure(options.calibrate, text.tokenizer)
-    network, sources = import_reference(
-        options.checkpoint,
-        output,
-        text,
-        options.args,
-        pace,
-        heads=options.heads,
-        activation=options.activation,
-        prenet_activation=options.prenet_activation,
-        postnet_activation=options.postnet_activation,
-    )
-    for source in sources:
-        print(f"  {source.name:<20} {source.value!s:<34} {source.taken_from}")
-    millions = sum(p.numel() for p in network.parameters()) / 1e6
-    print(f"{output}: {millions:.1f} million parameters, r = {network.reduction_factor}, {network.position} positions")
+        output = self.output or self.checkpoint.with_suffix(".ckpt")
+        text = open_text(self.tokenizer, self.text, not self.keep_case)
+        pace = None if self.calibrate is None else measure(self.calibrate, text.tokenizer)
+        given = {name: getattr(self, name) for name in PUBLISHED}
+        network, sources = import_reference(self.checkpoint, output, text, self.args, pace, **given)
+        for source in sources:
+            print(f"  {source.name:<20} {source.value!s:<34} {source.taken_from}")
+        millions = sum(p.numel() for p in network.parameters()) / 1e6
+        print(
+            f"{output}: {millions:.1f} million parameters, r = {network.reduction_factor}, {network.position} positions"
+        )
 
 
 def measure(manifest: Path, tokenizer: Tokenizer) -> Pace:

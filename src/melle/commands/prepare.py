@@ -2,124 +2,130 @@
 
 from __future__ import annotations
 
-import argparse
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import ClassVar, Literal
 
-from melle.commands import features, shards, split, teacher
+from melle.data.sources import fsdd, published
+from melle.data.sources.folder import prepare
+from melle.data.sources.table import Table
 from melle.errors import UserError
 from melle.formats import COMPRESSED, OPEN
-
-TRAINING = "train-clean-100", "train-clean-360", "train-other-500"
-SUBSETS = (*TRAINING, "dev-clean", "dev-other", "test-clean", "test-other")
+from melle.options import option
 
 
-def add(commands: argparse._SubParsersAction) -> None:
-    prepare = commands.add_parser("prepare", help="write the manifests of a corpus; unpack and download it if need be")
-    corpora = prepare.add_subparsers(required=True, metavar="corpus")
+def root_of(name: str) -> Path:
+    """The option of a corpus's folder."""
+    return option(Path(f"data/{name}"), "where the corpus lies, unpacked or as archives, or is put", metavar="DIR")
 
-    librispeech = _openslr(
-        corpora, "librispeech", "960 hours of audiobooks, 2338 readers; 60 GB", "prepare_librispeech"
+
+def output_of(name: str) -> Path:
+    """The option of where its manifests go."""
+    return option(Path(f"data/{name}"), "folder of the manifests", "-o")
+
+
+@dataclass
+class Published:
+    """A corpus that can be downloaded; ``prepare`` takes the fields."""
+
+    prepare: ClassVar[Callable[..., None]]
+    root: Path
+    output: Path
+    download: bool = option(False, "download what is neither unpacked nor an archive")
+
+    def run(self) -> None:
+        if not self.download and not self.root.is_dir():
+            raise UserError(f"{self.root}: no such folder; add --download or give the corpus's folder as --root")
+        type(self).prepare(**asdict(self))
+
+
+@dataclass
+class OpenSlr(Published):
+    """A corpus in the subsets of LibriSpeech."""
+
+    subsets: Sequence[str] | None = option(
+        None,
+        f"only these (default: all): {', '.join(published.SUBSETS)}",
+        choices=published.SUBSETS,
+        metavar="NAME",
     )
-    librispeech.add_argument("--keep-case", action="store_true", help="leave transcripts in upper case, as they are")
-    _openslr(corpora, "libritts", "585 hours of audiobooks in sentences; 80 GB", "prepare_libritts")
-    restored = _openslr(corpora, "libritts-r", "LibriTTS with its sound restored; 80 GB", "prepare_libritts")
-    restored.set_defaults(corpus="libritts-r")
-    _published(corpora, "ljspeech", "24 hours of one reader; 2.6 GB", "prepare_ljspeech")
-    vctk = _published(corpora, "vctk", "44 hours of 110 speakers, split by speaker; 11 GB", "prepare_vctk")
-    vctk.add_argument(
-        "--microphone", type=int, choices=(1, 2), default=1, help="of the two recordings (default: %(default)s)"
+    mirror: str = option(published.MIRROR, "download from there", metavar="URL")
+
+
+@dataclass
+class LibriSpeech(OpenSlr):
+    prepare = published.prepare_librispeech
+    root: Path = root_of("librispeech")
+    output: Path = output_of("librispeech")
+    keep_case: bool = option(False, "leave transcripts in upper case, as they are")
+
+
+@dataclass
+class LibriTTS(OpenSlr):
+    prepare = published.prepare_libritts
+    root: Path = root_of("libritts")
+    output: Path = output_of("libritts")
+    corpus: str = "libritts"
+
+
+@dataclass
+class LibriTTSR(LibriTTS):
+    root: Path = root_of("libritts_r")
+    output: Path = output_of("libritts_r")
+    corpus: str = "libritts-r"
+
+
+@dataclass
+class LJSpeech(Published):
+    prepare = published.prepare_ljspeech
+    root: Path = root_of("ljspeech")
+    output: Path = output_of("ljspeech")
+
+
+@dataclass
+class VCTK(Published):
+    prepare = published.prepare_vctk
+    root: Path = root_of("vctk")
+    output: Path = output_of("vctk")
+    microphone: Literal[1, 2] = option(1, "of the two recordings")
+
+
+@dataclass
+class FSDD(Published):
+    prepare = fsdd.prepare
+    root: Path = root_of("fsdd")
+    output: Path = output_of("fsdd")
+
+
+@dataclass
+class Folder:
+    root: Path | None = option(None, "folder of the recordings (default: the table's)", metavar="DIR")
+    csv: Path | None = option(None, "a table, a line per recording", metavar="FILE")
+    delimiter: str | None = option(
+        None, "between its columns, such as '|' or tab (default: that by which most lines name a recording)"
     )
-    _published(corpora, "fsdd", "3000 spoken digits of 6 speakers; 16 MB", "prepare")
-    _add_folder(corpora)
-    teacher.add(corpora)
-    features.add(corpora)
-    shards.add(corpora)
-    split.add(corpora)
+    audio_column: str = option(Table.audio, "name in the header, or number from 1")
+    text_column: str = option(Table.text, "likewise")
+    speaker_column: str | None = option(None, "likewise (default: no speakers)")
+    speaker_from_folder: bool = option(False, "the speaker is the recording's folder")
+    language: str | None = option(None, "of all recordings, such as en")
+    validation_share: float = option(0.02, "share of the utterances for validation")
+    output: Path = option(Path("data/folder"), "of the manifests", "-o")
+
+    def run(self) -> None:
+        if self.root is None and self.csv is None:
+            raise UserError("name the folder of the recordings by --root, or a table of them by --csv")
+        delimiter = {"tab": "\t", "\\t": "\t"}.get(self.delimiter, self.delimiter)
+        if delimiter is not None and len(delimiter) != 1:
+            raise UserError(f"--delimiter {delimiter!r}: give one character, such as '|', or tab")
+        columns = (self.audio_column, self.text_column, self.speaker_column)
+        table = Table(self.csv, delimiter, *columns) if self.csv else None
+        root = self.root or self.csv.parent
+        prepare(root, self.output, table, self.speaker_from_folder, self.language, self.validation_share)
 
 
-def _published(corpora: argparse._SubParsersAction, name: str, text: str, function: str) -> argparse.ArgumentParser:
-    """The command of a corpus that can be downloaded. ``function`` takes the options, by their names."""
-    place = Path(f"data/{name.replace('-', '_')}")
-    corpus = corpora.add_parser(name, help=text, description=text)
-    corpus.add_argument(
-        "--root",
-        type=Path,
-        default=place,
-        metavar="DIR",
-        help="where the corpus lies, unpacked or as archives, or is put (default: %(default)s)",
-    )
-    corpus.add_argument("--download", action="store_true", help="download what is neither unpacked nor an archive")
-    corpus.add_argument(
-        "-o", "--output", type=Path, default=place, help="folder of the manifests (default: %(default)s)"
-    )
-    corpus.set_defaults(run=lambda options: _prepare(name, function, vars(options)))
-    return corpus
+Folder.__doc__ = f"""Your own recordings: beside their transcripts (NAME.txt or NAME.lab), or listed in a table.
 
-
-def _openslr(corpora: argparse._SubParsersAction, name: str, text: str, function: str) -> argparse.ArgumentParser:
-    corpus = _published(corpora, name, text, function)
-    corpus.add_argument(
-        "--subsets", nargs="+", choices=SUBSETS, metavar="NAME", help=f"only these (default: all): {', '.join(SUBSETS)}"
-    )
-    mirror = "https://www.openslr.org/resources"
-    corpus.add_argument("--mirror", metavar="URL", default=mirror, help=f"download from there instead of {mirror}")
-    return corpus
-
-
-def _prepare(name: str, function: str, options: dict) -> None:
-    from melle.data.sources import fsdd, published
-
-    if not options["download"] and not options["root"].is_dir():
-        raise UserError(f"{options['root']}: no such folder; add --download or give the corpus's folder as --root")
-    wanted = ("root", "output", "download", "mirror", "subsets", "keep_case", "corpus", "microphone")
-    own = {key: value for key, value in options.items() if key in wanted}
-    getattr(fsdd if name == "fsdd" else published, function)(**own)
-
-
-def _add_folder(corpora: argparse._SubParsersAction) -> None:
-    text = "your own recordings: beside their transcripts (NAME.txt or NAME.lab), or listed in a table"
-    known = f"Recordings end in {', '.join(OPEN)} or, where FFmpeg is installed, {', '.join(COMPRESSED)}."
-    folder = corpora.add_parser("folder", help=text, description=f"{text}. {known}")
-    folder.add_argument("--root", type=Path, metavar="DIR", help="folder of the recordings (default: the table's)")
-    folder.add_argument("--csv", type=Path, metavar="FILE", help="a table, a line per recording")
-    folder.add_argument(
-        "--delimiter",
-        help="between its columns, such as '|' or tab (default: that by which most lines name a recording)",
-    )
-    folder.add_argument(
-        "--audio-column", default="audio", help="name in the header, or number from 1 (default: %(default)s)"
-    )
-    folder.add_argument("--text-column", default="text", help="likewise (default: %(default)s)")
-    folder.add_argument("--speaker-column", help="likewise (default: no speakers)")
-    folder.add_argument("--speaker-from-folder", action="store_true", help="the speaker is the recording's folder")
-    folder.add_argument("--language", help="of all recordings, such as en")
-    folder.add_argument(
-        "--validation-share",
-        type=float,
-        default=0.02,
-        help="share of the utterances for validation (default: %(default)s)",
-    )
-    folder.add_argument(
-        "-o", "--output", type=Path, default=Path("data/folder"), help="of the manifests (default: %(default)s)"
-    )
-    folder.set_defaults(run=prepare_folder)
-
-
-def prepare_folder(options: argparse.Namespace) -> None:
-    from melle.data.sources.folder import prepare
-    from melle.data.sources.table import Table
-
-    if options.root is None and options.csv is None:
-        raise UserError("name the folder of the recordings by --root, or a table of them by --csv")
-    delimiter = {"tab": "\t", "\\t": "\t"}.get(options.delimiter, options.delimiter)
-    if delimiter is not None and len(delimiter) != 1:
-        raise UserError(f"--delimiter {delimiter!r}: give one character, such as '|', or tab")
-    columns = (options.audio_column, options.text_column, options.speaker_column)
-    prepare(
-        options.root or options.csv.parent,
-        options.output,
-        Table(options.csv, delimiter, *columns) if options.csv else None,
-        options.speaker_from_folder,
-        options.language,
-        options.validation_share,
-    )
+Recordings end in {", ".join(OPEN)} or, where FFmpeg is installed, {", ".join(COMPRESSED)}.
+"""

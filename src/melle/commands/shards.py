@@ -2,28 +2,25 @@
 
 from __future__ import annotations
 
-import argparse
+from dataclasses import dataclass
 from pathlib import Path
 
-
-def add(parsers: argparse._SubParsersAction) -> None:
-    text = "pack a manifest's recordings into tar files for data=shar, to train from disks or servers elsewhere"
-    shards = parsers.add_parser("shards", help=text, description=text)
-    shards.add_argument("--manifest", type=Path, required=True, metavar="FILE", help="JSONL manifest to pack")
-    shards.add_argument("-o", "--output", type=Path, required=True, metavar="DIR", help="folder to make")
-    shards.add_argument("--shard-size", type=int, default=1000, help="utterances per shard (default: %(default)s)")
-    shards.add_argument("--sample-rate", type=int, help="resample to this rate (default: as recorded)")
-    shards.add_argument("--seed", type=int, default=0, help="of the order of utterances (default: %(default)s)")
-    shards.add_argument("--workers", type=int, default=1, help="processes that pack (default: %(default)s)")
-    shards.set_defaults(run=run)
+from melle.options import option
 
 
-def run(options: argparse.Namespace) -> None:
-    from melle.data.shar.writing import write_shards
+@dataclass
+class Shards:
+    manifest: Path = option(..., "JSONL manifest to pack", metavar="FILE")
+    output: Path = option(..., "folder to make", "-o", metavar="DIR")
+    shard_size: int = option(1000, "utterances per shard")
+    sample_rate: int | None = option(None, "resample to this rate (default: as recorded)")
+    seed: int = option(0, "of the order of utterances")
+    workers: int = option(1, "processes that pack")
 
-    skipped = write_shards(
-        options.manifest, options.output, options.shard_size, options.sample_rate, options.seed, options.workers
-    )
-    print(f"{options.output}: {skipped.total - skipped.counts.total()} utterances in shards")
-    if skipped.counts:
-        print(f"{skipped.summary()}; listed in {skipped.path}")
+    def run(self) -> None:
+        from melle.data.shar.writing import write_shards
+
+        skipped = write_shards(self.manifest, self.output, self.shard_size, self.sample_rate, self.seed, self.workers)
+        print(f"{self.output}: {skipped.total - skipped.counts.total()} utterances in shards")
+        if skipped.counts:
+            print(f"{skipped.summary()}; listed in {skipped.path}")

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import argparse
 import sys
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from melle.commands.options import add_fields, from_fields
 from melle.errors import UserError
 from melle.formats import COMPRESSED
+from melle.options import option, options_of
 from melle.synthesis.options import BEST_PROMPT, LONGEST_PROMPT, DecodingOptions
 
 if TYPE_CHECKING:
@@ -21,219 +21,189 @@ if TYPE_CHECKING:
 PRETRAINED = Path("data/pretrained")  # where an exported model speaks without being named
 
 
-def add(commands: argparse._SubParsersAction) -> None:
-    speak = commands.add_parser("synthesize", help="speak a text with a trained model")
-    speak.add_argument(
-        "--checkpoint",
-        help=f"a .ckpt file of train.py, a folder of export, or hf://USER/MODEL (default: {PRETRAINED}, where it is)",
+@dataclass
+class Synthesize:
+    """Speaks a text, a file of any length, or a list of jobs with a trained model."""
+
+    checkpoint: str | None = option(
+        None, f"a .ckpt file of train.py, a folder of export, or hf://USER/MODEL (default: {PRETRAINED}, where it is)"
     )
-    speak.add_argument("--hub", action="store_true", help="--checkpoint is USER/MODEL on the Hugging Face hub")
-    what = speak.add_mutually_exclusive_group(required=True)
-    what.add_argument("--text", help="what to say")
-    what.add_argument("--text-file", type=Path, help="a text of any length, read aloud piece by piece; - for stdin")
-    what.add_argument(
-        "--jobs",
-        type=Path,
-        help='JSON lines {"text": …, "id": …, "prompt": …, "prompt_text": …, "voice": …, "seed": …}, text alone needed,'
+    hub: bool = option(False, "--checkpoint is USER/MODEL on the Hugging Face hub")
+    text: str | None = option(None, "what to say", one_of="text")
+    text_file: Path | None = option(None, "a text of any length, read aloud piece by piece; - for stdin", one_of="text")
+    jobs: Path | None = option(
+        None,
+        'JSON lines {"text": …, "id": …, "prompt": …, "prompt_text": …, "voice": …, "seed": …}, text alone needed,'
         " spoken in batches to ID.wav in the folder -o; what is there already is left as it is",
+        one_of="text",
     )
-    speak.add_argument(
-        "--prompt",
-        type=Path,
-        help=f"a recording of the voice to speak in, best of {BEST_PROMPT} ({LONGEST_PROMPT:g} at most): WAV, FLAC, "
+    prompt: Path | None = option(
+        None,
+        f"a recording of the voice to speak in, best of {BEST_PROMPT} ({LONGEST_PROMPT:g} at most): WAV, FLAC, "
         f"Ogg, MP3, or, where FFmpeg is installed, whatever that reads, such as {', '.join(COMPRESSED)}",
     )
-    speak.add_argument("--prompt-text", help="what is said in the prompt")
-    speak.add_argument(
-        "--voice",
-        help="a voice that was saved (melle voice add), or one of the model's; default, without --prompt: its first",
+    prompt_text: str | None = option(None, "what is said in the prompt")
+    voice: str | None = option(
+        None, "a voice that was saved (melle voice add), or one of the model's; default, without --prompt: its first"
     )
-    speak.add_argument("-o", "--output", type=Path, help="file to write (default speech.wav), or folder for --jobs")
-    speak.add_argument(
-        "--subtitles", type=Path, help="file for the times of words: .srt, .vtt, or .json; of --text and --text-file"
+    output: Path | None = option(None, "file to write (default speech.wav), or folder for --jobs", "-o")
+    subtitles: Path | None = option(
+        None, "file for the times of words: .srt, .vtt, or .json; of --text and --text-file"
     )
-    speak.add_argument(
-        "--vocoder",
-        default="auto",
-        help="griffin_lim, hifigan, or vocos, our own; default: the model's own, else a hifigan that was downloaded",
+    vocoder: str = option(
+        "auto", "griffin_lim, hifigan, or vocos, our own; default: the model's own, else a hifigan that was downloaded"
     )
-    speak.add_argument("--vocoder-model", help="of hifigan: hf://USER/MODEL or folder; of vocos: the .ckpt file")
-    add_fields(speak, DecodingOptions)
-    speak.add_argument("--seed", type=int, default=0, help="another seed speaks the same text differently")
-    speak.add_argument(
-        "--retries",
-        type=int,
-        default=0,
-        help="other seeds to try where speech does not end by itself",
+    vocoder_model: str | None = option(None, "of hifigan: hf://USER/MODEL or folder; of vocos: the .ckpt file")
+    decoding: DecodingOptions = options_of(DecodingOptions)
+    seed: int = option(0, "another seed speaks the same text differently")
+    retries: int = option(0, "other seeds to try where speech does not end by itself")
+    best_of: int | None = option(None, "say --text N times and keep what is most like the prompt's voice", metavar="N")
+    asr: str | None = option(
+        None, "of --best-of keep what Whisper understands best: base, small, … or a folder", metavar="MODEL"
     )
-    speak.add_argument(
-        "--best-of", type=int, metavar="N", help="say --text N times and keep what is most like the prompt's voice"
+    normalise: bool | None = option(
+        None, "read figures and abbreviations as words, $5 as five dollars; default: as in the model's training"
     )
-    speak.add_argument(
-        "--asr", metavar="MODEL", help="of --best-of keep what Whisper understands best: base, small, … or a folder"
-    )
-    speak.add_argument(
-        "--normalise",
-        action=argparse.BooleanOptionalAction,
-        help="read figures and abbreviations as words, $5 as five dollars; default: as in the model's training",
-    )
-    speak.add_argument("--show-text", action="store_true", help="print the text as it is read, and speak it")
-    speak.add_argument("--language", help="code by which long texts are split into sentences; default: the model's")
-    speak.add_argument("--batch-size", type=int, default=16, help="jobs spoken at a time")
-    speak.add_argument(
-        "--raw-weights", action="store_true", help="not the average of the weights (EMA) but the last ones"
-    )
-    speak.add_argument(
-        "--weights", default="float32", help="float32, bfloat16, float16, or int8 (CPU): lighter ones decode faster"
-    )
-    speak.add_argument(
-        "--compile", action="store_true", help="torch.compile for the network's blocks: a slow start, then faster steps"
-    )
-    speak.add_argument("--device", default="auto", help="auto (cuda where there is one), cpu, cuda, mps …")
-    speak.set_defaults(run=synthesize)
+    show_text: bool = option(False, "print the text as it is read, and speak it")
+    language: str | None = option(None, "code by which long texts are split into sentences; default: the model's")
+    batch_size: int = option(16, "jobs spoken at a time")
+    raw_weights: bool = option(False, "not the average of the weights (EMA) but the last ones")
+    weights: str = option("float32", "float32, bfloat16, float16, or int8 (CPU): lighter ones decode faster")
+    compile: bool = option(False, "torch.compile for the network's blocks: a slow start, then faster steps")
+    device: str = option("auto", "auto (cuda where there is one), cpu, cuda, mps …")
 
+    def run(self) -> None:
+        """Speak as asked."""
+        from melle.synthesis.seeds import check_seed
 
-def synthesize(options: argparse.Namespace) -> None:
-    """Speak as asked."""
-    from melle.audio import AudioWriter, save_audio
-    from melle.files import check_writable
-    from melle.pretrained import fetched
-    from melle.synthesis.jobs import read_jobs, run_jobs
-    from melle.synthesis.seeds import check_seed
-    from melle.synthesis.subtitles import check_subtitles, write_subtitles
+        if self.checkpoint is None:
+            if not PRETRAINED.is_dir():
+                raise UserError(
+                    f"--checkpoint is missing, and there is no {PRETRAINED}; train a model with python train.py"
+                )
+            self.checkpoint = str(PRETRAINED)
+        if (self.prompt is None) != (self.prompt_text is None):
+            raise UserError("--prompt and --prompt-text belong together: give the recording and what is said in it")
+        if self.voice is not None and self.prompt is not None:
+            raise UserError("--voice names a voice, --prompt a recording of another: give one of them")
+        if self.retries < 0 or self.batch_size < 1:
+            raise UserError("--retries must be 0 or more, and --batch-size 1 or more")
+        check_seed(self.seed)
+        if self.text is None and (self.best_of is not None or self.asr is not None):
+            raise UserError("--best-of and --asr are for --text; leave them out")
+        self.checkpoint = f"{'hf://' if self.hub and '://' not in self.checkpoint else ''}{self.checkpoint}"
+        voice = {"prompt": self.prompt, "prompt_text": self.prompt_text} if self.prompt else self._own_voice()
+        (self._speak_jobs if self.jobs is not None else self._speak_to_file)(voice)
 
-    if options.checkpoint is None:
-        if not PRETRAINED.is_dir():
-            raise UserError(
-                f"--checkpoint is missing, and there is no {PRETRAINED}; train a model with python train.py"
-            )
-        options.checkpoint = str(PRETRAINED)
-    if (options.prompt is None) != (options.prompt_text is None):
-        raise UserError("--prompt and --prompt-text belong together: give the recording and what is said in it")
-    if options.voice is not None and options.prompt is not None:
-        raise UserError("--voice names a voice, --prompt a recording of another: give one of them")
-    if options.retries < 0 or options.batch_size < 1:
-        raise UserError("--retries must be 0 or more, and --batch-size 1 or more")
-    check_seed(options.seed)
-    if options.text is None and (options.best_of is not None or options.asr is not None):
-        raise UserError("--best-of and --asr are for --text; leave them out")
-    options.checkpoint = f"{'hf://' if options.hub and '://' not in options.checkpoint else ''}{options.checkpoint}"
-    voice = {"prompt": options.prompt, "prompt_text": options.prompt_text}
-    if options.prompt is None:
-        voice = own_voice(options)
-    if options.jobs is not None:
-        if options.output is None:
+    def _speak_jobs(self, voice: dict[str, Any]) -> None:
+        from melle.files import check_writable
+        from melle.pretrained import fetched
+        from melle.synthesis.jobs import read_jobs, run_jobs
+
+        if self.output is None:
             raise UserError("--jobs needs a folder to write to: give it by -o")
-        if options.subtitles is not None:
+        if self.subtitles is not None:
             raise UserError("--subtitles is for --text and --text-file; leave it out")
-        check_writable(options.output, folder=True)
-        jobs = read_jobs(options.jobs, voice, options.seed, fetched(options.checkpoint))
-        tts, how = make_synthesizer(options)
-        show_texts(tts, [job.text for job in jobs], options.show_text)
-        failed = run_jobs(tts, jobs, options.output, options.batch_size, retries=options.retries, **how)
+        check_writable(self.output, folder=True)
+        jobs = read_jobs(self.jobs, voice, self.seed, fetched(self.checkpoint))
+        tts, how = self._make_synthesizer()
+        self._show(tts, [job.text for job in jobs])
+        failed = run_jobs(tts, jobs, self.output, self.batch_size, retries=self.retries, **how)
         if failed:
-            raise UserError(f"{failed} of {len(jobs)} jobs failed; {options.output / 'results.jsonl'} says why")
-        return
-    if options.subtitles is not None:
-        check_subtitles(options.subtitles)
-    output = options.output or Path("speech.wav")
-    check_writable(output)
-    AudioWriter(output, 1)  # raises for an ending that cannot be written before anything is spoken
-    if options.text_file is not None:
-        if options.retries:
+            raise UserError(f"{failed} of {len(jobs)} jobs failed; {self.output / 'results.jsonl'} says why")
+
+    def _speak_to_file(self, voice: dict[str, Any]) -> None:
+        from melle.audio import AudioWriter, save_audio
+        from melle.files import check_writable
+        from melle.synthesis.subtitles import check_subtitles, write_subtitles
+
+        if self.subtitles is not None:
+            check_subtitles(self.subtitles)
+        output = self.output or Path("speech.wav")
+        check_writable(output)
+        AudioWriter(output, 1)  # raises for an ending that cannot be written before anything is spoken
+        if self.text_file is not None and self.retries:
             raise UserError("--retries is not for --text-file, which is written as it is spoken; use --text or --jobs")
-        text = read_text(options.text_file)
-        tts, how = make_synthesizer(options)
-        show_texts(tts, text.splitlines(), options.show_text)
-        words = read_aloud(tts, text, output, seed=options.seed, words=options.subtitles is not None, **voice, **how)
-        write_subtitles(options.subtitles, words)
-        return
-    if options.asr is not None and options.best_of is None:
-        raise UserError("--asr chooses among several: give --best-of 5, too")
-    tts, how = make_synthesizer(options)
-    show_texts(tts, [options.text], options.show_text)
-    how |= {"seed": options.seed, "retries": options.retries, "words": options.subtitles is not None, **voice}
-    if options.best_of is None:
-        speech = tts(options.text, **how)
-    else:
-        speech = choose(tts, options, how)
-    save_audio(output, speech.waveform, speech.sample_rate)
-    write_subtitles(options.subtitles, speech.words)
-    report(
-        output,
-        speech.seconds,
-        speech.finish_reason,
-        speech.parts,
-        f", {speech.real_time_factor:.2f} × real time, {tts.vocoder.title}",
-    )
+        if self.asr is not None and self.best_of is None:
+            raise UserError("--asr chooses among several: give --best-of 5, too")
+        text = self.text if self.text_file is None else read_text(self.text_file)
+        tts, how = self._make_synthesizer()
+        self._show(tts, [text] if self.text_file is None else text.splitlines())
+        how |= {"seed": self.seed, "words": self.subtitles is not None, **voice}
+        if self.text_file is not None:
+            write_subtitles(self.subtitles, read_aloud(tts, text, output, **how))
+            return
+        how["retries"] = self.retries
+        speech = tts(text, **how) if self.best_of is None else self._choose(tts, how)
+        save_audio(output, speech.waveform, speech.sample_rate)
+        write_subtitles(self.subtitles, speech.words)
+        speed = f", {speech.real_time_factor:.2f} × real time, {tts.vocoder.title}"
+        report(output, speech.seconds, speech.finish_reason, speech.parts, speed)
 
+    def _show(self, tts: Synthesizer, texts: Sequence[str]) -> None:
+        """Print texts as they are read, where that is asked for."""
+        from melle.synthesis.plan import show_text
 
-def show_texts(tts: Synthesizer, texts: Sequence[str], show: bool) -> None:
-    """Print texts as they are read, where that is asked for."""
-    from melle.synthesis.plan import show_text
+        for text in texts if self.show_text else ():
+            print(show_text(text, tts.tokenizer))
 
-    for text in texts if show else ():
-        print(show_text(text, tts.tokenizer))
+    def _choose(self, tts: Synthesizer, how: dict[str, Any]) -> Speech:
+        """The best of several, with a line about each."""
+        from melle.evaluation.judges.speaker import Resemblyzer
+        from melle.evaluation.judges.whisper import Whisper
+        from melle.synthesis.best_of import best_of
+        from melle.synthesis.plan import find_language
 
+        speaker = None if how["prompt"] is None else Resemblyzer()
+        language = find_language(self.language, tts.tokenizer)
+        normaliser = "english" if language == "en" else "basic"
+        asr = None if self.asr is None else Whisper(self.asr, language=language, normaliser=normaliser)
+        if speaker is None and asr is None:
+            raise UserError(
+                "--best-of compares with the prompt's voice: give --prompt and --prompt-text, or --asr base"
+            )
+        candidates = best_of(tts, self.text, count=self.best_of, speaker=speaker, asr=asr, **how)
+        for candidate in candidates:
+            like = "" if candidate.similarity is None else f", similarity {candidate.similarity:.3f}"
+            wrong = "" if candidate.errors is None else f", {candidate.errors} word errors"
+            speech = candidate.speech
+            print(f"seed {speech.seed}: {speech.seconds:.2f} s, {speech.finish_reason}{wrong}{like}")
+        return candidates[0].speech
 
-def choose(tts: Synthesizer, options: argparse.Namespace, how: dict[str, Any]) -> Speech:
-    """The best of several, with a line about each."""
-    from melle.evaluation.judges.speaker import Resemblyzer
-    from melle.evaluation.judges.whisper import Whisper
-    from melle.synthesis.best_of import best_of
-    from melle.synthesis.plan import find_language
+    def _own_voice(self) -> dict[str, Any]:
+        """The prompt of the model's voice that was named, else of its first; none where it has no voices."""
+        from melle.pretrained import fetched
+        from melle.synthesis.voices import find_voice, read_voices
 
-    speaker = None if how["prompt"] is None else Resemblyzer()
-    language = find_language(options.language, tts.tokenizer)
-    normaliser = "english" if language == "en" else "basic"
-    asr = None if options.asr is None else Whisper(options.asr, language=language, normaliser=normaliser)
-    if speaker is None and asr is None:
-        raise UserError("--best-of compares with the prompt's voice: give --prompt and --prompt-text, or --asr base")
-    candidates = best_of(tts, options.text, count=options.best_of, speaker=speaker, asr=asr, **how)
-    for candidate in candidates:
-        like = "" if candidate.similarity is None else f", similarity {candidate.similarity:.3f}"
-        wrong = "" if candidate.errors is None else f", {candidate.errors} word errors"
-        speech = candidate.speech
-        print(f"seed {speech.seed}: {speech.seconds:.2f} s, {speech.finish_reason}{wrong}{like}")
-    return candidates[0].speech
+        model = fetched(self.checkpoint)
+        self.checkpoint = str(model)  # the hub is asked once
+        name = self.voice or next(iter(read_voices(model)), None)
+        if name is None:
+            return {"prompt": None, "prompt_text": None}
+        audio, text = find_voice(model, name) if self.voice else read_voices(model)[name]
+        if self.voice is None:
+            print(f"voice: {name}, the model's first; choose another by --voice or --prompt")
+        return {"prompt": audio, "prompt_text": text}
 
+    def _make_synthesizer(self) -> tuple[Synthesizer, dict[str, Any]]:
+        """And how to speak, as arguments of a call."""
+        from melle.devices import find_device
+        from melle.pretrained import load_pretrained
+        from melle.synthesis.synthesizer import Synthesizer
+        from melle.vocoders import default_vocoder, make_vocoder
 
-def own_voice(options: argparse.Namespace) -> dict[str, Any]:
-    """The prompt of the model's voice that was named, else of its first; none where it has no voices."""
-    from melle.pretrained import fetched
-    from melle.synthesis.voices import find_voice, read_voices
-
-    model = fetched(options.checkpoint)
-    options.checkpoint = str(model)  # the hub is asked once
-    name = options.voice or next(iter(read_voices(model)), None)
-    if name is None:
-        return {"prompt": None, "prompt_text": None}
-    audio, text = find_voice(model, name) if options.voice else read_voices(model)[name]
-    if options.voice is None:
-        print(f"voice: {name}, the model's first; choose another by --voice or --prompt")
-    return {"prompt": audio, "prompt_text": text}
-
-
-def make_synthesizer(options: argparse.Namespace) -> tuple[Synthesizer, dict[str, Any]]:
-    """And how to speak, as arguments of a call."""
-    from melle.devices import find_device
-    from melle.pretrained import load_pretrained
-    from melle.synthesis.synthesizer import Synthesizer
-    from melle.vocoders import default_vocoder, make_vocoder
-
-    decoding = from_fields(DecodingOptions, options)
-    device = find_device(options.device)
-    model = load_pretrained(options.checkpoint, average=not options.raw_weights)
-    if options.vocoder == "auto":
-        if options.vocoder_model:
-            raise UserError("--vocoder-model is of a vocoder: give --vocoder vocos or hifigan, too")
-        vocoder = default_vocoder(model.description.mel, model.vocoder)
-        print(f"vocoder: {vocoder.title}, the default here; choose another by --vocoder")
-    else:
-        settings = {"model": options.vocoder_model} if options.vocoder_model else {}
-        vocoder = make_vocoder(options.vocoder, model.description.mel, **settings)
-    tts = Synthesizer(model, vocoder, device, options.weights, options.compile, options.normalise)
-    return tts, {"options": decoding, "language": options.language}
+        device = find_device(self.device)
+        model = load_pretrained(self.checkpoint, average=not self.raw_weights)
+        if self.vocoder == "auto":
+            if self.vocoder_model:
+                raise UserError("--vocoder-model is of a vocoder: give --vocoder vocos or hifigan, too")
+            vocoder = default_vocoder(model.description.mel, model.vocoder)
+            print(f"vocoder: {vocoder.title}, the default here; choose another by --vocoder")
+        else:
+            settings = {"model": self.vocoder_model} if self.vocoder_model else {}
+            vocoder = make_vocoder(self.vocoder, model.description.mel, **settings)
+        tts = Synthesizer(model, vocoder, device, self.weights, self.compile, self.normalise)
+        return tts, {"options": self.decoding, "language": self.language}
 
 
 def read_text(path: Path) -> str:

@@ -14,6 +14,7 @@ from melle.audio import audio_duration, mix_channels, read_channels
 from melle.data.index import tokens_of
 from melle.data.manifest import Utterance, parse_line
 from melle.errors import DataError, UserError
+from melle.options import option
 from melle.text import Tokenizer
 
 SILENT = 1e-3  # peak, relative to full scale: -60 dB
@@ -38,8 +39,8 @@ COLUMNS = {  # what is remembered of every item, and as what
 class Limits:
     """What a recording may last, in seconds."""
 
-    min_seconds: float = 0.3
-    max_seconds: float = 30.0
+    min_seconds: float = option(0.3, "reject what is shorter")
+    max_seconds: float = option(30.0, "reject what is longer")
 
     def __post_init__(self):
         if not 0 <= self.min_seconds < self.max_seconds:

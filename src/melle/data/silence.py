@@ -14,6 +14,7 @@ from torch import Tensor
 
 from melle.audio import MelSpec, loudness, resample
 from melle.errors import DataError, UserError
+from melle.options import option
 
 RATE = 16000  # samples per second, what Silero's network takes
 MIN_SPEECH = 0.1  # seconds: what is shorter is a click or a breath
@@ -60,16 +61,13 @@ class SileroTrim:
 
     Silero VAD, whose weights are in its wheel, finds the speech: works offline. Every process loads it when it
     first needs it.
-
-    Args:
-        keep_seconds: silence left at both ends, where there is as much.
-        max_inner_seconds: longer silences within the speech are cut to this length, in their middle.
-        threshold: probability from which on something counts as speech.
     """
 
-    keep_seconds: float = 0.1
-    max_inner_seconds: float = 0.5
-    threshold: float = 0.5
+    keep_seconds: float = option(0.1, "silence left before and after the speech, where there is as much", metavar="N")
+    max_inner_seconds: float = option(
+        0.5, "length to which silences within the speech are cut, in their middle", metavar="N"
+    )
+    threshold: float = option(0.5, "how sure Silero must be that someone speaks, 0 to 1", metavar="N")
 
     def __post_init__(self):
         if self.keep_seconds < 0 or self.max_inner_seconds < MIN_SILENCE or not 0 < self.threshold < 1:

@@ -18,7 +18,8 @@ from starlette.concurrency import run_in_threadpool
 from melle.serving.answer import Gate, SpeechResponse
 from melle.serving.batcher import Batcher, Call
 from melle.serving.errors import ApiError, add_error_handlers
-from melle.serving.guard import Guard, Limits
+from melle.serving.guard import Guard
+from melle.serving.limits import Limits
 from melle.serving.metrics import Metrics
 from melle.serving.speech import Piece, SpeechRequest, speak
 from melle.serving.voices import Voices

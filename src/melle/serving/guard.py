@@ -4,31 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import hmac
-from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from melle.serving.errors import ApiError
+from melle.serving.limits import Limits
 
 OPEN = ("/", "/health", "/page.js", "/page.css")  # need no token
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
 DRAINED = 10  # times the limit that are read and forgotten, so that the client gets the reason for the refusal
-
-
-@dataclass(frozen=True)
-class Limits:
-    """What the server takes. Beyond it there is an error that says so."""
-
-    text: int = 4096  # characters of a request's text
-    upload: int = 10 * 2**20  # bytes of a request that holds a recording
-    body: int = 2**18  # bytes of any other request
-    prompt_seconds: float = 30.0  # of an uploaded recording
-    voices: int = 1000  # uploaded ones
-    rows: int = 16  # that are decoded at a time
-    waiting: int = 64  # requests that wait for their turn
-    receive_seconds: float = 30.0  # for a request to arrive
-    seconds: float = 120.0  # for a request to be answered
 
 
 class Guard:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass
 
 from melle.errors import UserError
+from melle.options import option
 
 SPEEDS = (0.5, 2.0)
 LONGEST_GAP = 10.0  # seconds
@@ -15,33 +15,29 @@ BEST_PROMPT = "3 to 10 seconds"
 USUAL_PROMPT = 30.0  # seconds: the longest utterance that training takes, where the model does not say
 
 
-def _option(default: Any, text: str) -> Any:
-    return field(default=default, metadata={"help": text})
-
-
 @dataclass(frozen=True)
 class DecodingOptions:
     """How to decode, and when not to go on. Raises UserError for values out of range."""
 
-    temperature: float = _option(1.0, "scale of the latent's deviation σ; 0 takes the mean")
-    stop_threshold: float = _option(0.5, "probability at which speech ends")
-    min_length: float | None = _option(
+    temperature: float = option(1.0, "scale of the latent's deviation σ; 0 takes the mean")
+    stop_threshold: float = option(0.5, "probability at which speech ends")
+    min_length: float | None = option(
         None,
         "before this multiple of the length expected at the prompt's pace (without a prompt: the training data's) a "
         "stop is not heeded; default: what the training data had, less a fifth",
     )
-    max_length: float | None = _option(
+    max_length: float | None = option(
         None, "at this multiple of it speech is cut off; default: what the training data had, and a quarter more"
     )
-    max_silence: float = _option(1.5, "seconds of silence that end speech; inf: never")
-    max_still: float = _option(1.0, "seconds of one unchanging sound that end it; inf: never")
+    max_silence: float = option(1.5, "seconds of silence that end speech; inf: never")
+    max_still: float = option(1.0, "seconds of one unchanging sound that end it; inf: never")
 
-    speed: float = _option(
+    speed: float = option(
         1.0,
         f"how many times as fast as the voice's own pace, {SPEEDS[0]:g} to {SPEEDS[1]:g}: a model with paced positions "
         "speaks so, of others the frames are stretched",
     )
-    sentence_gap: float | None = _option(
+    sentence_gap: float | None = option(
         None,
         "seconds of silence between sentences, which are then spoken one by one; default: what the model makes of it",
     )

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from functools import partial
 from pathlib import Path
+from typing import Literal
 
 from melle.console import shell_command
 from melle.corpora.english.lexicon import held_out
@@ -16,6 +17,7 @@ from melle.corpora.synthetic import description_of
 from melle.corpora.teacher_corpus import speak_corpus
 from melle.data.manifest import read_manifest
 from melle.errors import UserError
+from melle.options import option
 from melle.text.normalise import normalise
 
 SENTENCES = 20_000  # of our own, where the user gives none
@@ -25,29 +27,28 @@ SENTENCES = 20_000  # of our own, where the user gives none
 class TeacherCorpus:
     """``prepare()`` speaks the corpus into ``folder``, unless its manifests are there already, of these settings.
 
-    Args:
-        teacher_model: folder of the teacher, Kokoro-82M.
-        texts: files of sentences, one a line.  generated: so many sentences of our own besides; None: 20,000 where
-            there are no others, else none.
-        language: "en", or another that the teacher has voices for, which needs ``texts`` and ``held_out_texts``.
-        held_out: published voices for the test alone; None: four of the English ones.
-        held_out_texts: a file of sentences for validation and test; None: 299 English ones written by hand.
-        hours: of training speech.  voices: speakers in it, published voices and blends of them.
+    Other languages than English need ``texts`` and ``held_out_texts``.
     """
 
-    folder: str | Path = "data/english"
-    teacher_model: str | Path | None = None
-    texts: Sequence[str | Path] = ()
-    generated: int | None = None
-    language: str = "en"
-    held_out: Sequence[str] | None = None
-    held_out_texts: str | Path | None = None
-    hours: float = 12.0
-    voices: int = 400
-    seed: int = 0
-    format: str = "flac"  # or opus
+    folder: str | Path = option("data/english", "folder", "-o", "--output")
+    teacher_model: str | Path | None = option(None, "folder of Kokoro's model (.onnx) and voices", metavar="DIR")
+    texts: Sequence[str | Path] = option((), "files of sentences to say, one a line, UTF-8", metavar="FILE")
+    generated: int | None = option(
+        None, "English sentences of our own besides (default: 20000 without --texts, else none)", metavar="COUNT"
+    )
+    language: str = option("en", "of the voices: en, es, fr-fr, hi, it, pt-br")
+    held_out: Sequence[str] | None = option(
+        None, "voices for the test alone (default: four of the English ones)", nargs="*", metavar="VOICE"
+    )
+    held_out_texts: str | Path | None = option(
+        None, "file of sentences for validation and test (default: 299 English ones written by hand)", metavar="FILE"
+    )
+    hours: float = option(12.0, "of training speech; may be raised later")
+    voices: int = option(400, "speakers in training, published voices and blends of them")
+    seed: int = option(0, "of voices, texts and paces")
+    format: Literal["flac", "opus"] = option("flac", "of the recordings")
     held_out_utterances: int = 96  # of validation and test, at most
-    workers: int | None = None  # processes; None: one per core
+    workers: int | None = option(None, "processes (default: one per core); the corpus is the same")
 
     def prepare(self) -> Path:
         folder = Path(self.folder)

@@ -2,35 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
-import torch
-
 from benchmarks.reference import ReferenceMelle, take_turns
-from benchmarks.train import WARMUP, make_batches, make_setup, make_step
-from melle.devices import best_device
+from benchmarks.steps import WARMUP, Steps, make_batches, make_step
 from melle.model import Melle
 
 
-def bench_against_reference(
-    overrides: Sequence[str] = (),
-    device: str = "auto",
-    precision: str = "32",
-    batch_frames: int | None = None,
-    steps: int | None = None,
-    threads: int | None = None,
-) -> str:
-    """``experiment=reference`` beside a network in the reference's manner, on equal and on LibriSpeech-like lengths."""
-    if device == "auto":
-        device = best_device()
-    setup = make_setup("reference", overrides, device, precision, batch_frames, steps, threads)
-    network = setup.network
-    if threads:
-        torch.set_num_threads(threads)
-    where = torch.device(device)
-    torch.manual_seed(0)
+def bench_against_reference(setup: Steps) -> str:
+    """Both sides on equal and on LibriSpeech-like lengths."""
+    device = setup.start()
     ours, theirs = (
-        make_step(one.train().to(where), setup, where) for one in (Melle(**network), ReferenceMelle(network))
+        make_step(one.train().to(device), setup) for one in (Melle(**setup.arguments), ReferenceMelle(setup.arguments))
     )
     equal, random_mix = make_batches(setup, True, True), make_batches(setup, True)
     sorted_mix = make_batches(setup, False)
@@ -41,12 +22,12 @@ def bench_against_reference(
         "mixed lengths, each its own batches": (sorted_mix, random_mix),
     }
     lines = [
-        f"Training experiment=reference {' '.join(overrides)} on {device}, precision {precision}, "
+        f"Training experiment=reference {' '.join(setup.overrides)} on {device}, precision {setup.precision}, "
         f"batch_frames={setup.batch_frames}, {setup.steps} steps of each side by turns.",
         f"  {'true frames/s':<37}{'ours':>9}{'plain':>9}{'ratio':>8}",
     ]
     for name, sides in kinds.items():
-        turns = take_turns(ours, theirs, zip(*sides), 1, where)
+        turns = take_turns(ours, theirs, zip(*sides), 1, device)
         frames, plain = turns.speeds
         ratio = turns.ratio if sides[0] is sides[1] else frames / plain
         lines.append(f"  {name:<37}{frames:>9,.0f}{plain:>9,.0f}{ratio:>8.2f}")

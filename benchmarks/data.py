@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 import multiprocessing
 import os
 import tempfile
 import time
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -18,14 +18,15 @@ import torch
 from torch.utils.data import DataLoader
 from tqdm import tqdm
 
+from benchmarks.common import run_benchmark
 from melle.audio import MelSpec
-from melle.console import run_command, set_up_console
 from melle.data.batch import Batch, collate
 from melle.data.batching import EndlessBatches, FrameBudgetSampler
 from melle.data.build_features import build_features
 from melle.data.dataset import UtteranceDataset
 from melle.data.features import FeatureStore
 from melle.data.index import open_index, open_tokenizer
+from melle.options import option
 from melle.text.symbols import SymbolTokenizer
 
 LIBRISPEECH = 281_241  # utterances of its 960 hours of training data
@@ -95,7 +96,7 @@ def make_recordings(folder: Path, count: int, seconds: np.ndarray, characters: n
     return folder / "train.jsonl"
 
 
-def bench_loaders(recordings: int, workers: list[int], seconds: float, batch_frames: int, folder: Path) -> str:
+def bench_loaders(recordings: int, workers: Sequence[int], seconds: float, batch_frames: int, folder: Path) -> str:
     """Items and frames a second of: a plain loader of fixed batches, ours on the fly, and ours from stored features."""
     manifest = make_recordings(folder, recordings, *librispeech_like(recordings))
     build_features([manifest], folder / "features", workers=max(workers))
@@ -245,38 +246,34 @@ def _children(process: int) -> list[int]:
     return own + [grandchild for child in own for grandchild in _children(child)]
 
 
-def bench_data(
-    utterances: int,
-    batch_frames: int,
-    recordings: int,
-    workers: list[int],
-    seconds: float,
-    lines: int,
-    batches: int,
-    folder: Path | None,
-) -> None:
-    """Print each figure as soon as it is known."""
-    print(bench_batches(utterances, batch_frames), flush=True)
-    with tempfile.TemporaryDirectory(prefix="melle-bench-", dir=folder) as name:
-        if recordings:
-            print(bench_loaders(recordings, workers, seconds, batch_frames, Path(name)), flush=True)
-        if lines:
-            print(bench_memory(lines, max(workers), batches, Path(name)))
+@dataclass
+class Data:
+    """The options of this benchmark."""
+
+    utterances: int = option(LIBRISPEECH, "of the epoch to batch")
+    batch_frames: int = option(50000, "positions per batch, padding counted")
+    recordings: int = option(300, "made for the loaders, 12 s each; 0: none")
+    workers: Sequence[int] = option((0, 1, 2), "loader processes to compare")
+    seconds: float = option(15.0, "to measure each loader for")
+    lines: int = option(0, "of a manifest whose memory to measure, such as 10000000")
+    batches: int = option(300, "to draw from that manifest")
+    folder: Path | None = option(None, "where to make the files (deleted at the end); default: a new one")
+
+    def run(self) -> None:
+        """Print each figure as soon as it is known."""
+        print(bench_batches(self.utterances, self.batch_frames), flush=True)
+        with tempfile.TemporaryDirectory(prefix="melle-bench-", dir=self.folder) as name:
+            place = Path(name)
+            if self.recordings:
+                loaders = bench_loaders(self.recordings, self.workers, self.seconds, self.batch_frames, place)
+                print(loaders, flush=True)
+            if self.lines:
+                print(bench_memory(self.lines, max(self.workers), self.batches, place))
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """``python -m benchmarks.data``: print what the data path does, beside a plain loader."""
-    set_up_console()  # before --help is printed
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.data", description=__doc__)
-    parser.add_argument("--utterances", type=int, default=LIBRISPEECH, help="of the epoch to batch")
-    parser.add_argument("--batch-frames", type=int, default=50000, help="positions per batch, padding counted")
-    parser.add_argument("--recordings", type=int, default=300, help="made for the loaders, 12 s each; 0: none")
-    parser.add_argument("--workers", type=int, nargs="+", default=[0, 1, 2], help="loader processes to compare")
-    parser.add_argument("--seconds", type=float, default=15.0, help="to measure each loader for")
-    parser.add_argument("--lines", type=int, default=0, help="of a manifest whose memory to measure, such as 10000000")
-    parser.add_argument("--batches", type=int, default=300, help="to draw from that manifest")
-    parser.add_argument("--folder", type=Path, help="where to make the files (deleted at the end); default: a new one")
-    return run_command(lambda: bench_data(**vars(parser.parse_args(arguments))))
+    return run_benchmark(Data, arguments)
 
 
 if __name__ == "__main__":

@@ -2,20 +2,34 @@
 
 from __future__ import annotations
 
-import argparse
 import tempfile
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 
 import numpy as np
 import torch
 
-from melle.console import run_command, set_up_console
+from benchmarks.common import run_benchmark
 from melle.model.noise import StepNoise
 from melle.onnx.export import export_onnx
+from melle.options import option
 from melle.pretrained import fetched, load_pretrained
+
+
+@dataclass
+class Onnx:
+    """The options of this benchmark."""
+
+    model: str = option("data/pretrained", "an exported folder")
+    steps: int = option(100, "to decode in a turn")
+    turns: int = option(9, "of each side")
+    threads: int = option(1, "CPU threads")
+
+    def run(self) -> None:
+        print(bench_onnx(self.model, self.steps, self.turns, self.threads))
 
 
 def bench_onnx(model: str, steps: int, turns: int, threads: int) -> str:
@@ -74,14 +88,7 @@ def _timed(run: Callable[[], None], threads: int) -> float:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    set_up_console()  # before --help is printed
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.onnx", description=__doc__)
-    parser.add_argument("--model", default="data/pretrained", help="an exported folder (default: data/pretrained)")
-    parser.add_argument("--steps", type=int, default=100, help="to decode in a turn (default: 100)")
-    parser.add_argument("--turns", type=int, default=9, help="of each side (default: 9)")
-    parser.add_argument("--threads", type=int, default=1, help="CPU threads (default: 1)")
-    options = parser.parse_args(arguments)
-    return run_command(lambda: print(bench_onnx(**vars(options))))
+    return run_benchmark(Onnx, arguments)
 
 
 if __name__ == "__main__":

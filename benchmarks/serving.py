@@ -7,7 +7,6 @@ last, makes larger from step to step.
 
 from __future__ import annotations
 
-import argparse
 import io
 import math
 import os
@@ -21,6 +20,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
@@ -29,9 +29,10 @@ import soundfile
 import torch
 from torch import Tensor
 
+from benchmarks.common import run_benchmark
 from benchmarks.hostile import Attacker
-from melle.console import run_command, set_up_console
 from melle.errors import UserError
+from melle.options import option
 from melle.synthesis.synthesizer import Synthesizer
 from melle.synthesis.voices import read_voices
 
@@ -46,6 +47,7 @@ SENTENCES = (
     "They sold the piano and kept the stool.",
 )
 MOST_OFF = 0.1  # mean difference of two sounds' log10 mels, 2 dB, beyond which they are not the same speech
+WHAT = ("load", "latency", "memory", "hostile")
 WORDS = ("Yes.", "Good morning.", "Not today.", "Come in.")
 
 
@@ -197,41 +199,42 @@ def attack(address: str, process: subprocess.Popen, place: Path, voices: list[st
     print(f"the next request is answered, first sound after {first:.2f} s; {resident(process.pid):.0f} MiB")
 
 
-def run(options: argparse.Namespace) -> None:
-    torch.set_num_threads(1)
-    voices = list(read_voices(options.model))
-    if not voices:
-        raise UserError(f"{options.model}: has no voices; export one with --voices")
-    with tempfile.TemporaryDirectory() as folder:
-        place = Path(folder)
-        with serving(options.model, place / "voices", "--timeout", "300") as (address, process):
-            if "load" in options.what:
-                tts = Synthesizer.from_checkpoint(options.model, device="cpu")
-                measure_load(address, tts, options.model, voices, options.requests, options.clients)
-            if "latency" in options.what:
-                measure_latency(address, voices)
-            if "memory" in options.what:
-                measure_memory(address, process, voices, options.memory_requests)
-        if "hostile" in options.what:
-            with serving(options.model, place / "voices", "--timeout", "20") as (address, process):
-                attack(address, process, place, voices, options.hostile_requests, options.seed)
+@dataclass
+class Serving:
+    """The options of this benchmark."""
+
+    what: Sequence[str] = option((), f"of {', '.join(WHAT)}; default: all", "WHAT", nargs="*", choices=[*WHAT, ()])
+    model: Path = option(Path("data/pretrained"), "a folder of export, with voices")
+    requests: int = option(64, "of the load test")
+    clients: int = option(16, "of the load test")
+    memory_requests: int = option(2000, "of the test of memory")
+    hostile_requests: int = option(1000, "of the hostile ones")
+    seed: int = option(0, "of the hostile requests")
+
+    def run(self) -> None:
+        torch.set_num_threads(1)
+        what = self.what or WHAT
+        voices = list(read_voices(self.model))
+        if not voices:
+            raise UserError(f"{self.model}: has no voices; export one with --voices")
+        with tempfile.TemporaryDirectory() as folder:
+            place = Path(folder)
+            with serving(self.model, place / "voices", "--timeout", "300") as (address, process):
+                if "load" in what:
+                    tts = Synthesizer.from_checkpoint(self.model, device="cpu")
+                    measure_load(address, tts, self.model, voices, self.requests, self.clients)
+                if "latency" in what:
+                    measure_latency(address, voices)
+                if "memory" in what:
+                    measure_memory(address, process, voices, self.memory_requests)
+            if "hostile" in what:
+                with serving(self.model, place / "voices", "--timeout", "20") as (address, process):
+                    attack(address, process, place, voices, self.hostile_requests, self.seed)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Returns the exit status."""
-    set_up_console()  # before --help is printed
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.serving", description=__doc__)
-    what = ("load", "latency", "memory", "hostile")
-    parser.add_argument("what", nargs="*", choices=[*what, []], default=[], help="default: all")
-    parser.add_argument("--model", type=Path, default=Path("data/pretrained"), help="a folder of export, with voices")
-    parser.add_argument("--requests", type=int, default=64, help="of the load test")
-    parser.add_argument("--clients", type=int, default=16, help="of the load test")
-    parser.add_argument("--memory-requests", type=int, default=2000)
-    parser.add_argument("--hostile-requests", type=int, default=1000)
-    parser.add_argument("--seed", type=int, default=0, help="of the hostile requests")
-    options = parser.parse_args(arguments)
-    options.what = options.what or what
-    return run_command(run, options)
+    return run_benchmark(Serving, arguments)
 
 
 if __name__ == "__main__":

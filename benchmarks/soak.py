@@ -9,7 +9,6 @@ twice, and whatever a kill leaves must load. By default a tiny model on data/exa
 
 from __future__ import annotations
 
-import argparse
 import os
 import random
 import signal
@@ -19,14 +18,16 @@ import tempfile
 import time
 from collections import Counter, defaultdict
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import lightning
 
+from benchmarks.common import run_benchmark
 from melle.checkpoint import load_model
-from melle.console import run_command, set_up_console
 from melle.errors import UserError
+from melle.options import option
 
 ROOT = Path(__file__).parents[1]
 SIGNALS = (signal.SIGKILL, signal.SIGTERM)
@@ -37,6 +38,19 @@ TINY = (
     *("trainer.max_steps=600", "trainer.val_check_interval=150", "optim.schedule.warmup_steps=50", "threads=1"),
     *("callbacks.checkpoint.every=30", "callbacks.checkpoint.keep=3", "callbacks.speech=null"),
 )
+
+
+@dataclass
+class Soak:
+    """The options of this benchmark."""
+
+    kills: int = option(20, "how often the run is killed")
+    seed: int = option(0, "of moments and signals")
+    overrides: Sequence[str] = option((), "of train.py, in place of those of a tiny model", "OVERRIDES", nargs="*")
+
+    def run(self) -> None:
+        with tempfile.TemporaryDirectory(prefix="melle-soak-") as folder:
+            print(soak(self.kills, self.seed, Path(folder), self.overrides or TINY))
 
 
 class LossFile(lightning.Callback):
@@ -132,14 +146,7 @@ def soak(kills: int, seed: int, folder: Path, overrides: Sequence[str]) -> str:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """``python -m benchmarks.soak``: exit status 2 where a run that is killed comes to something else."""
-    set_up_console()  # before --help is printed
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.soak", description=__doc__.splitlines()[0])
-    parser.add_argument("--kills", type=int, default=20, help="how often the run is killed")
-    parser.add_argument("--seed", type=int, default=0, help="of moments and signals")
-    parser.add_argument("overrides", nargs="*", help="of train.py, in place of those of a tiny model")
-    options = parser.parse_args(arguments)
-    with tempfile.TemporaryDirectory(prefix="melle-soak-") as folder:
-        return run_command(lambda: print(soak(options.kills, options.seed, Path(folder), options.overrides or TINY)))
+    return run_benchmark(Soak, arguments)
 
 
 if __name__ == "__main__":

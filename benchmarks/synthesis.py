@@ -5,30 +5,28 @@ Weights are random, as speed does not depend on them. Every measurement runs in 
 
 from __future__ import annotations
 
-import argparse
 import math
-import sys
 import tempfile
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from benchmarks.common import VOCABULARY, Preset, in_own_process, peak_memory, progress, run_benchmark
 from benchmarks.plain_decoding import PlainDecoder
-from benchmarks.train import VOCABULARY, configure, in_own_process, peak_memory
 from melle.audio import MelSpec
 from melle.checkpoint import LoadedModel, ModelDescription
-from melle.console import run_command, set_up_console
 from melle.devices import best_device
 from melle.errors import UserError
 from melle.model import Melle
 from melle.model.cache import DecodingState, KVCache
 from melle.model.compiled import compile_blocks
 from melle.model.noise import RowNoise
+from melle.options import option
 from melle.peak import synchronise
 from melle.synthesis.cuda_graph import StepRunner
 from melle.synthesis.decoding import decode
@@ -51,21 +49,34 @@ PLACES = 5  # in it where steps are timed
 FREE = DecodingOptions(stop_threshold=1.0, max_silence=math.inf, max_still=math.inf)
 
 
-@dataclass(frozen=True)
-class Setup:
-    """What all measurements share. ``network`` holds the arguments of ``Melle``."""
+@dataclass
+class Synthesis(Preset):
+    """The options of this benchmark."""
 
-    network: dict[str, Any]
-    device: str
-    weights: str
-    seconds: float
-    threads: int | None
-    compile: bool
+    weights: str = option("float32", "float32, bfloat16, float16, or int8 (CPU)")
+    compile: bool = option(False, "with torch.compile for the network's blocks")
+    seconds: float | None = option(None, "of an utterance; CPU: 2, GPU: 10")
+    reduction_factors: Sequence[int] = option((1, 2, 4), "r to measure")
+    batches: Sequence[int] = option((1, 8, 64), "utterances decoded at a time")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.seconds = self.seconds or (2.0 if self.device == "cpu" else 10.0)
+        check_weights(self.weights, self.device, self.compile)
+
+    best_device = staticmethod(best_device)  # what decoding takes
+
+    def at(self, r: int) -> Synthesis:
+        """The same at another reduction factor."""
+        return replace(self, overrides=(*self.overrides, f"model.reduction_factor={r}"))
+
+    def run(self) -> None:
+        print(bench_synthesis(self))
 
 
 @dataclass(frozen=True)
 class Figures:
-    """Of decoding a batch of utterances of ``Setup.seconds`` each; without the vocoder."""
+    """Of decoding a batch of utterances of ``Synthesis.seconds`` each; without the vocoder."""
 
     step: float  # seconds per step, after the prompt was read
     floor: float  # seconds per step to read weights and cache from memory
@@ -82,47 +93,31 @@ class Comparison:
     floor: float
 
 
-def bench_synthesis(
-    model: str = "melle",
-    overrides: Sequence[str] = (),
-    device: str = "auto",
-    weights: str = "float32",
-    seconds: float | None = None,
-    reduction_factors: Sequence[int] = (1, 2, 4),
-    batches: Sequence[int] = (1, 8, 64),
-    threads: int | None = None,
-    compile: bool = False,
-) -> str:
-    """The table of all measurements. ``seconds``: length of an utterance; 2 on a CPU, 10 on a GPU."""
-    if device == "auto":
-        device = best_device()
-    seconds = seconds or (2.0 if device == "cpu" else 10.0)
-    check_weights(weights, device, compile)
-    setups = {}
-    for r in reduction_factors:
-        network, _ = configure(model, (*overrides, f"model.reduction_factor={r}"))
-        setups[r] = Setup(network, device, weights, seconds, threads, compile)
-    r = reduction_factors[0]
+def bench_synthesis(options: Synthesis) -> str:
+    """The table of all measurements."""
+    setups = {r: options.at(r) for r in options.reduction_factors}
+    first, most = options.reduction_factors[0], max(options.reduction_factors)
+    device, seconds = options.device, options.seconds
     lines = [
-        f"Decoding {model} ({_millions(setups[r].network):.1f} M parameters at r = {r}) on {device}, "
-        f"{weights} weights{', compiled' if compile else ''}, utterances of {seconds:g} s",
+        f"Decoding {options.model} ({setups[first].parameters / 1e6:.1f} M parameters at r = {first}) on {device}, "
+        f"{options.weights} weights{', compiled' if options.compile else ''}, utterances of {seconds:g} s",
         f"after a prompt of {PROMPT_SECONDS} s, random weights. Without vocoder unless it is named.",
         f"  {'r':<4}{'batch':>5}{'ms/step':>10}{'floor':>8}{'× floor':>9}{'real time':>11}{'per minute':>12}{'GiB':>8}",
     ]
     best = 0.0
     for r, setup in setups.items():
-        for rows in batches:
-            _progress(f"r = {r}, batch {rows}")
+        for rows in options.batches:
+            progress(f"r = {r}, batch {rows} …")
             figures = _run(measure, setup, rows)
             per_minute = 60 * rows / figures.total
-            best = max(best, rows / figures.step) if r == reduction_factors[0] else best
+            best = max(best, rows / figures.step) if r == first else best
             lines.append(
                 f"  {r:<4}{rows:>5}{1e3 * figures.step:>10.2f}{1e3 * figures.floor:>8.2f}"
                 f"{figures.step / figures.floor:>9.2f}{figures.total / seconds / rows:>11.3f}"
                 f"{per_minute:>12.1f}{figures.memory / 2**30:>8.2f}"
             )
-    _progress("a plain decoder")
-    r = reduction_factors[0]
+    progress("a plain decoder …")
+    r = first
     compared: Comparison = _run(compare, setups[r], 0, LONG // r)
     read = 2 * TOKENS + 2 + round(PROMPT_SECONDS * FRAME_RATE / r)  # positions before an utterance of the table
     short: Comparison = _run(compare, setups[r], read, read + round(seconds * FRAME_RATE / r))
@@ -133,9 +128,8 @@ def bench_synthesis(
         f"Utterances of the table at r = {r}: {1e3 * short.plain:.2f} ms/step by the plain decoder, at batch 1;",
         f"ours, at its best batch, makes {best * short.plain:.1f} × as many.",
     ]
-    most = max(reduction_factors)
-    for name, (first, factor) in _run(vocode, setups[most]).items():
-        lines.append(f"{name}: first sound after {first:.2f} s at r = {most}, by itself {factor:.3f} × real time")
+    for name, (sound, factor) in _run(vocode, setups[most]).items():
+        lines.append(f"{name}: first sound after {sound:.2f} s at r = {most}, by itself {factor:.3f} × real time")
     lines.append(
         "floor: reading weights and cache once, as fast as a matrix-vector product reads.\n"
         "real time: seconds of computing per second of speech."
@@ -143,7 +137,7 @@ def bench_synthesis(
     return "\n".join(lines)
 
 
-def measure(setup: Setup, rows: int) -> Figures:
+def measure(setup: Synthesis, rows: int) -> Figures:
     """Decode a batch in this process, which has done nothing before."""
     network, device = _prepare(setup)
     r, fixed = network.reduction_factor, True if setup.compile else None
@@ -174,7 +168,7 @@ def measure(setup: Setup, rows: int) -> Figures:
     return Figures((ended - read[0]) / (steps - 1), floor(network, rows, size), ended - begun, peak_memory(device))
 
 
-def compare(setup: Setup, first: int, last: int) -> Comparison:
+def compare(setup: Synthesis, first: int, last: int) -> Comparison:
     """Steps at several places between two positions of an utterance, ours and plain in turn."""
     network, device = _prepare(setup)
     ours, plain, floors = [], [], []
@@ -207,12 +201,12 @@ def compare(setup: Setup, first: int, last: int) -> Comparison:
     return Comparison(*(sum(values) / PLACES for values in (ours, plain, floors)))
 
 
-def vocode(setup: Setup) -> dict[str, tuple[float, float]]:
+def vocode(setup: Synthesis) -> dict[str, tuple[float, float]]:
     """By vocoder: seconds from the call of a stream to its first sound, and the vocoder's own real-time factor."""
     network, device = _prepare(setup)
     spec = MelSpec()
     words = [f"w{number}" for number in range(VOCABULARY - 2)]
-    description = ModelDescription(setup.network, spec, SymbolTokenizer("words", words), 15.0)
+    description = ModelDescription(setup.arguments, spec, SymbolTokenizer("words", words), 15.0)
     prompt = Prompt(0.1 * torch.randn(PROMPT_SECONDS * spec.sample_rate), " ".join(words[:TOKENS]))
     results = {}
     for name, make in (("griffin_lim", GriffinLim), ("hifigan", _untrained_hifigan), ("vocos", _untrained_vocos)):
@@ -262,13 +256,10 @@ def bandwidth(device: torch.device) -> float:
     return matrix.numel() * matrix.element_size() / best
 
 
-def _prepare(setup: Setup) -> tuple[Melle, torch.device]:
-    if setup.threads:
-        torch.set_num_threads(setup.threads)
-    torch.manual_seed(0)
-    device = torch.device(setup.device)
+def _prepare(setup: Synthesis) -> tuple[Melle, torch.device]:
+    device = setup.start()
     with device:
-        network = Melle(**setup.network).eval()
+        network = Melle(**setup.arguments).eval()
     return quantize(network, setup.weights), device
 
 
@@ -308,11 +299,6 @@ def _untrained_vocos(spec: MelSpec) -> Vocoder:
         return make_vocoder("vocos", spec, model=folder)
 
 
-def _millions(network: dict[str, Any]) -> float:
-    with torch.device("meta"):
-        return sum(value.numel() for value in Melle(**network).parameters()) / 1e6
-
-
 def _run(function: Any, *arguments: Any) -> Any:
     result = in_own_process(function, *arguments)
     if isinstance(result, str):
@@ -320,25 +306,9 @@ def _run(function: Any, *arguments: Any) -> Any:
     return result
 
 
-def _progress(what: str) -> None:
-    print(f"{what} …", file=sys.stderr, flush=True)
-
-
 def main(arguments: Sequence[str] | None = None) -> int:
     """``python -m benchmarks.synthesis``: print what decoding does with time and memory, beside a plain decoder."""
-    set_up_console()  # before --help is printed
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.synthesis", description=__doc__.splitlines()[0])
-    parser.add_argument("--model", default="melle", help="preset, as in train.py")
-    parser.add_argument("--device", default="auto", help="auto, cpu, cuda …")
-    parser.add_argument("--weights", default="float32", help="float32, bfloat16, float16, or int8 (CPU)")
-    parser.add_argument("--compile", action="store_true", help="with torch.compile for the network's blocks")
-    parser.add_argument("--seconds", type=float, help="of an utterance; CPU: 2, GPU: 10")
-    parser.add_argument("--reduction-factors", type=int, nargs="+", default=[1, 2, 4], help="r to measure")
-    parser.add_argument("--batches", type=int, nargs="+", default=[1, 8, 64], help="utterances decoded at a time")
-    parser.add_argument("--threads", type=int, help="CPU threads; default: all")
-    parser.add_argument("overrides", nargs="*", help="more of train.py's, such as model.layers=2")
-    options = vars(parser.parse_args(arguments))
-    return run_command(lambda: print(bench_synthesis(**options)))
+    return run_benchmark(Synthesis, arguments)
 
 
 if __name__ == "__main__":

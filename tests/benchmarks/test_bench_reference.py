@@ -5,6 +5,7 @@ import torch
 
 from benchmarks.against_reference import bench_against_reference
 from benchmarks.reference import ReferenceMelle, Turns
+from benchmarks.steps import Steps
 from melle.data.batch import Row, collate
 from melle.model import Melle
 
@@ -64,7 +65,7 @@ def test_it_computes_what_ours_does(kind):
 
 def test_the_table_has_a_line_for_every_kind_of_batch():
     small = [f"model.{name}={TINY[name]}" for name in ("width", "layers", "heads", "ff_width", "prenet_hidden")]
-    lines = bench_against_reference(small, "cpu", batch_frames=1300, steps=1).splitlines()
+    lines = bench_against_reference(Steps("reference", "cpu", None, small, batch_frames=1300, steps=1)).splitlines()
     assert [line[2:15] for line in lines[2:]] == ["equal lengths", "mixed lengths", "mixed lengths"]
     assert all(float(line.split()[-1]) > 0 for line in lines[2:])
 

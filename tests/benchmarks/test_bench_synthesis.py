@@ -5,9 +5,9 @@ import re
 import pytest
 import torch
 
-from benchmarks import synthesis
+from benchmarks import common, synthesis
 from benchmarks.plain_decoding import PlainDecoder
-from benchmarks.synthesis import bench_synthesis, floor
+from benchmarks.synthesis import Synthesis, bench_synthesis, floor
 from melle.model import Melle
 from melle.model.cache import DecodingState, KVCache
 from melle.synthesis.quantize import quantize
@@ -55,8 +55,10 @@ UNREAD = ("text_embedding", "text_position", "mel_position", "postnet")
 def test_the_table(monkeypatch):
     monkeypatch.setattr(synthesis, "in_own_process", lambda function, *arguments: function(*arguments))
     monkeypatch.setattr(synthesis, "VOCABULARY", 60)
+    monkeypatch.setattr(common, "VOCABULARY", 60)
     monkeypatch.setattr(synthesis, "_untrained_hifigan", fail)
-    text = bench_synthesis("melle", SMALL, "cpu", "int8", 0.2, (1, 4), (1, 3))
+    setup = Synthesis("melle", "cpu", None, SMALL, "int8", seconds=0.2, reduction_factors=(1, 4), batches=(1, 3))
+    text = bench_synthesis(setup)
     rows = re.findall(r"^  ([14])  +(\d+) +([\d.]+) +([\d.]+) +([\d.]+) +([\d.]+) +([\d.]+) +([\d.]+)$", text, re.M)
     assert [row[:2] for row in rows] == [("1", "1"), ("1", "3"), ("4", "1"), ("4", "3")]
     for _, batch, step, _, _, factor, per_minute, memory in rows:

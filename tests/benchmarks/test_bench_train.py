@@ -8,7 +8,9 @@ import pytest
 import torch
 
 from benchmarks import train
+from benchmarks.common import attempt, configure, in_own_process
 from benchmarks.plain import PlainMelle, random_batches
+from benchmarks.steps import padding
 from benchmarks.train import main
 from melle.data.batch import Row, collate
 from melle.errors import UserError
@@ -60,9 +62,9 @@ def test_plain_does_not_look_at_padding():
 
 def test_padding_by_hand():
     batch = collate(rows((5, 14), (3, 8)), 2)  # with <EOS> and in steps of 2: 6 + 7 and 4 + 4 positions
-    assert train.padding([batch], 2, plain=False) == pytest.approx(1 - 21 / 26)
+    assert padding([batch], 2, plain=False) == pytest.approx(1 - 21 / 26)
     batch = collate(rows((5, 8), (3, 14)), 2)  # 6 + 4 and 4 + 7, padded apart to 6 + 7
-    assert train.padding([batch], 2, plain=True) == pytest.approx(1 - 21 / 26)
+    assert padding([batch], 2, plain=True) == pytest.approx(1 - 21 / 26)
 
 
 def test_random_batches_hold_every_utterance_once_and_keep_the_budget():
@@ -81,7 +83,7 @@ def no_compiler() -> str:
 
 
 def test_every_variant_has_a_line_and_one_that_fails_says_why(monkeypatch, capsys):
-    monkeypatch.setattr(train, "in_own_process", train._try)  # processes take their time to begin
+    monkeypatch.setattr(train, "in_own_process", lambda *call: attempt(*call)[1])  # processes take their time to begin
     monkeypatch.setattr("torch._inductor.cpp_builder.get_cpp_compiler", no_compiler)
     small = ["--model", "melle", "--device", "cpu", "--batch-frames", "1300", "--steps", "1", "--threads", "1"]
     assert main([*small, *(f"model.{size}" for size in TINY)]) == 0
@@ -97,11 +99,11 @@ def test_every_variant_has_a_line_and_one_that_fails_says_why(monkeypatch, capsy
 
 def test_the_network_of_a_checkpoint_is_no_preset():
     with pytest.raises(UserError, match="choose another preset"):
-        train.configure("from_checkpoint", ())
+        configure("from_checkpoint", ())
 
 
 def test_a_killed_variant_says_so():
-    assert "killed" in train.in_own_process(os._exit, 9)
+    assert "killed" in in_own_process(os._exit, 9)
 
 
 @pytest.mark.parametrize(

@@ -26,7 +26,7 @@ def main(cfg: DictConfig) -> float | None:
     from melle.training.report import check_judges, write_report
     from melle.training.run import objective, train
 
-    begun = time.monotonic()
+    started = time.monotonic()
     set_up_console()
     try:
         if not rank_zero_only.rank:
@@ -34,7 +34,7 @@ def main(cfg: DictConfig) -> float | None:
         metrics = train(cfg)
         if rank_zero_only.rank:
             return None  # one of several processes is enough to report
-        print(f"\nTrained for {(time.monotonic() - begun) / 60:.1f} minutes: {cfg.run_dir}")
+        print(f"\nTrained for {(time.monotonic() - started) / 60:.1f} minutes: {cfg.run_dir}")
         write_report(cfg)
     except UserError as error:
         if HydraConfig.get().mode == RunMode.MULTIRUN:

@@ -60,9 +60,9 @@ def bench_batches(count: int = LIBRISPEECH, batch_frames: int = 50000) -> str:
     lines = [f"Batches of {count:,} utterances, {seconds.sum() / 3600:,.0f} h, batch_frames={batch_frames}:"]
     for join in (1, 3):
         sampler = FrameBudgetSampler(speakers, frames, tokens, batch_frames, join, round(30 * FRAME_RATE), 0)
-        begun = time.perf_counter()
+        started = time.perf_counter()
         plan = sampler.plan(0)
-        took = time.perf_counter() - begun
+        took = time.perf_counter() - started
         used = padded = 0
         for number in range(0, len(plan), max(1, len(plan) // 1000)):
             rows = [sum(int(frames[i] + tokens[i]) for i in row) + 1 for row in plan.batch(number)]
@@ -153,16 +153,16 @@ class _Fixed:
 def _measure(loader: Iterable[Batch], seconds: float) -> tuple[float, float]:
     """Items and true frames a second, padding not counted, after the first two batches."""
     items = frames = 0
-    begun = None
+    started = None
     for number, batch in enumerate(loader):
         if number < 2:
-            begun = time.perf_counter()
+            started = time.perf_counter()
             continue
         items += len(batch.ids)
         frames += int(batch.mel_lengths.sum())
-        if time.perf_counter() - begun > seconds:
+        if time.perf_counter() - started > seconds:
             break
-    took = time.perf_counter() - begun
+    took = time.perf_counter() - started
     return items / took, frames / took
 
 
@@ -171,13 +171,13 @@ def bench_memory(lines: int, workers: int, batches: int, folder: Path) -> str:
     manifest = _huge_manifest(lines, folder)
     queue = multiprocessing.get_context("spawn").Queue()
     process = multiprocessing.get_context("spawn").Process(target=_run_rank, args=(manifest, workers, batches, queue))
-    begun = time.perf_counter()
+    started = time.perf_counter()
     process.start()
     peak, marks, stage = 0, {}, "index"
     while process.is_alive():
         while not queue.empty():
             stage = queue.get()
-            marks[stage] = [time.perf_counter() - begun, 0]
+            marks[stage] = [time.perf_counter() - started, 0]
         used = _memory(process.pid)
         peak = max(peak, used)
         if stage in marks:

@@ -82,9 +82,9 @@ def bench_onnx(model: str, steps: int, turns: int, threads: int) -> str:
 
 def _timed(run: Callable[[], None], threads: int) -> float:
     clock = time.process_time if threads == 1 else time.perf_counter
-    begun = clock()
+    started = clock()
     run()
-    return clock() - begun
+    return clock() - started
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -155,9 +155,9 @@ def take_turns(ours: Any, theirs: Any, batches: Iterable[tuple[Batch, Batch]], w
         both = list(zip((ours, theirs), pair, turns))
         for step, batch, side in reversed(both) if number % 2 else both:
             synchronise(device)
-            begun = clock()
+            started = clock()
             step(batch)
             synchronise(device)
             if number >= warmup:
-                side.append((clock() - begun, batch.true_frames))
+                side.append((clock() - started, batch.true_frames))
     return turns

@@ -80,13 +80,13 @@ def serving(model: Path, voices: Path, *options: str) -> Iterator[tuple[str, sub
 def ask(client: httpx.Client, number: int, text: str, voice: str, kind: str = "wav") -> tuple[bytes, float]:
     """One answer, and the seconds until its first bytes."""
     body = {"model": "tts-1", "input": text, "voice": voice, "seed": number, "response_format": kind}
-    begun = time.perf_counter()
+    started = time.perf_counter()
     with client.stream("POST", "/v1/audio/speech", json=body) as answer:
         if answer.status_code != 200:
             raise RuntimeError(f"request {number}: {answer.status_code} {answer.read().decode()}")
         parts = answer.iter_raw()
         content = next(parts)
-        first = time.perf_counter() - begun
+        first = time.perf_counter() - started
         return b"".join((content, *parts)), first
 
 
@@ -94,9 +94,9 @@ def load(address: str, requests: Sequence[tuple[int, str, str]], clients: int, k
     """All requests by so many clients; returns answers with their latency in order, and the seconds it took."""
     how = {"base_url": address, "timeout": 300, "trust_env": False}
     with httpx.Client(**how) as client, ThreadPoolExecutor(clients) as pool:
-        begun = time.perf_counter()
+        started = time.perf_counter()
         answers = list(pool.map(lambda request: ask(client, *request, kind=kind), requests))
-        return answers, time.perf_counter() - begun
+        return answers, time.perf_counter() - started
 
 
 def plan(count: int, voices: Sequence[str], texts: Sequence[str] = SENTENCES) -> list[tuple[int, str, str]]:
@@ -177,7 +177,7 @@ def attack(address: str, process: subprocess.Popen, place: Path, voices: list[st
     attackers = [Attacker(address, seed + number) for number in range(8)]
     order = list(range(count))
     random.Random(seed).shuffle(order)
-    begun, before = time.perf_counter(), {*Path().iterdir()}
+    started, before = time.perf_counter(), {*Path().iterdir()}
     with ThreadPoolExecutor(9) as pool:
         slow = pool.submit(attackers[0].slow_body, 60)
         replies = [
@@ -185,7 +185,7 @@ def attack(address: str, process: subprocess.Popen, place: Path, voices: list[st
             for part in pool.map(lambda k: [attackers[k].attack(number) for number in order[k::8]], range(8))
             for reply in part
         ]
-        took = time.perf_counter() - begun
+        took = time.perf_counter() - started
         replies.append(slow.result())
     faults = [reply.fault for reply in replies if reply.fault]
     own = place / "voices"

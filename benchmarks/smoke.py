@@ -66,15 +66,15 @@ def try_preset(
     if compiled:
         compile_blocks(network)
     batch = make_batches(setup, plain=False)[-1]
-    begun = time.perf_counter()
+    started = time.perf_counter()
     make_step(network, setup)(batch)
     synchronise(where)
-    trained = time.perf_counter() - begun
+    trained = time.perf_counter() - started
     if not all(torch.isfinite(parameter).all() for parameter in network.parameters()):
         raise FloatingPointError("weights are not finite after one step")
-    begun = time.perf_counter()
+    started = time.perf_counter()
     check_decoding(network.eval(), where)
-    return f"ok, training step {trained:.2f} s, decoding {time.perf_counter() - begun:.2f} s" + (
+    return f"ok, training step {trained:.2f} s, decoding {time.perf_counter() - started:.2f} s" + (
         f", {compiled_graphs()[0]} graphs" if compiled else ""
     )
 

@@ -104,19 +104,19 @@ def soak(kills: int, seed: int, folder: Path, overrides: Sequence[str]) -> str:
     """What came of it. Raises UserError where the two differ, or a checkpoint does not load."""
     rng = random.Random(seed)
     whole, killed = Run(folder / "whole", overrides), Run(folder / "killed", overrides)
-    begun = time.monotonic()
+    launched = time.monotonic()
     process = whole.start()
     while not whole.losses() and process.poll() is None:
         time.sleep(0.1)
-    started = time.monotonic() - begun  # seconds until it trains
+    starting = time.monotonic() - launched  # seconds until it trains
     whole.check(process.wait())
-    trained = time.monotonic() - begun - started
-    print(f"left alone: {max(whole.losses())} steps, {started:.0f} s to start, {trained:.0f} s to train", flush=True)
+    trained = time.monotonic() - launched - starting
+    print(f"left alone: {max(whole.losses())} steps, {starting:.0f} s to start, {trained:.0f} s to train", flush=True)
     ended, given = Counter[str](), 0
     for number in range(1, kills + 1):
         process, chosen = killed.start(), rng.choice(SIGNALS)
         # On average a run lives long enough to come as far as its share of the whole; some do not come to train.
-        moment = started * rng.uniform(0.5, 1.2) + trained * rng.uniform(0.0, 2.0) / kills
+        moment = starting * rng.uniform(0.5, 1.2) + trained * rng.uniform(0.0, 2.0) / kills
         try:
             ended[f"ended by itself, status {process.wait(moment)}"] += 1
         except subprocess.TimeoutExpired:

@@ -152,20 +152,20 @@ def measure(setup: Synthesis, rows: int) -> Figures:
     read = []
     prefill = network.prefill
 
-    def started(*arguments: Any) -> Any:
+    def timed_prefill(*arguments: Any) -> Any:
         result = prefill(*arguments)
         synchronise(device)
         read.append(time.perf_counter())
         return result
 
-    network.prefill = started
-    begun = time.perf_counter()
+    network.prefill = timed_prefill
+    started = time.perf_counter()
     for piece in decode(network, batch, FREE, FRAME_RATE, fixed):
         del piece
     synchronise(device)
     ended = time.perf_counter()
     size = 2 * TOKENS + 2 + prompt // r + steps // 2
-    return Figures((ended - read[0]) / (steps - 1), floor(network, rows, size), ended - begun, peak_memory(device))
+    return Figures((ended - read[0]) / (steps - 1), floor(network, rows, size), ended - started, peak_memory(device))
 
 
 def compare(setup: Synthesis, first: int, last: int) -> Comparison:
@@ -190,11 +190,11 @@ def compare(setup: Synthesis, first: int, last: int) -> Comparison:
                 ("plain", lambda: decoder.step(frames)),  # noqa: B023
             ):
                 synchronise(device)
-                begun = time.perf_counter()
+                started = time.perf_counter()
                 with torch.inference_mode():
                     run()
                 synchronise(device)
-                times[name].append(time.perf_counter() - begun)
+                times[name].append(time.perf_counter() - started)
         ours.append(sorted(times["ours"][1:])[repetitions // 2])
         plain.append(sorted(times["plain"][1:])[repetitions // 2])
         floors.append(floor(network, 1, length))
@@ -217,10 +217,10 @@ def vocode(setup: Synthesis) -> dict[str, tuple[float, float]]:
         mel = torch.randn(round(5 * FRAME_RATE), network.n_mels, device=device) - 2
         vocoder(mel[:32])
         synchronise(device)
-        begun = time.perf_counter()
+        started = time.perf_counter()
         vocoder(mel)
         synchronise(device)
-        factor = (time.perf_counter() - begun) / 5
+        factor = (time.perf_counter() - started) / 5
         tts = Synthesizer(LoadedModel(network, description, 0), vocoder, device)
         next(tts.stream(words[0], prompt, options=FREE))  # to warm up
         stream = tts.stream(" ".join(words[:TOKENS]), prompt, options=FREE)
@@ -248,11 +248,11 @@ def bandwidth(device: torch.device) -> float:
     vector, best = torch.randn(8192, device=device), math.inf
     for _ in range(8):
         synchronise(device)
-        begun = time.perf_counter()
+        started = time.perf_counter()
         for _ in range(1 if device.type == "cpu" else 20):
             matrix @ vector
         synchronise(device)
-        best = min(best, (time.perf_counter() - begun) / (1 if device.type == "cpu" else 20))
+        best = min(best, (time.perf_counter() - started) / (1 if device.type == "cpu" else 20))
     return matrix.numel() * matrix.element_size() / best
 
 

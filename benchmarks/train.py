@@ -88,10 +88,10 @@ def measure(setup: Steps, variant: str) -> Figures:
     times, rates, work = [], [], []
     for batch in batches:
         synchronise(device)
-        begun = time.perf_counter()
+        started = time.perf_counter()
         step(batch)
         synchronise(device)
-        times.append(time.perf_counter() - begun)
+        times.append(time.perf_counter() - started)
         own = -(-batch.mel_lengths // setup.r)
         rates.append(float(batch.mel_lengths.sum()) / times[-1])
         work.append(float(training_flops(sizes, batch.text_lengths, own)) / times[-1])

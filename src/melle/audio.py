@@ -110,6 +110,11 @@ def speech_level(mel: Tensor) -> float:
     return float(loudness(mel).quantile(0.95))
 
 
+def within_scale(waveform: Tensor) -> Tensor:
+    """The samples (N,), made softer where they would be clipped."""
+    return waveform / waveform.abs().max().clamp(min=1)
+
+
 def resample(waveform: Tensor, rate: int, new_rate: int) -> Tensor:
     """Samples (…, N) at ``rate`` Hz to (…, ceil(N · new_rate / rate)) at ``new_rate``; unchanged where both agree."""
     return waveform if rate == new_rate else _resampler(rate, new_rate, waveform.device)(waveform).contiguous()

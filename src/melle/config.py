@@ -120,7 +120,7 @@ def _parse(argument: str) -> Override | None:
 
 
 def build(cfg: DictConfig, **arguments: Any) -> Any:
-    """Hydra's ``instantiate``, with a mistake in the configuration told as a UserError."""
+    """Hydra's ``instantiate``, with a mistake in the configuration raised as a UserError."""
     try:
         return instantiate(cfg, **arguments)
     except MissingMandatoryValue as error:

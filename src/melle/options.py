@@ -52,7 +52,8 @@ def add_fields(parser: Any, kind: type, prefix: str = "", given_only: bool = Fal
             how["default"] = None if given_only else field.default
             plain = field.default is None or field.default is False or field.default == ()
             if not plain and "default" not in how["help"]:
-                how["help"] += f" (default: {str(field.default).replace('%', '%%')})"
+                how["help"] += f" (default: {field.default})"
+        how["help"] = how["help"].replace("%", "%%")  # which argparse would read as a format
         dest = (prefix + field.name).replace("-", "_")
         if names and names[0].isupper():  # a place of the command line
             names, how["metavar"] = (dest,), names[0]

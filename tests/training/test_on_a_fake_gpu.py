@@ -116,7 +116,7 @@ def test_nor_does_it_with_checkpointing(watch, monkeypatch):
 
 def test_counting_the_speed_does_not_wait(watch, monkeypatch):
     run, throughput = Run("melle", watch, monkeypatch), Throughput()
-    throughput.begin()
+    throughput.start()
     throughput.end(run.batch)
 
 

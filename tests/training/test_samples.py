@@ -11,6 +11,7 @@ import torch
 from matplotlib.image import imread
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from melle.audio import within_scale
 from melle.checkpoint import load_model
 from melle.data.manifest import read_manifest, write_manifest
 from melle.errors import OutOfMemory, UserError
@@ -19,7 +20,7 @@ from melle.evaluation.judges.normalisers import spell_digits
 from melle.synthesis.synthesizer import Synthesizer
 from melle.text.symbols import SymbolTokenizer
 from melle.training.callbacks import samples
-from melle.training.callbacks.samples import SpeechSamples, log_audio, log_image, within_scale
+from melle.training.callbacks.samples import SpeechSamples, log_audio, log_image
 from melle.training.run import train
 from tests.training.test_train import configure
 

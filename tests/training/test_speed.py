@@ -38,7 +38,7 @@ STAND_IN = collate([], reduction_factor=2, n_mels=4)
 
 def run(counter: Throughput, clock: Clock, wait: float, work: float, what: Batch) -> None:
     clock.wait(wait)
-    counter.begin()
+    counter.start()
     clock.wait(work)
     counter.end(what)
 
@@ -85,7 +85,7 @@ def test_throughput_of_the_last_batches():
 def test_what_is_counted_is_a_copy():
     """Tensors of a loader's process hold a file each."""
     counter, what = Throughput(), batch((3, 6))
-    counter.begin()
+    counter.start()
     counter.end(what)
     what.text_lengths.zero_(), what.mel_lengths.zero_(), what.segment_steps.zero_()
     assert (counter.counts().frames, counter.counts().room) == (6, 6)

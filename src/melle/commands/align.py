@@ -14,7 +14,7 @@ class Align:
     output: Path | None = option(None, "the new manifest (default: NAME.aligned.jsonl beside it)", "-o", "--output")
     model: str = option(
         "hf://facebook/wav2vec2-base-960h@22aad52d435eb6dbaf354bdad9b0da84ce7d6156",
-        "CTC recogniser, the default for English: local folder or hf://USER/MODEL (default: %(default)s)",
+        "CTC recogniser, this one of English: local folder or hf://USER/MODEL",
     )
     device: str = option("auto", "auto, cpu, cuda, …")
     poor: float = option(0.4, "report lines with a lower score, 0 to 1")

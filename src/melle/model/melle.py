@@ -278,8 +278,8 @@ class Melle(nn.Module):
     ) -> tuple[Tensor, Tensor]:
         """Read the last frames (B, r, M) in the network's scale; returns the next ones and their stop logits (B,)."""
         rows, place = len(frames), state.place
-        begin = state.prefix_size
-        done = (caches[0].length if place is None else place) - (begin if isinstance(begin, int) else begin[:, 0])
+        first = state.prefix_size  # slot of the first new step
+        done = (caches[0].length if place is None else place) - (first if isinstance(first, int) else first[:, 0])
         number = state.steps + 1 + done  # this step's index in the row, <BOS> being 0
         x = self.prenet(frames.view(rows, 1, -1).to(self.bos.dtype), None if noise is None else noise.keep)
         if self.mel_position is not None:
@@ -292,7 +292,7 @@ class Melle(nn.Module):
         if place is not None or not state.even:
             count = caches[0].capacity if place is not None else state.prefix_size + done + 1
             slots = torch.arange(count, device=frames.device)
-            mask = (slots < state.prefix[:, None]) | (slots >= begin)
+            mask = (slots < state.prefix[:, None]) | (slots >= first)
             mask = (mask if place is None else mask & (slots <= place[:, None]))[:, None, None]
             if place is not None:  # as what is added to scores, which every layer would else make of it on a GPU
                 mask = torch.where(mask, 0.0, -torch.inf).to(x.dtype)

@@ -72,12 +72,12 @@ class CrossFade:
 def join_speech(speeches: Sequence[Speech], pauses: Sequence[float], spec: MelSpec, seed: int) -> Speech:
     """One utterance of all parts, which ``seed`` says again, with ``pauses`` as for ``CrossFade``."""
     fade, waveforms, mels, words = CrossFade(spec, pauses), [], [], []
-    begin = round(pauses[0] * spec.frame_rate)  # of the part, in frames
+    start = round(pauses[0] * spec.frame_rate)  # of the part, in frames
     for speech in speeches:
         waveforms.append(fade(speech.waveform, last=True))
         mels.append(fade.frames(speech.mel, last=True))
-        words += shifted(speech.words, begin / spec.frame_rate)
-        begin = sum(map(len, mels))
+        words += shifted(speech.words, start / spec.frame_rate)
+        start = sum(map(len, mels))
     if len(speeches) == 1:
         return replace(speeches[0], waveform=waveforms[0], mel=mels[0], words=tuple(words))
     return Speech(

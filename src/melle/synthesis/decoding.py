@@ -13,9 +13,10 @@ from melle.data.batch import join_text, pad_texts
 from melle.model import Melle
 from melle.model.noise import RowNoise, StepNoise
 from melle.synthesis.cuda_graph import StepRunner
+from melle.synthesis.options import DecodingOptions
 from melle.synthesis.postnet_streaming import BLOCK, StreamingPostNet
 from melle.synthesis.request import Request
-from melle.synthesis.stopping import REASONS, DecodingOptions, Stopping
+from melle.synthesis.stopping import REASONS, Stopping
 
 
 class Frames(NamedTuple):

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from melle.audio import LogMel
+from melle.audio import LogMel, within_scale
 from melle.checkpoint import LoadedModel
 from melle.devices import device_errors, find_device
 from melle.errors import UserError
@@ -91,20 +91,20 @@ class Renderer:
         self.vocoder = (default_vocoder(self.spec, model.vocoder) if vocoder is None else vocoder).to(self.device)
 
     def render(
-        self, requests: Sequence[Request], options: DecodingOptions, begun: float, retries: int = 0
+        self, requests: Sequence[Request], options: DecodingOptions, started: float, retries: int = 0
     ) -> list[Rendered]:
         """Speak requests as one batch, and those that do not end by themselves again with other seeds.
 
-        ``begun``: when the call did, by ``time.perf_counter``.
+        ``started``: when the call did, by ``time.perf_counter``.
         """
-        rendered = self._render(requests, options, begun)
+        rendered = self._render(requests, options, started)
         for attempt in range(1, retries + 1):
             failed = [number for number, one in enumerate(rendered) if one.speech.finish_reason != "stop"]
             if not failed:
                 break
             seeds = [another_seed(requests[number].seed, "attempt", attempt) for number in failed]
             again = [replace(requests[number], seed=seed) for number, seed in zip(failed, seeds)]
-            for number, other in zip(failed, self._render(again, options, begun)):
+            for number, other in zip(failed, self._render(again, options, started)):
                 if other.speech.finish_reason == "stop":
                     rendered[number] = other
         return rendered
@@ -129,14 +129,14 @@ class Renderer:
         """How many times as fast the network is to speak: only paced positions know of a pace."""
         return options.speed if self.network.position == "paced" else 1.0
 
-    def _render(self, requests: Sequence[Request], options: DecodingOptions, begun: float) -> list[Rendered]:
+    def _render(self, requests: Sequence[Request], options: DecodingOptions, started: float) -> list[Rendered]:
         mels: list[list[Tensor]] = [[] for _ in requests]
         first: dict[int, float] = {}
         rendered: dict[int, Rendered] = {}
         vocoding = 0.0  # seconds, which the decoding of the others waits
         for row, mel, reason, stop in self._decode(requests, options):
             mels[row].append(mel)
-            first.setdefault(row, time.perf_counter() - begun - vocoding)
+            first.setdefault(row, time.perf_counter() - started - vocoding)
             if reason is None:
                 continue
             decoded, done = torch.cat(mels[row]), time.perf_counter()
@@ -145,13 +145,13 @@ class Renderer:
                 waveform = self.vocoder(mel.to(self.device)).cpu().nan_to_num(0.0)
             took = time.perf_counter() - done
             speech = Speech(
-                waveform=waveform / waveform.abs().max().clamp(min=1),
+                waveform=within_scale(waveform),
                 sample_rate=self.spec.sample_rate,
                 mel=mel,
                 stop=stop.clone(),
                 finish_reason=reason,
                 seed=requests[row].seed,
-                timings=Timings(first[row], done - begun - vocoding, took),
+                timings=Timings(first[row], done - started - vocoding, took),
             )
             rendered[row] = Rendered(speech, decoded, requests[row])
             vocoding += took

@@ -8,15 +8,13 @@ from torch import Tensor
 from melle.audio import loudness
 from melle.synthesis.options import DecodingOptions
 
-__all__ = ["REASONS", "SILENT", "DecodingOptions", "Stopping"]
-
 REASONS = ("stop", "length", "degenerate", "empty")  # the gravest last
 SILENT = 2.0  # log10: a frame 40 dB below loud speech is silent
 # Deviation over time of a second's bands, each averaged over SMOOTH seconds, in log10, below which it is no speech but
 # one sound held. Of 6,000 seconds of recorded and synthetic speech 99.9 % have 0.25 or more, and all have 0.18.
 STILL = 0.15
 SMOOTH = 0.128  # seconds; evens out the noise of sampling
-ROWS = ("first", "last", "level", "steps", "reason", "quiet", "heard")  # what ``Stopping`` knows of each row
+ROWS = ("first", "last", "level", "steps", "reason", "silent_frames", "had_sound")  # of each row
 
 
 class Stopping:
@@ -46,8 +44,8 @@ class Stopping:
         self.window = max(self.r, self._still * self._smooth)  # frames that ``update`` looks at
         self.steps = torch.zeros_like(first)  # at which each row ended; 0: it has not
         self.reason = torch.zeros_like(first)  # index into REASONS
-        self.quiet = torch.zeros_like(first)  # frames since the last that was not silent
-        self.heard = torch.zeros_like(first, dtype=torch.bool)  # whether there was one
+        self.silent_frames = torch.zeros_like(first)  # frames since the last that was not silent
+        self.had_sound = torch.zeros_like(first, dtype=torch.bool)  # whether there was one
 
     def update(self, count: int | Tensor, stop: Tensor, mel: Tensor) -> None:
         """After step number ``count`` (from 1), or (B,) each row's own.
@@ -56,9 +54,9 @@ class Stopping:
         """
         audible = loudness(mel[:, -self.r :]) >= self.level[:, None] - SILENT  # (B, r)
         since = self.r - 1 - torch.where(audible, torch.arange(self.r, device=mel.device), -1).amax(dim=1)
-        self.quiet = torch.where(audible.any(dim=1), since, self.quiet + self.r)
-        self.heard |= audible.any(dim=1)
-        degenerate = self.quiet >= self._silence
+        self.silent_frames = torch.where(audible.any(dim=1), since, self.silent_frames + self.r)
+        self.had_sound |= audible.any(dim=1)
+        degenerate = self.silent_frames >= self._silence
         if mel.shape[1] >= self._still * self._smooth:
             recent = mel[:, -self._still * self._smooth :].unflatten(1, (self._still, self._smooth)).mean(dim=2)
             degenerate |= recent.std(dim=1).mean(dim=1) < STILL
@@ -66,7 +64,7 @@ class Stopping:
         late = count >= self.last
         ends = (self.steps == 0) & (wants | late | degenerate)
         reason = torch.where(wants, 0, torch.where(degenerate, 2, 1))
-        reason = torch.where(self.heard, reason, 3)
+        reason = torch.where(self.had_sound, reason, 3)
         self.reason = torch.where(ends, reason, self.reason)
         self.steps = torch.where(ends, count, self.steps)
 

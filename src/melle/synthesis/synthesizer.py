@@ -93,7 +93,7 @@ class Synthesizer(Renderer):
         self._check_words(words)
         if retries < 0:
             raise UserError(f"retries={retries} must be 0 or more")
-        begun = time.perf_counter()
+        started = time.perf_counter()
         texts = [text] if isinstance(text, str) else list(text)
         seeds, options = make_seeds(seed, len(texts)), options or DecodingOptions()
         prompts = self._read_prompts(prompt, prompt_text, len(texts))
@@ -121,7 +121,7 @@ class Synthesizer(Renderer):
         for keys in (now, later):
             for batch in (keys[start : start + size] for start in range(0, len(keys), size)):
                 requests = [request_of(*key) for key in batch]
-                rendered.update(zip(batch, self.render(requests, options, begun, retries)))
+                rendered.update(zip(batch, self.render(requests, options, started, retries)))
         spoken = {key: one.speech for key, one in rendered.items()}
         if words:
             for key, (speech, decoded, request) in rendered.items():
@@ -148,12 +148,12 @@ class Synthesizer(Renderer):
         other phases, and for a voice so loud that a call would have to make it softer, which is clipped here.
         """
         self._check_words(words)
-        begun = time.perf_counter()
+        started = time.perf_counter()
         (seed,) = make_seeds(seed, 1)
         (voice,) = self._read_prompts(prompt, prompt_text, 1)
         options = options or DecodingOptions()
         plan = make_plan(text, voice, language, options, self.description, self.network)
-        return self._stream(plan, voice, options, seed, begun, words)
+        return self._stream(plan, voice, options, seed, started, words)
 
     def continuation(
         self,
@@ -172,7 +172,7 @@ class Synthesizer(Renderer):
         Returns what comes after the beginning. Its mel follows on from the beginning's whole steps of r frames: to hear
         both without a seam, vocode them together. Raises UserError as a call does.
         """
-        begun = time.perf_counter()
+        started = time.perf_counter()
         texts = [text] if isinstance(text, str) else list(text)
         recordings = list(beginning) if isinstance(beginning, list | tuple) else [beginning]
         if len(recordings) != len(texts):
@@ -183,7 +183,7 @@ class Synthesizer(Renderer):
             with _reading_prompt():
                 prompt = read_beginning(recording, self.description, self.log_mel)
             requests.append(self._request((text_, encode_text(text_, self.tokenizer)), prompt, seed_, options))
-        speeches = [one.speech for one in self.render(requests, options, begun)] if requests else []
+        speeches = [one.speech for one in self.render(requests, options, started)] if requests else []
         return speeches[0] if isinstance(text, str) else speeches
 
     def read_prompt(self, prompt: Voice, prompt_text: str | None = None) -> Prompt:
@@ -194,7 +194,7 @@ class Synthesizer(Renderer):
         return read
 
     def _stream(
-        self, plan: Plan, voice: Prompt | None, options: DecodingOptions, seed: int, begun: float, words: bool
+        self, plan: Plan, voice: Prompt | None, options: DecodingOptions, seed: int, started: float, words: bool
     ) -> Iterator[Chunk]:
         chunks, fade, reasons = plan.chunks, CrossFade(self.spec, plan.pauses), []
         speed, given = self.pace_speed(options), 0  # frames
@@ -211,7 +211,7 @@ class Synthesizer(Renderer):
                     mels.append(part.decoded)
                 given += len(mel)
                 reasons += [part.finish_reason] if last else []
-                elapsed, end = time.perf_counter() - begun, last and number == len(chunks) - 1
+                elapsed, end = time.perf_counter() - started, last and number == len(chunks) - 1
                 ending = (worst(reasons), tuple(reasons) if len(chunks) > 1 else ()) if end else (None, ())
                 found = self.words_of(request, torch.cat(mels), options) if words and last else ()
                 found = shifted(found, start / self.spec.frame_rate)

@@ -224,12 +224,12 @@ def swap_words(batch: Batch, marks: Marks) -> Batch:
     """
     own, lengths = batch.text.cpu(), batch.text_lengths.tolist()  # not row by row on a GPU, which would wait each time
     text = own.clone()
-    begin, end = (int(mark is not None) for mark in marks)
+    bos, eos = (int(mark is not None) for mark in marks)
     for row, length in enumerate(lengths):
         donor = (row + 1) % len(text)
-        words = own[donor, begin : lengths[donor] - end]
+        words = own[donor, bos : lengths[donor] - eos]
         if len(text) == 1:
             words = words.flip(0)
-        count = length - begin - end
-        text[row, begin : begin + count] = words.repeat(-(-count // len(words)))[:count]
+        count = length - bos - eos
+        text[row, bos : bos + count] = words.repeat(-(-count // len(words)))[:count]
     return replace(batch, text=text.to(batch.text.device))

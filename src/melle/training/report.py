@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -35,7 +36,7 @@ def choose_cases(cfg: DictConfig) -> list[Case]:
 
     Called at the start of a run, too, so that what is wrong with them is said before days of training.
     """
-    if cfg.task != "speech" or cfg.data.test is None or not cfg.report.utterances:
+    if not _is_wanted(cfg):
         return []
     from melle.evaluation.filters import filter_cases
 
@@ -53,7 +54,7 @@ def check_judges(cfg: DictConfig) -> None:
 
     One whose package is not installed, or whose weights cannot be had without a network, is a warning already now.
     """
-    if cfg.task == "speech" and cfg.data.test is not None and cfg.report.utterances:
+    if _is_wanted(cfg):
         from melle.evaluation.setup import build_judges
 
         build_judges(cfg)
@@ -63,19 +64,15 @@ def check_report(cases: Sequence[Case], tokenizer: Tokenizer) -> None:
     """Raise UserError where the tokenizer of the training data can express none of the report's texts."""
     from melle.evaluation.filters import filter_by_tokenizer
 
-    try:
+    with _errors_of_the_report():
         filter_by_tokenizer(cases, tokenizer)
-    except UserError as error:
-        raise UserError(f"the report at the end: {error}; report.utterances=0 trains without one") from None
 
 
 def check_vocoder(cfg: DictConfig) -> None:
     """Raise UserError where the vocoder that ``init_from`` was exported with, which speaks the report, is damaged."""
-    if cfg.task == "speech" and cfg.data.test is not None and cfg.report.utterances:
-        try:
+    if _is_wanted(cfg):
+        with _errors_of_the_report():
             own_vocoder(cfg, build(cfg.data.mel))
-        except UserError as error:
-            raise UserError(f"the report at the end: {error}; report.utterances=0 trains without one") from None
 
 
 def own_vocoder(cfg: DictConfig, mel: MelSpec) -> dict[str, Any] | None:
@@ -127,6 +124,19 @@ def next_commands(cfg: DictConfig, case: Case | None) -> list[str]:
         if filled and not any(part.endswith("=None") for part in filled):
             lines += [f"{purpose}:", f"  {as_installed(shell_command(*filled))}"]
     return lines
+
+
+def _is_wanted(cfg: DictConfig) -> bool:
+    return cfg.task == "speech" and cfg.data.test is not None and bool(cfg.report.utterances)
+
+
+@contextmanager
+def _errors_of_the_report() -> Iterator[None]:
+    """Let a UserError say what it is about, and how to train all the same."""
+    try:
+        yield
+    except UserError as error:
+        raise UserError(f"the report at the end: {error}; report.utterances=0 trains without one") from None
 
 
 def _score(cfg: DictConfig) -> Case | None:

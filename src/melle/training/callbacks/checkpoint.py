@@ -77,12 +77,12 @@ class StepCheckpoint(ModelCheckpoint):
             enable_version_counter=False,
         )
         self.every = int(every) if isinstance(every, int | float) else None
-        self._begun = 0  # the step that the run goes on from
+        self._first_step = 0  # the step that the run goes on from
 
     def on_train_start(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> None:
         """Takes over what is in the folder, whatever the run that it goes on from knew or kept."""
         super().on_train_start(trainer, module)
-        self._begun = trainer.global_step
+        self._first_step = trainer.global_step
         folder, paths = Path(self.dirpath), []
         if trainer.is_global_zero and folder.is_dir():
             for path in folder.glob(UNFINISHED.format("*")):  # of processes that were killed
@@ -118,7 +118,7 @@ class StepCheckpoint(ModelCheckpoint):
         self._raise_failure(trainer)  # of another callback's checkpoint
 
     def _save(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> None:
-        if trainer.global_step == self._begun:
+        if trainer.global_step == self._first_step:
             return
         super().on_train_batch_end(trainer, module, None, None, 0)  # unless there is one of this step
         self._raise_failure(trainer)

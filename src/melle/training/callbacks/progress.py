@@ -114,7 +114,7 @@ class StepProgressBar(TQDMProgressBar):
     def on_train_batch_start(
         self, trainer: lightning.Trainer, module: lightning.LightningModule, batch: Batch, index: int
     ) -> None:
-        self.throughput.begin()
+        self.throughput.start()
 
     def on_train_batch_end(
         self, trainer: lightning.Trainer, module: lightning.LightningModule, outputs: Any, batch: Batch, batch_idx: int

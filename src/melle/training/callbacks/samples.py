@@ -17,7 +17,7 @@ from matplotlib.image import imsave
 from numpy.typing import NDArray
 from torch import Tensor
 
-from melle.audio import LogMel, load_audio, save_audio
+from melle.audio import LogMel, load_audio, save_audio, within_scale
 from melle.checkpoint import LoadedModel, ModelDescription
 from melle.data.batch import Batch, Row, collate
 from melle.data.index import tokens_of
@@ -157,7 +157,7 @@ class SpeechSamples(lightning.Callback):
             for sample, speech, image in zip(samples, speeches, images):
                 tag, text = f"samples/{sample.name}", sample.target.transcription
                 log_image(logger, tag, image, text, step)
-                log_audio(logger, tag, within_scale(speech.waveform), rate, text, step)
+                log_audio(logger, tag, speech.waveform, rate, text, step)
                 if not self._recordings_logged:
                     log_audio(logger, f"{tag} recording", within_scale(sample.waveform), rate, text, step)
         if self.folder is not None:
@@ -211,11 +211,6 @@ def log_audio(logger: Logger, tag: str, waveform: Tensor, rate: int, caption: st
         logger.log_audio(tag, [waveform.numpy()], step=step, sample_rate=[rate], caption=[caption])
     elif hasattr(logger.experiment, "add_audio"):
         logger.experiment.add_audio(tag, waveform[None], step, sample_rate=rate)
-
-
-def within_scale(waveform: Tensor) -> Tensor:
-    """The samples (N,), made quieter where they would be clipped."""
-    return waveform / waveform.abs().max().clamp(min=1)
 
 
 def _read_sample(
@@ -311,7 +306,7 @@ def _write(
     folder.mkdir(parents=True, exist_ok=True)
     lines = []
     for number, (sample, speech, image) in enumerate(zip(samples, speeches, images)):
-        save_audio(folder / f"{sample.name}.wav", within_scale(speech.waveform), speech.sample_rate)
+        save_audio(folder / f"{sample.name}.wav", speech.waveform, speech.sample_rate)
         imsave(folder / f"{sample.name}.png", image)
         line = {
             "name": sample.name,

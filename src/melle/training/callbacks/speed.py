@@ -39,9 +39,9 @@ class Counts(NamedTuple):
 
 
 class Throughput:
-    """Counts batches and their time: ``begin`` and ``end`` around each, ``pause`` before whatever is not training.
+    """Counts batches and their time: ``start`` and ``end`` around each, ``pause`` before whatever is not training.
 
-    A batch's time is that since the end of the batch before it, or since its own beginning after a pause.
+    A batch's time is that since the end of the batch before it, or since its own start after a pause.
 
     Args:
         last: how many batches to look back on; None: all since ``clear``.
@@ -52,11 +52,11 @@ class Throughput:
         self._clock = clock
         self._batches: deque[tuple[float, float, Tensor | None]] = deque(maxlen=last)
         self._ended: float | None = None  # when the batch before did
-        self._begun = self._waited = 0.0
+        self._started = self._waited = 0.0
 
-    def begin(self) -> None:
-        self._begun = self._clock()
-        self._waited = 0.0 if self._ended is None else self._begun - self._ended
+    def start(self) -> None:
+        self._started = self._clock()
+        self._waited = 0.0 if self._ended is None else self._started - self._ended
 
     def end(self, batch: Batch) -> None:
         self._ended = self._clock()
@@ -65,7 +65,7 @@ class Throughput:
             # Kept on the device, so that counting does not wait for it; and copied, as what came from a loader's
             # process holds a file open.
             lengths = torch.stack((batch.text_lengths, batch.segment_steps.sum(1), batch.mel_lengths))
-        self._batches.append((self._waited + self._ended - self._begun, self._waited, lengths))
+        self._batches.append((self._waited + self._ended - self._started, self._waited, lengths))
 
     def pause(self) -> None:
         self._ended = None
@@ -123,7 +123,7 @@ class SpeedMonitor(lightning.Callback):
 
     def on_train_batch_start(self, trainer: lightning.Trainer, module: MelleModule, batch: Batch, index: int) -> None:
         if self._every:
-            self.throughput.begin()
+            self.throughput.start()
 
     def on_train_batch_end(
         self, trainer: lightning.Trainer, module: MelleModule, outputs: Any, batch: Batch, index: int

@@ -17,7 +17,7 @@ from torch.optim.lr_scheduler import LambdaLR
 from torch.utils.data import DataLoader
 from tqdm import tqdm
 
-from melle.audio import MelSpec, save_audio
+from melle.audio import MelSpec, save_audio, within_scale
 from melle.config import build
 from melle.devices import count_devices
 from melle.errors import UserError
@@ -123,7 +123,7 @@ class VocosModule(lightning.LightningModule):
         if index < self.sample_count and self.samples is not None and not self.trainer.sanity_checking:
             rate = self.description.mel.sample_rate
             folder = self.samples / f"step_{self.global_step:06d}"
-            save_audio(folder / f"{index}.wav", made[0] / made.abs().max().clamp(min=1), rate)
+            save_audio(folder / f"{index}.wav", within_scale(made[0]), rate)
             if not (self.samples / "recordings" / f"{index}.wav").exists():
                 save_audio(self.samples / "recordings" / f"{index}.wav", real[0], rate)
 
@@ -181,7 +181,7 @@ class VocosData(lightning.LightningDataModule):
         self.val_count, self.val_frames = val_count, val_frames
         self.cache, self.workers, self.seed = cache, workers, seed
         self.recordings: dict[str, Recordings] = {}
-        self._begun: tuple[int, int] | None = None  # optimiser steps and batches before this process began
+        self._before: tuple[int, int] | None = None  # optimiser steps and batches before this process began
         self._state: dict[str, int] | None = None  # what a checkpoint says
 
     def prepare_data(self) -> None:
@@ -205,9 +205,9 @@ class VocosData(lightning.LightningDataModule):
         step = 0 if self.trainer is None else self.trainer.global_step
         # Checkpoints of earlier versions do not say how many there were.
         batches = step * (1 if self.trainer is None else self.trainer.accumulate_grad_batches)
-        self._begun = step, batches if self._state is None else self._state["batches"]
+        self._before = step, batches if self._state is None else self._state["batches"]
         return DataLoader(
-            self._batches(self._begun[1]),
+            self._batches(self._before[1]),
             batch_size=None,
             num_workers=self.workers,
             pin_memory=torch.cuda.is_available(),
@@ -218,9 +218,9 @@ class VocosData(lightning.LightningDataModule):
 
     def state_dict(self) -> dict[str, int]:
         """The batches of all optimiser steps so far, whatever was accumulated; Lightning puts it into checkpoints."""
-        if self._begun is None or self.trainer is None:
+        if self._before is None or self.trainer is None:
             return {}
-        step, batches = self._begun
+        step, batches = self._before
         return {"batches": batches + (self.trainer.global_step - step) * self.trainer.accumulate_grad_batches}
 
     def load_state_dict(self, state_dict: dict[str, int]) -> None:

@@ -61,7 +61,7 @@ fi
 # 1. Smoke: every preset trains a step and decodes; what tests skip elsewhere.
 step smoke 60 "$PYTHON" -m benchmarks.smoke --device "$DEVICE" --scale "$SCALE"
 if [ "$DEVICE" = cuda ]; then
-  step cuda_tests 60 "$PYTHON" -m pytest -q -x -p no:cacheprovider tests/synthesis/test_rows.py -k cuda
+  step cuda_tests 60 "$PYTHON" -m pytest -q -x -p no:cacheprovider tests/synthesis/test_batched_decoding.py -k cuda
 fi
 
 # 2. Figures: training, decoding, loader.

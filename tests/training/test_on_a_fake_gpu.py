@@ -14,7 +14,7 @@ from torch._subclasses.fake_tensor import (
     unset_fake_temporarily,
 )
 
-from benchmarks.train import configure
+from benchmarks.common import configure
 from melle.data.batch import Batch, Row, collate
 from melle.losses import MelleLoss
 from melle.model import Melle

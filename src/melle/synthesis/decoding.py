@@ -10,7 +10,8 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
 from melle.data.batch import join_text, pad_texts
-from melle.model import Melle
+from melle.model import DecodingState, Melle
+from melle.model.cache import KVCache
 from melle.model.noise import RowNoise, StepNoise
 from melle.synthesis.cuda_graph import StepRunner
 from melle.synthesis.options import DecodingOptions
@@ -44,31 +45,16 @@ def decode(
     ``fixed``: make steps of fixed shapes, as compiled blocks want them; None: on a CUDA device, as CUDA graphs.
     """
     r, device = network.reduction_factor, network.bos.device
-    text, text_lengths, text_segments = pad_texts([join_text(request.segments, request.marks) for request in requests])
-    nothing = torch.zeros(0, network.n_mels)
-    mels = [nothing if request.prompt is None else request.prompt.mel for request in requests]
-    prompt_lengths = torch.tensor([len(mel) for mel in mels])
-    first_steps, last_steps = step_bounds(network, requests)
-    limit = int(last_steps.max())
-    filled = int((text_lengths + 1 + prompt_lengths // r).max())  # positions before the first new step
-    caches = network.make_caches(len(requests), filled + limit)
-    text, text_lengths, text_segments, prompt_lengths, first_steps, last_steps = (
-        part.to(device) for part in (text, text_lengths, text_segments, prompt_lengths, first_steps, last_steps)
-    )
-    prompt = pad_sequence(mels, batch_first=True).to(device)
-
+    bounds = step_bounds(network, requests)
+    limit = int(bounds[1].max())
     noise = RowNoise([request.seed for request in requests], network.prenet.units, network.group, device)
-    postnet = StreamingPostNet(network, prompt, prompt_lengths, limit * r)
-    level = torch.tensor([request.level for request in requests], device=device)
-    stopping = Stopping(options, first_steps, last_steps, level, frame_rate, r)
-    stops = torch.empty(len(requests), limit, device=device)
-
-    first = StepNoise(noise.prompt([len(mel) // r for mel in mels]), noise.next().latent)
-    speed = torch.tensor([request.speed for request in requests], device=device)
-    state, made, logits = network.prefill(
-        caches, text, text_lengths, text_segments, prompt, prompt_lengths, options.temperature, first, speed
-    )
+    first = StepNoise(noise.prompt(prompt_steps(network, requests)), noise.next().latent)
+    caches, state, made, logits, *prompt = prefill(network, requests, options.temperature, first, room=limit)
     step = StepRunner(network, caches, state, options.temperature, device.type == "cuda" if fixed is None else fixed)
+    postnet = StreamingPostNet(network, *prompt, limit * r)
+    level = torch.tensor([request.level for request in requests], device=device)
+    stopping = Stopping(options, *(bound.to(device) for bound in bounds), level, frame_rate, r)
+    stops = torch.empty(len(requests), limit, device=device)
     places = list(range(len(requests)))  # the number of the row in each place of the batch
     going = set(places)
     done = 0  # frames given away of every row that goes on
@@ -103,6 +89,34 @@ def decode(
             done += BLOCK
 
 
+def prefill(
+    network: Melle, requests: Sequence[Request], temperature: float, noise: StepNoise, room: int = 0
+) -> tuple[list[KVCache], DecodingState, Tensor, Tensor, Tensor, Tensor]:
+    """Read requests as one batch, with room in the caches for so many steps to come.
+
+    Returns caches, state, first frames and stop logits as ``Melle.prefill`` does, and the prompts (B, T, M), padded,
+    with their lengths (B,).
+    """
+    device, nothing = network.bos.device, torch.zeros(0, network.n_mels)
+    text, text_lengths, text_segments = pad_texts([join_text(one.segments, one.marks) for one in requests])
+    mels = [nothing if one.prompt is None else one.prompt.mel for one in requests]
+    lengths = torch.tensor([len(mel) for mel in mels])
+    filled = int((text_lengths + 1 + lengths // network.reduction_factor).max())  # positions before the first new step
+    caches = network.make_caches(len(requests), filled + room)
+    text, text_lengths, text_segments, lengths = (
+        part.to(device) for part in (text, text_lengths, text_segments, lengths)
+    )
+    prompt = pad_sequence(mels, batch_first=True).to(device)
+    speed = torch.tensor([one.speed for one in requests], device=device)
+    first = network.prefill(caches, text, text_lengths, text_segments, prompt, lengths, temperature, noise, speed)
+    return caches, *first, prompt, lengths
+
+
+def prompt_steps(network: Melle, requests: Sequence[Request]) -> list[int]:
+    """How many mel steps the prompt of each has."""
+    return [0 if one.prompt is None else len(one.prompt.mel) // network.reduction_factor for one in requests]
+
+
 def _check_interval(device: torch.device) -> int:
     """Steps to make before asking which rows have ended: a GPU would wait for each answer."""
     return 8 if device.type == "cuda" else 1
@@ -116,7 +130,6 @@ def step_bounds(network: Melle, requests: Sequence[Request]) -> tuple[Tensor, Te
     first = torch.tensor([request.min_steps for request in requests]).floor().clamp(min=1)
     last = torch.tensor([request.max_steps for request in requests]).ceil().clamp(min=4)
     if network.max_positions is not None:
-        r = network.reduction_factor
-        left = [network.max_positions[1] - (len(each.prompt.mel) // r if each.prompt else 0) for each in requests]
+        left = [network.max_positions[1] - steps for steps in prompt_steps(network, requests)]
         last = torch.minimum(last, torch.tensor(left)).clamp(min=1)
     return torch.minimum(first, last).long(), last.long()

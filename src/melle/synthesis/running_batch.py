@@ -9,11 +9,10 @@ import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
-from melle.data.batch import join_text, pad_texts
 from melle.model import Melle
 from melle.model.cache import DecodingState, KVCache
 from melle.model.noise import RowNoise, StepNoise
-from melle.synthesis.decoding import Frames, step_bounds
+from melle.synthesis.decoding import Frames, prefill, prompt_steps, step_bounds
 from melle.synthesis.options import DecodingOptions
 from melle.synthesis.postnet_streaming import BLOCK, StreamingPostNet, refine_together
 from melle.synthesis.request import Request
@@ -108,24 +107,18 @@ class RunningBatch:
         if len(self._rows) + len(requests) > self.most_rows:
             raise ValueError(f"{len(self._rows)} rows and {len(requests)} more, of {self.most_rows} at most")
         network, device, new = self.network, self._device, list(requests.values())
-        r = network.reduction_factor
-        text = [part.to(device) for part in pad_texts([join_text(one.segments, one.marks) for one in new])]
-        mels = [torch.zeros(0, network.n_mels) if one.prompt is None else one.prompt.mel for one in new]
-        prompt, lengths = pad_sequence(mels, batch_first=True).to(device), torch.tensor([len(mel) for mel in mels])
         bounds = step_bounds(network, new)
         noise = [RowNoise([one.seed], network.prenet.units, network.group, device) for one in new]
-        keep = [own.prompt([len(mel) // r])[0] for own, mel in zip(noise, mels)]
+        keep = [own.prompt([steps])[0] for own, steps in zip(noise, prompt_steps(network, new))]
         first = StepNoise(
             pad_sequence(keep, batch_first=True, padding_value=1.0), torch.cat([own.next().latent for own in noise])
         )
-        caches = network.make_caches(len(new), int((text[1].cpu() + 1 + lengths // r).max()))
-        speed = torch.tensor([one.speed for one in new], device=device)
-        state, made, logits = network.prefill(
-            caches, *text, prompt, lengths.to(device), self.options.temperature, first, speed
-        )
+        caches, state, made, logits, *prompt = prefill(network, new, self.options.temperature, first)
         rows = []
-        for key, own, mel, most, filled in zip(requests, noise, mels, bounds[1].tolist(), state.prefix.tolist()):
-            postnet = StreamingPostNet(network, mel[None].to(device), torch.tensor([len(mel)], device=device), most * r)
+        for key, own, most, filled, *given in zip(
+            requests, noise, bounds[1].tolist(), state.prefix.tolist(), *(part.split(1) for part in prompt)
+        ):
+            postnet = StreamingPostNet(network, *given, most * network.reduction_factor)
             rows.append(_Row(key, own, postnet, filled, most))
         for cache, read in zip(self._caches, caches):
             cache.reserve(max(row.filled + row.most for row in rows))

@@ -465,7 +465,7 @@ def test_what_is_kept_depends_on_the_kind_of_device(make):
     ("part", "says"),
     [
         (
-            "melle.synthesis.synthesizer.decode",
+            "melle.synthesis.rendering.decode",
             "tiny/last: out of memory at a batch of 3 utterances; lower batch_size=",
         ),
         (

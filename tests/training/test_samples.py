@@ -205,6 +205,6 @@ def test_a_device_that_breaks_while_samples_are_spoken_ends_training(tmp_path, t
         raise torch.AcceleratorError("CUDA error: an illegal memory access was encountered")
         yield
 
-    monkeypatch.setattr("melle.synthesis.synthesizer.decode", broken)
+    monkeypatch.setattr("melle.synthesis.rendering.decode", broken)
     with pytest.raises(UserError, match="cpu does not work any more"):
         train(configure(tmp_path, tone_manifests, 2, ONE))

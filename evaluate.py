@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable
+from pathlib import Path
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
@@ -14,6 +15,7 @@ import melle.evaluation.folder  # noqa: F401  (a resolver that the configuration
 from melle.config import readable_arguments
 from melle.console import set_up_console
 from melle.errors import UserError
+from melle.mistakes import explained
 
 LISTS = ("checkpoint", "protocol", "asr", "speaker", "quality", "vocoder")  # of which several may be given
 
@@ -66,4 +68,5 @@ def main(cfg: DictConfig) -> float | None:
 if __name__ == "__main__":
     set_up_console()  # before Hydra prints
     sys.argv[1:] = readable_arguments(sys.argv[1:], LISTS)
-    main()
+    with explained(Path(__file__).with_name("conf"), "evaluate"):
+        main()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from pathlib import Path
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
@@ -13,6 +14,7 @@ from omegaconf import DictConfig
 from melle.config import readable_arguments
 from melle.console import set_up_console
 from melle.errors import UserError
+from melle.mistakes import explained
 
 LISTS = ("callbacks", "logger", "asr", "speaker")  # groups of which several options may be chosen
 
@@ -57,4 +59,5 @@ def main(cfg: DictConfig) -> float | None:
 if __name__ == "__main__":
     set_up_console()  # before Hydra prints
     sys.argv[1:] = readable_arguments(sys.argv[1:], LISTS, default="experiment=quickstart")
-    main()
+    with explained(Path(__file__).with_name("conf"), "train"):
+        main()

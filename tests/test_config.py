@@ -12,6 +12,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from melle.config import readable_arguments
+from melle.mistakes import explain, explained
 
 ROOT = Path(__file__).parents[1]
 LISTS = ("callbacks", "logger")
@@ -138,3 +139,76 @@ def test_the_command_reads_its_arguments_so():
     assert done.returncode == 0, done.stderr
     assert "name: Été" in done.stdout and "train: /ünï/a=b.jsonl" in done.stdout and "TensorBoard" not in done.stdout
     assert "muon_lr" in done.stdout
+
+
+def test_the_default_stands_among_the_overrides():
+    for typed in (["~model.width", "--cfg", "job"], ["seed", "--cfg", "job"]):
+        assert readable_arguments(typed, LISTS, "experiment=quickstart")[1] == "experiment=quickstart"
+    typed = ["--config-dir", "elsewhere"]
+    assert readable_arguments(typed, LISTS, "experiment=quickstart") == [*typed, "experiment=quickstart"]
+
+
+def test_an_experiment_can_be_left_out():
+    assert composed("experiment=null", default="experiment=quickstart").trainer.max_steps == 400000
+
+
+@pytest.fixture(scope="module")
+def conf(tmp_path_factory) -> Path:
+    """A small folder of configurations."""
+    files = {
+        "train": "defaults: [model: small, callbacks: [speech], experiment: null, _self_]\nseed: 0\nsteps: 3\n",
+        "model/small": "defaults: [norm: rms]\nwidth: 8\nheads: 2\n",
+        "model/large": "width: 80\n",
+        "model/norm/rms": "epsilon: 1e-6\n",
+        "callbacks/speech": "speech: {_target_: fractions.Fraction, numerator: 3}\n",
+        "callbacks/speed": "speed: 1\n",
+        "experiment/quickstart": "# @package _global_\nsteps: 4\n",
+    }
+    folder = tmp_path_factory.mktemp("conf")
+    for name, content in files.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / f"{name}.yaml").write_text(content)
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("typed", "says"),
+    [
+        ("model.widht=8", "no such key; did you mean model.width?"),
+        ("width=8", "no such key; did you mean model.width?"),
+        ("modle=small", "no such key; did you mean model?"),
+        ("model/nrom=rms", "no such key; did you mean model/norm?"),
+        ("~model.widht", "no such key; did you mean model.width?"),
+        ("xyzzy=1", "no such key; `python train.py --cfg job` prints those that there are"),
+        ("model=smal", "no such option; did you mean small? There are large, small"),
+        ("callbacks=[speeed]", "no such option; did you mean speed? There are speech, speed"),
+        ("experiment=xyzzy", "no such option; there are quickstart"),
+        ("model=null", "this group cannot be left out; choose one of its options"),
+        ("model=[a", "cannot be read as KEY=VALUE; put a value with special characters into quotes"),
+        ("model", "cannot be read as KEY=VALUE; put a value with special characters into quotes"),
+        ("+seed=1", "this key is there already; leave out the +"),
+        (
+            "speech.denominator=4",
+            "not listed in conf/, though there is such a setting; write +speech.denominator=4",
+        ),
+        ("speech.denominatr=4", "no such key; did you mean +speech.denominator?"),
+    ],
+)
+def test_a_mistyped_override_is_a_sentence_with_the_nearest(conf, typed, says):
+    typed = typed.replace("speech.", "callbacks.speech.")
+    with initialize_config_dir(str(conf), version_base="1.3"), pytest.raises(Exception) as raised:
+        compose("train", [typed, "model.heads=3"])
+    said = explain(raised.value, [typed, "model.heads=3"], conf, "train")
+    start = typed.replace("[speeed]", "speeed").replace("+seed=1", "+seed")
+    assert said == f"{start}: {says.replace(' +speech.', ' +callbacks.speech.')}"
+
+
+def test_a_mistake_ends_a_script_with_status_2_and_others_are_raised(monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["train.py", "trainer.max_stesp=1"])
+    monkeypatch.delenv("HYDRA_FULL_ERROR", raising=False)
+    with pytest.raises(SystemExit, match="2"), explained(ROOT / "conf", "train"):
+        composed("trainer.max_stesp=1", "name=x")
+    said = capsys.readouterr().err
+    assert said == "error: trainer.max_stesp=1: no such key; did you mean trainer.max_steps?\n"
+    with pytest.raises(ValueError, match="other"), explained(ROOT / "conf", "train"):
+        raise ValueError("other")

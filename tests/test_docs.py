@@ -3,6 +3,7 @@
 import argparse
 import importlib.util
 import re
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -120,6 +121,13 @@ def test_files_and_names_that_a_page_points_to_exist(page):
         assert re.search(rf"\b(def|class) {word}\b", code), word
 
 
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_a_table_stands_between_empty_lines(page):
+    lines = [re.sub(r"^\|.*", "|", line.strip()) for line in page.read_text(encoding="utf-8").splitlines()]
+    assert not {("|", other) for other in lines if other not in ("", "|")} & {*pairwise(lines)}
+    assert not {(other, "|") for other in lines if other not in ("", "|")} & {*pairwise(lines)}
+
+
 def test_one_version():
     version = re.search(r'(?m)^version = "(.+)"', (ROOT / "pyproject.toml").read_text())[1]
     assert yaml.safe_load((ROOT / "CITATION.cff").read_text())["version"] == version
@@ -131,6 +139,8 @@ def test_links_of_pages_from_elsewhere():
     shown = "[a](../howto/judge.md#x) [b](preview.md) `c` [d](https://e.org) [e](gone.md)"
     assert top.with_links(text, "data/README.md", "reference/data.md") == shown
     assert top.with_links("[a](../../data/README.md)", "docs/howto/a.md", "howto/a.md") == "[a](../reference/data.md)"
+    made = top.with_links("[a](../conf/train.yaml) [b](../conf/evaluate.yaml)", "docs/index.md", "index.md")
+    assert made == "[a](reference/configuration/index.md) b"
     assert top.with_links("[a](docs/index.md)", "CONTRIBUTING.md", "contributing.md") == "[a](index.md)"
 
 

@@ -14,6 +14,10 @@ PAGES = {  # from their place in the repository to that on the site
     "data/README.md": "reference/data.md",
     "data/pretrained/README.md": "reference/preview.md",
 }
+MADE = {  # from what a page is generated of, to which links lead in the repository, to that page
+    "conf/train.yaml": "reference/configuration/index.md",
+    "src/melle/cli.py": "reference/commands.md",
+}
 
 
 def on_files(files: Any, config: Any) -> Any:
@@ -41,7 +45,7 @@ def with_links(text: str, source: str, place: str) -> str:
             return match[0]
         path, mark, anchor = target.partition("#")
         path = os.path.normpath(os.path.join(os.path.dirname(source), path))
-        there = PAGES.get(path) or (path.removeprefix("docs/") if path.startswith("docs/") else None)
+        there = {**PAGES, **MADE}.get(path) or (path.removeprefix("docs/") if path.startswith("docs/") else None)
         if there is None and not (TOP / path).exists():
             return match[0]  # which a strict build refuses
         return f"[{words}]({os.path.relpath(there, os.path.dirname(place) or '.')}{mark}{anchor})" if there else words

@@ -19,7 +19,7 @@ from omegaconf.errors import MissingMandatoryValue
 from melle.errors import UserError
 
 # Groups that null and ~group empty, and by what: Hydra takes no null where several options may be chosen.
-NO_CHOICE = {"callbacks": "[]", "logger": "[]", "protocol": "[]", "vocoder": "[]"}
+NO_CHOICE = {"callbacks": "[]", "logger": "[]", "protocol": "[]", "vocoder": "[]", "experiment": "[]"}
 NO_CHOICE |= {"asr": "none", "speaker": "none", "quality": "none", "vad": "none"}
 TEXTS = ("name", "run_dir", "output")  # whatever is given is a name
 PATHS = ("checkpoint", "init_from", "resume", "data.train", "data.val", "data.test", "data.features", "data.index")
@@ -67,7 +67,12 @@ def readable_arguments(arguments: list[str], lists: Collection[str], default: st
     chosen = keys & {"model", "experiment", "task", "-cn", "--config-name", "-cp", "--config-path"}
     if chosen or default is None:
         return readable
-    overrides = [n for n, argument in enumerate(readable, 1) if "=" in argument and not argument.startswith("-")]
+    before = ["", *readable]
+    overrides = [
+        n
+        for n, argument in enumerate(readable, 1)
+        if not argument.startswith("-") and ("=" in argument or not before[n - 1].startswith("-"))
+    ]
     place = overrides[-1] if overrides else len(readable)  # among the others, as argparse wants them
     return [*readable[:place], default, *readable[place:]]
 

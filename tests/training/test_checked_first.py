@@ -49,7 +49,7 @@ class NoCorpus:
     """Stands for a corpus whose making takes days."""
 
     def prepare(self):
-        raise AssertionError("the corpus was made before init_from was looked at")
+        raise AssertionError("the corpus was made before the configuration was checked")
 
 
 @pytest.mark.parametrize(
@@ -74,6 +74,29 @@ def test_what_a_run_begins_with_is_looked_at_first(tmp_path, tone_manifests, exp
         train(finetune(tmp_path, tone_manifests, exported, corpus, "resume=false"))
     assert (run / "last.ckpt").exists()  # the earlier run stays where it was
     assert not seen
+
+
+@pytest.mark.parametrize(
+    ("override", "says"),
+    [
+        ("optim.schedule.warmup_steps=9", r"optim\.schedule\.warmup_steps=9 must be below total_steps=2"),
+        ("optim/schedule=wsd optim.schedule.decay_share=1", r"optim\.schedule: warmup_steps=.*overlap"),
+        ("model.heads=3", r"model: width=.*heads=3"),
+        ("model.width=wide", r"model: "),
+        ("loss.regression=-1", r"regression=-1"),
+        ("trainer.val_check_interval=0.5", "share of an epoch"),
+        ("callbacks.best.monitor=validation/kll", "nothing logs it; validation/kl"),
+        ("trainer.accumulate_grad_batches=2 step_frames=999", "say the same"),
+    ],
+)
+def test_what_needs_no_data_is_checked_before_a_corpus_is_made(tmp_path, tone_manifests, override, says, seen):
+    run = tmp_path / "run/checkpoints"
+    run.mkdir(parents=True)
+    (run / "last.ckpt").touch()
+    corpus = "data.corpus={_target_: tests.training.test_checked_first.NoCorpus}"
+    with pytest.raises(UserError, match=says):
+        train(configure(tmp_path, tone_manifests, 2, ONE, corpus, "resume=false", *override.split()))
+    assert (run / "last.ckpt").exists() and not seen
 
 
 @pytest.mark.parametrize("split", ["train", "val", "test"])

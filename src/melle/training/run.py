@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import lightning
 import torch
@@ -18,6 +19,7 @@ from lightning.pytorch.loggers import TensorBoardLogger
 from omegaconf import DictConfig, OmegaConf
 from tqdm.contrib.logging import logging_redirect_tqdm
 
+from melle.audio import MelSpec
 from melle.checkpoint import ModelDescription, current_arguments, load_description, load_step
 from melle.config import build
 from melle.data.datamodule import CorpusStatistics, MelleDataModule
@@ -35,7 +37,7 @@ from melle.training.record import read_metrics, write_metrics, write_record
 from melle.training.report import check_report, check_vocoder, choose_cases
 from melle.training.resume import begins_anew, check_same_model, find_resume, leave_branch, take_weights
 from melle.training.trainer import build_trainer, check_monitors, check_trainer
-from melle.vocoders.vocos.module import build_vocos
+from melle.vocoders.vocos.module import VocosModule, build_vocos
 
 # What checkpoints say of the training data.
 OF_THE_DATA = ("frames_per_token", "length_range", "speech_level", "most_tokens", "pace_range")
@@ -63,6 +65,9 @@ def train(cfg: DictConfig) -> dict[str, float]:
     if cfg.task == "speech":
         cfg = fill_in(cfg, checkpoint)
     data = build(cfg.data if cfg.task == "speech" else cfg.vocoder_data)
+    _check_parts(cfg, data.mel)
+    trainer = build_trainer(cfg, checkpoint)
+    check_monitors(trainer.callbacks, (MelleModule if cfg.task == "speech" else VocosModule).METRICS)
     if anew:
         check_vocoder(cfg)
     given = OmegaConf.select(cfg, "data.corpus") is None  # else manifests may be still to be made
@@ -80,8 +85,6 @@ def train(cfg: DictConfig) -> dict[str, float]:
     with _machine_errors(cfg, lambda: "before training; choose a smaller model=…, or make room on this machine"):
         module = (build_module if cfg.task == "speech" else build_vocos)(cfg, data, checkpoint)
     module.save_hyperparameters(OmegaConf.to_container(cfg, resolve=True))  # which Lightning gives to the loggers
-    trainer = build_trainer(cfg, checkpoint)
-    check_monitors(trainer.callbacks, module.METRICS)
     # What is left to 32 bits, as the speech samples', need not be exact to the last of them where the rest is not.
     # "highest" is the default, which an earlier job of a sweep may have changed.
     torch.set_float32_matmul_precision("high" if "mixed" in str(trainer.precision) else "highest")
@@ -127,16 +130,8 @@ def build_module(cfg: DictConfig, data: MelleDataModule, checkpoint: Path | None
     statistics = _statistics(data, earlier or first)
     if earlier is not None:
         statistics = replace(statistics, **{name: getattr(earlier, name) for name in OF_THE_DATA})
-    arguments = current_arguments(OmegaConf.to_container(cfg.model, resolve=True))
-    if arguments.pop("normalise_mel"):
-        arguments |= {"mel_mean": statistics.mel_mean, "mel_std": statistics.mel_std}
-    checkpointing = arguments.pop("gradient_checkpointing")  # how to train, not what the model is
-    arguments |= {"vocab_size": data.tokenizer.vocab_size, "n_mels": data.mel.n_mels}
-    try:
-        arguments["pace"] = statistics.frames_per_token / max(cfg.model.reduction_factor, 1)
-        network = Melle(**arguments, gradient_checkpointing=checkpointing)
-    except ValueError as error:
-        raise UserError(f"model: {error}") from None
+    sizes = {"vocab_size": data.tokenizer.vocab_size, "n_mels": data.mel.n_mels}
+    network, arguments = make_network(cfg, statistics, **sizes)
     of_the_data = {name: getattr(statistics, name) for name in OF_THE_DATA}
     description = ModelDescription(arguments, data.mel, data.tokenizer, **of_the_data)
     if earlier is not None:
@@ -162,9 +157,36 @@ def build_module(cfg: DictConfig, data: MelleDataModule, checkpoint: Path | None
     )
 
 
+def make_network(
+    cfg: DictConfig, statistics: CorpusStatistics, vocab_size: int, n_mels: int
+) -> tuple[Melle, dict[str, Any]]:
+    """The network of ``cfg.model``, and the arguments that describe it. Raises UserError where they do not fit."""
+    arguments = current_arguments(OmegaConf.to_container(cfg.model, resolve=True))
+    if arguments.pop("normalise_mel"):
+        arguments |= {"mel_mean": statistics.mel_mean, "mel_std": statistics.mel_std}
+    checkpointing = arguments.pop("gradient_checkpointing")  # how to train, not what the model is
+    arguments |= {"vocab_size": vocab_size, "n_mels": n_mels}
+    try:
+        arguments["pace"] = statistics.frames_per_token / max(cfg.model.reduction_factor, 1)
+        return Melle(**arguments, gradient_checkpointing=checkpointing), arguments
+    except (ValueError, TypeError) as error:
+        raise UserError(f"model: {error}") from None
+
+
 def objective(cfg: DictConfig, metrics: dict[str, float]) -> float | None:
     """What a sweep goes by: the metric by which the best checkpoint is chosen."""
     return metrics.get(goal(cfg)[0])
+
+
+def _check_parts(cfg: DictConfig, mel: MelSpec) -> None:
+    """Raise UserError where a part that needs no data cannot be made: before a corpus is made, which may take hours."""
+    build(cfg.optim.schedule)
+    if cfg.task == "speech":
+        build(cfg.loss)
+        with torch.device("meta"):  # no memory is taken, and no random number is drawn
+            make_network(
+                cfg, CorpusStatistics(0.0, 1.0, 1.0, (1.0, 1.0), (1.0, 1.0), 0.0, None), vocab_size=1, n_mels=mel.n_mels
+            )
 
 
 def _check_init_from(cfg: DictConfig) -> None:

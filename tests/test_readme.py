@@ -16,6 +16,7 @@ import pytest
 import yaml
 from hydra import compose, initialize_config_dir
 
+import train
 from evaluate import LISTS
 from melle.cli import make_parser
 from melle.config import build, readable_arguments
@@ -113,10 +114,10 @@ def test_command_parses(command, monkeypatch):
             make_parser().parse_args(command[3:])
     elif script := next((word for word in command if word in ("train.py", "evaluate.py")), None):
         arguments = command[command.index(script) + 1 :]
-        if script == "evaluate.py":
-            arguments = readable_arguments(arguments, LISTS)
+        lists, default = (LISTS, None) if script == "evaluate.py" else (train.LISTS, "experiment=quickstart")
+        arguments = readable_arguments(arguments, lists, default)
         # Of a sweep's choices the first, and one number of an interval.
-        overrides = [re.sub(r"(=[\w.]+)(,[\w.]+)+$", r"\1", word) for word in arguments if not word.startswith("-")]
+        overrides = [re.sub(r"(=[\w.]+)(,[\w.]+)+$", r"\1", word) for word in arguments if "=" in word and word[0] != "-"]
         overrides = [re.sub(r"=(tag|interval)\(.*[(,]([\d.e-]+),.*$", r"=\2", word) for word in overrides]
         cfg = compose(script.removesuffix(".py"), overrides, return_hydra_config=True)
         if script == "train.py":

@@ -39,7 +39,7 @@ def finetune(tmp_path: Path, tones: Path, exported: Path | str, *overrides: str)
     """A run of two steps that begins with an exported model."""
     own = ["experiment=finetune", "data.batch_frames=600", "data.index=${run_dir}/index", ONE, *overrides]
     own += ["trainer.max_steps=2", "trainer.val_check_interval=2", "trainer.accelerator=cpu", "callbacks.speech=null"]
-    own += ["+trainer.enable_progress_bar=false", "+trainer.enable_model_summary=false", "asr=none", "speaker=none"]
+    own += ["+trainer.enable_progress_bar=false", "asr=none", "speaker=none"]
     splits = [f"data.{split}={tones / f'{split}.jsonl'}" for split in ("train", "val", "test")]
     with initialize_config_dir(CONF, version_base="1.3"):
         return compose("train", [*own, *splits, f"init_from={exported}", f"run_dir={tmp_path / 'run'}"])

@@ -29,7 +29,6 @@ QUIET = [
     "trainer.precision=32-true",
     "callbacks.speech=null",
     "+trainer.enable_progress_bar=false",
-    "+trainer.enable_model_summary=false",
 ]
 
 

@@ -34,7 +34,6 @@ SMALL = [
     "trainer.precision=32-true",
     "callbacks.speech.count=1",
     "+trainer.enable_progress_bar=false",
-    "+trainer.enable_model_summary=false",
 ]
 
 
@@ -46,7 +45,7 @@ def configure(tmp_path: Path, tones: Path, steps: int, *overrides: str) -> DictC
 
 
 @pytest.mark.parametrize("optim", ["muon", "adamw"])
-def test_training_lowers_the_loss_and_the_checkpoint_speaks(tmp_path, tone_manifests, optim):
+def test_training_lowers_the_loss_and_the_checkpoint_speaks(tmp_path, tone_manifests, optim, capsys):
     first = train(configure(tmp_path / "short", tone_manifests, 2, f"optim={optim}", "optim.schedule.warmup_steps=1"))
     last = train(configure(tmp_path, tone_manifests, 60, f"optim={optim}", "optim.optimizer.lr=3e-3"))
     assert last["validation/regression"] < 0.5 * first["validation/regression"]
@@ -54,6 +53,8 @@ def test_training_lowers_the_loss_and_the_checkpoint_speaks(tmp_path, tone_manif
 
     checkpoint = tmp_path / "run/checkpoints/last.ckpt"
     assert load_model(checkpoint).step == 60
+    said = capsys.readouterr()
+    assert "\nMelle, 0.1 million parameters; 1 × cpu, 32-true\n" in f"\n{said.err}" and "FLOPs" not in said.out
     tts = Synthesizer.from_checkpoint(checkpoint)
     speech = tts(["two three"], [Prompt(tone_manifests / "audio/test-e-0.wav", "zero")])[0]
     assert len(speech.waveform) > 0 and torch.isfinite(speech.waveform).all()

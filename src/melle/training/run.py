@@ -90,6 +90,7 @@ def train(cfg: DictConfig) -> dict[str, float]:
     torch.set_float32_matmul_precision("high" if "mixed" in str(trainer.precision) else "highest")
     if trainer.is_global_zero:
         write_record(cfg.run_dir, cfg, trainer.world_size)
+        print(_summary(module.network, trainer), file=sys.stderr)
         if checkpoint is not None:
             leave_branch(Path(cfg.run_dir) / "checkpoints", load_step(checkpoint))
     try:
@@ -171,6 +172,13 @@ def make_network(
         return Melle(**arguments, gradient_checkpointing=checkpointing), arguments
     except (ValueError, TypeError) as error:
         raise UserError(f"model: {error}") from None
+
+
+def _summary(network: torch.nn.Module, trainer: lightning.Trainer) -> str:
+    """A line on what is trained, and on what."""
+    count = sum(parameter.numel() for parameter in network.parameters())
+    devices = f"{trainer.world_size} × {trainer.strategy.root_device.type}"
+    return f"{type(network).__name__}, {count / 1e6:.1f} million parameters; {devices}, {trainer.precision}"
 
 
 def objective(cfg: DictConfig, metrics: dict[str, float]) -> float | None:

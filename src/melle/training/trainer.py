@@ -86,6 +86,7 @@ def build_trainer(cfg: DictConfig, checkpoint: Path | None = None) -> lightning.
         callbacks=build_callbacks(cfg, bool(loggers)),
         logger=loggers,
         plugins=plugins,
+        enable_model_summary=cfg.trainer.get("enable_model_summary", False),  # it knows no FLOPs of this network
         precision=best_precision(cfg.trainer.accelerator) if auto else cfg.trainer.precision,
     )
     if cfg.step_frames is not None:

@@ -7,6 +7,7 @@ import logging
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -95,17 +96,24 @@ class SpeechSamples(lightning.Callback):
     ):
         self.folder = None if folder is None else Path(folder)
         self.asr = asr
-        utterances = read_usable(manifest)
-        self.chosen: list[tuple[Utterance, Utterance | None]]
-        try:
-            self.chosen = [(pair.target, pair.prompt) for pair in cross_sentence_pairs(utterances, count)]
-        except UserError:
-            self.chosen = [(utterance, None) for utterance in utterances[:count]]
+        self.manifest, self.count = manifest, count
         names = ("duration_error", "eos_rate", *(["wer"] if self.asr is not None else []))
-        self.METRICS = tuple(f"samples/{name}" for name in names) if self.chosen else ()  # what can be monitored
+        self.METRICS = tuple(f"samples/{name}" for name in names) if count else ()  # what can be monitored
         self._samples: list[Sample] | None = None  # read at the first validation
         self._recordings_logged = False  # whether the recordings were given to the loggers
         self._warned: set[str] = set()
+
+    @cached_property
+    def chosen(self) -> list[tuple[Utterance, Utterance | None]]:
+        """Each utterance with the one that prompts it. Raises UserError where the manifest cannot be read."""
+        utterances = read_usable(self.manifest)
+        try:
+            return [(pair.target, pair.prompt) for pair in cross_sentence_pairs(utterances, self.count)]
+        except UserError:
+            return [(utterance, None) for utterance in utterances[: self.count]]
+
+    def setup(self, trainer: lightning.Trainer, module: MelleModule, stage: str) -> None:
+        self.chosen  # noqa: B018  (what is wrong with the manifest is said before training)
 
     def on_validation_epoch_end(self, trainer: lightning.Trainer, module: MelleModule) -> None:
         if trainer.sanity_checking:

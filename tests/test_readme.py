@@ -117,7 +117,9 @@ def test_command_parses(command, monkeypatch):
         lists, default = (LISTS, None) if script == "evaluate.py" else (train.LISTS, "experiment=quickstart")
         arguments = readable_arguments(arguments, lists, default)
         # Of a sweep's choices the first, and one number of an interval.
-        overrides = [re.sub(r"(=[\w.]+)(,[\w.]+)+$", r"\1", word) for word in arguments if "=" in word and word[0] != "-"]
+        overrides = [
+            re.sub(r"(=[\w.]+)(,[\w.]+)+$", r"\1", word) for word in arguments if "=" in word and word[0] != "-"
+        ]
         overrides = [re.sub(r"=(tag|interval)\(.*[(,]([\d.e-]+),.*$", r"=\2", word) for word in overrides]
         cfg = compose(script.removesuffix(".py"), overrides, return_hydra_config=True)
         if script == "train.py":

@@ -96,7 +96,7 @@ def test_a_sweep_against_the_mode_of_the_best_is_refused_at_once(tmp_path):
     ]
     command += ["callbacks.best.monitor=samples/eos_rate", "callbacks.best.mode=max"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=100)
-    assert done.returncode == 1 and "Traceback" not in done.stderr
+    assert done.returncode == 2 and "Traceback" not in done.stderr
     assert "callbacks.best.mode=max of samples/eos_rate, where the sweep would minimize it" in done.stderr
     assert "add hydra.sweeper.direction=maximize" in done.stderr and not (tmp_path / "data").exists()
 

@@ -38,6 +38,12 @@ def run_command(function: Callable[..., Any], *arguments: Any) -> int:
     return 0
 
 
+def note(text: str) -> None:
+    """Say on stderr what is going on, where someone is looking: not in logs and pipes."""
+    if sys.stderr is not None and sys.stderr.isatty():
+        print(text, file=sys.stderr)
+
+
 def shell_command(*parts: str | Path) -> str:
     """One line that a shell reads as these arguments."""
     return shlex.join(str(part) for part in parts)

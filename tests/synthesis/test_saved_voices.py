@@ -1,12 +1,15 @@
 """Voices that a user saves by name: added, spoken with, listed, removed, taken along by an export."""
 
+import io
 import json
+import sys
 
 import pytest
 import torch
 
 from melle.audio import save_audio
 from melle.cli import main
+from melle.console import note
 from melle.errors import UserError
 from melle.synthesis.synthesizer import Synthesizer
 from melle.synthesis.voices import copy_voices, find_voice, read_voices
@@ -71,7 +74,9 @@ def test_what_cannot_be_a_voice_is_named(folder, recording, tmp_path, capsys):
     for name in ("../anna", "an/na", "", "Anna", ".x", "a" * 65, "con\n"):
         assert "a voice's name has" in error("add", name, "--prompt", recording, "--prompt-text", "one")
     assert add(recording) == 0
-    assert "there is a voice 'anna' already" in error("add", "anna", "--prompt", recording, "--prompt-text", "one")
+    assert "there is a voice 'anna' already; add --replace" in error(
+        "add", "anna", "--prompt", recording, "--prompt-text", "one"
+    )
     assert "needs its transcript" in error("add", "bert", "--prompt", recording, "--prompt-text", " ")
     assert "nowhere.wav" in error("add", "bert", "--prompt", tmp_path / "nowhere.wav", "--prompt-text", "one")
     save_audio(tmp_path / "silence.wav", torch.zeros(24000), 24000)
@@ -95,3 +100,41 @@ def test_a_saved_voice_without_its_recording_disturbs_no_other(folder, recording
         find_voice(None, "anna")
     assert main(["voice", "remove", "anna"]) == 0
     assert list(read_voices(folder)) == ["bert", "carl"]
+
+
+def test_a_voice_takes_the_place_of_another_where_that_is_said(folder, recording, capsys):
+    assert add(recording, "emma") == 2
+    assert "data/pretrained has a voice 'emma' of its own, which yours would hide" in capsys.readouterr().err
+    assert not folder.exists() or not read_voices(folder)
+    given = ["voice", "add", "emma", "--prompt", str(recording), "--prompt-text"]
+    assert main([*given, "one two", "--replace"]) == 0 and main([*given, "three", "--replace"]) == 0
+    assert read_voices(folder)["emma"].text == "three"
+
+
+def test_a_saved_voice_that_hides_the_models_is_a_warning(folder, recording, caplog):
+    assert main(["voice", "add", "emma", "--prompt", str(recording), "--prompt-text", "one", "--replace"]) == 0
+    assert find_voice("data/pretrained", "emma").text == "one"
+    assert "voice emma: the saved one is taken, not that of data/pretrained" in caplog.text
+    caplog.clear()
+    find_voice("data/pretrained", "bella")
+    assert not caplog.text
+
+
+def test_what_transcribing_lacks_is_named(folder, recording, capsys, monkeypatch):
+    for package in ("jiwer", "faster_whisper"):
+        monkeypatch.setitem(sys.modules, package, None)
+    assert add(recording, text=None) == 2
+    said = capsys.readouterr().err
+    assert "--prompt-text is not given, and Whisper cannot transcribe the recording: it needs faster_whisper" in said
+    assert 'pip install -e ".[eval]"' in said and "error rate" not in said
+
+
+def test_notes_are_for_terminals(monkeypatch):
+    class Terminal(io.StringIO):
+        def isatty(self):
+            return True
+
+    for stream, shown in ((Terminal(), "loading x …\n"), (io.StringIO(), "")):
+        monkeypatch.setattr(sys, "stderr", stream)
+        note("loading x …")
+        assert stream.getvalue() == shown

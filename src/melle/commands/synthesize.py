@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from melle.console import note
 from melle.errors import UserError
 from melle.formats import COMPRESSED
 from melle.options import option, options_of
@@ -85,7 +86,7 @@ class Synthesize:
         if (self.prompt is None) != (self.prompt_text is None):
             raise UserError("--prompt and --prompt-text belong together: give the recording and what is said in it")
         if self.voice is not None and self.prompt is not None:
-            raise UserError("--voice names a voice, --prompt a recording of another: give one of them")
+            raise UserError("--voice and --prompt both name the voice to speak in; give one of them")
         if self.retries < 0 or self.batch_size < 1:
             raise UserError("--retries must be 0 or more, and --batch-size 1 or more")
         check_seed(self.seed)
@@ -125,7 +126,7 @@ class Synthesize:
         if self.text_file is not None and self.retries:
             raise UserError("--retries is not for --text-file, which is written as it is spoken; use --text or --jobs")
         if self.asr is not None and self.best_of is None:
-            raise UserError("--asr chooses among several: give --best-of 5, too")
+            raise UserError("--asr chooses among the candidates of --best-of; add --best-of 5")
         text = self.text if self.text_file is None else read_text(self.text_file)
         tts, how = self._make_synthesizer()
         self._show(tts, [text] if self.text_file is None else text.splitlines())
@@ -193,12 +194,12 @@ class Synthesize:
         from melle.vocoders import default_vocoder, make_vocoder
 
         device = find_device(self.device)
+        note(f"loading {self.checkpoint} …")
         model = load_pretrained(self.checkpoint, average=not self.raw_weights)
         if self.vocoder == "auto":
             if self.vocoder_model:
                 raise UserError("--vocoder-model is of a vocoder: give --vocoder vocos or hifigan, too")
             vocoder = default_vocoder(model.description.mel, model.vocoder)
-            print(f"vocoder: {vocoder.title}, the default here; choose another by --vocoder")
         else:
             settings = {"model": self.vocoder_model} if self.vocoder_model else {}
             vocoder = make_vocoder(self.vocoder, model.description.mel, **settings)

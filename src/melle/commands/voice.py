@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 
 from melle.commands.synthesize import PRETRAINED
 from melle.console import shell_command
-from melle.errors import UserError
+from melle.errors import Unavailable, UserError
 from melle.options import option
 
 
@@ -18,18 +19,24 @@ class Add:
     prompt_text: str | None = option(None, "what is said in it; default: what Whisper understands (extra eval)")
     asr: str = option("base", "Whisper's size or folder", metavar="MODEL")
     language: str = option("en", "that Whisper is to expect")
+    replace: bool = option(False, "take the place of a voice of this name")
 
     def run(self) -> None:
         """Save a voice; without a transcript, Whisper's is shown."""
-        from melle.synthesis.voices import add_voice, check_name
+        from melle.synthesis.voices import add_voice, check_name, read_voices
 
         check_name(self.name)
+        if not self.replace and self.name in read_voices(PRETRAINED, missing="keep"):
+            raise UserError(
+                f"{PRETRAINED} has a voice {self.name!r} of its own, which yours would hide; choose another name, or "
+                "add --replace"
+            )
         text = self.prompt_text
         if text is None:
             text = transcribe(self.prompt, self.asr, self.language)
             remove = shell_command("python", "-m", "melle", "voice", "remove", self.name)
             print(f"transcript: {text}\n(if that is not what is said: {remove}, and give --prompt-text)")
-        voice = add_voice(self.name, self.prompt, text)
+        voice = add_voice(self.name, self.prompt, text, replace=self.replace)
         print(f"{self.name}: saved in {voice.audio.parent}; speak with --voice {self.name}")
 
 
@@ -73,7 +80,13 @@ def transcribe(recording: Path, model: str, language: str) -> str:
     rate = 16000
     samples = load_voice(recording, rate)
     normaliser = "english" if language == "en" else "basic"
-    (found,) = Whisper(model, language=language, normaliser=normaliser).transcribe([samples], rate)
+    try:
+        whisper = Whisper(model, language=language, normaliser=normaliser)
+    except Unavailable as error:
+        missing = [name for name in ("faster_whisper", "jiwer", "transformers") if find_spec(name) is None]
+        why = f'it needs {", ".join(missing)}: python -m pip install -e ".[eval]"' if missing else str(error)
+        raise UserError(f"--prompt-text is not given, and Whisper cannot transcribe the recording: {why}") from None
+    (found,) = whisper.transcribe([samples], rate)
     if not found.text.strip():
         raise UserError(f"{recording}: Whisper understands nothing in it; give --prompt-text")
     return found.text.strip()

@@ -121,4 +121,5 @@ def _align(table: Table) -> str:
         "  ".join([cells[0].ljust(widths[0]), *map(str.rjust, cells[1:], widths[1:])]).rstrip()
         for cells in zip(*columns)
     ]
-    return "\n".join([*lines[:2], "  ".join("-" * width for width in widths), *lines[2:]])
+    heads = lines[:2] if lines[1] else lines[:1]  # where nobody judged, there is no line of judges
+    return "\n".join([*heads, "  ".join("-" * width for width in widths), *lines[2:]])

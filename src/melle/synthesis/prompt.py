@@ -54,7 +54,7 @@ def as_prompt(voice: Voice, text: str | None) -> Prompt | None:
     elif text is not None and text != voice.text:
         raise UserError("the prompt has a text of its own; leave prompt_text out")
     if voice.mel is None and (not isinstance(voice.text, str) or not voice.text.strip()):
-        raise UserError("a prompt needs its transcript: say with prompt_text what is spoken in the recording")
+        raise UserError("a prompt needs its transcript: give what is spoken in the recording (prompt_text)")
     return voice
 
 
@@ -158,13 +158,13 @@ def _pace_faults(tokens: int, frames: int, model: ModelDescription) -> list[str]
     shortest, longest = model.paces
     if share > longest * SLACK:
         return [
-            f"{share:.1f} times as long as its transcript would take in the training data; check that prompt_text "
-            "holds all that is said in it, and that it has no long pauses"
+            f"{share:.1f} times as long as its transcript would take in the training data; check that the "
+            "transcript holds all that is said in it, and that it has no long pauses"
         ]
     if share < shortest / SLACK:
         return [
-            f"{1 / share:.1f} times as short as its transcript would take in the training data; check that prompt_text "
-            "holds only what is said in it"
+            f"{1 / share:.1f} times as short as its transcript would take in the training data; check that the "
+            "transcript holds only what is said in it"
         ]
     return []
 

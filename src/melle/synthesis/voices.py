@@ -7,6 +7,7 @@ model's default.
 from __future__ import annotations
 
 import json
+import logging
 import os
 import re
 import shutil
@@ -22,6 +23,8 @@ from melle.errors import UserError
 from melle.files import check_writable, write_text
 from melle.locks import locked
 from melle.synthesis.prompt import load_voice
+
+logger = logging.getLogger(__name__)
 
 FOLDER, LISTING = "voices", "voices.json"
 VARIABLE = "MELLE_VOICES"
@@ -74,6 +77,8 @@ def find_voice(model: str | Path | None, name: str) -> NamedVoice:
     """
     own = {} if model is None else read_voices(Path(model))
     voices = {**own, **read_voices(user_folder(), missing="keep")}
+    if name in own and voices[name] != own[name]:
+        logger.warning("voice %s: the saved one is taken, not that of %s", name, model)
     if name not in voices:
         known = f"it has {', '.join(own)}" if own else "it has none; give a recording by --prompt"
         saved = [other for other in voices if other not in own]
@@ -91,25 +96,27 @@ def check_name(name: str) -> None:
         )
 
 
-def add_voice(name: str, recording: str | Path, text: str, folder: Path | None = None) -> NamedVoice:
+def add_voice(
+    name: str, recording: str | Path, text: str, folder: Path | None = None, replace: bool = False
+) -> NamedVoice:
     """Keep a recording as a voice of the user. Raises UserError where it cannot be one, or there is one of the name.
 
-    ``folder``: where, if not in ``user_folder``.
+    ``folder``: where, if not in ``user_folder``. ``replace``: whether it takes the place of one of the name.
     """
     check_name(name)
     text = " ".join(text.split())
     if not text:
         raise UserError("a voice needs its transcript: say what is spoken in the recording")
-    return keep_voice(name, load_voice(recording, RATE), text, folder or user_folder())
+    return keep_voice(name, load_voice(recording, RATE), text, folder or user_folder(), replace)
 
 
-def keep_voice(name: str, samples: torch.Tensor, text: str, folder: Path) -> NamedVoice:
+def keep_voice(name: str, samples: torch.Tensor, text: str, folder: Path, replace: bool = False) -> NamedVoice:
     """As ``add_voice``, of what was checked: ``samples`` (N,) at ``RATE``. Every UserError is of ``folder``."""
     with locked(folder / "lock"):
         voices = read_voices(folder, missing="keep")
-        if name in voices:
+        if name in voices and not replace:
             remove = shell_command("python", "-m", "melle", "voice", "remove", name)
-            raise UserError(f"there is a voice {name!r} already; remove it by `{remove}`")
+            raise UserError(f"there is a voice {name!r} already; add --replace, or remove it by `{remove}`")
         voice = NamedVoice(folder / FOLDER / f"{name}.flac", text)
         check_writable(voice.audio)
         voice.audio.parent.mkdir(parents=True, exist_ok=True)

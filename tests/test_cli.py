@@ -71,7 +71,7 @@ def test_options_of_decoding_are_the_dataclass():
         ({"--vocoder": "world"}, "choose one of"),
         ({"--device": "tpu9"}, "--device tpu9"),
         ({"--weights": "int4"}, "choose one of float32"),
-        ({"--asr": "base"}, "give --best-of"),
+        ({"--asr": "base"}, "add --best-of"),
         ({"--retries": "-1"}, "must be 0 or more"),
         ({"--temperature": "-1"}, "temperature=-1"),
         ({"--temperature": "inf"}, "temperature=inf"),

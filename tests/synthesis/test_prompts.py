@@ -173,7 +173,7 @@ def test_clipping_by_hand():
 def test_a_transcript_that_does_not_fit_is_a_warning(tts, speech, caplog, text, says):
     tts("four two", speech, text)
     assert [says in record.message for record in caplog.records] == [True] * (says is not None)
-    assert all("check that prompt_text" in record.message for record in caplog.records)
+    assert all("check that the transcript" in record.message for record in caplog.records)
 
 
 def test_a_prompt_longer_than_the_training_data_is_a_warning_and_the_limit_an_error(tts, speech, caplog):

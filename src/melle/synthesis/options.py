@@ -24,7 +24,7 @@ class DecodingOptions:
     min_length: float | None = option(
         None,
         "before this multiple of the length expected at the prompt's pace (without a prompt: the training data's) a "
-        "stop is not heeded; default: what the training data had, less a fifth",
+        "stop is ignored; default: what the training data had, less a fifth",
     )
     max_length: float | None = option(
         None, "at this multiple of it speech is cut off; default: what the training data had, and a quarter more"

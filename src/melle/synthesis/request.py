@@ -23,7 +23,7 @@ class Request:
     tokens: list[int]  # of the text
     prompt: Prompt | None  # that was read; without tokens it is the beginning of what the text says
     seed: int
-    min_steps: float  # before which a stop is not heeded
+    min_steps: float  # before which a stop is ignored
     max_steps: float  # at which speech is cut off
     level: float  # log10, how loud speech should be (``audio.speech_level``)
     marks: Marks = NO_BOS  # ids around the text

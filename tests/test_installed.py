@@ -1,6 +1,7 @@
 """What a wheel has in the place of a clone: the scripts with their configurations, and commands that name no clone."""
 
 import os
+import re
 import runpy
 import shutil
 import subprocess
@@ -50,3 +51,13 @@ def test_commands_name_no_clone_where_there_is_none(monkeypatch, tmp_path):
     monkeypatch.setattr(installed, "SCRIPTS", tmp_path)
     instead = 'run `melle-train name=a`: python -m pip install "melle-lightning[eval,nemo]"; or melle-evaluate'
     assert str(error) == str(faulty) == installed.as_installed(typed) == instead
+
+
+def test_a_wheel_holds_every_file_that_is_no_module():
+    section = (ROOT / "pyproject.toml").read_text().split("[tool.setuptools.package-data]\n")[1].split("\n[")[0]
+    held = set()
+    for package, patterns in re.findall(r'(?m)^"?([\w.]+)"? = \[(.+?)\]', section):
+        folder = ROOT / "src" / package.replace(".", "/")
+        held |= {path for pattern in re.findall(r'"(.+?)"', patterns) for path in folder.glob(pattern)}
+    files = {path for path in (ROOT / "src" / "melle").rglob("*") if path.suffix not in ("", ".py", ".pyc")}
+    assert files == held and len(files) > 5

@@ -23,17 +23,10 @@ from lightning.pytorch.utilities import rank_zero_only
 from omegaconf import DictConfig, OmegaConf
 
 from melle.errors import UserError
-from melle.files import written_whole
+from melle.files import write_text, written_whole
 from melle.locks import locked
 
-LAUNCHED = {
-    "MASTER_ADDR",
-    "MASTER_PORT",
-    "NODE_RANK",
-    "LOCAL_RANK",
-    "WORLD_SIZE",
-    "OMP_NUM_THREADS",
-}  # set by Lightning
+LAUNCHED = {"MASTER_ADDR", "MASTER_PORT", "NODE_RANK", "LOCAL_RANK", "WORLD_SIZE", "OMP_NUM_THREADS"}  # by Lightning
 WIDEST = 80  # characters of a reason in table.md
 
 
@@ -116,8 +109,8 @@ class SweepTable(Callback):
             "overrides": list(config.hydra.overrides.task),
             "outcome": outcome,
         }
-        with written_whole(self.folder / "jobs" / f"{config.hydra.job.num:05d}.json") as partial:
-            partial.write_text(json.dumps(job, indent=1, ensure_ascii=False), encoding="utf-8")
+        text = json.dumps(job, indent=1, ensure_ascii=False)
+        write_text(self.folder / "jobs" / f"{config.hydra.job.num:05d}.json", text)
         self._write()
 
     def _write(self) -> list[dict[str, Any]]:
@@ -133,8 +126,7 @@ class SweepTable(Callback):
                 partial.open("w", newline="", encoding="utf-8") as file,
             ):
                 csv.writer(file).writerows([columns, *rows])
-            with written_whole(self.folder / "table.md") as partial:
-                partial.write_text(format_rows(columns, rows, self.shown[0]), encoding="utf-8")
+            write_text(self.folder / "table.md", format_rows(columns, rows, self.shown[0]))
         return jobs
 
 

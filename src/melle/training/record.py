@@ -19,7 +19,7 @@ import torch
 from omegaconf import DictConfig, OmegaConf
 
 import melle
-from melle.files import written_whole
+from melle.files import write_text
 
 PROJECT = "melle-lightning"
 
@@ -43,18 +43,14 @@ def write_record(run_dir: str | Path, cfg: DictConfig, world_size: int = 1) -> N
             "packages": package_versions(),
         }
     )
-    with written_whole(path) as partial:
-        partial.write_text(json.dumps(starts, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-    resolved = OmegaConf.create(OmegaConf.to_container(cfg, resolve=True))
-    with written_whole(Path(run_dir) / "config.yaml") as partial:
-        partial.write_text(OmegaConf.to_yaml(resolved), encoding="utf-8")
+    write_text(path, json.dumps(starts, indent=1, ensure_ascii=False) + "\n")
+    write_text(Path(run_dir) / "config.yaml", OmegaConf.to_yaml(cfg, resolve=True))
 
 
 def write_metrics(run_dir: str | Path, metrics: dict[str, float]) -> None:
     """Write the final metrics of a run to ``run_dir``/metrics.json; a number that is not finite becomes null."""
     finite = {name: value if math.isfinite(value) else None for name, value in metrics.items()}
-    with written_whole(Path(run_dir) / "metrics.json") as partial:
-        partial.write_text(json.dumps(finite, indent=1) + "\n", encoding="utf-8")
+    write_text(Path(run_dir) / "metrics.json", json.dumps(finite, indent=1) + "\n")
 
 
 def read_metrics(run_dir: str | Path) -> dict[str, float]:

@@ -27,7 +27,7 @@ from melle.data.pairs import cross_sentence_pairs
 from melle.devices import BrokenDevice, is_broken, is_out_of_memory
 from melle.errors import OutOfMemory, UserError, reason
 from melle.evaluation.wer import corpus_rate, count_errors
-from melle.files import written_whole
+from melle.files import write_text
 from melle.model import Melle
 from melle.model.attention_map import attention_map
 from melle.seeding import seeded
@@ -328,5 +328,4 @@ def _write(
             "transcript": None if transcripts is None else transcripts[number].text,
         }
         lines.append(json.dumps(line, ensure_ascii=False) + "\n")
-    with written_whole(folder / "samples.jsonl") as partial:
-        partial.write_text("".join(lines), encoding="utf-8")
+    write_text(folder / "samples.jsonl", "".join(lines))

@@ -64,7 +64,7 @@ def load_pretrained(where: str | Path, average: bool = True) -> LoadedModel:
     return _load_folder(where) if where.is_dir() else load_model(where, average)
 
 
-def look_into(where: str | Path) -> tuple[ModelDescription, int]:
+def read_description(where: str | Path) -> tuple[ModelDescription, int]:
     """What ``load_pretrained`` would load, and after how many steps it was written; the weights stay unread."""
     where = fetched(where)
     if not where.is_dir():

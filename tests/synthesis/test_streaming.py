@@ -9,11 +9,11 @@ from hypothesis import strategies as st
 
 from melle.synthesis import rendering, synthesizer
 from melle.synthesis.chunking import split_text
-from melle.synthesis.crossfade import PAUSE, worst
+from melle.synthesis.crossfade import PAUSE, gravest_reason
 from melle.synthesis.options import DecodingOptions
 from melle.synthesis.plan import make_plan
 from melle.synthesis.prompt import Prompt
-from melle.synthesis.seeds import another_seed
+from melle.synthesis.seeds import derive_seed
 from melle.synthesis.synthesizer import Synthesizer
 from tests.synthesis.test_decoding import PROMPT, bias_stop
 
@@ -71,9 +71,9 @@ def test_a_long_text_is_its_parts_in_one_voice(tts):
         for number, part in enumerate(parts[1:], 1):
             if prompt is None:  # goes on in the voice of the first part
                 read = Prompt(None, parts[0], tts.tokenizer.encode(parts[0]), said[0].mel)
-                said.append(tts(part, read, seed=another_seed(9, "part", number)))
+                said.append(tts(part, read, seed=derive_seed(9, "part", number)))
             else:
-                said.append(tts(part, voice, seed=another_seed(9, "part", number)))
+                said.append(tts(part, voice, seed=derive_seed(9, "part", number)))
         pause = round(PAUSE * 62.5)
         start = 0
         for number, speech in enumerate(said):
@@ -162,15 +162,18 @@ def test_a_page_of_asterisks_costs_no_more_than_one_of_words():
 
 
 def test_the_whole_is_as_bad_as_its_worst_part(tts):
-    assert worst(["stop", "stop"]) == "stop" and worst(["length", "stop"]) == "length"
-    assert worst(["length", "degenerate", "stop"]) == "degenerate" and worst(["empty", "empty"]) == "empty"
-    assert worst(["stop", "empty"]) == "degenerate"  # for something can be heard
+    assert gravest_reason(["stop", "stop"]) == "stop" and gravest_reason(["length", "stop"]) == "length"
+    assert (
+        gravest_reason(["length", "degenerate", "stop"]) == "degenerate"
+        and gravest_reason(["empty", "empty"]) == "empty"
+    )
+    assert gravest_reason(["stop", "empty"]) == "degenerate"  # for something can be heard
     tts.description = replace(tts.description, most_tokens=5)
     with torch.no_grad():  # some parts end by themselves, after one retry or two
         tts.network.stop.weight.normal_(std=3.0)
         tts.network.stop.bias.fill_(-3.0)
     speech = tts(LONG, PROMPT, seed=11, retries=3)
-    assert len(speech.parts) == 4 and speech.finish_reason == worst(speech.parts)
+    assert len(speech.parts) == 4 and speech.finish_reason == gravest_reason(speech.parts)
     again = tts(LONG, PROMPT, seed=speech.seed, retries=3)
     assert torch.equal(again.mel, speech.mel) and speech.seed == 11
     assert tts("one", PROMPT).parts == ()

@@ -8,7 +8,7 @@ from melle.cli import main
 from melle.data.dataset import word_tokens
 from melle.data.index import tokens_of
 from melle.errors import DataError, UserError
-from melle.pretrained import look_into
+from melle.pretrained import read_description
 from melle.text import normalising, tokenizer_from_dict
 from melle.text.phonemes import PhonemeTokenizer
 from melle.text.subwords import SubwordTokenizer
@@ -116,4 +116,4 @@ def test_the_shipped_model_reads_figures_and_the_command_shows_it(tmp_path, monk
 def test_an_export_may_turn_it_on_or_off(tiny_checkpoint, tmp_path):
     for option, normaliser in (("--normalise", "en-1"), ("--no-normalise", None)):
         assert main(["export", "--checkpoint", str(tiny_checkpoint), "-o", str(tmp_path / "model"), option]) == 0
-        assert look_into(tmp_path / "model")[0].tokenizer.normaliser == normaliser
+        assert read_description(tmp_path / "model")[0].tokenizer.normaliser == normaliser

@@ -17,7 +17,7 @@ from melle.errors import UserError
 from melle.model import Melle
 from melle.pretrained import save_pretrained
 from melle.text.symbols import SymbolTokenizer
-from melle.training.from_checkpoint import fill_in, tokenizer_of
+from melle.training.from_checkpoint import fill_from_checkpoint, tokenizer_of
 from melle.training.module import MelleModule
 from melle.training.run import train
 from tests.training.test_train import CONF, configure
@@ -87,7 +87,7 @@ def test_a_model_is_fine_tuned_from_where_it_was(tmp_path, tone_manifests, base,
     assert after.description.tokenizer.as_dict() == before.description.tokenizer.as_dict()
     assert before.description.network.items() <= {**after.description.network, **_paces(before)}.items()
     # The first step's loss is that of the model as it was, and far from that of one with weights of chance.
-    resolved = fill_in(cfg)
+    resolved = fill_from_checkpoint(cfg)
     usual = loss_of(before.network, resolved)
     fresh = loss_of(Melle(**before.description.network), resolved)
     assert losses[0] == pytest.approx(usual, rel=0.15) and losses[0] < 0.6 * fresh
@@ -117,7 +117,7 @@ def test_a_run_goes_on_by_itself_where_its_beginning_is_gone(tmp_path, tone_mani
 
 def test_what_is_said_wins(tmp_path, tone_manifests, base):
     options = ("model.dropout=0.1", "model.reduction_factor=2", "data.mel.floor=1e-9", "tokenizer=characters")
-    cfg = fill_in(finetune(tmp_path, tone_manifests, base, 2, *options))
+    cfg = fill_from_checkpoint(finetune(tmp_path, tone_manifests, base, 2, *options))
     assert (cfg.model.dropout, cfg.model.reduction_factor, cfg.data.reduction_factor) == (0.1, 2, 2)
     assert (cfg.data.mel.floor, cfg.data.mel.f_max, cfg.model.latent_layers) == (1e-9, 7000, 2)
     assert "checkpoint" not in cfg.tokenizer and cfg.model.position == "paced" and list(cfg.model.guided_layers) == [1]
@@ -131,7 +131,7 @@ def test_every_setting_of_the_network_can_be_inherited():
 
 
 def test_a_network_of_few_words_has_the_defaults_for_the_rest(tmp_path, tone_manifests, tiny_checkpoint):
-    cfg = fill_in(finetune(tmp_path, tone_manifests, tiny_checkpoint, 2))
+    cfg = fill_from_checkpoint(finetune(tmp_path, tone_manifests, tiny_checkpoint, 2))
     assert (cfg.model.width, cfg.model.normalise_mel, cfg.model.latent_layers) == (16, False, 3)
 
 

@@ -25,7 +25,7 @@ class Check:
 
     def run(self) -> None:
         """Check the manifest, write the two lists, print the report."""
-        from melle.pretrained import look_into
+        from melle.pretrained import read_description
 
-        tokenizer = look_into(self.tokenizer)[0].tokenizer if self.tokenizer else None
+        tokenizer = read_description(self.tokenizer)[0].tokenizer if self.tokenizer else None
         print(check_manifest(self.manifest, self.output, self.limits, tokenizer, self.strict, self.workers).text)

@@ -18,7 +18,7 @@ from melle.errors import UserError
 from melle.evaluation.folder import run_folder
 from melle.files import file_stamp
 from melle.hub import is_hub_name
-from melle.pretrained import CONFIG, ENDINGS, WEIGHTS, fetched, look_into
+from melle.pretrained import CONFIG, ENDINGS, WEIGHTS, fetched, read_description
 
 log = logging.getLogger(__name__)
 
@@ -100,7 +100,7 @@ def read_checkpoints(paths: Sequence[Path], utterances: Iterable[Utterance]) -> 
     for path in paths:
         file = _lasting(fetched(path))
         stamp = file_stamp(file)  # before the look, so that what is written meanwhile is noticed
-        description, step = look_into(file)
+        description, step = read_description(file)
         for utterance in utterances:
             try:
                 tokens_of(utterance.transcription, utterance.language, description.tokenizer)

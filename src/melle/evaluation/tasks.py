@@ -27,7 +27,7 @@ from melle.evaluation.protocols import Case
 from melle.evaluation.records import Records, digest
 from melle.evaluation.systems import Model, Output, System
 from melle.files import file_name, file_stamp
-from melle.synthesis.seeds import another_seed
+from melle.synthesis.seeds import derive_seed
 
 Progress = Callable[[str, int], None]  # what is being done, and how many utterances more are done
 
@@ -207,7 +207,7 @@ def _memory_for(who: str, count: int, advice: str) -> Iterator[None]:
 
 def sample_seeds(count: int, sample: int, seed: int) -> list[int]:
     """A seed for each case, of which sample number 0 has consecutive ones; no two samples share one but by chance."""
-    return [another_seed(seed + number, "sample", sample) for number in range(count)]
+    return [derive_seed(seed + number, "sample", sample) for number in range(count)]
 
 
 def _inputs(utterance: Utterance | None) -> list[Any] | None:

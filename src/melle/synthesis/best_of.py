@@ -12,7 +12,7 @@ from torch import Tensor
 
 from melle.errors import UserError
 from melle.synthesis.prompt import Prompt, Voice, read_samples
-from melle.synthesis.seeds import another_seed, each
+from melle.synthesis.seeds import derive_seed, each
 from melle.synthesis.speech import Speech
 from melle.synthesis.synthesizer import Synthesizer
 
@@ -80,7 +80,7 @@ def best_of(
         return []
     seed = secrets.randbits(32) if seed is None else seed
     numbers = [number for number in range(len(texts)) for _ in range(count)]
-    seeds = [another_seed(seed, "candidate", candidate) for _ in texts for candidate in range(count)]
+    seeds = [derive_seed(seed, "candidate", candidate) for _ in texts for candidate in range(count)]
     speeches = tts(
         [texts[n] for n in numbers], [prompts[n] for n in numbers], [transcripts[n] for n in numbers], seed=seeds, **how
     )

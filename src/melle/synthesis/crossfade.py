@@ -17,7 +17,7 @@ PAUSE = 0.25  # seconds, between parts of a text that is too long to be spoken a
 FADE = 0.005  # seconds, at the edges of a part
 
 
-def worst(reasons: Sequence[str]) -> str:
+def gravest_reason(reasons: Sequence[str]) -> str:
     """The finish reason of the whole: the gravest of its parts'; "empty" only where nothing of it can be heard."""
     gravest = max(reasons, key=REASONS.index)
     return "degenerate" if gravest == "empty" and set(reasons) != {"empty"} else gravest
@@ -85,7 +85,7 @@ def join_speech(speeches: Sequence[Speech], pauses: Sequence[float], spec: MelSp
         sample_rate=spec.sample_rate,
         mel=torch.cat(mels),
         stop=torch.cat([speech.stop for speech in speeches]),
-        finish_reason=worst([speech.finish_reason for speech in speeches]),
+        finish_reason=gravest_reason([speech.finish_reason for speech in speeches]),
         parts=tuple(speech.finish_reason for speech in speeches),
         words=tuple(words),
         seed=seed,

@@ -21,7 +21,7 @@ from melle.synthesis.decoding import Frames, decode
 from melle.synthesis.options import DecodingOptions
 from melle.synthesis.quantize import check_weights, quantize
 from melle.synthesis.request import Request
-from melle.synthesis.seeds import another_seed
+from melle.synthesis.seeds import derive_seed
 from melle.synthesis.speech import Speech, Timings, Word
 from melle.synthesis.stretch import Stretch
 from melle.synthesis.words import find_words
@@ -102,7 +102,7 @@ class Renderer:
             failed = [number for number, one in enumerate(rendered) if one.speech.finish_reason != "stop"]
             if not failed:
                 break
-            seeds = [another_seed(requests[number].seed, "attempt", attempt) for number in failed]
+            seeds = [derive_seed(requests[number].seed, "attempt", attempt) for number in failed]
             again = [replace(requests[number], seed=seed) for number, seed in zip(failed, seeds)]
             for number, other in zip(failed, self._render(again, options, started)):
                 if other.speech.finish_reason == "stop":

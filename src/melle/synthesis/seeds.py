@@ -11,7 +11,7 @@ from typing import Any
 from melle.errors import UserError
 
 
-def another_seed(seed: int, what: str, number: int) -> int:
+def derive_seed(seed: int, what: str, number: int) -> int:
     """The seed of part, attempt or candidate ``number``; of number 0 it is ``seed`` itself."""
     return seed if number == 0 else zlib.crc32(f"{seed} {what} {number}".encode())
 

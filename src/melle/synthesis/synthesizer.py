@@ -16,13 +16,13 @@ from melle.devices import device_errors
 from melle.errors import UserError
 from melle.pretrained import load_pretrained
 from melle.synthesis.chunking import Encoded
-from melle.synthesis.crossfade import CrossFade, join_speech, worst
+from melle.synthesis.crossfade import CrossFade, gravest_reason, join_speech
 from melle.synthesis.options import BEST_PROMPT, DecodingOptions
 from melle.synthesis.plan import Plan, encode_text, make_plan
 from melle.synthesis.prompt import Prompt, Recording, Voice, as_prompt, read_beginning, read_prompt
 from melle.synthesis.rendering import Rendered, Renderer
 from melle.synthesis.request import Request, make_request
-from melle.synthesis.seeds import another_seed, each, make_seeds
+from melle.synthesis.seeds import derive_seed, each, make_seeds
 from melle.synthesis.speech import Chunk, Speech, shifted
 
 ROWS = 16  # parts of long texts that are spoken at a time
@@ -105,7 +105,7 @@ class Synthesizer(Renderer):
 
         def request_of(number: int, chunk: int) -> Request:
             chunks, voice = plans[number].chunks, prompts[number]
-            seed = another_seed(seeds[number], "part", chunk)
+            seed = derive_seed(seeds[number], "part", chunk)
             if voice is None and chunk:  # whose pace has the speed already
                 lead = _continue_as(chunks[0], rendered[number, 0].decoded)
                 return self._request(chunks[chunk], lead, seed, options)
@@ -201,7 +201,7 @@ class Synthesizer(Renderer):
         start = round(plan.pauses[0] * self.spec.frame_rate)  # of the part, in frames
         for number, chunk in enumerate(chunks):
             leads = voice is None and len(chunks) > 1
-            request = self._request(chunk, voice, another_seed(seed, "part", number), options, leads, speed)
+            request = self._request(chunk, voice, derive_seed(seed, "part", number), options, leads, speed)
             mels = []
             for part in self.render_stream(request, options):
                 last = part.finish_reason is not None
@@ -212,7 +212,7 @@ class Synthesizer(Renderer):
                 given += len(mel)
                 reasons += [part.finish_reason] if last else []
                 elapsed, end = time.perf_counter() - started, last and number == len(chunks) - 1
-                ending = (worst(reasons), tuple(reasons) if len(chunks) > 1 else ()) if end else (None, ())
+                ending = (gravest_reason(reasons), tuple(reasons) if len(chunks) > 1 else ()) if end else (None, ())
                 found = self.words_of(request, torch.cat(mels), options) if words and last else ()
                 found = shifted(found, start / self.spec.frame_rate)
                 yield Chunk(waveform, self.spec.sample_rate, mel, elapsed, *ending, found)

@@ -17,11 +17,11 @@ from omegaconf import DictConfig, OmegaConf
 from melle.checkpoint import ModelDescription
 from melle.errors import UserError
 from melle.model import Melle
-from melle.pretrained import look_into
+from melle.pretrained import read_description
 from melle.text import Tokenizer
 
 
-def fill_in(cfg: DictConfig, resumed: Path | None = None) -> DictConfig:
+def fill_from_checkpoint(cfg: DictConfig, resumed: Path | None = None) -> DictConfig:
     """The configuration copied, with the checkpoint's values where ``model``, ``data.mel`` and ``tokenizer`` say null.
 
     Args:
@@ -39,7 +39,7 @@ def fill_in(cfg: DictConfig, resumed: Path | None = None) -> DictConfig:
         first, *others = (f"{key}.{name}" for key, names in left.items() for name in names)
         more = f" and {len(others)} more settings are" if others else " is"
         raise UserError(f"{first}{more} left to a checkpoint (null); name it by init_from=PATH")
-    description, _ = look_into(source)
+    description, _ = read_description(source)
     for key, values in (("model", _network(description)), ("data.mel", description.mel.as_dict())):
         for name in left[key]:
             if name in values:
@@ -53,7 +53,7 @@ def tokenizer_of(texts: Iterable[str], checkpoint: str | None) -> Tokenizer:
         raise UserError(
             "tokenizer=from_checkpoint: of which? Name it by init_from=PATH, or choose tokenizer=characters"
         )
-    return look_into(checkpoint)[0].tokenizer
+    return read_description(checkpoint)[0].tokenizer
 
 
 def _nulls(cfg: DictConfig, key: str) -> list[str]:

@@ -45,14 +45,14 @@ def find_resume(resume: str | bool, run: Path) -> Path | None:
     return Path(resume)
 
 
-def begins_anew(resume: str | bool, run: Path) -> bool:
+def is_new_run(resume: str | bool, run: Path) -> bool:
     """Whether ``find_resume`` will find nothing to go on from; changes nothing, and reads no checkpoint."""
     folder = run / "checkpoints"
     there = bool(step_files(folder)) or (folder / "last.ckpt").is_file()
     return not there if resume == "auto" or (_is_restarted() and there) else resume is False
 
 
-def leave_branch(folder: Path, step: int) -> None:
+def set_aside_later(folder: Path, step: int) -> None:
     """Put aside what a run that goes on from ``step`` had made of later ones."""
     later = [path for path in step_files(folder) if step_of(path) > step]
     if not later:
@@ -112,7 +112,7 @@ def check_same_model(checkpoint: Path, earlier: ModelDescription, ours: ModelDes
 
 
 @torch.no_grad()
-def take_weights(network: Melle, ours: ModelDescription, checkpoint: str | Path) -> list[str]:
+def init_weights(network: Melle, ours: ModelDescription, checkpoint: str | Path) -> list[str]:
     """Begin with the (averaged) weights of a checkpoint or exported folder, where names and shapes agree.
 
     Returns what could not be taken.

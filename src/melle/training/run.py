@@ -29,13 +29,13 @@ from melle.files import check_writable
 from melle.goal import goal
 from melle.model import Melle
 from melle.model.compiled import compile_blocks
-from melle.pretrained import look_into
+from melle.pretrained import read_description
 from melle.training.callbacks.stop import StopSignals
-from melle.training.from_checkpoint import fill_in
+from melle.training.from_checkpoint import fill_from_checkpoint
 from melle.training.module import MelleModule
 from melle.training.record import read_metrics, write_metrics, write_record
 from melle.training.report import check_report, check_vocoder, choose_cases
-from melle.training.resume import begins_anew, check_same_model, find_resume, leave_branch, take_weights
+from melle.training.resume import check_same_model, find_resume, init_weights, is_new_run, set_aside_later
 from melle.training.trainer import build_trainer, check_monitors, check_trainer
 from melle.vocoders.vocos.module import VocosModule, build_vocos
 
@@ -49,7 +49,7 @@ def train(cfg: DictConfig) -> dict[str, float]:
     Raises UserError where the configuration or the data cannot be used, and ``callbacks.stop.Stopped`` where a signal
     ended it early.
     """
-    _quieten()
+    _silence_warnings()
     check_trainer(cfg.trainer)
     lightning.seed_everything(cfg.seed, workers=True, verbose=False)
     if cfg.threads:
@@ -58,12 +58,12 @@ def train(cfg: DictConfig) -> dict[str, float]:
     if cfg.task not in ("speech", "vocoder"):
         raise UserError(f"task={cfg.task}: choose speech or vocoder")
     check_writable(cfg.run_dir, folder=True)
-    anew = begins_anew(cfg.resume, Path(cfg.run_dir))
+    anew = is_new_run(cfg.resume, Path(cfg.run_dir))
     if cfg.init_from and anew:
         _check_init_from(cfg)  # before an earlier run is put aside, and before a corpus is made
     checkpoint = None if anew else find_resume(cfg.resume, Path(cfg.run_dir))
     if cfg.task == "speech":
-        cfg = fill_in(cfg, checkpoint)
+        cfg = fill_from_checkpoint(cfg, checkpoint)
     data = build(cfg.data if cfg.task == "speech" else cfg.vocoder_data)
     _check_parts(cfg, data.mel)
     trainer = build_trainer(cfg, checkpoint)
@@ -92,7 +92,7 @@ def train(cfg: DictConfig) -> dict[str, float]:
         write_record(cfg.run_dir, cfg, trainer.world_size)
         print(_summary(module.network, trainer), file=sys.stderr)
         if checkpoint is not None:
-            leave_branch(Path(cfg.run_dir) / "checkpoints", load_step(checkpoint))
+            set_aside_later(Path(cfg.run_dir) / "checkpoints", load_step(checkpoint))
     try:
         with logging_redirect_tqdm(), _machine_errors(cfg, lambda: _of_a_batch(cfg, module)):
             trainer.fit(module, data, ckpt_path=checkpoint, weights_only=True)
@@ -127,7 +127,7 @@ def build_module(cfg: DictConfig, data: MelleDataModule, checkpoint: Path | None
     ``cfg.init_from`` keeps the scale of its mels.
     """
     earlier = None if checkpoint is None else load_description(checkpoint)
-    first = look_into(cfg.init_from)[0] if cfg.init_from and earlier is None else None
+    first = read_description(cfg.init_from)[0] if cfg.init_from and earlier is None else None
     statistics = _statistics(data, earlier or first)
     if earlier is not None:
         statistics = replace(statistics, **{name: getattr(earlier, name) for name in OF_THE_DATA})
@@ -138,7 +138,7 @@ def build_module(cfg: DictConfig, data: MelleDataModule, checkpoint: Path | None
     if earlier is not None:
         check_same_model(checkpoint, earlier, description)
     if first is not None:
-        left_out = take_weights(network, description, cfg.init_from)
+        left_out = init_weights(network, description, cfg.init_from)
         print(f"Begins with the weights of {cfg.init_from}.", *left_out, sep="\n  not taken: ", file=sys.stderr)
     if cfg.compile:
         try:
@@ -205,7 +205,7 @@ def _check_init_from(cfg: DictConfig) -> None:
         raise UserError(
             f"init_from={cfg.init_from} lies in the run that resume=false puts aside; choose another name=…"
         )
-    look_into(cfg.init_from)
+    read_description(cfg.init_from)
 
 
 @contextmanager
@@ -255,7 +255,7 @@ def _statistics(data: MelleDataModule, earlier: ModelDescription | None) -> Corp
     return replace(statistics, mel_mean=known["mel_mean"], mel_std=known["mel_std"])
 
 
-def _quieten() -> None:
+def _silence_warnings() -> None:
     """Keep what matters on the screen: advice about loaders and pytrees is not for the person who trains."""
     logging.getLogger("lightning.pytorch.utilities.rank_zero").setLevel(logging.WARNING)
     for message in (

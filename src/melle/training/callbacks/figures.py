@@ -63,7 +63,7 @@ def draw(spectra: Spectra) -> Figure:
         axes.set_xlim(0, longest)
     _draw_stop(figure.add_subplot(left[3]), spectra, longest)
 
-    layer, head = sharpest(spectra.attention)
+    layer, head = most_diagonal_head(spectra.attention)
     maps = {
         "attention, mean of all heads": spectra.attention.mean(dim=(0, 1)),
         f"attention, layer {layer} head {head} (the most diagonal)": spectra.attention[layer, head],
@@ -84,7 +84,7 @@ def pixels(figure: Figure) -> NDArray[np.uint8]:
     return np.asarray(figure.canvas.buffer_rgba())[:, :, :3].copy()
 
 
-def sharpest(attention: Tensor) -> tuple[int, int]:
+def most_diagonal_head(attention: Tensor) -> tuple[int, int]:
     """Layer and head, from 0, whose attention (layers, heads, K, S) follows the text the most."""
     best = int(diagonality(attention).argmax())
     return divmod(best, attention.shape[1])

@@ -299,3 +299,20 @@ def test_help_promises_the_formats_of_prompts_that_are_read(tiny_checkpoint, tmp
         else:
             save_audio(path, sound, 16000)
         assert len(tts.read_prompt(path, "one two").mel) == pytest.approx(60, abs=4), name
+
+
+def test_help_waits_for_no_package_and_speech_for_no_compiler():
+    code = """
+import sys
+from melle.cli import main
+for line in (["--help"], ["synthesize", "--help"], ["prepare", "split", "--help"]):
+    try:
+        main(line)
+    except SystemExit:
+        pass
+assert "torch" not in sys.modules and "hydra" not in sys.modules
+from melle import Synthesizer
+assert "torch" in sys.modules and "torch._dynamo" not in sys.modules
+"""
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
+    assert result.returncode == 0, result.stderr

@@ -19,8 +19,6 @@ def attention_weights(attention: SelfAttention, x: Tensor, rotation: Rotation | 
     return torch.stack([head_weights(q[:, head], k[:, head], mask) for head in range(attention.heads)], dim=1)
 
 
-# A compiled network knows no hooks that came after it was compiled.
-@torch.compiler.set_stance("force_eager")
 @torch.no_grad()
 def attention_map(network: Melle, **inputs: Tensor) -> Tensor:
     """How each mel step of a teacher-forced pass spreads over the text: (layers, heads, K, S) for one row.
@@ -36,7 +34,10 @@ def attention_map(network: Melle, **inputs: Tensor) -> Tensor:
 
     hooks = [block.attention.register_forward_pre_hook(look) for block in network.blocks]
     try:
-        network(**inputs)
+        # A compiled network knows no hooks that came after it was compiled. Not as a decorator, which would import the
+        # compiler together with this module.
+        with torch.compiler.set_stance("force_eager"):
+            network(**inputs)
     finally:
         for hook in hooks:
             hook.remove()

@@ -2,6 +2,10 @@
 
 "Dr. Smith paid $3.50" becomes "Doctor Smith paid three dollars and fifty cents". The readings of a language have a
 name with a number, such as "en-1", which the tokenizer keeps: a model goes on reading what it was trained to read.
+
+The number goes up where plain words, or figures that corpora hold as they are spoken there ("Room 252", "in 1984"),
+would be read otherwise. What a reading left wrong or unread, such as 3" or m/s², is corrected under the same number: a
+model reads the right words as well as any others, and there is no speech that it learned the wrong ones from.
 """
 
 from __future__ import annotations

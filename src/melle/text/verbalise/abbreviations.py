@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable
 from re import Match
 
-from melle.text.verbalise.numbers import cardinal, ordinal, roman
+from melle.text.verbalise.romans import PARTS
 from melle.text.verbalise.rules import Rule, ends_sentence
 
 TITLES = {  # before a name; the point never ends a sentence
@@ -29,6 +29,7 @@ ROADS = {
 SUFFIXES = {  # after a name, where the point may end a sentence, too
     **{"Jr": "Junior", "Sr": "Senior", "Esq": "Esquire", "Inc": "Incorporated", "Ltd": "Limited", "Co": "Company"},
     **{"Corp": "Corporation", "Bros": "Brothers", "Dept": "Department", "dept": "department", "Univ": "University"},
+    **{"tel": "telephone", "Tel": "Telephone", "incl": "including", "excl": "excluding"},
     **{"etc": "et cetera", "approx": "approximately", "est": "established", "misc": "miscellaneous"},
 }
 NUMBERED = {  # before a number
@@ -36,7 +37,20 @@ NUMBERED = {  # before a number
     **{"vol": "volume", "Vol": "Volume", "ch": "chapter", "Ch": "Chapter", "fig": "figure", "Fig": "Figure"},
     **{"eq": "equation", "Eq": "Equation", "sec": "section", "Sec": "Section", "ca": "circa", "c": "circa"},
     **{"art": "article", "Art": "Article", "ext": "extension", "Ext": "Extension", "ver": "version"},
+    **{"max": "maximum", "Max": "Maximum", "min": "minimum", "Min": "Minimum", "avg": "average", "Avg": "Average"},
+    **{"tel": "telephone", "Tel": "Telephone", "apt": "apartment", "Apt": "Apartment", "Ste": "Suite"},
+    **{
+        "col": "column",
+        "Rm": "Room",
+        "para": "paragraph",
+        "Para": "Paragraph",
+        "temp": "temperature",
+        "Temp": "Temperature",
+    },
 }
+CHAT = {"gr8": "great", "l8r": "later", "l8": "late", "m8": "mate", "w8": "wait", "h8": "hate", "b4": "before"}
+CHAT |= {"2day": "today", "2nite": "tonight", "2moro": "tomorrow", "2morrow": "tomorrow", "4ever": "forever"}
+_COMPASS = {"N": "North", "S": "South", "E": "East", "W": "West"}
 PHRASES = (
     (r"e\.\s?g\.", "for example"),
     (r"i\.\s?e\.", "that is"),
@@ -47,17 +61,12 @@ PHRASES = (
     (r"w/o\b", "without"),
     (r"w/(?=\s)", "with"),
     (r"and/or\b", "and or"),
-)
-RULERS = (  # names that are followed by an ordinal
-    "Henry|Charles|George|Edward|William|James|Richard|John|Elizabeth|Mary|Anne|Victoria|Louis|Philip|Francis|Napoleon|"
-    "Frederick|Wilhelm|Nicholas|Alexander|Peter|Catherine|Ivan|Pius|Paul|Benedict|Leo|Gregory|Innocent|Clement|Urban|"
-    "Julius|Boniface|Celestine|Ramses|Ptolemy|Otto|Leopold|Albert|Ferdinand|Alfonso|Carlos|Juan|Margaret|Christian|"
-    "Gustav|Harald|Haakon|Olaf|Robert|David|Stephen|Edmund|Harold|Theodore|Justinian"
-)
-THRONES = "King|Queen|Pope|Emperor|Empress|Tsar|Czar|Prince|Princess|Kaiser|Sultan|Saint"
-PARTS = (  # and what is followed by a cardinal
-    "Chapter|Part|Volume|Book|Act|Scene|Appendix|Section|Article|Phase|Stage|Type|Class|Level|Grade|Title|Figure|Table|"
-    "War|Bowl|Round|Episode|Season|Division|Group|Category|Sonata|Symphony|Canto|Psalm|Mark|Apollo|Olympiad"
+    (r"c/o\b", "care of"),
+    (r"n/a\b", "N-A"),
+    (r"y/y\b", "year on year"),
+    (r"q/q\b", "quarter on quarter"),
+    (r"m/m\b", "month on month"),
+    (r"et al\.(?=\s[a-z(\d])", "et al"),
 )
 # With these a sentence begins, rather than a name.
 _OPENERS = (
@@ -71,6 +80,16 @@ _OPENERS = (
 _OPENING = re.compile(rf"[\"'(]*(?:{_OPENERS})\b")
 # Words with a capital before a letter that is no initial: "Plan B.", "Part V."
 _LETTERED = "Plan|Vitamin|Option|Exhibit|Hepatitis|Item|Question|Answer|Choice|Team|Site|Gate|Room|Block|Schedule|Annex"
+_ZONE = re.compile(r"(?:[ECMP][SD]?T|GMT|UTC|BST|C?EST)\b")
+# In the U.S. a sentence may end, unless a name goes on, or what follows are two words with a capital.
+_WHERE = re.compile(r"\b(?:in|of|to|from|across|outside|inside|within|throughout|into|leave|left|visit) the $", re.I)
+_STATE = re.compile(
+    r"(?:Senate|House|Congress|Capitol|Army|Navy|Air|Marines?|Coast|Military|Department|Treasury|Federal|Government|"
+    r"President|Supreme|District|Court|Constitution|Census|Open|Postal|Secretary|State|States|Steel|Bank|Embassy|"
+    r"Ambassador|Attorney|Forest|Geological|Patent|Securities|Food|Centers|Virgin|Customs|Security|General|Charter|"
+    r"Olympic|Route|Highway|Dollar|Women|Men|Soccer|Chamber|Office|Environmental|Agency|Bureau|Republican|Democratic)"
+    r"|[A-Z]\w*(?:'s)? [A-Z]"
+)
 _BEFORE_INITIALS = re.compile(  # the text's or a sentence's start, a title, "by", or a first name
     rf"(?:^|[.!?:;][\"')]*\s+|\b(?:by|{'|'.join(TITLES.values())})\s"
     rf"|(?<!\w)(?!(?:{PARTS}|{_LETTERED}|{_OPENERS})\s$)[A-Z][a-z]+\s)[\"'(]*$"
@@ -86,6 +105,11 @@ def _like(words: str) -> Callable[[Match[str]], str]:
     return lambda match: f"{words[0].upper()}{words[1:]}" if match[0][0].isupper() else words
 
 
+def _chat(match: Match[str]) -> str:
+    word = CHAT.get(match[0].lower(), match[0]) if match[0].islower() or len(match[0]) > 2 else match[0]
+    return word.capitalize() if match[0][0].isupper() and word != match[0] else word
+
+
 def read_title(match: Match[str]) -> str:
     """Dr. Smith is "Doctor Smith"."""
     return TITLES[match[1]]
@@ -98,7 +122,8 @@ def read_road(match: Match[str]) -> str:
 
 def read_suffix(match: Match[str]) -> str:
     """etc. is "et cetera", Jr. "Junior"."""
-    return SUFFIXES[match[1]] + _point(match)
+    several = re.match(rf"\s(?:{'|'.join(SUFFIXES)})\b", match.string[match.end() :])
+    return SUFFIXES[match[1]] + ("" if several else _point(match))
 
 
 def read_numbered(match: Match[str]) -> str:
@@ -106,28 +131,21 @@ def read_numbered(match: Match[str]) -> str:
     return f"{NUMBERED[match[1]]} "
 
 
-def read_ruler(match: Match[str]) -> str:
-    """Henry VIII is "Henry the eighth"."""
-    value = roman(match["numeral"])
-    return f"{match['name']} the {ordinal(value)}" if value else match[0]
-
-
-def read_part(match: Match[str]) -> str:
-    """World War II is "World War two", Rocky IV "Rocky four"."""
-    value = roman(match["numeral"])
-    return f"{match['name']} {cardinal(value)}" if value else match[0]
-
-
 def read_points(match: Match[str]) -> str:
-    """U.S.A. is "U-S-A"; before a name, as in the U.S. Army, its point is no sentence's end."""
+    """U.S.A. is "U-S-A"; before a name, as in the U.S. Army, its point is no sentence's end, nor before a zone of
+    times."""
     letters = "".join(re.findall("[A-Za-z]", match[1]))
     after = match.string[match.end() :].lstrip()
-    named = (
-        letters.isupper()
-        and letters not in ("DC", "AM", "PM", "BC", "AD")
-        and after[:1].isalpha()
-        and not _OPENING.match(after)
-    )
+    if letters.upper() in ("AM", "PM"):
+        named = _ZONE.match(after) is not None
+    else:
+        named = (
+            letters.isupper()
+            and letters not in ("DC", "BC", "AD")
+            and after[:1].isalpha()
+            and not _OPENING.match(after)
+            and not (_WHERE.search(match.string[: match.start()]) and not _STATE.match(after))
+        )
     return "-".join(letters).upper() + (match["s"] or "") + ("" if named else _point(match))
 
 
@@ -143,9 +161,15 @@ def read_initials(match: Match[str]) -> str:
 
 ABBREVIATIONS = (
     *(Rule(rf"(?<![\w.]){pattern}", _like(words), re.I) for pattern, words in PHRASES),
+    Rule(r"\best\.(?=\s[$£€])", "estimated"),
+    Rule(r"\b[Nn][°º]\s?(?=\d)|№\s?(?=\d)", "number "),
+    Rule(rf"(?<!\w)({'|'.join(CHAT)})(?!\w)", _chat, re.I),
     Rule(rf"\b({'|'.join(NUMBERED)})\.\s?(?=\d)", read_numbered),
     Rule(r"\b(vol|Vol|ch|Ch|sec|Sec|art|Art)\.\s?(?=[IVXL]+\b)", read_numbered),
-    Rule(rf"\b([A-Z][\w']+) ({'|'.join(ROADS)})\b(?!'|-|\.?\s(?!(?:{_OPENERS})\b)[A-Z])\.?", read_road),
+    Rule(
+        rf"\b([A-Z][\w']+|\d+(?:st|nd|rd|th)) ({'|'.join(ROADS)})\b(?!'|-|\.?\s(?!(?:{_OPENERS})\b)[A-Z])\.?", read_road
+    ),
+    Rule(r"\b([NSEW])\.?\s(?=\d+(?:st|nd|rd|th)\b)", lambda match: f"{_COMPASS[match[1]]} "),
     Rule(r"\bSt\b\.?\s(?=[A-Z])", "Saint "),
     Rule(rf"\b({'|'.join(TITLES)})\.(?=\s?[A-Z\d])", read_title),
     Rule(rf"\b({'|'.join(ALONE)})(?:(?=\s[A-Z])|\.(?=\s(?:and|or|&)\s))", read_title),
@@ -154,11 +178,4 @@ ABBREVIATIONS = (
     Rule(r"\bPh\.?\s?D\b\.?", lambda match: f"P-H-D{_point(match)}"),
     Rule(r"(?<![\w.-])[A-HJ-Z]\.(?:\s[A-Z]\.){0,3}\s?(?=[A-Z]['a-z])", read_initials),
     Rule(r"(?<![\w.])((?:[A-Za-z]\.){2,}(?:[A-Z](?![\w.]))?)(?P<s>'s)?(?!\w)", read_points),
-)
-ROMAN = (
-    Rule(rf"\b(?P<name>(?:{THRONES}) [A-Z]\w+) (?P<numeral>[IVX]+)\b(?!')", read_ruler),
-    Rule(rf"\b(?P<name>{RULERS}) (?P<numeral>[IVX]{{2,}}|[VX])\b", read_ruler),
-    Rule(rf"\b(?P<name>{RULERS}) (?P<numeral>I)(?=[,.;:!?)]|$| of )", read_ruler),
-    Rule(rf"\b(?P<name>{PARTS}|{PARTS.lower()}) (?P<numeral>[IVXL]+)\b(?!')", read_part),
-    Rule(r"\b(?P<name>[A-Z][a-z]+) (?P<numeral>[IVX]{2,})\b", read_part),
 )

@@ -14,7 +14,7 @@ SPOKEN = _words("NASA NATO AIDS LASER RADAR SONAR GIF RAM ROM PIN SIM ZIP GUI LA
 SPELLED = _words(
     "US UK EU UN UAE USA CIA FBI AI IT ID IQ LA AC UV IOC IRA ISO IEEE UCLA NAACP ASAP ISBN ESPN HIV AM PM OS IP AD "
     "BC AA AAA CEO CFO CTO COO NBA IBM API URL USB GPU CPU USD USSR ATM ETA FAQ DIY EPA FDA IMF IPO IRS MIA MBA UFO "
-    "VIP VAT AOL MIT OECD NYU UPS PA HBO DOJ DOE UTC OCR ASR BCE HDMI"
+    "VIP VAT AOL MIT OECD NYU UPS PA HBO DOJ DOE DJIA NYSE UTC EST EDT CST CDT PST PDT GMT OCR ASR BCE HDMI"
 )
 AMBIGUOUS = _words("US IT AM AD ID LA PA UPS MIA MIT DOE")  # spelled, but words too: among shouted words, words
 SHOUTED = _words(
@@ -30,7 +30,7 @@ SHOUTED = _words(
 )
 SOUNDS = _words("HM HMM MM SH SHH PSST BRR GRR TSK PFFT NTH MR MRS MS DR ST JR SR")  # without a vowel, not spelled
 _CAPITALS = re.compile(r"(?<![\w-])([A-Z]{2,})('?s)?(?![\w'])(?!-[A-Z]\b)")
-_WORD = re.compile(r"[\w']+")
+_WORD = re.compile(r"[\w'-]+")
 
 
 def read_acronyms(text: str) -> str:
@@ -70,7 +70,12 @@ def _among_shouts(match: Match[str]) -> bool:
         _WORD.findall(part) for part in (match.string[max(0, start - 80) : start], match.string[end : end + 80])
     )
     sides = (before[-1:] + after[:1], before[-2:], after[:2])
-    return any(len(side) == 2 and all(word.isupper() for word in side) for side in sides)
+    return any(len(side) == 2 and all(_is_shout(word) for word in side) for side in sides)
+
+
+def _is_shout(word: str) -> bool:
+    """In capitals, and not what was spelled before, such as P-M."""
+    return word.isupper() and not re.fullmatch(r"\w(?:-\w)+", word)
 
 
 def _after_shout(match: Match[str]) -> bool:

@@ -58,3 +58,10 @@ ADDRESSES = (
     Rule(r"(?<![\w#&])#(\w+)", read_hashtag),
     Rule(r"\b([CF])#(?!\w)", r"\1 sharp"),
 )
+FILES = (
+    Rule(r"(?<![\w.])\.NET\b", "dot net"),
+    Rule(
+        r"(?<=\w)\.(js|py|cpp|exe|pdf|txt|csv|json|html|css|zip|jpe?g|png|mp3|mp4|wav|docx?|xlsx?|yaml|md|sh)(?!\w)",
+        lambda match: f" dot {_name(match[1], ending=len(match[1]) == 2)}",
+    ),
+)

@@ -3,38 +3,23 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
 from re import Match
 
+from melle.text.verbalise.days import MONTHS, SHORT_DAYS, SHORT_MONTHS, any_of
 from melle.text.verbalise.numbers import cardinal, ordinal, year
 from melle.text.verbalise.rules import Rule, ends_sentence
 
-MONTHS = (
-    *("January", "February", "March", "April", "May", "June", "July"),
-    *("August", "September", "October", "November", "December"),
-)
-_SHORT = {month[:3]: month for month in MONTHS} | {"Sept": "September"}
-_DAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
-_SHORT_DAYS = {day[:3]: day for day in _DAYS} | {"Tues": "Tuesday", "Wednes": "Wednesday", "Thur": "Thursday"}
-_SHORT_DAYS |= {"Thurs": "Thursday"}
-
-
-def _any(words: Iterable[str]) -> str:
-    """A pattern for any of the words, the longest first."""
-    return "|".join(sorted(words, key=len, reverse=True))
-
-
-_MONTH = rf"(?P<month>{_any(MONTHS)}|(?:{_any(_SHORT)})\b\.?)"
+_MONTH = rf"(?P<month>{any_of(MONTHS)}|(?:{any_of(SHORT_MONTHS)})\b\.?)"
 _DAY = r"(?P<day>0?[1-9]|[12]\d|3[01])(?:st|nd|rd|th)?"
 _LAST_DAY = r"(?:-(?P<last>[12]?\d|3[01])(?:st|nd|rd|th)?)?"
 _YEAR = r"(?P<year>1\d{3}|20\d\d)(?![\d,.:]*\d)"
-_HALF_DAY = r"(?P<half>[ap])(?:\.\s?m\.|m\b)"
+_HALF_DAY = r"(?P<half>[ap])(?:\.\s?m\.|-?m\b)"
 # Words before a year that would else be taken for a number.
 _IN = r"(?P<before>\b(?:in|since|from|until|till|before|after|during|year|circa)\s)"
 
 
 def _month(written: str) -> str:
-    return _SHORT.get(written.rstrip("."), written)
+    return SHORT_MONTHS.get(written.rstrip("."), written)
 
 
 def read_day_first(match: Match[str]) -> str:
@@ -60,7 +45,7 @@ def read_short_month(match: Match[str]) -> str:
 
 def read_short_day(match: Match[str]) -> str:
     """Mon. before a comma, a number or a month is "Monday"."""
-    return _SHORT_DAYS[match[1]]
+    return SHORT_DAYS[match[1]]
 
 
 def read_figures(match: Match[str]) -> str:
@@ -76,6 +61,24 @@ def read_figures(match: Match[str]) -> str:
     written = match["iso"] or match["year"]
     number = int(written) if len(written) == 4 else 2000 + int(written) - (100 if int(written) > 50 else 0)
     return f"{MONTHS[month - 1]} {ordinal(day)}, {year(number)}"
+
+
+def read_day_and_month(match: Match[str]) -> str:
+    """On 12/25 is "on December twenty-fifth"; the month first, unless it cannot be."""
+    month, day = int(match["first"]), int(match["second"])
+    if month > 12:
+        month, day = day, month
+    if not (1 <= month <= 12 and 1 <= day <= 31) or (month, day) == (9, 11):
+        return match[0]
+    return f"{match['before']}{MONTHS[month - 1]} {ordinal(day)}"
+
+
+def read_short_year(match: Match[str]) -> str:
+    """Class of '99 is "class of ninety-nine", in '05 "in oh five"."""
+    figures = match[1]
+    if figures == "00":
+        return "two thousand"
+    return f"oh {cardinal(int(figures))}" if figures[0] == "0" else cardinal(int(figures))
 
 
 def read_decade(match: Match[str]) -> str:
@@ -135,29 +138,35 @@ def _half_day(match: Match[str]) -> str:
     return f" {match['half'].upper()}-M" + ("." if match[0].endswith(".") and ends_sentence(match) else "")
 
 
-_MUSIC = "music|songs?|pop|rock|disco|funk|films?|movies?|fashion|style|hits?|bands?|era|shows?|series|decor|hair"
+_MUSIC = (
+    "music|songs?|pop|rock|disco|funk|films?|movies?|fashion|style|hits?|bands?|era|shows?|series|decor|hair|kids?|"
+    "bab(?:y|ies)|child(?:ren)?|nostalgia|cartoons?|sitcoms?|party|icons?|stars?|cinema"
+)
 DATES = (
     Rule(
         r"(?:(?<=\d[ap]m)|(?<=\d [ap]m)|(?<=[ap]\.m\.)|(?<=[ap]-m))\s?[-—]\s?(?=\d{1,2}(?::\d\d)?\s?[ap][.-]?m)",
         " to ",
         re.I,
     ),  # 10am-5pm
+    Rule(r"\b(noon|midnight)\s?[-—]\s?(?=\d)", r"\1 to ", re.I),
+    Rule(r"(?<=\d[ap]m)\s?[-—]\s?(?=noon\b|midnight\b)", " to ", re.I),
     Rule(r"(?<=\d:[0-5]\d)\s?[-—]\s?(?=[012]?\d:[0-5]\d(?!\d))", " to "),  # 9:00-17:00
     Rule(r"\b([Tt]he) '?([1-9]0)s[-—]'?(?=[1-9]0s\b)", r"\1 '\2s to '"),  # the 80s-90s
     Rule(r"(?<=\d\d0s)\s?[-—]\s?'?(?=[1-9]0'?s\b)", " to '"),  # 1950s-60s
     Rule(
-        r"\b(?P<hour>[01]?\d|2[0-4]):(?P<minute>[0-5]\d)(?::(?P<second>[0-5]\d))?(?!\d|:\d)" rf"(?:\s?{_HALF_DAY})?",
+        r"\b(?P<hour>[01]?\d|2[0-4]):(?P<minute>[0-5]\d)(?::(?P<second>[0-5]\d))?(?!\d|:\d|,\d)"
+        rf"(?:\s?{_HALF_DAY})?",
         read_clock,
         re.I,
     ),
     Rule(rf"\b(?P<hour>0?\d|1[0-2])\.(?P<minute>[0-5]\d)(?P<second>(?!))?\s?{_HALF_DAY}", read_clock, re.I),
     Rule(rf"\b(?:(?P<first>\d|1[0-2])-)?(?P<hour>0?\d|1[0-2])\s?{_HALF_DAY}", read_hour, re.I),
     Rule(
-        rf"\b({_any(_SHORT_DAYS)})\.?(?=,?\s+(?:\d|{_any(_SHORT)}))",
+        rf"\b({any_of(SHORT_DAYS)})\.?(?=,?\s+(?:\d|{any_of(SHORT_MONTHS)}))",
         read_short_day,
     ),
     Rule(
-        r"(?<![\w.-])(?:(?P<iso>1\d{3}|20\d\d)-(?P<m>\d\d)-(?P<d>\d\d)"
+        r"(?<![\w.-])(?:(?P<iso>1\d{3}|20\d\d)(?P<bar>[/-])(?P<m>\d\d?)(?P=bar)(?P<d>\d\d?)"
         r"|(?P<first>\d{1,2})(?P<dot>[/.-])(?P<second>\d{1,2})(?P=dot)(?P<year>\d{4}|\d\d))(?![\w-]|\.\d)",
         read_figures,
     ),
@@ -169,9 +178,16 @@ DATES = (
         rf"\b{_MONTH}\s+(?:the\s+)?{_DAY}{_LAST_DAY}(?![\d:%]|[.,/-]\d)(?:(?P<comma>,?)\s+{_YEAR})?(?!\w)",
         read_month_first,
     ),
+    Rule(
+        r"(?P<before>\b(?:on|until|till|since|dated|due|by) )(?P<first>\d{1,2})/(?P<second>\d{1,2})"
+        r"(?![\w/]|[.,]\d|\sof\b)",
+        read_day_and_month,
+        re.I,
+    ),
     Rule(rf"\b{_MONTH}(?=\s+(?:1\d{{3}}|20\d\d)\b)", read_short_month),
     Rule(r"(?P<before>\b)(?P<figures>1\d\d0|20\d0)'?s\b", read_decade),
     Rule(r"(?P<before>)'(?P<figures>\d0)'?s\b", read_decade),
+    Rule(r"(?<!\w)'(\d\d)(?![\w']|[.,]\d)", read_short_year),
     Rule(rf"(?<![\w.,'-])(?P<before>)(?P<figures>[2-9]0)'?s(?= (?:{_MUSIC})\b)", read_decade),
     Rule(
         r"(?P<before>\b(?:the|his|her|my|your|their|our|early|late|mid)[\s-])(?P<figures>[2-9]0)'?s\b",

@@ -5,13 +5,19 @@ from __future__ import annotations
 import re
 import unicodedata
 
-from melle.text.verbalise.abbreviations import ABBREVIATIONS, ALONE, ROADS, ROMAN, SUFFIXES
+from melle.text.verbalise.abbreviations import ABBREVIATIONS, ALONE, ROADS, SUFFIXES
 from melle.text.verbalise.acronyms import read_acronyms
-from melle.text.verbalise.addresses import ADDRESSES
-from melle.text.verbalise.amounts import AMOUNTS, NUMBERS, TELEPHONE
+from melle.text.verbalise.addresses import ADDRESSES, FILES
+from melle.text.verbalise.amounts import AMOUNTS, NUMBERS, RANGES
+from melle.text.verbalise.codes import CODES, TELEPHONE
 from melle.text.verbalise.dates import DATES, YEARS
+from melle.text.verbalise.days import SHORT_DAYS, SHORT_MONTHS, SHORT_NAMES
+from melle.text.verbalise.mathematics import MARKUP, MATHEMATICS
+from melle.text.verbalise.money import MONEY, SIGNS_ALONE
 from melle.text.verbalise.numbers import cardinal
+from melle.text.verbalise.romans import ROMAN
 from melle.text.verbalise.rules import Rule, apply
+from melle.text.verbalise.units import UNITS_RULES
 
 SIGNS = (
     Rule(r"\s?&\s?", " and "),
@@ -21,22 +27,36 @@ SIGNS = (
     Rule(r"\s?%", " percent"),
     Rule(r"\s?°", " degrees"),
     Rule(r"§\s?", "section "),
-    Rule(r"(?<=\w)\s?=\s?(?=\w)", " equals "),
-    Rule(r"(?<=\w)\s?\+\s?(?=\w)", " plus "),
+    Rule(r"¶\s?", "paragraph "),
+    Rule(r"(?<=\w)\s*=\s*(?=\w)", " equals "),
+    Rule(r"(?<=\w)\s*\+\s*(?=\w)", " plus "),
     Rule(r"(?<=\w)\s?×\s?(?=\w)", " times "),
     Rule(r"(?<=\w)/(?=(?:second|minute|hour|day|night|week|month|year|person|kg|mile)\b)", " per "),
+    Rule(r"\b([A-Z])/([A-Z])\b(?!/)", r"\1-\2"),
+    Rule(r"(?<=\b[A-Z]{2})/(?=[A-Z]{2,4}\b)|(?<=\b[A-Z]{3})/(?=[A-Z]{2,4}\b)|(?<=-[A-Z])/(?=[A-Z]-)", " "),
     Rule(r"(?<=[^\W_])/(?=[^\W_])", " slash "),
-    Rule(r"\$", " dollars "),
-    Rule(r"£", " pounds "),
-    Rule(r"€", " euros "),
+    *SIGNS_ALONE,
+    Rule(r"\b([A-F])-(?=[\s.,;!?)]|$)", r"\1 minus"),
+    Rule(r"\bC\+\+", "C plus plus"),
+    Rule(r"(?<=\S)\s/\s(?=\S)", ", "),
+    Rule(r"(?<!\S)/(?=\w)", "slash "),
+    Rule(r"(?<=[^\W_])_+(?=[^\W_])", " underscore "),
     Rule(r"[©®™]", ""),
 )
 RULES = (
+    *MARKUP,
     *ADDRESSES,
+    *FILES,
+    *CODES,
     *TELEPHONE,
+    *SHORT_NAMES,
     *ABBREVIATIONS,
     *DATES,
     *ROMAN,
+    *RANGES,
+    *MONEY,
+    *UNITS_RULES,
+    *MATHEMATICS,
     *AMOUNTS,
     *YEARS,
     *NUMBERS,
@@ -45,8 +65,9 @@ RULES = (
 # Words and marks; unless there is one of these, too, no rule can match: a point within the text after less than four
 # small letters, a word of the tables, capitals.
 _PLAIN = re.compile(r"[A-Za-z' ,;:!?.\"—-]*")
+_WORDS = [*ALONE, *SUFFIXES, *ROADS, *SHORT_DAYS, *SHORT_MONTHS]
 _SHORT = re.compile(
-    rf"(?<![a-z]{{4}})\.(?!$)|\b(?:{'|'.join([*ALONE, *SUFFIXES, *ROADS, 'Messrs', '[Vv]s'])})\b"
+    rf"(?<![a-z]{{4}})\.(?!$)|\b(?:{'|'.join([*_WORDS, 'Messrs', '[Vv]s'])})\b"
     r"|[A-Z][A-Z]|\b[B-HJ-Z]\b|[A-Z]\w+ I\b"
 )
 
@@ -76,12 +97,15 @@ def _plain_figure(text: str, place: int) -> str:
 
 
 def _read_figures(text: str) -> str:
-    """What is left of numbers, such as ① and ², each by its value."""
+    """What is left of numbers, such as ① and ², each by its value, and of signs of money."""
     return "".join(_read_figure(character) for character in text)
 
 
 def _read_figure(character: str) -> str:
-    if unicodedata.category(character)[0] != "N":
+    category = unicodedata.category(character)
+    if category == "Sc":
+        return f" {unicodedata.name(character, '').removesuffix(' SIGN').lower()} "
+    if category[0] != "N":
         return character
     value = unicodedata.numeric(character, None)
     return f" {cardinal(int(value))} " if value is not None and value == int(value) else " "

@@ -1,0 +1,64 @@
+"""English Roman numerals: after names of rulers, of parts and of centuries."""
+
+from __future__ import annotations
+
+from re import Match
+
+from melle.text.verbalise.numbers import cardinal, ordinal, roman
+from melle.text.verbalise.rules import Rule
+
+RULERS = (  # names that are followed by an ordinal
+    "Henry|Charles|George|Edward|William|James|Richard|John|Elizabeth|Mary|Anne|Victoria|Louis|Philip|Francis|Napoleon|"
+    "Frederick|Wilhelm|Nicholas|Alexander|Peter|Catherine|Ivan|Pius|Paul|Benedict|Leo|Gregory|Innocent|Clement|Urban|"
+    "Julius|Boniface|Celestine|Ramses|Ptolemy|Otto|Leopold|Albert|Ferdinand|Alfonso|Carlos|Juan|Margaret|Christian|"
+    "Gustav|Harald|Haakon|Olaf|Robert|David|Stephen|Edmund|Harold|Theodore|Justinian"
+)
+THRONES = "King|Queen|Pope|Emperor|Empress|Tsar|Czar|Prince|Princess|Kaiser|Sultan|Saint"
+PARTS = (  # and what is followed by a cardinal
+    "Chapter|Part|Volume|Book|Act|Scene|Appendix|Section|Article|Phase|Stage|Type|Class|Level|Grade|Title|Figure|Table|"
+    "War|Bowl|Round|Episode|Season|Division|Group|Category|Sonata|Symphony|Canto|Psalm|Mark|Apollo|Olympiad"
+)
+# Verbs that "I" cannot have, or seldom has, after a name that is a ruler's before all: Elizabeth I was queen.
+_ROYAL = (
+    "Elizabeth|Charles|James|Napoleon|Francis|Nicholas|Catherine|Frederick|Wilhelm|Leopold|Otto|Ferdinand|Edward|Henry"
+)
+_REIGNED = "was|were|is|has|had|died|ruled|reigned|became|succeeded|ascended|never|and|who|in"
+
+
+def read_ruler(match: Match[str]) -> str:
+    """Henry VIII is "Henry the eighth"."""
+    value = roman(match["numeral"])
+    return f"{match['name']} the {ordinal(value)}" if value else match[0]
+
+
+def read_part(match: Match[str]) -> str:
+    """World War II is "World War two", Rocky IV "Rocky four"."""
+    value = roman(match["numeral"].upper())
+    return f"{match['name']} {cardinal(value)}" if value else match[0]
+
+
+def read_century(match: Match[str]) -> str:
+    """The XIX century is "the nineteenth century"."""
+    value = roman(match["numeral"])
+    return f"{ordinal(value)}{match['end']}" if value else match[0]
+
+
+def read_item(match: Match[str]) -> str:
+    """IV. at the beginning is "four.", (iii) "(three)"."""
+    value = roman(match["numeral"].upper())
+    return f"{match['before']}{cardinal(value)}{match['end']}" if value else match[0]
+
+
+ROMAN = (
+    Rule(r"\b(?P<numeral>[IVX]+)(?:th|st|nd|rd)?(?P<end>[ -][Cc]entur(?:y|ies)\b)", read_century),
+    Rule(r"\b(?P<numeral>[IVX]+)(?P<end>(?= and \w+ centur(?:y|ies)\b))", read_century),
+    Rule(r"(?P<before>^)(?P<numeral>[IVX]{2,})(?P<end>[.)](?=\s))", read_item),
+    Rule(r"(?P<before>\()(?P<numeral>i{2,3}|iv|vi{0,3}|ix)(?P<end>\))", read_item),
+    Rule(rf"\b(?P<name>(?:{THRONES}) [A-Z]\w+) (?P<numeral>[IVX]+)\b(?!')", read_ruler),
+    Rule(rf"\b(?P<name>{RULERS}) (?P<numeral>[IVX]{{2,}}|[VX])\b", read_ruler),
+    Rule(rf"\b(?P<name>{RULERS}) (?P<numeral>I)(?=[,.;:!?)]|$| of )", read_ruler),
+    Rule(rf"\b(?P<name>{_ROYAL}) (?P<numeral>I)(?= (?:{_REIGNED})\b)", read_ruler),
+    Rule(rf"\b(?P<name>{PARTS}|{PARTS.lower()}) (?P<numeral>[IVXL]+)\b(?!')", read_part),
+    Rule(rf"\b(?P<name>{PARTS}|{PARTS.lower()}) (?P<numeral>i{{2,3}}|iv|vi{{1,3}}|ix)\b(?!')", read_part),
+    Rule(r"\b(?P<name>[A-Z][a-z]+) (?P<numeral>[IVX]{2,})\b", read_part),
+)

@@ -178,9 +178,11 @@ def refused(answer: httpx.Response, status: int, code: str | None = None) -> str
     return error["message"]
 
 
-def test_limits_are_said(serve):
+def test_limits_are_said(serve, tts):
+    tts.tokenizer.normaliser = "en-1"
     with serve(text=20, body=1000) as address:
         assert "20 are taken" in refused(ask(address, "one " * 6), 400, "string_above_max_length")
+        assert "written in Cyrillic" in refused(ask(address, "one мир"), 400, "unsupported_script")
         refused(ask(address, "one " * 600), 413, "request_too_large")
         assert "nothing to say" in refused(ask(address, "—…"), 400)
         assert "seed" in refused(ask(address, seed=-1), 400)

@@ -9,6 +9,7 @@ from melle.synthesis.plan import find_language
 from melle.text import FIRST, tokenizer_from_dict
 from melle.text.languages import language_code
 from melle.text.phonemes import PhonemeTokenizer
+from melle.text.scripts import check_script, foreign_words
 
 
 @pytest.fixture(scope="module")
@@ -113,3 +114,22 @@ def test_errors_say_what_to_do(tokenizer, monkeypatch):
     monkeypatch.setitem(sys.modules, "phonemizer.backend", None)
     with pytest.raises(UserError, match=r'"\.\[phonemes\]"'):
         PhonemeTokenizer("en-us", [])
+
+
+@pytest.mark.parametrize("text", ["Привет, мир", "你好世界", "مرحبا", "Ελλάδα"])
+def test_another_script_is_refused_rather_than_spelled(text, tokenizer):
+    with pytest.raises(UserError, match="letters, which a model of en-us does not read"):
+        tokenizer.encode(text)
+    with pytest.raises(UserError, match="does not read"):
+        tokenizer.encode(f"four {text}", strict=True)
+
+
+def test_words_of_another_script_are_left_out_and_said(tokenizer, caplog):
+    assert tokenizer.encode("four мир two 世界") == tokenizer.encode("four two")
+    assert "'мир' '世界'" in caplog.text
+    assert tokenizer.encode_known("four é ü π")[1] == tokenizer.encode_known("four e u pi")[1]  # read as they are
+    with pytest.raises(UserError, match="'мир' is written in Cyrillic"):
+        check_script("two мир", tokenizer)
+    check_script("two é", tokenizer)
+    assert foreign_words("мир", "ru") == [] == foreign_words("мир", None)
+    assert foreign_words("東京 Привет", "ja") == ["Привет"]

@@ -15,6 +15,7 @@ from fastapi import FastAPI, Form, Request, UploadFile
 from fastapi.responses import JSONResponse, Response
 from starlette.concurrency import run_in_threadpool
 
+from melle.errors import UserError
 from melle.serving.answer import Gate, SpeechResponse
 from melle.serving.batcher import Batcher, Call
 from melle.serving.errors import ApiError, add_error_handlers
@@ -26,6 +27,7 @@ from melle.serving.voices import Voices
 from melle.synthesis.options import SPEEDS, DecodingOptions
 from melle.synthesis.prompt import Prompt
 from melle.synthesis.synthesizer import Synthesizer
+from melle.text.scripts import check_script
 
 ALIASES = ("tts-1", "tts-1-hd", "gpt-4o-mini-tts")  # what clients of OpenAI's API ask for by default
 PAGE = {
@@ -86,6 +88,10 @@ def create_app(
         least, most = SPEEDS
         if not least <= body.speed <= most:
             raise ApiError(400, f"speed: from {least:g} to {most:g} are taken", "unsupported_value", "speed")
+        try:
+            check_script(body.input, tts.tokenizer)  # a client would not hear of words that are left out
+        except UserError as error:
+            raise ApiError(400, str(error), "unsupported_script", "input") from None
         prompt = await run_in_threadpool(voices.find, body.voice_name)
         return SpeechResponse(
             partial(utter, body=body, prompt=prompt), body.media_type, batcher, pool, gate, metrics, limits.seconds

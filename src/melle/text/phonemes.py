@@ -12,6 +12,8 @@ from melle.errors import UserError
 from melle.text.base import FIRST, LenientTokenizer, spans
 from melle.text.cache import remembered
 from melle.text.languages import language_code
+from melle.text.normalise import is_word
+from melle.text.scripts import foreign_words, script_complaint, without
 from melle.text.symbols import SymbolTokenizer
 from melle.text.verbalise import find_normaliser
 
@@ -68,6 +70,15 @@ class PhonemeTokenizer(LenientTokenizer):
         return self._phonemes.vocab_size
 
     def known(self, text: str) -> tuple[list[int], list[str]]:
+        foreign = foreign_words(text, self.language)  # of which espeak would say the letters' names
+        if foreign:
+            text = without(text, foreign)
+            if not is_word(text):
+                raise UserError(script_complaint(foreign, self.language))
+        ids, unknown = self._known(text)
+        return ids, [*foreign, *unknown]
+
+    def _known(self, text: str) -> tuple[list[int], list[str]]:
         phonemes = self._speak(text)
         if self.punctuation:
             unknown = "".join({*_MARKS.values()}.difference(self._phonemes.symbols))
@@ -77,6 +88,9 @@ class PhonemeTokenizer(LenientTokenizer):
         return self._phonemes.known(phonemes)
 
     def complaint(self, unknown: list[str]) -> str:
+        foreign = foreign_words(" ".join(unknown), self.language)
+        if foreign:
+            return script_complaint(foreign, self.language)
         return self._phonemes.complaint(unknown)
 
     def speaks(self, language: str | None) -> bool:

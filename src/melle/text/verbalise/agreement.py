@@ -19,11 +19,11 @@ def _words(text: str) -> frozenset[str]:
 # German nouns that follow ordinals: the gender, and with these "2." is an ordinal though no article is before it.
 _GERMAN: dict[Gender, str] = {
     "m": "Januar Februar März April Mai Juni Juli August September Oktober November Dezember Platz Stock Tag Monat "
-    "Teil Band Akt Satz Rang Spieltag Bezirk Advent Geburtstag Weltkrieg Weihnachtstag Weihnachtsfeiertag Schritt Punkt "
-    "Versuch Absatz Titel Lauf Gang Sonntag Sieg",
+    "Teil Band Akt Satz Rang Spieltag Bezirk Advent Geburtstag Weltkrieg Weihnachtstag Weihnachtsfeiertag Schritt "
+    "Punkt Versuch Absatz Titel Lauf Gang Sonntag Sieg",
     "f": "Auflage Klasse Etage Liga Bundesliga Runde Halbzeit Woche Strophe Reihe Stelle Sitzung Ausgabe Version "
-    "Minute Staffel Folge Generation Ordnung Ebene Phase Stunde Etappe Wahl Person Hälfte Mannschaft Symphonie Sinfonie "
-    "Änderung Fassung Lesung Hand Spalte Zeile",
+    "Minute Staffel Folge Generation Ordnung Ebene Phase Stunde Etappe Wahl Person Hälfte Mannschaft Symphonie "
+    "Sinfonie Änderung Fassung Lesung Hand Spalte Zeile",
     "n": "Jahrhundert Jahrtausend Kapitel Mal Stockwerk Quartal Semester Jahr Lebensjahr Schuljahr Buch Drittel Gebot "
     "Halbjahr Spiel Tor Viertel Obergeschoss Geschoss",
 }

@@ -1,22 +1,28 @@
 """Speak from ONNX graphs without PyTorch: python examples/onnx_speak.py FOLDER "Good morning." VOICE out.wav
 
-FOLDER is what `python -m melle export --onnx` wrote. Needs onnxruntime, soundfile, and librosa where the model has no
-vocoder of its own.
+FOLDER is what `python -m melle export --onnx` wrote. Needs onnxruntime, soundfile and librosa.
 """
 
+import argparse
 import json
-import sys
 from pathlib import Path
 
 import numpy as np
 import onnxruntime
 import soundfile
 
+from melle.console import run_command
+from melle.errors import UserError
 from melle.text import marks_of, tokenizer_from_dict
 
 
 def speak(folder: Path, text: str, voice: str, seed: int = 0, temperature: float = 1.0) -> tuple[np.ndarray, int]:
-    """Samples (N,) and their rate."""
+    """Samples (N,) and their rate. Raises UserError for a folder, a voice or a text that cannot be used."""
+    voices = sorted(path.stem for path in folder.glob("voices/*.npz"))
+    if not (folder / "onnx.json").is_file():
+        raise UserError(f"{folder}: has no onnx.json; give the folder `onnx` that python -m melle export --onnx wrote")
+    if voice not in voices:
+        raise UserError(f"{folder} has no voice {voice!r}; it has {', '.join(voices) or 'none: export with --voices'}")
     config = json.loads((folder / "onnx.json").read_text(encoding="utf-8"))
     graph = {path.stem: onnxruntime.InferenceSession(path) for path in folder.glob("*.onnx")}
     tokenizer, random = tokenizer_from_dict(config["tokenizer"]), np.random.default_rng(seed)
@@ -63,6 +69,22 @@ def vocode(mel: np.ndarray, vocoder: onnxruntime.InferenceSession | None, spec: 
     return librosa.griffinlim(magnitudes, n_iter=60, n_fft=size, hop_length=hop)
 
 
+def main(options: argparse.Namespace) -> None:
+    """Write the speech."""
+    samples, rate = speak(options.folder, options.text, options.voice, options.seed, options.temperature)
+    try:
+        soundfile.write(options.output, samples, rate)
+    except (OSError, TypeError, ValueError, soundfile.SoundFileError) as error:
+        raise UserError(f"{options.output}: cannot be written ({error}); give a name such as out.wav") from None
+    print(f"{options.output}: {len(samples) / rate:.2f} s")
+
+
 if __name__ == "__main__":
-    source, text, voice, target = sys.argv[1:]
-    soundfile.write(target, *speak(Path(source), text, voice))
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("folder", type=Path, help="with onnx.json, graphs and voices")
+    parser.add_argument("text", help="one sentence")
+    parser.add_argument("voice", help="one of the folder's, such as emma")
+    parser.add_argument("output", type=Path, help="file to write, such as out.wav")
+    parser.add_argument("--seed", type=int, default=0, help="another seed speaks the same text differently")
+    parser.add_argument("--temperature", type=float, default=1.0, help="of the sample of the latent; 0 draws none")
+    raise SystemExit(run_command(main, parser.parse_args()))

@@ -130,6 +130,10 @@ def test_the_example_speaks_without_pytorch(model, tmp_path):
     arguments = [ROOT / "examples/onnx_speak.py", folder, "two five", "anna", tmp_path / "out.wav"]
     subprocess.run([sys.executable, "-c", WITHOUT_TORCH, *map(str, arguments)], check=True, cwd=ROOT)
     samples, rate = soundfile.read(tmp_path / "out.wav")
+    for place, value, message in ((2, "eve", "has no voice 'eve'; it has anna"), (0, tmp_path, "has no onnx.json")):
+        wrong = [*arguments[: place + 1], value, *arguments[place + 2 :]]
+        done = subprocess.run([sys.executable, *map(str, wrong)], cwd=ROOT, capture_output=True, text=True)
+        assert done.returncode == 2 and message in done.stderr and done.stderr.count("\n") == 1
     assert rate == 16000 and len(samples) > 1000 and np.isfinite(samples).all() and np.abs(samples).max() > 0
 
 

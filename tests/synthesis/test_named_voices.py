@@ -7,6 +7,8 @@ import torch
 
 from melle.audio import save_audio
 from melle.cli import main
+from melle.errors import UserError
+from melle.synthesis.synthesizer import Synthesizer
 from melle.synthesis.voices import read_voices
 
 
@@ -45,6 +47,19 @@ def test_a_named_voice_is_its_prompt(model, voices, tmp_path, capsys):
     first = speak(model, tmp_path)
     assert "voice: bert, the model's first" in capsys.readouterr().out
     assert first == speak(model, tmp_path, "--voice", "bert") != speak(model, tmp_path, "--voice", "anna")
+
+
+def test_a_voice_is_named_in_python_beside_a_prompt(model, voices):
+    tts = Synthesizer.from_pretrained(model, device="cpu")
+    anna = tts("three", voices / "anna.wav", "one two").waveform
+    assert torch.equal(tts("three", voice="anna").waveform, anna)
+    assert torch.allclose(tts(["three", "three"], voice=["anna", None])[0].waveform, anna, atol=0.02)
+    frames = torch.cat([chunk.mel for chunk in tts.stream("three", voice="anna")])
+    torch.testing.assert_close(frames, tts("three", voice="anna").mel)
+    with pytest.raises(UserError, match="give one of them"):
+        tts("three", voices / "anna.wav", "one two", voice="anna")
+    with pytest.raises(UserError, match="has no voice 'eve': it has bert, anna"):
+        tts("three", voice="eve")
 
 
 def test_voices_travel_with_an_export(model, tmp_path):

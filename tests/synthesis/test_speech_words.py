@@ -105,6 +105,13 @@ def test_files_are_what_players_read(tmp_path):
         check_subtitles(Path("a.txt"))
 
 
+def test_subtitles_break_at_sentences_and_not_at_abbreviations():
+    text = "Dr. Smith came at 5 p.m. on Mon. It rained in St. Paul. He left."
+    words = [Word(word, n / 4, n / 4 + 0.2) for n, word in enumerate(text.split())]
+    shown = [" ".join(word.word for word in cue) for cue in cues(words)]
+    assert shown == ["Dr. Smith came at 5 p.m. on Mon.", "It rained in St. Paul.", "He left."]
+
+
 def test_the_command_writes_them(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(ROOT)
     page = tmp_path / "page.txt"
@@ -114,5 +121,13 @@ def test_the_command_writes_them(tmp_path, monkeypatch, capsys):
         command = ["synthesize", *what, "-o", str(tmp_path / "a.wav"), "--device", "cpu", "--subtitles", str(place)]
         assert main(command) == 0
         assert [each["word"] for each in json.loads(place.read_text())] == ["One", "two.", "Three."]
+    jobs = tmp_path / "jobs.jsonl"
+    jobs.write_text('{"text": "One two. Three.", "id": "a"}')
+    command = ["synthesize", "--jobs", str(jobs), "-o", str(tmp_path / "jobs"), "--device", "cpu", "--subtitles"]
+    assert main([*command, ".srt"]) == 0
+    assert (tmp_path / "jobs/a.srt").read_text().startswith("1\n00:00:00,") and (tmp_path / "jobs/a.wav").is_file()
+    assert main([*command, ".txt"]) == 2
+    assert "give one of .srt, .vtt, .json" in capsys.readouterr().err
+    command = ["synthesize", "--text", "One", "-o", str(tmp_path / "a.wav"), "--subtitles", "a.json"]
     assert main([*command[:-1], str(tmp_path / "a.txt")]) == 2
     assert "give a file that ends in" in capsys.readouterr().err

@@ -49,7 +49,7 @@ class Synthesize:
     )
     output: Path | None = option(None, "file to write (default speech.wav), or folder for --jobs", "-o")
     subtitles: Path | None = option(
-        None, "file for the times of words: .srt, .vtt, or .json; of --text and --text-file"
+        None, "file for the times of words: .srt, .vtt, or .json; for --jobs the ending alone"
     )
     vocoder: str = option(
         "auto", "griffin_lim, hifigan, or vocos, our own; default: the model's own, else a hifigan that was downloaded"
@@ -100,22 +100,23 @@ class Synthesize:
         from melle.files import check_writable
         from melle.pretrained import fetched
         from melle.synthesis.jobs import read_jobs, run_jobs
+        from melle.synthesis.subtitles import check_ending
 
         if self.output is None:
             raise UserError("--jobs needs a folder to write to: give it by -o")
-        if self.subtitles is not None:
-            raise UserError("--subtitles is for --text and --text-file; leave it out")
+        subtitles = None if self.subtitles is None else check_ending(self.subtitles)
         check_writable(self.output, folder=True)
         jobs = read_jobs(self.jobs, voice, self.seed, fetched(self.checkpoint))
         tts, how = self._make_synthesizer()
         self._show(tts, [job.text for job in jobs])
-        failed = run_jobs(tts, jobs, self.output, self.batch_size, retries=self.retries, **how)
+        failed = run_jobs(tts, jobs, self.output, self.batch_size, self.retries, subtitles, **how)
         if failed:
             raise UserError(f"{failed} of {len(jobs)} jobs failed; {self.output / 'results.jsonl'} says why")
 
     def _speak_to_file(self, voice: dict[str, Any]) -> None:
         from melle.audio import AudioWriter, save_audio
         from melle.files import check_writable
+        from melle.synthesis.plan import find_language
         from melle.synthesis.subtitles import check_subtitles, write_subtitles
 
         if self.subtitles is not None:
@@ -130,14 +131,15 @@ class Synthesize:
         text = self.text if self.text_file is None else read_text(self.text_file)
         tts, how = self._make_synthesizer()
         self._show(tts, [text] if self.text_file is None else text.splitlines())
+        language = find_language(self.language, tts.tokenizer)
         how |= {"seed": self.seed, "words": self.subtitles is not None, **voice}
         if self.text_file is not None:
-            write_subtitles(self.subtitles, read_aloud(tts, text, output, **how))
+            write_subtitles(self.subtitles, read_aloud(tts, text, output, **how), language)
             return
         how["retries"] = self.retries
         speech = tts(text, **how) if self.best_of is None else self._choose(tts, how)
         save_audio(output, speech.waveform, speech.sample_rate)
-        write_subtitles(self.subtitles, speech.words)
+        write_subtitles(self.subtitles, speech.words, language)
         speed = f", {speech.real_time_factor:.2f} × real time, {tts.vocoder.title}"
         report(output, speech.seconds, speech.finish_reason, speech.parts, speed)
 

@@ -16,8 +16,10 @@ from melle.data.manifest import portable
 from melle.devices import BrokenDevice, device_errors
 from melle.errors import UserError
 from melle.files import check_writable
+from melle.synthesis.plan import find_language
 from melle.synthesis.seeds import check_seed
 from melle.synthesis.speech import Speech
+from melle.synthesis.subtitles import write_subtitles
 from melle.synthesis.synthesizer import Synthesizer
 from melle.synthesis.voices import find_voice
 
@@ -61,9 +63,17 @@ def read_jobs(path: Path, voice: dict[str, Any], seed: int, model: Path | None =
 
 
 def run_jobs(
-    tts: Synthesizer, jobs: Sequence[Job], folder: Path, batch_size: int = 16, retries: int = 0, **how: Any
+    tts: Synthesizer,
+    jobs: Sequence[Job],
+    folder: Path,
+    batch_size: int = 16,
+    retries: int = 0,
+    subtitles: str | None = None,
+    **how: Any,
 ) -> int:
     """Speak jobs to ``folder``/ID.wav, and write ``folder``/results.jsonl; returns how many failed.
+
+    ``subtitles``: an ending, such as ".srt"; then the times of each one's words are in ``folder``/ID.srt, too.
 
     Files that are there are left as they are, so that the same command goes on where it was interrupted. Jobs of like
     length share a batch, the longest first, so that a lack of memory shows at once. A batch that cannot be spoken, or
@@ -74,6 +84,7 @@ def run_jobs(
     folder.mkdir(parents=True, exist_ok=True)
     left = [job for job in jobs if not (folder / f"{job.id}.wav").exists()]
     left.sort(key=lambda job: len(job.text), reverse=True)
+    how["words"], language = subtitles is not None, find_language(how.get("language"), tts.tokenizer)
     failed = 0
     with (
         tqdm(total=len(jobs), initial=len(jobs) - len(left), desc=str(folder), unit="text") as progress,
@@ -92,6 +103,8 @@ def run_jobs(
                     line["error"] = outcome
                     tqdm.write(f"{job.id}: {outcome}")
                 else:
+                    if subtitles is not None:  # first, as what has its sound is done
+                        write_subtitles(folder / f"{job.id}{subtitles}", outcome.words, language)
                     save_audio(folder / f"{job.id}.wav", outcome.waveform, outcome.sample_rate)
                     line |= {"seconds": round(outcome.seconds, 3), "finish_reason": outcome.finish_reason}
                     line["seed"] = outcome.seed

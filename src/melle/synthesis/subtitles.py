@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
+from itertools import accumulate
 from pathlib import Path
 
 from melle.errors import UserError
@@ -23,8 +24,19 @@ def check_subtitles(path: Path) -> None:
     check_writable(path)
 
 
-def write_subtitles(path: Path | None, words: Sequence[Word]) -> None:
-    """Words with their times, in the form that the file's ending says; None writes nothing."""
+def check_ending(path: Path) -> str:
+    """Of ``--jobs``, whose files have names of their own: ".srt" of ".srt", "srt" or "all.srt". Raises UserError."""
+    ending = f".{path.name.rpartition('.')[2].lower()}"
+    if ending not in ENDINGS:
+        raise UserError(f"{path}: give one of {', '.join(ENDINGS)} for files beside those of --jobs")
+    return ending
+
+
+def write_subtitles(path: Path | None, words: Sequence[Word], language: str = "en") -> None:
+    """Words with their times, in the form that the file's ending says; None writes nothing.
+
+    ``language``: code by which sentences are told apart.
+    """
     if path is None:
         return
     kind = path.suffix.lower()
@@ -33,26 +45,34 @@ def write_subtitles(path: Path | None, words: Sequence[Word]) -> None:
         write_text(path, json.dumps(entries, indent=1, ensure_ascii=False) + "\n")
         return
     point, blocks = ("," if kind == ".srt" else "."), []
-    for number, cue in enumerate(cues(words), 1):
+    for number, cue in enumerate(cues(words, language), 1):
         times = f"{_clock(cue[0].start, point)} --> {_clock(cue[-1].end, point)}"
         head = f"{number}\n" if kind == ".srt" else ""
         blocks.append(f"{head}{times}\n{' '.join(word.word for word in cue)}\n")
     write_text(path, ("" if kind == ".srt" else "WEBVTT\n\n") + "\n".join(blocks))
 
 
-def cues(words: Sequence[Word]) -> Iterator[list[Word]]:
+def cues(words: Sequence[Word], language: str = "en") -> Iterator[list[Word]]:
     """Words that are shown at a time: until a sentence ends, a pause comes, or there are many."""
-    cue: list[Word] = []
-    for word in words:
+    ends, cue = _sentence_ends(words, language), []
+    for number, word in enumerate(words):
         if cue:
             wide = len(" ".join(each.word for each in [*cue, word])) > WIDEST
             late = word.end - cue[0].start > LONGEST or word.start - cue[-1].end > BREAK
-            if wide or late or cue[-1].word.rstrip("\"')").endswith((".", "!", "?")):
+            if wide or late or number in ends:
                 yield cue
                 cue = []
         cue.append(word)
     if cue:
         yield cue
+
+
+def _sentence_ends(words: Sequence[Word], language: str) -> set[int]:
+    """How many words there are at each sentence's end; the point of "Dr." is none."""
+    import sentencex
+
+    sentences = sentencex.segment(language, " ".join(word.word for word in words))
+    return set(accumulate(len(sentence.split()) for sentence in sentences))
 
 
 def _clock(seconds: float, point: str) -> str:

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from melle.devices import device_errors
 from melle.errors import UserError
-from melle.pretrained import load_pretrained
+from melle.pretrained import fetched, load_pretrained
 from melle.synthesis.chunking import Encoded
 from melle.synthesis.crossfade import CrossFade, gravest_reason, join_speech
 from melle.synthesis.options import BEST_PROMPT, DecodingOptions
@@ -24,6 +24,7 @@ from melle.synthesis.rendering import Rendered, Renderer
 from melle.synthesis.request import Request, make_request
 from melle.synthesis.seeds import derive_seed, each, make_seeds
 from melle.synthesis.speech import Chunk, Speech, shifted
+from melle.synthesis.voices import named_prompts
 
 ROWS = 16  # parts of long texts that are spoken at a time
 
@@ -36,6 +37,8 @@ class Synthesizer(Renderer):
         >>> speech = tts("four two", prompt="voice.wav", prompt_text="one nine")   # doctest: +SKIP
     """
 
+    source: Path | None = None  # of the model, which may have named voices
+
     @classmethod
     def from_checkpoint(cls, path: str | Path, *arguments: Any, average: bool = True, **settings: Any) -> Synthesizer:
         """From a .ckpt file that training wrote, or whatever ``from_pretrained`` takes.
@@ -43,7 +46,10 @@ class Synthesizer(Renderer):
         ``average``: of a run with EMA take the averaged weights, else the last ones. Further arguments are the class's:
         ``vocoder``, ``device``, ``weights``, ``compile``, ``normalise``.
         """
-        return cls(load_pretrained(path, average), *arguments, **settings)
+        where = fetched(path)
+        made = cls(load_pretrained(where, average), *arguments, **settings)
+        made.source = where
+        return made
 
     @classmethod
     def from_pretrained(cls, where: str | Path, *arguments: Any, **settings: Any) -> Synthesizer:
@@ -51,7 +57,7 @@ class Synthesizer(Renderer):
 
         Further arguments are the class's.
         """
-        return cls(load_pretrained(where), *arguments, **settings)
+        return cls.from_checkpoint(where, *arguments, **settings)
 
     @overload
     def __call__(self, text: str, *arguments: Any, **options: Any) -> Speech: ...
@@ -69,6 +75,7 @@ class Synthesizer(Renderer):
         retries: int = 0,
         language: str | None = None,
         words: bool = False,
+        voice: str | Sequence[str | None] | None = None,
     ) -> Speech | list[Speech]:
         """Speak a text, or several as one batch.
 
@@ -87,6 +94,7 @@ class Synthesizer(Renderer):
                 does, the first is returned. Of a long text it is each part that is tried again.
             language: code, such as "en", by which long texts are split into sentences; None: the model's.
             words: find when each word is spoken, by the guided attention of a model that was trained with it.
+            voice: in place of a prompt the name of a voice, saved or of the model's own ("emma").
 
         Raises UserError for a text, a prompt or a seed that cannot be used.
         """
@@ -96,6 +104,7 @@ class Synthesizer(Renderer):
         started = time.perf_counter()
         texts = [text] if isinstance(text, str) else list(text)
         seeds, options = make_seeds(seed, len(texts)), options or DecodingOptions()
+        prompt, prompt_text = named_prompts(self.source, voice, prompt, prompt_text, len(texts))
         prompts = self._read_prompts(prompt, prompt_text, len(texts))
         plans = [
             make_plan(text, prompt, language, options, self.description, self.network)
@@ -141,6 +150,7 @@ class Synthesizer(Renderer):
         seed: int | None = 0,
         language: str | None = None,
         words: bool = False,
+        voice: str | None = None,
     ) -> Iterator[Chunk]:
         """Speak a text of any length, and give its sound as it comes, in bounded memory.
 
@@ -150,10 +160,11 @@ class Synthesizer(Renderer):
         self._check_words(words)
         started = time.perf_counter()
         (seed,) = make_seeds(seed, 1)
-        (voice,) = self._read_prompts(prompt, prompt_text, 1)
+        prompt, prompt_text = named_prompts(self.source, voice, prompt, prompt_text, 1)
+        (read,) = self._read_prompts(prompt, prompt_text, 1)
         options = options or DecodingOptions()
-        plan = make_plan(text, voice, language, options, self.description, self.network)
-        return self._stream(plan, voice, options, seed, started, words)
+        plan = make_plan(text, read, language, options, self.description, self.network)
+        return self._stream(plan, read, options, seed, started, words)
 
     def continuation(
         self,

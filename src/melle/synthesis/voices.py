@@ -11,8 +11,9 @@ import logging
 import os
 import re
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import platformdirs
 import torch
@@ -23,6 +24,7 @@ from melle.errors import UserError
 from melle.files import check_writable, write_text
 from melle.locks import locked
 from melle.synthesis.prompt import load_voice
+from melle.synthesis.seeds import each
 
 logger = logging.getLogger(__name__)
 
@@ -86,6 +88,19 @@ def find_voice(model: str | Path | None, name: str) -> NamedVoice:
         raise UserError(f"{model or user_folder()} has no voice {name!r}: {known}{more}")
     _check_present(name, voices[name])
     return voices[name]
+
+
+def named_prompts(
+    model: Path | None, voice: str | Sequence[str | None] | None, prompt: Any, prompt_text: Any, count: int
+) -> tuple[Any, Any]:
+    """``prompt`` and ``prompt_text`` as they are, or those of the voices (``find_voice``) that are named for ``count``
+    texts. Raises UserError where both are given."""
+    if voice is None:
+        return prompt, prompt_text
+    if prompt is not None or prompt_text is not None:
+        raise UserError("voice= names a voice, prompt= a recording of another: give one of them")
+    found = [(None, None) if name is None else find_voice(model, name) for name in each("voice", voice, count)]
+    return [audio for audio, _ in found], [text for _, text in found]
 
 
 def check_name(name: str) -> None:

@@ -3,6 +3,7 @@
 import json
 from itertools import pairwise, product
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from melle.cli import main
 from melle.errors import UserError
 from melle.model import Melle
 from melle.model.attention_map import guided_attention
+from melle.synthesis import rendering, words
 from melle.synthesis.options import DecodingOptions
 from melle.synthesis.speech import Word
 from melle.synthesis.subtitles import check_subtitles, cues, write_subtitles
@@ -34,6 +36,30 @@ def test_centres_are_where_attention_was_guided_to():
     weights /= weights.sum(axis=1, keepdims=True)
     weights[:, 17] += 0.05  # what lies elsewhere does not count
     assert np.abs(centres(weights, 8) - due).max() < 0.5
+
+
+@pytest.mark.parametrize(("last", "blur", "early"), [(36, 0.0, False), (24, 0.0, True), (24, 1.0, False)])
+def test_speech_that_leaves_the_end_of_its_text_unsaid_is_found(last, blur, early, tts, monkeypatch):
+    due = np.linspace(0.5, last, 30)
+    sharp = np.exp(-0.5 * (np.arange(40) + 0.5 - due[:, None]) ** 2)
+    weights = (1 - blur) * sharp / sharp.sum(axis=1, keepdims=True) + blur / 40
+    monkeypatch.setattr(words, "look", lambda *_: weights)
+    request = SimpleNamespace(prompt=None)
+    assert words.ends_early(tts.network, request, torch.zeros(120, 80)) is early
+
+
+def test_what_is_unfinished_is_said_and_tried_again(tts, monkeypatch):
+    early = []  # seeds, of which the first leaves out the end
+
+    def first(network, request, mel):
+        early.append(request.seed)
+        return request.seed == early[0]
+
+    monkeypatch.setattr(rendering, "ends_early", first)
+    text = "The kettle has been boiling for an hour."
+    assert tts(text, seed=1).finish_reason == "unfinished"
+    assert [chunk.finish_reason for chunk in tts.stream(text, seed=1)][-1] == "unfinished"
+    assert tts(text, seed=1, retries=1).finish_reason == "stop" and len({*early}) == 2
 
 
 def test_guided_attention_is_that_of_training():

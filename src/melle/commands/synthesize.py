@@ -266,6 +266,7 @@ def report(
     where = f", {sum(part != 'stop' for part in parts)} of {len(parts)} parts" if parts else ""
     endings = {
         "stop": "",
+        "unfinished": f"; it stopped before the end of the text{where}; {advice}",
         "length": f"; cut off at the length limit{where}; {advice}",
         "degenerate": f"; cut off where it fell silent or held one sound{where}; {advice}",
         "empty": f"; nothing in it can be heard; {advice}",

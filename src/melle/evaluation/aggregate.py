@@ -129,7 +129,7 @@ def _metrics(utterances: Sequence[Utterance]) -> dict[str, float]:
             found[f"nearest_right/{judge_of(name)}"] = right
     reasons = [score.finish_reason for score in scores if score.finish_reason is not None]
     if reasons:
-        found["natural_stops"] = statistics.fmean(reason == "stop" for reason in reasons)
+        found["natural_stops"] = statistics.fmean(reason in ("stop", "unfinished") for reason in reasons)
     spoken = sum(score.seconds for score in scores)
     found["duration_ratio"] = spoken / max(sum(score.recording_seconds for score in scores), 1e-9)
     computing = [one.computing for one in utterances if one.computing is not None]

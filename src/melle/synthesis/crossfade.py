@@ -11,15 +11,15 @@ from torch import Tensor
 
 from melle.audio import MelSpec
 from melle.synthesis.speech import Speech, Timings, shifted
-from melle.synthesis.stopping import REASONS
 
 PAUSE = 0.25  # seconds, between parts of a text that is too long to be spoken at once
+GRAVITY = ("stop", "unfinished", "length", "degenerate", "empty")  # finish reasons, the gravest last
 FADE = 0.005  # seconds, at the edges of a part
 
 
 def gravest_reason(reasons: Sequence[str]) -> str:
     """The finish reason of the whole: the gravest of its parts'; "empty" only where nothing of it can be heard."""
-    gravest = max(reasons, key=REASONS.index)
+    gravest = max(reasons, key=GRAVITY.index)
     return "degenerate" if gravest == "empty" and set(reasons) != {"empty"} else gravest
 
 

@@ -24,7 +24,7 @@ from melle.synthesis.request import Request
 from melle.synthesis.seeds import derive_seed
 from melle.synthesis.speech import Speech, Timings, Word
 from melle.synthesis.stretch import Stretch
-from melle.synthesis.words import find_words
+from melle.synthesis.words import ends_early, find_words
 from melle.text import normalising
 from melle.vocoders import Vocoder, default_vocoder
 
@@ -111,13 +111,15 @@ class Renderer:
 
     def render_stream(self, request: Request, options: DecodingOptions) -> Iterator[RenderedPart]:
         """Speak one request, and give frames and samples as soon as they are final."""
-        vocode, stretch = self.vocoder.stream(), self._stretch(options)
+        vocode, stretch, mels = self.vocoder.stream(), self._stretch(options), []
         for frames in self._decode([request], options):
             last = frames.finish_reason is not None
             mel = stretch(frames.mel, last)
             with self._vocoding(len(mel)):
                 samples = vocode(mel.to(self.device), last).cpu()
-            yield RenderedPart(samples.nan_to_num(0.0).clamp(-1, 1), mel, frames.mel, frames.finish_reason)
+            mels.append(frames.mel)
+            reason = self._ending(frames.finish_reason, request, torch.cat(mels)) if last else None
+            yield RenderedPart(samples.nan_to_num(0.0).clamp(-1, 1), mel, frames.mel, reason)
 
     def words_of(self, request: Request, decoded: Tensor, options: DecodingOptions) -> tuple[Word, ...]:
         """When the words of what was decoded for a request are spoken, by guided attention."""
@@ -140,6 +142,7 @@ class Renderer:
             if reason is None:
                 continue
             decoded, done = torch.cat(mels[row]), time.perf_counter()
+            reason = self._ending(reason, requests[row], decoded)
             mel = self._stretch(options)(decoded, last=True)
             with self._vocoding(len(mel)):
                 waveform = self.vocoder(mel.to(self.device)).cpu().nan_to_num(0.0)
@@ -156,6 +159,13 @@ class Renderer:
             rendered[row] = Rendered(speech, decoded, requests[row])
             vocoding += took
         return [rendered[row] for row in range(len(requests))]
+
+    def _ending(self, reason: str, request: Request, decoded: Tensor) -> str:
+        """Why speech ended: a stop before the end of the text is "unfinished"."""
+        if reason == "stop" and self.network.guided_layers:
+            with self._decoding([request]):
+                return "unfinished" if ends_early(self.network, request, decoded) else reason
+        return reason
 
     def _decode(self, requests: Sequence[Request], options: DecodingOptions) -> Iterator[Frames]:
         with self._decoding(requests):

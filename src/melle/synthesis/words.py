@@ -16,6 +16,10 @@ from melle.text.normalise import written_words
 from melle.text.words import word_tokens
 
 NEAR = 3.0  # tokens around the path within which attention counts: what lies further away is noise
+# Tokens that are left of a text where the last step of its speech looks: 3 to 5 with the shipped preview, more than 9
+# where a word was left out. It is known where attention is a sharp line: at least SHARP of it is near the path, and
+# SHARPER times as much as if it were spread over the text.
+UNSAID, SHARP, SHARPER = 8.0, 0.5, 2.5
 MOST_SKIPPED = 4  # tokens that the path may go on by from a step to the next, for each frame of a step
 
 
@@ -38,8 +42,28 @@ def find_words(
     return shifted(found, 0.0, speed)
 
 
+def ends_early(network: Melle, request: Request, mel: torch.Tensor) -> bool:
+    """Whether speech that ended by itself, ``mel`` (T, M) log10 as it was decoded, left the end of its text unsaid.
+
+    Of models whose guided attention is no sharp line, or has none, it is not known, and False.
+    """
+    continues = request.prompt is not None and not request.prompt.tokens
+    if not network.guided_layers or not len(mel) or continues:
+        return False
+    weights = look(network, request, mel)
+    due, token = centres(weights, MOST_SKIPPED * network.reduction_factor), np.arange(weights.shape[1]) + 0.5
+    sharp = (weights * (np.abs(token - due[:, None]) <= NEAR)).sum(axis=1).mean()
+    spread = (2 * NEAR + 1) / weights.shape[1]
+    return bool(sharp > max(SHARP, SHARPER * spread) and weights.shape[1] - due[-1] > UNSAID)
+
+
 def places(network: Melle, request: Request, mel: torch.Tensor) -> NDArray[np.float64]:
     """Where in the request's text each step of ``mel`` (T, M) is, in tokens (K,): ever further on."""
+    return centres(look(network, request, mel), MOST_SKIPPED * network.reduction_factor)
+
+
+def look(network: Melle, request: Request, mel: torch.Tensor) -> NDArray[np.float64]:
+    """How much each step of ``mel`` (T, M) looks at each token of the request's text (K, S), by the guided heads."""
     device, r = network.bos.device, network.reduction_factor
     before = request.prompt.mel if request.prompt is not None else mel[:0]
     steps = [len(before) // r, len(mel) // r] if request.prompt is not None else [len(mel) // r]
@@ -58,7 +82,7 @@ def places(network: Melle, request: Request, mel: torch.Tensor) -> NDArray[np.fl
     )
     first = (request.marks.bos is not None) + sum(map(len, request.segments[:-1]))
     own = weights.float().mean(dim=0)[0, -steps[-1] :, first : first + len(request.tokens)]
-    return centres(own.cpu().numpy().astype(float), MOST_SKIPPED * r)
+    return own.cpu().numpy().astype(float)
 
 
 def centres(weights: NDArray[np.float64], skipped: int) -> NDArray[np.float64]:

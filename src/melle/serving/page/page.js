@@ -150,7 +150,12 @@ async function speak() {
     }
     if (ending === null) throw new Error("the speech broke off; try again");
     const took = ((performance.now() - begun) / 1000).toFixed(1);
-    const why = { stop: "", length: ", cut off at the length limit", degenerate: ", cut off as it degenerated" };
+    const why = {
+      stop: "",
+      unfinished: ", stopped before the end of the text",
+      length: ", cut off at the length limit",
+      degenerate: ", cut off as it degenerated",
+    };
     const words = why[ending.finish_reason] ?? ", nothing in it can be heard";
     announce(`${ending.seconds.toFixed(1)} s of speech in ${took} s; the first after ${(first / 1000).toFixed(2)} s${words}`);
     finish(parts, rate, ending.words, player, own);

@@ -296,7 +296,7 @@ def _scores(
     errors = [abs(speech.seconds - seconds) / seconds for speech, seconds in zip(speeches, recorded)]
     scores = {
         "duration_error": sum(errors) / len(errors),
-        "eos_rate": sum(speech.finish_reason == "stop" for speech in speeches) / len(speeches),
+        "eos_rate": sum(speech.finish_reason in ("stop", "unfinished") for speech in speeches) / len(speeches),
     }
     if transcripts is not None:
         scores["wer"] = corpus_rate([count_errors(*both) for both in transcripts]).rate

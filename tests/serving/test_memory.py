@@ -1,0 +1,39 @@
+"""The server's threads share a few arenas of the C library."""
+
+import subprocess
+import sys
+
+import pytest
+
+THREADS = """
+import ctypes, sys, threading
+from melle.serving.memory import limit_arenas
+if sys.argv[1] == "limited" and not limit_arenas():
+    print(-1); sys.exit()
+libc = ctypes.CDLL(None)
+libc.malloc.restype = libc.fopen.restype = ctypes.c_void_p
+done = threading.Barrier(12)
+def work():
+    for _ in range(50):
+        assert libc.malloc(ctypes.c_size_t(3000))
+    done.wait()
+threads = [threading.Thread(target=work) for _ in range(12)]
+[thread.start() for thread in threads]; [thread.join() for thread in threads]
+file = libc.fopen(sys.argv[2].encode(), b"w")
+libc.malloc_info(0, ctypes.c_void_p(file)); libc.fclose(ctypes.c_void_p(file))
+print(open(sys.argv[2]).read().count("<heap nr="))
+"""
+
+
+def test_threads_share_arenas(tmp_path):
+    if not sys.platform.startswith("linux"):
+        pytest.skip("of glibc")
+
+    def arenas(how):
+        command = [sys.executable, "-c", THREADS, how, str(tmp_path / "info")]
+        return int(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+
+    limited = arenas("limited")
+    if limited < 0:
+        pytest.skip("this C library has no arenas to limit")
+    assert 1 <= limited <= 2 < arenas("usual")

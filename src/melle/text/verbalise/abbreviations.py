@@ -135,7 +135,7 @@ def read_points(match: Match[str]) -> str:
     """U.S.A. is "U-S-A"; before a name, as in the U.S. Army, its point is no sentence's end, nor before a zone of
     times."""
     letters = "".join(re.findall("[A-Za-z]", match[1]))
-    after = match.string[match.end() :].lstrip()
+    after = match.string[match.end() : match.end() + 80].lstrip()
     if letters.upper() in ("AM", "PM"):
         named = _ZONE.match(after) is not None
     else:
@@ -144,7 +144,9 @@ def read_points(match: Match[str]) -> str:
             and letters not in ("DC", "BC", "AD")
             and after[:1].isalpha()
             and not _OPENING.match(after)
-            and not (_WHERE.search(match.string[: match.start()]) and not _STATE.match(after))
+            and not (
+                _WHERE.search(match.string[max(0, match.start() - 20) : match.start()]) and not _STATE.match(after)
+            )
         )
     return "-".join(letters).upper() + (match["s"] or "") + ("" if named else _point(match))
 

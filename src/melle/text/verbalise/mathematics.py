@@ -35,8 +35,12 @@ def read_comparison(match: Match[str]) -> str:
     between, alone = _COMPARISONS[sign]
     left = re.search(r"([^\W_]+|[)\]²³])\s?$", match.string[max(0, match.start() - 30) : match.start()])
     if left is None or left[1].lower() in _JOINING:
-        return f"{' ' if left else ''}{alone} " if re.match(r"[-.$£€]*\d", match.string[match.end() :]) else match[0]
-    if (len(left[1]) > 2 and not left[1].isdecimal()) or _VERB.match(match.string[match.end() :]):
+        return (
+            f"{' ' if left else ''}{alone} "
+            if re.match(r"[-.$£€]*\d", match.string[match.end() : match.end() + 20])
+            else match[0]
+        )
+    if (len(left[1]) > 2 and not left[1].isdecimal()) or _VERB.match(match.string[match.end() : match.end() + 60]):
         between = between.removeprefix("is ")
     return f" {between} "
 

@@ -89,7 +89,7 @@ def read_unit(match: Match[str]) -> str:
     The point of "20 ft. tall" is not read.
     """
     one, many = UNITS[match["unit"]]
-    described = match["a"] and not match["point"] and re.match(_NOUN, match.string[match.end() :])
+    described = match["a"] and not match["point"] and re.match(_NOUN, match.string[match.end() : match.end() + 60])
     name = one if match["number"] == "1" or described else many
     name = f"{_POWERS[match['power']]} {name}" if match["power"] else name
     per = f" per {_PER[match['per']]}" if match["per"] else ""
@@ -129,7 +129,7 @@ def read_feet(match: Match[str]) -> str:
     """5'10" and 5 ft 10 in are "five feet ten inches", a 10' ladder "a ten foot ladder"."""
     feet, inches = match["feet"], match["inches"]
     point = "." if match[0].endswith(".") and ends_sentence(match) else ""
-    if not inches and match["a"] and re.match(_NOUN, match.string[match.end() :]):
+    if not inches and match["a"] and re.match(_NOUN, match.string[match.end() : match.end() + 60]):
         return f"{match['a']}{cardinal(int(feet))} foot"
     more = f" {number(inches)} {'inch' if inches == '1' else 'inches'}" if inches else ""
     return f"{match['a'] or ''}{cardinal(int(feet))} {'foot' if feet == '1' else 'feet'}{more}{point}"
@@ -153,7 +153,9 @@ def read_inch_marks(text: str) -> str:
         if quoted or not text[place - 1 : place].isdecimal():
             quoted = not quoted
             continue
-        described = re.search(r"\b[Aa]n?\s[\d./]+$", text[start:place]) and re.match(_NOUN, text[place + 1 :])
+        described = re.search(r"\b[Aa]n?\s[\d./]+$", text[start:place]) and re.match(
+            _NOUN, text[place + 1 : place + 60]
+        )
         one = described or re.search(r"(?:^|[^\d.,/])(?:1|\d/\d+)$", text[start:place])
         parts += [text[start:place], " inch" if one else " inches"]
         start = place + 1

@@ -61,6 +61,11 @@ READINGS = {
     "CHF 20, 100 ₽, ฿100": "twenty Swiss francs, one hundred rubles, one hundred baht",
     "€1.000,50": "one thousand euros and fifty cents",
     "Oil settled at $82.45/bbl.": "Oil settled at eighty-two dollars and forty-five cents per barrel.",
+    # names and numbers
+    "AT&T and Maj.-Gen. Scott": "A-T-and-T and Major-General Scott",
+    "moved to Thu 3/14": "moved to Thursday March fourteenth",
+    "Eq. (3), pp. 45-7": "Equation (three), pages forty-five to seven",
+    "07700 900123, PIN 1234": "zero seven seven zero zero, nine zero zero one two three, PIN one two three four",
     # shares, ranges and counts
     "a 50/50 chance": "a fifty fifty chance",
     "my score was 97/100!!": "my score was ninety-seven out of one hundred!!",

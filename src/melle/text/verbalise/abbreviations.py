@@ -163,17 +163,19 @@ def read_initials(match: Match[str]) -> str:
 
 ABBREVIATIONS = (
     *(Rule(rf"(?<![\w.]){pattern}", _like(words), re.I) for pattern, words in PHRASES),
+    Rule(r"\bAT&T\b", "A-T-and-T"),
+    Rule(r"\bpp\.\s?(\d+)-(\d+)", r"pages \1 to \2"),
     Rule(r"\best\.(?=\s[$£€])", "estimated"),
     Rule(r"\b[Nn][°º]\s?(?=\d)|№\s?(?=\d)", "number "),
     Rule(rf"(?<!\w)({'|'.join(CHAT)})(?!\w)", _chat, re.I),
-    Rule(rf"\b({'|'.join(NUMBERED)})\.\s?(?=\d)", read_numbered),
+    Rule(rf"\b({'|'.join(NUMBERED)})\.\s?(?=\(?\d)", read_numbered),
     Rule(r"\b(vol|Vol|ch|Ch|sec|Sec|art|Art)\.\s?(?=[IVXL]+\b)", read_numbered),
     Rule(
         rf"\b([A-Z][\w']+|\d+(?:st|nd|rd|th)) ({'|'.join(ROADS)})\b(?!'|-|\.?\s(?!(?:{_OPENERS})\b)[A-Z])\.?", read_road
     ),
     Rule(r"\b([NSEW])\.?\s(?=\d+(?:st|nd|rd|th)\b)", lambda match: f"{_COMPASS[match[1]]} "),
     Rule(r"\bSt\b\.?\s(?=[A-Z])", "Saint "),
-    Rule(rf"\b({'|'.join(TITLES)})\.(?=\s?[A-Z\d])", read_title),
+    Rule(rf"\b({'|'.join(TITLES)})\.(?=[\s-]?[A-Z\d])", read_title),
     Rule(rf"\b({'|'.join(ALONE)})(?:(?=\s[A-Z])|\.(?=\s(?:and|or|&)\s))", read_title),
     Rule(rf"\b({'|'.join(SUFFIXES)})\.", read_suffix),
     Rule(r"\b(Jr|Sr)\b", read_suffix),

@@ -76,7 +76,7 @@ TELEPHONE = (
     Rule(
         r"(?<![\w.,/$£€-])(?:\+\d{1,3}[ .-]?(?:\(\d{1,4}\)[ .-]?)?\d{1,4}(?:[ .-]\d{2,4}){1,4}"
         r"|(?:1[ .-])?\(\d{3}\) ?\d{3}[ .-]\d{4}|(?:1[ .-])?\d{3}([ .-])\d{3}\1\d{4}|\d{3}-\d{4}"
-        r"|\(?0\d{1,4}\)?(?: \d{3,4}){1,3}|0\d{9,10})(?![\w-]|[.,]\d)",
+        r"|\(?0\d{1,4}\)?(?: \d{3,4}){1,3}|0\d{4} \d{6}|0\d{9,10})(?![\w-]|[.,]\d)",
         read_telephone,
     ),
 )
@@ -104,8 +104,9 @@ CODES = (
         rf"\b({_STATES})\s(\d{{5}})(?:-(\d{{4}}))?(?![\w-]|[.,]\d)",
         lambda match: f"{match[1]} {', '.join(digits(part) for part in match.groups()[1:] if part)}",
     ),
+    Rule(r"\b[Ee]xt\. ?(\d{3,6})(?![\w-])", lambda match: f"extension {digits(match[1])}"),
     Rule(
-        r"\b((?:ZIP|[Zz]ip)(?: [Cc]ode)?:? |[Aa]rea [Cc]ode )(\d{3,5})(?![\w-])",
+        r"\b((?:ZIP|[Zz]ip)(?: [Cc]ode)?:? |[Aa]rea [Cc]ode |PIN |[Pp]asscode )(\d{3,8})(?![\w-])",
         lambda match: match[1] + digits(match[2]),
     ),
     Rule(rf"\b(?P<name>{_NUMBERED})\s(?P<number>\d{{3,4}})(?:-(?P<more>\d{{3}}))?(?![\w-]|[.,:/]\d)", read_named),

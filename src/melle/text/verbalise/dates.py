@@ -179,7 +179,7 @@ DATES = (
         read_month_first,
     ),
     Rule(
-        r"(?P<before>\b(?:on|until|till|since|dated|due|by) )(?P<first>\d{1,2})/(?P<second>\d{1,2})"
+        r"(?P<before>\b(?:on|until|till|since|dated|due|by|[a-z]+day,?) )(?P<first>\d{1,2})/(?P<second>\d{1,2})"
         r"(?![\w/]|[.,]\d|\sof\b)",
         read_day_and_month,
         re.I,

@@ -4,40 +4,31 @@ FOLDER is what `python -m melle export --onnx` wrote. Needs onnxruntime, soundfi
 """
 
 import argparse
-import json
 from pathlib import Path
 
 import numpy as np
-import onnxruntime
-import soundfile
 
 from melle.console import run_command
-from melle.errors import UserError
+from melle.onnx.files import read_graphs, read_voice, vocode, write_sound
 from melle.text import marks_of, tokenizer_from_dict
 
 
 def speak(folder: Path, text: str, voice: str, seed: int = 0, temperature: float = 1.0) -> tuple[np.ndarray, int]:
     """Samples (N,) and their rate. Raises UserError for a folder, a voice or a text that cannot be used."""
-    voices = sorted(path.stem for path in folder.glob("voices/*.npz"))
-    if not (folder / "onnx.json").is_file():
-        raise UserError(f"{folder}: has no onnx.json; give the folder `onnx` that python -m melle export --onnx wrote")
-    if voice not in voices:
-        raise UserError(f"{folder} has no voice {voice!r}; it has {', '.join(voices) or 'none: export with --voices'}")
-    config = json.loads((folder / "onnx.json").read_text(encoding="utf-8"))
-    graph = {path.stem: onnxruntime.InferenceSession(path) for path in folder.glob("*.onnx")}
+    config, graph = read_graphs(folder)
+    given, mel = read_voice(folder, voice)
     tokenizer, random = tokenizer_from_dict(config["tokenizer"]), np.random.default_rng(seed)
-    prompt, tokens, r = np.load(folder / "voices" / f"{voice}.npz"), tokenizer.encode(text), config["reduction_factor"]
-    mel, bands = prompt["mel"][None], config["mel"]["n_mels"]
+    tokens, r, mel, bands = tokenizer.encode(text), config["reduction_factor"], mel[None], config["mel"]["n_mels"]
     bos, eos = ([] if mark is None else [mark] for mark in marks_of(tokenizer))
-    ids = [*bos, *prompt["tokens"].tolist(), *tokens, *eos]
-    first = len(bos) + len(prompt["tokens"])
+    ids = [*bos, *given, *tokens, *eos]
+    first = len(bos) + len(given)
 
     def noise(steps: int) -> dict[str, np.ndarray]:
         """What chance decides: which units the pre-net keeps, and the sample of the latent."""
         keep = random.random((1, steps, config["prenet_units"]), dtype=np.float32)
         return {"keep": keep, "noise": temperature * random.standard_normal((1, 1, r * bands), dtype=np.float32)}
 
-    pace = mel.shape[1] / len(prompt["tokens"])
+    pace = mel.shape[1] / len(given)
     least, most = (len(tokens) * pace * share / r for share in config["length_range"])
     steps = mel.shape[1] // r
     segments = np.array([[0] * first + [1] * (len(ids) - first)])
@@ -55,27 +46,10 @@ def speak(folder: Path, text: str, voice: str, seed: int = 0, temperature: float
     return vocode(refined, graph.get("vocoder"), config["mel"]), config["mel"]["sample_rate"]
 
 
-def vocode(mel: np.ndarray, vocoder: onnxruntime.InferenceSession | None, spec: dict) -> np.ndarray:
-    """Samples (N,) of a log10 mel (1, T, M): by the model's vocoder, else by Griffin-Lim."""
-    import librosa
-
-    size, hop = spec["n_fft"], spec["hop_length"]
-    if vocoder is not None:
-        real, imaginary = vocoder.run(None, {"mel": mel})[0][0]
-        return librosa.istft(real + 1j * imaginary, n_fft=size, hop_length=hop, center=True)
-    bands = {"n_mels": spec["n_mels"], "fmin": spec["f_min"], "fmax": spec["f_max"]}
-    basis = librosa.filters.mel(sr=spec["sample_rate"], n_fft=size, **bands)
-    magnitudes = np.maximum(np.linalg.pinv(basis) @ 10.0 ** mel[0].T, 0)
-    return librosa.griffinlim(magnitudes, n_iter=60, n_fft=size, hop_length=hop)
-
-
 def main(options: argparse.Namespace) -> None:
     """Write the speech."""
     samples, rate = speak(options.folder, options.text, options.voice, options.seed, options.temperature)
-    try:
-        soundfile.write(options.output, samples, rate)
-    except (OSError, TypeError, ValueError, soundfile.SoundFileError) as error:
-        raise UserError(f"{options.output}: cannot be written ({error}); give a name such as out.wav") from None
+    write_sound(options.output, samples, rate)
     print(f"{options.output}: {len(samples) / rate:.2f} s")
 
 

@@ -11,8 +11,8 @@ import torch
 
 from melle.audio import MelSpec, load_audio, save_audio
 from melle.checkpoint import ModelDescription
-from melle.corpora.espeak import Voice
-from melle.corpora.synthetic import Line, make_corpus
+from melle.corpora.espeak import Espeak, Voice
+from melle.corpora.speaking import Item, speak_corpus
 from melle.data.manifest import Utterance, read_manifest, with_duration, write_manifest
 from melle.model import Melle
 from melle.text.symbols import SymbolTokenizer
@@ -107,7 +107,8 @@ def real_speech(tmp_path_factory: pytest.TempPathFactory) -> list[tuple[str, tor
         folder = tmp_path_factory.mktemp("speech") / "corpus"
         voice = Voice("ann", "en-us", "f2", rate=130)
         texts = ["please enter your number", "good morning", "the party is busy"]
-        make_corpus(folder, {"test": [Line(f"u{n}", text, voice) for n, text in enumerate(texts)]}, workers=1)
+        items = [Item("test", n, f"u{n}", text, voice, "en") for n, text in enumerate(texts)]
+        speak_corpus(folder, Espeak, {"test": items}, {}, workers=1)
         manifest = folder / "test.jsonl"
     chosen = [u for u in read_manifest(manifest) if 1 <= with_duration(u).duration <= 3][:3]
     assert chosen, f"{manifest} has no utterance of 1 to 3 seconds"

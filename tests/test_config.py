@@ -192,6 +192,7 @@ def conf(tmp_path_factory) -> Path:
             "not listed in conf/, though there is such a setting; write +speech.denominator=4",
         ),
         ("speech.denominatr=4", "no such key; did you mean +speech.denominator?"),
+        ("max_skipped=3", "this key is called max_nonfinite_steps now"),
     ],
 )
 def test_a_mistyped_override_is_a_sentence_with_the_nearest(conf, typed, says):

@@ -7,7 +7,6 @@ import re
 import shlex
 import subprocess
 import sys
-from functools import partial
 from pathlib import Path
 
 import pytest
@@ -22,14 +21,12 @@ from melle.cli import CommandParser, make_parser
 from melle.commands.synthesize import Synthesize
 from melle.console import run_command, shell_command
 from melle.corpora.english.corpus import TeacherCorpus
-from melle.data.datamodule import MelleDataModule
 from melle.data.index import Fault
 from melle.data.manifest import Utterance, write_manifest
 from melle.data.shar.reading import find_shards
 from melle.data.skipped import SkippedItems
 from melle.errors import UserError
 from melle.options import add_fields
-from melle.text.symbols import SymbolTokenizer
 from melle.vocoders.vocos.segments import Recordings, SegmentBatches
 from tests.test_readme import ROOT
 
@@ -133,8 +130,6 @@ def printed_commands(folder: Path) -> dict[str, tuple[str, list[str]]]:
     save_audio(folder / "a.wav", torch.zeros(800), 16000)
     write_manifest(missing, [Utterance("one", folder / "gone.wav", "a")])
     mel = MelSpec(n_mels=40)
-    fit = partial(SymbolTokenizer.fit, unit="words")
-    data = MelleDataModule(missing, missing, 1, fit, features=folder / "f", mel=mel, index=folder / "i")
     recordings = Recordings(missing, mel, False)
     actions = {
         "check --tokenizer": (skipped.check, ["check", missing, "--tokenizer", f"{folder}/last.ckpt"]),
@@ -145,10 +140,6 @@ def printed_commands(folder: Path) -> dict[str, tuple[str, list[str]]]:
         "prepare shards": (
             lambda: find_shards(folder),
             ["prepare", "shards", "--manifest", "FILE", "-o", folder],
-        ),
-        "prepare features": (
-            data.setup,
-            ["prepare", "features", "--manifest", missing, missing, "-o", folder / "f", "--n-mels", "40"],
         ),
         "check": (
             lambda: SegmentBatches(recordings, 0, 1, 4, (0, 0), 0).batch(0),

@@ -28,7 +28,7 @@ def test_english(tmp_path, monkeypatch):
     """Corpus, features, training and speech of words that nobody trained."""
     monkeypatch.setattr("melle.corpora.english.corpus.Kokoro", FakeTeacher)
     monkeypatch.setattr("melle.corpora.english.corpus.HELD_OUT", VOICES[:2])
-    monkeypatch.setattr("melle.corpora.teacher_corpus.cores", lambda: 1)
+    monkeypatch.setattr("melle.data.processes.cores", lambda: 1)
     data = tmp_path / "data"
     texts = [f"Again: {text}" for text in held_out("validation")[:4]] + [
         "Is this a zebra, or are these twelve of them?"

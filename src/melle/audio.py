@@ -133,9 +133,14 @@ def load_audio(
     Raises DataError where ``read_channels`` does, or where the rate cannot be resampled.
     """
     samples, rate = read_channels(path, most_seconds)
+    return mono_at(sample_rate, samples, rate, path, always_warn)
+
+
+def mono_at(sample_rate: int, samples: Tensor, rate: int, name: str | Path, always_warn: bool = False) -> Tensor:
+    """Samples (N, channels) at ``rate`` to mono (M,) at ``sample_rate``. Raises DataError for a rate that cannot be."""
     if max(rate, sample_rate) // math.gcd(rate, sample_rate) > MOST_RATIO:
-        raise DataError("odd rate", f"{path}: {rate} samples per second; convert it to {sample_rate}")
-    return resample(mix_channels(samples, path, always_warn), rate, sample_rate)
+        raise DataError("odd rate", f"{name}: {rate} samples per second; convert it to {sample_rate}")
+    return resample(mix_channels(samples, name, always_warn), rate, sample_rate)
 
 
 def read_channels(path: str | Path, most_seconds: float | None = None) -> tuple[Tensor, int]:
@@ -153,14 +158,19 @@ def read_channels(path: str | Path, most_seconds: float | None = None) -> tuple[
     except UNREADABLE as error:
         samples, rate = _decode_by_ffmpeg(path, error)
         _check_planned(path, len(samples) / rate, most_seconds)
+    return checked_samples(samples, path), rate
+
+
+def checked_samples(samples: np.ndarray, name: str | Path) -> Tensor:
+    """Samples (N, channels) as a tensor. Raises DataError for those that ``read_channels`` refuses."""
     if not samples.size:
-        raise DataError("no sound", f"{path}: holds no sound; remove it from the manifest or record it again")
+        raise DataError("no sound", f"{name}: holds no sound; remove it from the manifest or record it again")
     if not np.isfinite(samples).all():
-        raise DataError("not finite", f"{path}: holds values that are not numbers; write the file anew")
+        raise DataError("not finite", f"{name}: holds values that are not numbers; write the file anew")
     peak = max(samples.max(), -samples.min())
     if peak > MOST_PEAK:
-        raise DataError("too loud", f"{path}: samples up to {peak:.4g} where 1 is full scale; scale it down")
-    return torch.from_numpy(samples), rate
+        raise DataError("too loud", f"{name}: samples up to {peak:.4g} where 1 is full scale; scale it down")
+    return torch.from_numpy(samples)
 
 
 def mix_channels(samples: Tensor, name: str | Path, always_warn: bool = False) -> Tensor:

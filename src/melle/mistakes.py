@@ -22,6 +22,7 @@ from melle.installed import as_installed
 
 FULL = "HYDRA_FULL_ERROR"  # in the environment: Hydra raises, where it would print its own advice and exit
 NO_NULL = "Config group override must be a string or a list"
+RENAMED = {"max_skipped": "max_nonfinite_steps"}  # keys of earlier versions
 LIKE = 0.6  # of a key or option: how alike two must be, by difflib, for one to be suggested for the other
 
 
@@ -76,6 +77,8 @@ def _no_option(name: str, options: list[str] | None, conf: Path) -> str:
 
 def _no_key(key: str, arguments: list[str], conf: Path, config: str) -> str:
     given = next((argument for argument in arguments if _key(argument) == key), key)
+    if key in RENAMED:
+        return f"{given}: this key is called {RENAMED[key]} now"
     cfg = _composed([argument for argument in arguments if _key(argument) != key], conf, config)
     known = [*_keys(cfg), *(str(folder.relative_to(conf)) for folder in conf.rglob("*") if folder.is_dir())]
     more = _parameters(cfg, key.rpartition(".")[0])

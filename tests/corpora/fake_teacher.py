@@ -5,7 +5,8 @@ from pathlib import Path
 
 import numpy as np
 
-from melle.corpora.teacher import PublishedVoice, Spoken
+from melle.corpora.speaking import Spoken
+from melle.corpora.teacher import PublishedVoice
 from melle.errors import UserError
 
 RATE, BEFORE, WORD, PAUSE = 24000, 0.3, 0.2, 0.1
@@ -13,12 +14,14 @@ VOICES = ("af_a", "af_b", "am_c", "bf_d", "bm_e", "bm_f")
 
 
 class FakeTeacher:
+    margin, silence = 0.1, -40.0
+
     def __init__(self, folder=None, languages=("en",), voices=VOICES):
         self.folder = folder and Path(folder)
         self.identity = {"teacher": "fake"}
         self.published = [PublishedVoice(name, "en-us") for name in voices]
 
-    def speak(self, text, speaker, speed=1.0):
+    def speak(self, text, speaker):
         words = text.split()
         if not any(character.isalnum() for character in text):
             raise UserError(f"the text {text!r} has nothing to say")

@@ -78,8 +78,8 @@ def test_speech_with_times(folder, session):
         ("af_heart", "en-us"),
         ("bm_george", "en-gb-x-rp"),
     ]
-    blended = Speaker("blend", "en-us", (("af_heart", 0.25), ("bm_george", 0.75)), speed=1.1)
-    spoken = teacher.speak("We sat, he said.", blended, speed=0.5)
+    blended = Speaker("blend", "en-us", (("af_heart", 0.25), ("bm_george", 0.75)), speed=0.55)
+    spoken = teacher.speak("We sat, he said.", blended)
     read = [symbol for symbol in symbols("We sat, he said.", "en-us")]
     assert session.inputs["tokens"].tolist() == [[0, *(VOCABULARY[symbol] for symbol in read), 0]]
     assert session.inputs["style"].shape == (1, 256) and np.allclose(session.inputs["style"], 0.75)

@@ -5,8 +5,11 @@ import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 
-from melle.corpora import synthetic
+import numpy as np
+
 from melle.corpora.digits import DigitCorpus
+from melle.corpora.espeak import Espeak
+from melle.corpora.speaking import Spoken
 
 
 class Gate:
@@ -34,22 +37,15 @@ class Gate:
 
 
 def test_of_two_that_make_the_synthetic_corpus_one_waits(tmp_path, monkeypatch, caplog):
-    gate = Gate(lambda lines, *_: [(line.id, (1.0, ((0.1, 0.9),))) for line in lines])
-    monkeypatch.setattr(synthetic, "_speak", gate)
-    few = dict(hours=1e-4, train_voices=3, validation_voices=2, test_voices=2, workers=1)
+    gate = Gate(lambda *_: Spoken(np.sin(np.arange(16000) / 10).astype(np.float32), 16000, ((0.1, 0.9),)))
+    monkeypatch.setattr(Espeak, "speak", lambda _, text, voice: gate(text, voice))
+    few = dict(hours=1e-4, train_voices=3, validation_voices=2, test_voices=2, held_out_utterances=1, workers=1)
     corpus = DigitCorpus(tmp_path / "demo", **few)
     said = gate.pass_by_two(lambda: DigitCorpus(tmp_path / "demo", **few).prepare(), caplog)
-    assert gate.calls == 1 and said.count(f"{corpus.path.name}: another process is making this corpus; waiting") == 1
+    assert gate.calls == 7
+    assert said.count(f"{corpus.path.name}: another process is speaking this corpus; waiting") == 1
     assert json.loads((corpus.path / "corpus.json").read_text())["seed"] == 0
     assert list((tmp_path / "demo").iterdir()) == [corpus.path]
-
-
-def test_a_corpus_made_since_one_looked_is_left_alone(tmp_path, monkeypatch):
-    gate = Gate(lambda lines, *_: [(line.id, (1.0, ((0.1, 0.9),))) for line in lines])
-    gate.open.set()
-    monkeypatch.setattr(synthetic, "_speak", gate)
-    corpus = DigitCorpus(tmp_path / "demo", hours=1e-4, train_voices=3, validation_voices=2, test_voices=2)
-    for _ in range(2):
-        monkeypatch.setattr("melle.corpora.digits.description_of", lambda *_: None)
-        corpus.prepare()
-    assert gate.calls == 1
+    monkeypatch.setattr("melle.corpora.digits.description_of", lambda *_: None)  # as if made since one looked
+    corpus.prepare()
+    assert gate.calls == 7

@@ -90,7 +90,7 @@ def test_a_peak_that_touches_full_scale_is_not_clipped(tmp_path):
     assert report.kept == 1 and not report.warnings
 
 
-def test_the_first_usable_of_duplicates_is_kept(tmp_path):
+def test_the_first_valid_of_duplicates_is_kept(tmp_path):
     items = items_of(tmp_path, 3)
     items[0]["audio_path"] = "gone.wav"
     items = [{**item, "id": "same"} for item in items] + [{**items[2], "id": "other"}]  # the sound of line 3, again
@@ -127,9 +127,9 @@ def test_the_tokenizer_of_a_checkpoint(tmp_path, tiny_checkpoint, capsys):
     assert rejects(tmp_path)[0]["line"] == 3 and "eleven" in rejects(tmp_path)[0]["reason"]
 
 
-def test_nothing_usable(tmp_path):
+def test_nothing_valid(tmp_path):
     manifest = manifest_of(tmp_path, [{"transcription": "a", "audio_path": "none.wav"}] * 3)
-    with pytest.raises(UserError, match=r"none of its 3 items is usable \(missing 3\); see .*my.rejected.jsonl"):
+    with pytest.raises(UserError, match=r"none of its 3 items is valid \(missing 3\); see .*my.rejected.jsonl"):
         check_manifest(manifest, workers=1)
     assert len(rejects(tmp_path)) == 3 and not (tmp_path / "my.clean.jsonl").exists()
     assert sorted(path.name for path in tmp_path.iterdir()) == ["my.jsonl", "my.rejected.jsonl"]
@@ -141,7 +141,7 @@ def test_what_the_user_must_mend_first(tmp_path):
         check_manifest(tmp_path / "none.jsonl")
     with pytest.raises(UserError, match="give another name with -o"):
         check_manifest(manifest, manifest)
-    with pytest.raises(UserError, match="give another place with -o"):
+    with pytest.raises(UserError, match="is a file; give another place"):
         check_manifest(manifest, manifest / "clean.jsonl")  # a file is no folder
     with pytest.raises(UserError, match="is a folder"):
         check_manifest(manifest, tmp_path)

@@ -205,16 +205,6 @@ def test_a_file_that_changes_while_it_is_read(own, tmp_path, monkeypatch):
     assert report.skipped == {"changed": 1} and FeatureStore(tmp_path, SPEC).get(sounds(own)[3]) is None
 
 
-def test_processes_make_the_same(corpus, tmp_path):
-    alone = build_features([corpus / "m.jsonl"], tmp_path / "one", silence=Half(), workers=1)
-    shared = build_features([corpus / "m.jsonl"], tmp_path / "two", silence=Half(), workers=2)
-    assert alone.skipped == shared.skipped and alone.made == shared.made > 0
-    both = [FeatureStore(tmp_path / name, SPEC, Half.description) for name in ("one", "two")]
-    assert [[path.name, path.read_bytes()] for path in files(both[0])] == [
-        [path.name, path.read_bytes()] for path in files(both[1])
-    ]
-
-
 KILLED = """
 import sys, time
 from melle.data import build_features as building

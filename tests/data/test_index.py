@@ -119,8 +119,8 @@ def test_a_loader_process_gets_no_columns(tmp_path):
     assert pickle.loads(copy)[999] == index[999]
 
 
-def test_nothing_usable_says_why(tmp_path):
-    with pytest.raises(UserError, match=r"no usable line.*line 1: not JSON"):
+def test_nothing_valid_says_why(tmp_path):
+    with pytest.raises(UserError, match=r"no valid line.*line 1: not JSON"):
         open_tokenizer(write(tmp_path / "m.jsonl", ["{"]), fit, tmp_path / "index")
     with pytest.raises(UserError, match="no such manifest"):
         open_tokenizer(tmp_path / "none.jsonl", fit, tmp_path / "index")

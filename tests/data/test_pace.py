@@ -9,9 +9,10 @@ import torch
 
 from melle.audio import LogMel, MelSpec, save_audio, speech_level
 from melle.checkpoint import ModelDescription
-from melle.data.datamodule import CorpusStatistics, MelleDataModule
+from melle.data.datamodule import MelleDataModule
 from melle.data.manifest import Utterance, write_manifest
 from melle.data.silence import speech_frames
+from melle.data.statistics import CorpusStatistics
 from melle.synthesis.options import DecodingOptions
 from melle.synthesis.prompt import Prompt
 from melle.synthesis.synthesizer import Synthesizer

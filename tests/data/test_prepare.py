@@ -16,10 +16,9 @@ from hydra import compose, initialize_config_dir
 
 from melle.cli import make_parser, read_command
 from melle.data.manifest import Utterance, read_manifest
-from melle.data.sources import fsdd
 from melle.data.sources import manifests as sources
 from melle.data.sources.manifests import share
-from melle.data.sources.published import evaluation_lists
+from melle.data.sources.published import evaluation_lists, fsdd_split
 from melle.errors import UserError
 from melle.formats import COMPRESSED
 from tests.conftest import install_ffmpeg
@@ -611,4 +610,4 @@ def test_an_interruption_while_writing_is_made_good(tmp_path, monkeypatch):
 def test_shares_are_even():
     draws = [share(f"id-{number}") for number in range(2000)]
     assert all(0 <= draw < 1 for draw in draws) and abs(np.mean(draws) - 0.5) < 0.03
-    assert fsdd.split(4) == "test" and fsdd.split(9) == "validation" and fsdd.split(10) == "train"
+    assert fsdd_split(4) == "test" and fsdd_split(9) == "validation" and fsdd_split(10) == "train"

@@ -310,7 +310,7 @@ def test_an_epoch_begins_with_its_longest_utterance(corpus, shards, tmp_path, se
     length, blocks = per_epoch(data)
     index = data.datasets["train"].index
     sizes = index.column("frames") + index.column("tokens")
-    longest = index[int(np.argmax(sizes))].id
+    longest = index.name(int(np.argmax(sizes)))
     epochs = [batches(data, length), batches(data, 2 * length)[length:]]
     assert all(longest in names(epoch[:1]) for epoch in epochs)
     for number in (0, blocks.per_epoch):

@@ -134,7 +134,7 @@ def test_what_cannot_be_is_refused_and_nothing_is_written(tmp_path, capsys):
         ((manifest, tmp_path / "out", "--validation", -1), "give 0 or more"),
         ((manifest, tmp_path / "out", "--validation", 0), "not 0 for both"),
         ((tmp_path / "gone.jsonl", tmp_path / "out"), "no such manifest"),
-        ((bad, tmp_path / "out"), "no usable line; "),
+        ((bad, tmp_path / "out"), "no valid line; "),
         ((manifest, tmp_path / "file"), "is a file"),
     ]
     for arguments, says in cases:

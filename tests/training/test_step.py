@@ -186,7 +186,7 @@ def test_training_passes_over_a_batch_that_is_not_finite_and_tells(tmp_path, ton
 def test_too_many_such_steps_in_a_row_end_the_run(tmp_path, tone_manifests, spoilt):
     spoilt.update(f"train-{voice}-{number}" for voice in "abc" for number in range(6))
     with pytest.raises(UserError, match=r"3 optimiser steps in a row had no finite loss.*train-.*optim.optimizer.lr"):
-        train(configure(tmp_path, tone_manifests, 9, "optim.schedule.warmup_steps=1", "max_skipped=3"))
+        train(configure(tmp_path, tone_manifests, 9, "optim.schedule.warmup_steps=1", "max_nonfinite_steps=3"))
 
 
 def test_step_frames_are_made_of_batches(tmp_path, tone_manifests, seen, losses):

@@ -53,15 +53,15 @@ def measure(manifest: Path, tokenizer: Tokenizer) -> Pace:
     import numpy as np
 
     from melle.audio import LogMel, load_audio, speech_level
-    from melle.data.datamodule import spread
-    from melle.data.manifest import read_usable
+    from melle.data.manifest import read_valid
     from melle.data.silence import speech_frames
+    from melle.data.statistics import spread
     from melle.errors import UserError
     from melle.reference import Pace
 
     log_mel = LogMel()
     mels, tokens = [], []
-    for utterance in read_usable(manifest)[:MOST]:
+    for utterance in read_valid(manifest)[:MOST]:
         tokens.append(len(tokenizer.encode(utterance.transcription)))
         mels.append(log_mel(load_audio(utterance.audio_path, log_mel.spec.sample_rate)))
     if not mels:

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import ClassVar, Literal
 
-from melle.data.sources import fsdd, published
+from melle.data.sources import published
 from melle.data.sources.folder import prepare
 from melle.data.sources.table import Table
 from melle.errors import UserError
@@ -93,7 +93,7 @@ class VCTK(Published):
 
 @dataclass
 class FSDD(Published):
-    prepare = fsdd.prepare
+    prepare = published.prepare_fsdd
     root: Path = root_of("fsdd")
     output: Path = output_of("fsdd")
 

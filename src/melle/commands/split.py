@@ -29,4 +29,4 @@ class Split:
         from melle.data.split import split_manifest
 
         parts = split_manifest(self.manifest, self.output, self.validation, self.test, self.by, self.seed)
-        print("\n".join(part.summary() for part in parts))
+        print("\n".join(f"{path}: {totals}" for path, totals in parts.items()))

@@ -6,21 +6,20 @@ words, or why it could not be aligned. That list is also the report: where the s
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator
-from contextlib import closing
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from tqdm import tqdm
 
 from melle.audio import load_audio
 from melle.corpora.ctc import CtcAligner
+from melle.data.journal import Journal
 from melle.data.manifest import Utterance, parse_line, read_lines, write_manifest
-from melle.data.processes import cores, share_out
+from melle.data.processes import map_in_processes
 from melle.errors import DataError, UserError
 from melle.files import file_stamp
 from melle.locks import making
@@ -67,10 +66,8 @@ def align_manifest(
         output.parent.mkdir(parents=True, exist_ok=True)
         with making(listed, "aligning this manifest"):
             lines = [(number, line) for number, _, line in read_lines(manifest)]
-            if not lines:
-                raise UserError(f"{manifest}: the manifest has no line; add one JSON object per utterance")
-            notes = _read_notes(listed, {"manifest": file_stamp(manifest), "model": model})
-            _align_missing(manifest, lines, notes, listed, make_aligner, cores() if workers is None else workers)
+            journal = Journal(listed, {"manifest": file_stamp(manifest), "model": model})
+            notes = _align_missing(manifest, lines, journal, make_aligner, workers)
             found = [notes[number] for number, _ in lines]
             write_manifest(output, _aligned(manifest, lines, notes))
     except OSError as error:
@@ -79,73 +76,26 @@ def align_manifest(
     return _report(manifest, output, listed, found, poor)
 
 
-def _read_notes(listed: Path, header: dict) -> dict[int, dict[str, Any]]:
-    """What is noted already of the same manifest by the same model; else the list begins anew."""
-    header = json.loads(json.dumps(header))
-    try:
-        content = listed.read_bytes()
-    except FileNotFoundError:
-        content = b""
-    whole = content[: content.rfind(b"\n") + 1]  # a run that was killed may have left a part of a line
-    try:
-        first, *others = [json.loads(line) for line in whole.splitlines()] or [None]
-    except ValueError:
-        first, others = None, []
-    if first != header:
-        listed.write_text(json.dumps(header) + "\n", encoding="utf-8")
-        return {}
-    if len(whole) < len(content):
-        with listed.open("r+b") as file:
-            file.truncate(len(whole))
-    return {note["line"]: note for note in others}
-
-
 def _align_missing(
-    manifest: Path,
-    lines: list[Line],
-    notes: dict[int, dict[str, Any]],
-    listed: Path,
-    make_aligner: Callable[[], CtcAligner],
-    workers: int,
-) -> None:
+    manifest: Path, lines: list[Line], journal: Journal, make_aligner: Callable[[], CtcAligner], workers: int | None
+) -> dict[int, dict[str, Any]]:
+    """What is noted of every line, by its number."""
+    notes = {note["line"]: note for note in journal.items}
     missing = [line for line in lines if line[0] not in notes]
-    bar = tqdm(total=len(lines), initial=len(lines) - len(missing), desc=f"Aligning {manifest}", unit=" lines")
-    if not missing:
-        bar.close()
-        return
-    results = _found(manifest, missing, make_aligner, workers)
-    with bar, listed.open("a", encoding="utf-8") as file, closing(results):
-        for found in results:
-            for note in found:
-                notes[note["line"]] = note
-                file.write(json.dumps(note, ensure_ascii=False) + "\n")
-            file.flush()
-            bar.update(len(found))
+    if missing:
+        with (
+            map_in_processes(partial(_make_align, make_aligner, manifest), missing, workers, CHUNK) as results,
+            tqdm(total=len(lines), initial=len(notes), desc=f"Aligning {manifest}", unit=" lines") as bar,
+        ):
+            for (number, _), note in results:
+                notes[number] = note
+                journal.add(note)
+                bar.update()
+    return notes
 
 
-def _found(
-    manifest: Path, lines: list[Line], make_aligner: Callable[[], CtcAligner], workers: int
-) -> Iterator[list[dict[str, Any]]]:
-    if workers <= 1 or len(lines) <= CHUNK:
-        aligner = make_aligner()
-        yield from ([align_line(aligner, manifest, line)] for line in lines)
-        return
-    with closing(share_out(_align_chunk, lines, workers, CHUNK, _start, make_aligner, manifest)) as results:
-        for _, notes in results:
-            yield notes
-
-
-_state: tuple[CtcAligner, Path]  # of a worker process
-
-
-def _start(make_aligner: Callable[[], CtcAligner], manifest: Path) -> None:
-    global _state
-    torch.set_num_threads(1)
-    _state = make_aligner(), manifest
-
-
-def _align_chunk(lines: list[Line]) -> list[dict[str, Any]]:
-    return [align_line(_state[0], _state[1], line) for line in lines]
+def _make_align(make_aligner: Callable[[], CtcAligner], manifest: Path) -> Callable[[Line], dict[str, Any]]:
+    return partial(align_line, make_aligner(), manifest)
 
 
 def align_line(aligner: CtcAligner, manifest: Path, line: Line) -> dict[str, Any]:
@@ -168,7 +118,7 @@ def align_line(aligner: CtcAligner, manifest: Path, line: Line) -> dict[str, Any
 
 
 def _aligned(manifest: Path, lines: list[Line], notes: dict[int, dict[str, Any]]) -> Iterator[Utterance]:
-    """The manifest's utterances with the times that were found; what is no utterance is left out."""
+    """The manifest's utterances with the times that were found; what is no utterance is dropped."""
     for number, content in lines:
         try:
             utterance = parse_line(content, manifest, number)

@@ -1,7 +1,7 @@
 """The demo corpus: spoken strings of digits in many synthetic voices, made in under a minute.
 
 Small models learn to speak it within minutes and Whisper understands it, while the voices of validation and test are
-never heard in training.
+never in training.
 """
 
 from __future__ import annotations
@@ -13,20 +13,15 @@ from pathlib import Path
 
 import numpy as np
 
-from melle.corpora.espeak import Voice
-from melle.corpora.synthetic import Line, description_of, make_corpus
-from melle.corpora.voices import Manner, describe, held_out_voices, train_voices
+from melle.corpora.espeak import Espeak, Voice
+from melle.corpora.speaking import Item, description_of, speak_corpus
+from melle.corpora.voices import describe, held_out_voices, train_voices
 from melle.errors import UserError
 
 VERSION = 4  # raised when the same settings come to make another corpus
 DIGITS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 LENGTHS = (0.06, 0.20, 0.28, 0.26, 0.20)  # probability of 1, 2, … 5 digits
 SECONDS_PER_DIGIT = 0.67  # on average over the voices, pauses included
-# Of the accents, Whisper base understood digits best in these: 1 to 4 % of the words wrong, against 6 to 9 % in
-# en-gb-x-rp, en-gb-x-gbclan and en-029.
-MANNER = Manner(
-    accents=("en-us", "en-us-nyc", "en-gb", "en-gb-scotland", "en-gb-x-gbcwmd"), rate=(105, 126), word_gap=10
-)
 
 
 @dataclass
@@ -34,7 +29,7 @@ class DigitCorpus:
     """One to five digits an utterance, slowly spoken. ``prepare()`` makes it, unless it is there with these settings.
 
     It lies in a folder of its own in ``folder``, named by a hash of the settings: with others it is made beside, and
-    nothing is removed that a run may be using.
+    nothing is removed that a run may be using. An interrupted one goes on where it was.
     """
 
     folder: str | Path = "data/demo"
@@ -59,33 +54,31 @@ class DigitCorpus:
         return Path(self.folder) / hashlib.sha256(text.encode()).hexdigest()[:8]
 
     def prepare(self) -> Path:
-        """Make the corpus if need be; return its folder."""
-        if description_of(self.path) == self._settings:
-            return self.path
-        return make_corpus(self.path, self._lines(), self.seed, self.workers, self._settings)
+        """Speak the corpus, or what is missing of it; return its folder."""
+        if description_of(self.path) != self._settings or not (self.path / "train.jsonl").is_file():
+            Espeak()  # which may be missing: before anything is written
+            speak_corpus(self.path, Espeak, self._items(), self._settings, seed=self.seed, workers=self.workers)
+        return self.path
 
     def voices(self) -> dict[str, list[Voice]]:
         """The voices of each split."""
         counts = {"validation": self.validation_voices, "test": self.test_voices}
-        return {
-            "train": train_voices(self.train_voices, MANNER, self._generator("train", "voices")),
-            **{
-                split: held_out_voices(split, count, MANNER, self._generator(split, "voices"))
-                for split, count in counts.items()
-            },
+        held_out = {
+            split: held_out_voices(split, count, self._generator(split, "voices")) for split, count in counts.items()
         }
+        return {**held_out, "train": train_voices(self.train_voices, self._generator("train", "voices"))}
 
-    def _lines(self) -> dict[str, list[Line]]:
+    def _items(self) -> dict[str, list[Item]]:
         seconds = SECONDS_PER_DIGIT * float(np.dot(LENGTHS, range(1, 6)))  # of an utterance, on average
         in_training = max(1, round(self.hours * 3600 / self.train_voices / seconds))
         splits = {}
         for split, voices in self.voices().items():
             count = in_training if split == "train" else self.held_out_utterances
             generator = self._generator(split, "texts")
+            said = [(voice, index, text) for voice in voices for index, text in enumerate(_texts(count, generator))]
             splits[split] = [
-                Line(f"{voice.name}-{index:03d}", text, voice)
-                for voice in voices
-                for index, text in enumerate(_texts(count, generator))
+                Item(split, number, f"{voice.name}-{index:03d}", text, voice, voice.language)
+                for number, (voice, index, text) in enumerate(said)
             ]
         return splits
 

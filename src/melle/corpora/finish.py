@@ -10,8 +10,6 @@ import torch
 from melle.audio import resample
 
 SAMPLE_RATE = 16000  # samples per second
-MARGIN = 0.05  # seconds of near-silence left before and after the speech
-SILENCE = -55.0  # dB, relative to the loudest 10 ms: below this nothing is said
 LEVEL = -24.0  # dB, root mean square of an utterance relative to full scale
 LEVEL_SPREAD = 1.0  # dB: a voice is louder or softer than LEVEL by up to this
 PEAK = 0.98  # no sample is larger
@@ -26,10 +24,11 @@ def level(voice: str, seed: int) -> float:
 
 
 def finish(
-    waveform: np.ndarray, sample_rate: int, decibels: float, margin: float = MARGIN, silence: float = SILENCE
+    waveform: np.ndarray, sample_rate: int, decibels: float, margin: float, silence: float
 ) -> tuple[np.ndarray, float]:
     """Resample to 16 kHz, trim to the speech and ``margin`` seconds around it, set the level.
 
+    Silent is what is ``silence`` dB or more below the loudest 10 ms.
     (N samples) to (N' samples), float32, and the seconds by which everything in it comes earlier than it was.
     """
     speech, earlier = _trim(resample(torch.from_numpy(waveform), sample_rate, SAMPLE_RATE).numpy(), margin, silence)

@@ -15,7 +15,8 @@ import numpy as np
 
 from melle.corpora.finish import Words
 from melle.corpora.kokoro_symbols import MARKS, symbols
-from melle.corpora.teacher import PublishedVoice, Speaker, Spoken, blend
+from melle.corpora.speaking import Spoken
+from melle.corpora.teacher import PublishedVoice, Speaker, blend
 from melle.errors import UserError, reason
 
 SAMPLE_RATE = 24000  # samples per second
@@ -41,6 +42,8 @@ class Kokoro:
     ``languages`` are those of which voices are wanted, by espeak's codes or the part before their first hyphen.
     """
 
+    margin, silence = 0.1, -40.0  # seconds, dB, as ``finish`` trims: natural voices begin and end softly
+
     def __init__(self, folder: str | Path, languages: tuple[str, ...] = ("en",)):
         folder = Path(folder)
         if not folder.is_dir():
@@ -64,7 +67,7 @@ class Kokoro:
             known = ", ".join(sorted({LANGUAGES[name[0]] for name in self._styles if name[0] in LANGUAGES}))
             raise UserError(f"{folder}: has no voice of {' or '.join(languages)}; it speaks {known or 'nothing'}")
 
-    def speak(self, text: str, speaker: Speaker, speed: float = 1.0) -> Spoken:
+    def speak(self, text: str, speaker: Speaker) -> Spoken:
         read = "".join(symbol for symbol in symbols(text, speaker.language) if symbol in self._vocabulary)
         if not read.strip(MARKS + " "):
             raise UserError(f"the text {text!r} has nothing to say; give it words")
@@ -74,7 +77,7 @@ class Kokoro:
         inputs = {
             self._tokens: np.array([[0, *(self._vocabulary[symbol] for symbol in read), 0]]),
             "style": style[min(len(read), len(style)) - 1][None],
-            "speed": np.array([speaker.speed * speed], dtype=self._speed),
+            "speed": np.array([speaker.speed], dtype=self._speed),
         }
         samples, *others = self._session.run(None, inputs)
         durations = next((np.ravel(other) for other in others if np.size(other) == len(read) + 2), None)

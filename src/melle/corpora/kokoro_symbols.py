@@ -6,11 +6,11 @@ together ("a^ɪ"), so that "a" and "ɪ" of two syllables are not taken for one.
 
 from __future__ import annotations
 
-import os
 import re
+from collections.abc import Callable
 from functools import cache
 
-from melle.errors import UserError
+from melle.text.phonemes import espeak_phonemizer
 
 MARKS = ';:,.!?—…"()“”'  # symbols that are read but not spoken
 TITLES = re.compile(r"\b(Mr|Mrs|Ms|Dr|St|Prof)\.")  # whose point would be spoken as a pause
@@ -26,7 +26,7 @@ _BRITISH = {"eə": "ɛː", "iə": "ɪə"}
 
 def symbols(text: str, language: str) -> str:
     """The symbols of a text in espeak's ``language``; words, as espeak joins them, are divided by blanks."""
-    ipa = "".join(_backend(language)([TITLES.sub(r"\1", " ".join(text.split()))]))  # of an empty text, none
+    ipa = "".join(_phonemizer(language)([TITLES.sub(r"\1", text)]))  # of an empty text, none
     tables = [_TIED]
     if language.startswith("en"):
         tables += [_ENGLISH, _BRITISH if language.startswith("en-gb") else _AMERICAN]
@@ -38,25 +38,6 @@ def symbols(text: str, language: str) -> str:
 
 
 @cache
-def _backend(language: str):
-    """A function from texts to their IPA, with stress, ties and marks."""
-    try:
-        import espeakng_loader
-        from phonemizer.backend import EspeakBackend
-        from phonemizer.backend.espeak.wrapper import EspeakWrapper
-        from phonemizer.logger import get_logger
-        from phonemizer.separator import Separator
-    except ImportError:
-        raise UserError('the teacher needs: python -m pip install -e ".[teacher]"') from None
-    EspeakWrapper.set_library(espeakng_loader.get_library_path())
-    os.environ["ESPEAK_DATA_PATH"] = espeakng_loader.get_data_path()  # where the library looks unless it is told
-    backend = EspeakBackend(
-        language,
-        preserve_punctuation=True,
-        with_stress=True,
-        tie="^",
-        language_switch="remove-flags",
-        logger=get_logger("quiet"),
-    )
-    separator = Separator(phone="", word=" ", syllable="")
-    return lambda texts: backend.phonemize(texts, separator=separator, strip=True)
+def _phonemizer(language: str) -> Callable[[list[str]], list[str]]:
+    needs = 'the teacher needs: python -m pip install -e ".[teacher]"'
+    return espeak_phonemizer(language, needs, preserve_punctuation=True, tie="^")

@@ -6,15 +6,15 @@ import hashlib
 import itertools
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 
 import numpy as np
 
+from melle.corpora.speaking import FORMATS, Item
 from melle.corpora.teacher import Speaker, Teacher, alone, draw_speakers
 from melle.errors import UserError
 
 VERSION = 1  # raised when the same settings come to say something else
-FORMATS = {"flac": ".flac", "opus": ".ogg"}  # opus: a fourth of the size
 JITTER = 0.03  # utterances are faster or slower than their speaker's pace by up to this
 HELD_OUT_SPLITS = {"validation": 60, "test": 96, "test_seen": 96}  # utterances, at most
 
@@ -36,22 +36,13 @@ class Settings:
             raise UserError(f"format {self.format}: choose {' or '.join(FORMATS)}")
 
 
-@dataclass(frozen=True)
-class Item:
-    """An utterance to be spoken."""
-
-    split: str
-    number: int  # in it
-    text: str
-    speaker: Speaker
-    speed: float
-
-
-class Plan:
-    """What every item of every split is.
+class TeacherPlan:
+    """The items of every split: ``train``; ``validation`` and ``test_seen`` in published voices of training,
+    saying other sentences; ``test`` in voices that nothing else has.
 
     Args:
-        held_out_texts: for "validation" and "test"; the latter's halves are said by unheard and by heard voices.
+        held_out_texts: for "validation" and "test"; one half of the latter is said by held-out voices, the other by
+            voices of training.
     """
 
     def __init__(
@@ -69,36 +60,37 @@ class Plan:
         draw = np.random.default_rng([settings.seed, 1])
         train = draw_speakers(teacher.published, settings.voices, settings.held_out, draw)
         names = {speaker.name for speaker in train}
-        heard = [alone(voice) for voice in teacher.published if voice.name in names]
+        trained = [alone(voice) for voice in teacher.published if voice.name in names]
         self.speakers = {
             "train": train,
-            "validation": heard,
+            "validation": trained,
             "test": [alone(voice) for voice in held_out],
-            "test_seen": heard,
+            "test_seen": trained,
         }
         self.texts = training_texts(texts, held_out_texts)
         if not self.texts:
             raise UserError("there is no text to speak in training; give --texts a file with a sentence a line")
         shares = np.array([speaker.share for speaker in train])
         self._shares = shares / shares.sum()
-        self._order = -1, np.empty(0)
 
-    def numbers(self, split: str) -> Iterator[int]:
-        """The numbers of a split's items, in order; those of training without end."""
-        return itertools.count() if split == "train" else iter(range(len(self._held_out(split))))
+    def splits(self) -> dict[str, Iterator[Item]]:
+        """The items of every split, in order; those of training without end."""
+        return {**{split: self._held_out_items(split) for split in HELD_OUT_SPLITS}, "train": self._train_items()}
 
-    def item(self, split: str, number: int) -> Item:
-        if split != "train":
-            speakers = self.speakers[split]
-            return Item(split, number, self._held_out(split)[number], speakers[number % len(speakers)], 1.0)
-        draw = np.random.default_rng([self.settings.seed, 2, number])
-        speaker = self.speakers["train"][draw.choice(len(self._shares), p=self._shares)]
-        turn, place = divmod(number, len(self.texts))
-        if self._order[0] != turn:  # every text once before any comes again
-            self._order = turn, np.random.default_rng([self.settings.seed, 3, turn]).permutation(len(self.texts))
-        return Item(
-            split, number, self.texts[self._order[1][place]], speaker, float(draw.uniform(1 - JITTER, 1 + JITTER))
-        )
+    def _held_out_items(self, split: str) -> Iterator[Item]:
+        speakers = self.speakers[split]
+        for number, text in enumerate(self._held_out(split)):
+            yield _item(split, number, text, speakers[number % len(speakers)])
+
+    def _train_items(self) -> Iterator[Item]:
+        """Every text once before any comes again, said by speakers drawn by their shares."""
+        for turn in itertools.count():
+            order = np.random.default_rng([self.settings.seed, 3, turn]).permutation(len(self.texts))
+            for number, place in enumerate(order, start=turn * len(order)):
+                draw = np.random.default_rng([self.settings.seed, 2, number])
+                speaker = self.speakers["train"][draw.choice(len(self._shares), p=self._shares)]
+                speed = speaker.speed * float(draw.uniform(1 - JITTER, 1 + JITTER))
+                yield _item("train", number, self.texts[place], replace(speaker, speed=speed))
 
     def describe(self) -> dict:
         """What the corpus notes, to know whether it was spoken by the same plan."""
@@ -118,6 +110,10 @@ class Plan:
         return texts[:most] if self.speakers[split] else ()
 
 
+def _item(split: str, number: int, text: str, speaker: Speaker) -> Item:
+    return Item(split, number, f"{split}-{number:06d}", text, speaker, speaker.language.split("-")[0])
+
+
 def training_texts(texts: Sequence[str], held_out_texts: Mapping[str, Sequence[str]]) -> list[str]:
     """Each text once, without those that are held out."""
     unwanted = {_key(text) for split in held_out_texts.values() for text in split}
@@ -125,7 +121,7 @@ def training_texts(texts: Sequence[str], held_out_texts: Mapping[str, Sequence[s
 
 
 def digest_of(texts: Sequence[str], held_out_texts: Mapping[str, Sequence[str]]) -> str:
-    """What tells other texts of training (``training_texts``) or of the other splits."""
+    """Identifies the texts of training (``training_texts``) and of the other splits."""
     every_text = "\n".join([*texts, "", *itertools.chain.from_iterable(held_out_texts.values())])
     return hashlib.sha256(every_text.encode()).hexdigest()[:16]
 

@@ -8,7 +8,7 @@ from typing import Protocol
 
 import numpy as np
 
-from melle.corpora.finish import Words
+from melle.corpora.speaking import Synthesizer
 from melle.errors import UserError
 
 BLENDED = 6.0  # concentration of the weights in a blend: most have their voices in shares of a quarter or more
@@ -28,7 +28,7 @@ class PublishedVoice:
 
 @dataclass(frozen=True)
 class Speaker:
-    """A published voice, or a blend of several, which is a speaker that nobody has heard."""
+    """A published voice, or a blend of several, which is a new speaker."""
 
     name: str
     language: str  # espeak's code
@@ -37,24 +37,11 @@ class Speaker:
     share: float = 1.0  # how often it speaks, relative to others
 
 
-@dataclass(frozen=True)
-class Spoken:
-    """What a teacher says: mono samples (N,), float32, and the times of words in them where the teacher knows them."""
-
-    samples: np.ndarray
-    sample_rate: int  # samples per second
-    words: Words | None = None
-
-
-class Teacher(Protocol):
-    """Speaks. ``identity`` says which model it is, as plain values: a corpus is spoken by one alone."""
+class Teacher(Synthesizer, Protocol):
+    """Speaks as a ``Speaker``. ``identity`` says which model it is, in plain values: a corpus is spoken by one."""
 
     identity: dict
     published: Sequence[PublishedVoice]
-
-    def speak(self, text: str, speaker: Speaker, speed: float = 1.0) -> Spoken:
-        """Raises UserError for a text that cannot be spoken."""
-        ...
 
 
 def draw_speakers(

@@ -206,7 +206,7 @@ class EndlessBatches(Sampler[list[RowIndex]]):
         self.sampler = sampler
         # Where each epoch began: the step, the epoch, and how many of its batches had been seen before.
         self._begun: list[tuple[int, int, int]] = [(0, 0, 0)]
-        self._plans: dict[int, int] = {}  # what tells the plans apart of the epochs that were begun
+        self._plans: dict[int, int] = {}  # fingerprints of the plans of the epochs that were begun
         self._expected: int | None = None  # that of the epoch which was interrupted
 
     def __iter__(self) -> Iterator[list[RowIndex]]:

@@ -6,8 +6,8 @@ import errno
 import json
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -16,8 +16,9 @@ from tqdm import tqdm
 
 from melle.audio import LogMel, MelSpec, load_audio
 from melle.data.features import FeatureStore
+from melle.data.index import Fault
 from melle.data.manifest import Utterance, parse_line, read_lines
-from melle.data.processes import cores, share_out
+from melle.data.processes import map_in_processes
 from melle.errors import DataError, UserError
 
 CHUNK = 16  # recordings that a process gets at a time
@@ -56,7 +57,7 @@ def build_features(
 ) -> Report:
     """Compute the features of all recordings of the manifests that ``folder`` does not have of them as they are now.
 
-    It may be interrupted or killed at any time: what is on disk stays usable, and the next run goes on from there.
+    It may be interrupted or killed at any time: what is on disk stays valid, and the next run goes on from there.
     ``silence`` makes a waveform (N,) at a sample rate shorter and has a ``description``. ``workers`` processes (None:
     one per core) share the work; a script that calls this needs ``if __name__ == "__main__":``, because Python starts
     them by importing it. What cannot be used is skipped and listed in ``skipped.jsonl``. Raises UserError where nothing
@@ -73,15 +74,15 @@ def build_features(
         with (
             (store.folder / "skipped.jsonl").open("w", encoding="utf-8", errors="backslashreplace") as listing,
             tqdm(total=count, desc="features", unit=" recordings", delay=1) as bar,
-            closing(_results(_jobs(manifests), count, store, silence, workers)) as results,
+            map_in_processes(partial(_Maker, store, silence), _jobs(manifests), workers, CHUNK) as results,
         ):
             for (manifest, line, _), (utterance, result) in results:
                 bar.update()
                 if isinstance(result, DataError):
                     report.skipped[result.kind] += 1
-                    name = utterance or f"{manifest.stem}-{line}"
-                    fault = {"manifest": str(manifest), "utterance": name, "kind": result.kind, "message": str(result)}
-                    listing.write(json.dumps(fault, ensure_ascii=False) + "\n")
+                    fault = Fault(utterance or f"{manifest.stem}-{line}", result.kind, str(result), line)
+                    item = {"manifest": str(manifest), **vars(fault)}
+                    listing.write(json.dumps(item, ensure_ascii=False) + "\n")
                 elif result:
                     report.made += 1
                     report.seconds += result
@@ -108,20 +109,6 @@ def _jobs(manifests: Sequence[Path]) -> Iterator[Job]:
             yield manifest, line, text
 
 
-def _results(
-    jobs: Iterator[Job], count: int, store: FeatureStore, silence: Trim | None, workers: int | None
-) -> Iterator[tuple[Job, tuple[str, Result]]]:
-    """Each job with the utterance's name and what became of it, in order."""
-    maker = _Maker(store, silence)
-    workers = min(workers or cores(), -(-count // CHUNK))
-    if workers <= 1:
-        yield from ((job, maker(job)) for job in jobs)
-        return
-    with closing(share_out(_work, jobs, workers, CHUNK, _prepare, maker)) as results:
-        for chunk, made in results:
-            yield from zip(chunk, made)
-
-
 class _Maker:
     """Makes the features of a manifest's line where the store lacks them."""
 
@@ -134,7 +121,7 @@ class _Maker:
         try:
             utterance = parse_line(text, manifest, line)
             name = utterance.id
-            return name, 0.0 if self.store.get(utterance.audio_path) is not None else self._make(utterance)
+            return name, 0.0 if self.store.has(utterance.audio_path) else self._make(utterance)
         except DataError as error:
             return name, error
 
@@ -155,15 +142,3 @@ class _Maker:
             raise DataError("changed", f"{path}: changed while it was read; run again")
         self.store.put(place, mel)
         return len(mel) / self.store.spec.frame_rate
-
-
-_maker: _Maker  # of a worker process
-
-
-def _prepare(maker: _Maker) -> None:
-    global _maker
-    _maker = maker
-
-
-def _work(jobs: list[Job]) -> list[tuple[str, Result]]:
-    return [_maker(job) for job in jobs]

@@ -7,12 +7,12 @@ which items repeat others and which pace is usual, the lists are written.
 from __future__ import annotations
 
 import json
+import multiprocessing
 import os
 from collections import Counter, deque
-from collections.abc import Iterable, Iterator
-from contextlib import closing
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
-from itertools import chain, islice
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryFile
 from typing import IO
@@ -22,9 +22,9 @@ from tqdm import tqdm
 from melle.data.check_report import Tally, report
 from melle.data.filters import CheckedItem, Filters, Limits, check_item
 from melle.data.manifest import Utterance, parse_line, read_lines, write_manifest
-from melle.data.processes import cores, share_out
+from melle.data.processes import map_in_processes
 from melle.errors import UserError
-from melle.files import written_whole
+from melle.files import check_writable, written_whole
 from melle.text import Tokenizer, tokenizer_from_dict
 
 CHUNK = 32  # lines that a process gets at a time
@@ -49,7 +49,7 @@ def check_manifest(
     strict: bool = False,
     workers: int | None = None,
 ) -> Report:
-    """Check every item, write the usable ones to ``output`` and the others to NAME.rejected.jsonl beside it.
+    """Check every item, write the valid ones to ``output`` and the others to NAME.rejected.jsonl beside it.
 
     Of items that repeat each other the first is kept. ``strict`` rejects what is otherwise a warning. ``workers``
     processes (None: one per core) do not change the result; a script that calls this needs
@@ -58,15 +58,19 @@ def check_manifest(
     manifest = Path(manifest)
     if not manifest.is_file():
         raise UserError(f"{manifest}: no such manifest; give the path of a JSONL file")
-    clean, rejected = _targets(manifest, output)
+    clean = Path(output) if output else manifest.with_name(f"{manifest.stem}.clean.jsonl")
+    rejected = clean.with_name(f"{clean.stem.removesuffix('.clean')}.rejected.jsonl")
+    for path in (clean, rejected):
+        check_writable(path)
+        if path.resolve() == manifest.resolve():
+            raise UserError(f"{path}: would replace the manifest that is checked; give another name with -o")
+    clean.parent.mkdir(parents=True, exist_ok=True)
     items, tally = Filters(), Tally()
-    with _scratch(clean.parent) as faults:
+    with TemporaryFile("w+", encoding="utf-8", errors="backslashreplace", dir=clean.parent) as faults:
         for item in _check_all(manifest, limits or Limits(), tokenizer, workers):
             items.add(item)
             if item.kind:
                 faults.write(_rejected_line(item) + "\n")
-        if not len(items):
-            raise UserError(f"{manifest}: the manifest has no line; add one JSON object per utterance")
         faults.seek(0)
         items.apply(strict)
         try:
@@ -74,88 +78,43 @@ def check_manifest(
                 written_whole(rejected) as partial,
                 partial.open("w", encoding="utf-8", errors="backslashreplace") as rejects,
             ):
-                usable = _sort_out(manifest, items, faults, rejects, tally)
+                valid = _sort_out(manifest, items, faults, rejects, tally)
                 if items.kept.any():
-                    write_manifest(clean, usable)
+                    write_manifest(clean, valid)
                 else:
-                    deque(usable, maxlen=0)
+                    deque(valid, maxlen=0)
         except OSError as error:
             reason = error.strerror or error
             raise UserError(f"{clean}: cannot be written ({reason}); give another place with -o") from None
     if not items.kept.any():
         counts = ", ".join(f"{kind} {count}" for kind, count in tally.rejected.most_common())
-        raise UserError(f"{manifest}: none of its {len(items)} items is usable ({counts}); see {rejected}")
+        raise UserError(f"{manifest}: none of its {len(items)} items is valid ({counts}); see {rejected}")
     text = "\n".join([*report(manifest, items, tally), "", f"Wrote {clean}", f"  and {rejected}"])
     return Report(int(items.kept.sum()), tally.rejected, tally.warnings, text)
-
-
-def _targets(manifest: Path, output: str | Path | None) -> tuple[Path, Path]:
-    """The clean manifest and the list of what is rejected."""
-    clean = Path(output) if output else manifest.with_name(f"{manifest.stem}.clean.jsonl")
-    rejected = clean.with_name(f"{clean.stem.removesuffix('.clean')}.rejected.jsonl")
-    for path in (clean, rejected):
-        if path.resolve() == manifest.resolve():
-            raise UserError(f"{path}: would replace the manifest that is checked; give another name with -o")
-        if path.is_dir():
-            raise UserError(f"{path}: is a folder; give the name of a file with -o")
-    return clean, rejected
-
-
-def _scratch(folder: Path) -> IO[str]:
-    """A file without a name in the folder of the results: whether it can be written shows before hours of work."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        return TemporaryFile("w+", encoding="utf-8", errors="backslashreplace", dir=folder)
-    except OSError as error:
-        reason = error.strerror or error
-        raise UserError(
-            f"{folder}: cannot be written ({reason}); give another place with -o FOLDER/NAME.jsonl"
-        ) from None
 
 
 def _check_all(
     manifest: Path, limits: Limits, tokenizer: Tokenizer | None, workers: int | None
 ) -> Iterator[CheckedItem]:
     """The items, in the order of the lines, as they come."""
-    workers = cores() if workers is None else workers
+    make = partial(_make_check, manifest, limits, tokenizer.as_dict() if tokenizer else None)
     with (
-        closing(read_lines(manifest)) as lines,
+        map_in_processes(make, read_lines(manifest), workers, CHUNK) as results,
         tqdm(total=manifest.stat().st_size, unit="B", unit_scale=True, desc=f"Checking {manifest}") as bar,
     ):
-        first = list(islice(lines, CHUNK + 1))
-        lines = chain(first, lines)
-        if workers <= 1 or len(first) <= CHUNK:
-            alone = (([line], [check_item(line[2], manifest, line[0], limits, tokenizer)]) for line in lines)
-            yield from _watched(alone, bar)
-            return
-        description = tokenizer.as_dict() if tokenizer else None
-        results = share_out(_check_chunk, lines, workers, CHUNK, _prepare, manifest, limits, description)
-        with closing(results):
-            yield from _watched(results, bar)
+        rejected = 0
+        for count, ((_, _, line), item) in enumerate(results, start=1):
+            yield item
+            rejected += item.kind is not None
+            bar.set_postfix(items=count, rejected=rejected, refresh=False)
+            bar.update(len(line))
 
 
-def _watched(results: Iterable[tuple[list[Line], list[CheckedItem]]], bar: tqdm) -> Iterator[CheckedItem]:
-    count = rejected = 0
-    for lines, items in results:
-        yield from items
-        count += len(items)
-        rejected += sum(item.kind is not None for item in items)
-        bar.set_postfix(items=count, rejected=rejected, refresh=False)
-        bar.update(sum(len(line) for _, _, line in lines))
-
-
-_settings: tuple[Path, Limits, Tokenizer | None]  # of a worker process
-
-
-def _prepare(manifest: Path, limits: Limits, description: dict | None) -> None:
-    global _settings
-    os.dup2(os.open(os.devnull, os.O_WRONLY), 2)  # the MP3 decoder complains to the terminal, amid the progress bar
-    _settings = manifest, limits, tokenizer_from_dict(description) if description else None
-
-
-def _check_chunk(lines: list[Line]) -> list[CheckedItem]:
-    manifest, limits, tokenizer = _settings
-    return [check_item(line, manifest, number, limits, tokenizer) for number, _, line in lines]
+def _make_check(manifest: Path, limits: Limits, description: dict | None) -> Callable[[Line], CheckedItem]:
+    if multiprocessing.parent_process() is not None:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 2)  # the MP3 decoder complains to the terminal, amid the progress bar
+    tokenizer = tokenizer_from_dict(description) if description else None
+    return lambda line: check_item(line[2], manifest, line[0], limits, tokenizer)
 
 
 def _sort_out(

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, fields
+from collections.abc import Callable, Iterable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -16,11 +16,9 @@ import torch
 import torch.distributed as dist
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.utils.data import DataLoader
-from tqdm import tqdm
+from torch.utils.data import DataLoader, Dataset
 
-from melle.audio import MelSpec, speech_level
-from melle.console import shell_command
+from melle.audio import MelSpec
 from melle.data.batch import Batch, collate
 from melle.data.batching import EndlessBatches, FrameBudgetSampler
 from melle.data.build_features import build_features
@@ -28,27 +26,13 @@ from melle.data.dataset import UtteranceDataset
 from melle.data.features import FeatureStore
 from melle.data.index import Fault, open_index, open_tokenizer
 from melle.data.processes import live_on_for_a_while
-from melle.data.silence import speech_frames
 from melle.data.skipped import SkippedItems
+from melle.data.statistics import CorpusStatistics, corpus_statistics
 from melle.errors import DataError, UserError
 from melle.locks import making
 from melle.text import Tokenizer, marks_of
 
 LEAST_FRAMES = 5  # fewer say nothing, and batch norms need more than one
-
-
-@dataclass(frozen=True)
-class CorpusStatistics:
-    """What the network and its checkpoints need to know of the training data."""
-
-    mel_mean: float  # log10
-    mel_std: float  # log10
-    frames_per_token: float  # of speech, without the silence before and after it (``silence.speech_frames``)
-    # Of 98 in 100 utterances, as multiples of tokens × frames_per_token: frames with that silence, and without it.
-    length_range: tuple[float, float]
-    pace_range: tuple[float, float]
-    speech_level: float  # log10: the loudest band of a loud frame (``audio.speech_level``), median of the utterances
-    most_tokens: int | None  # of the longest text
 
 
 class MelleDataModule(lightning.LightningDataModule):
@@ -118,7 +102,7 @@ class MelleDataModule(lightning.LightningDataModule):
         self.tokenizer: Tokenizer | None = None
         self.datasets: dict[str, UtteranceDataset] = {}
         self.skipped: dict[str, SkippedItems] = {}
-        self._usable: dict[str, NDArray] = {}  # (N,) bool: which utterances take part
+        self._kept: dict[str, NDArray] = {}  # (N,) bool: which utterances take part
         self._max_row_tokens = 2**31
         self._batches: EndlessBatches | None = None
         self._begun = (0, 0)  # optimiser steps and batches before this process began
@@ -143,8 +127,8 @@ class MelleDataModule(lightning.LightningDataModule):
             store = FeatureStore(self.features, self.mel, _describe(self.silence))
             if store.is_empty():
                 raise UserError(
-                    f"data.features={self.features} holds no features of this data.mel and vad; make them with: "
-                    f"{self._features_command()}"
+                    f"data.features={self.features} holds no features of this data.mel and vad; compute them before "
+                    "training with data.make_features=true"
                 )
             stored = store.get
         for split in ("train", "val"):
@@ -163,7 +147,7 @@ class MelleDataModule(lightning.LightningDataModule):
             skipped.count(fault, log=skipped.rank == 0)
         skipped.check()
         self.datasets[split], self.skipped[split] = data, skipped
-        self._usable[split] = np.ones(len(data.index), dtype=bool)
+        self._kept[split] = np.ones(len(data.index), dtype=bool)
         frames = data.index.column("frames")
         short = f"frames, fewer than {LEAST_FRAMES}"
         self._skip(split, "too short", frames < LEAST_FRAMES, lambda n: f"{frames[n]} {short}")
@@ -199,73 +183,36 @@ class MelleDataModule(lightning.LightningDataModule):
         self._skip(split, "too long", over, lambda n: f"{size[n]} positions, but {budgets}")
 
     def _skip(self, split: str, kind: str, out: NDArray, why: Callable[[int], str]) -> None:
-        data, usable = self.datasets[split], self._usable[split]
-        for number in np.flatnonzero(usable & out):
-            utterance = data.index[number]
+        data, kept = self.datasets[split], self._kept[split]
+        for number in np.flatnonzero(kept & out).tolist():
             error = DataError(kind, f"{self.paths[split]}: {why(number)}")
-            self.skipped[split].add(data.fault(int(number), utterance, error), known_to_all=True)
-        usable &= ~out
-        if not usable.any():
+            self.skipped[split].add(data.fault(number, error), known_to_all=True)
+        kept &= ~out
+        if not kept.any():
             why_not = self.skipped[split].example or "add one JSON object per utterance"
-            raise UserError(f"{self.paths[split]}: no usable utterance is left; {why_not}")
+            raise UserError(f"{self.paths[split]}: no valid utterance is left; {why_not}")
 
     def statistics(self, sample: int = 500) -> CorpusStatistics:
-        """Mean and deviation of the training mels over up to ``sample`` utterances, their pace and loudness."""
+        """Of the training data, of up to ``sample`` utterances."""
         self.setup()
-        data, usable = self.datasets["train"], np.flatnonzero(self._usable["train"])
-        frames, spoken, tokens, levels = [], [], [], []
-        total, square, count = 0.0, 0.0, 0
-        chosen = usable[np.linspace(0, len(usable) - 1, min(sample, len(usable))).astype(int)]
-        for number in tqdm(chosen, desc="mel statistics", leave=False):
-            try:
-                mel = data.mel(int(number)).double()
-            except DataError as error:
-                fault = data.fault(int(number), data.index[number], error)
-                self.skipped["train"].add(fault, known_to_all=True)
-                continue
-            total, square, count = total + mel.sum().item(), square + mel.square().sum().item(), count + mel.numel()
-            frames.append(len(mel))
-            spoken.append(speech_frames(mel, self.mel))
-            tokens.append(int(data.index.column("tokens")[number]))
-            levels.append(speech_level(mel))
-        if not count:
+        data, kept = self.datasets["train"], np.flatnonzero(self._kept["train"])
+        chosen = self._sample(kept, min(sample, len(kept)))
+        statistics, faults = corpus_statistics(data, chosen)
+        for fault in faults:
+            self.skipped["train"].add(fault, known_to_all=True)
+        if statistics is None:
             raise UserError(f"{self.paths['train']}: none of {len(chosen)} recordings can be used")
         if self.features is not None and data.stored < len(chosen):
             print(
                 f"{self.features} has the features of {data.stored} of {len(chosen)} recordings tried; the rest is "
-                f"computed on the fly. To add them: {self._features_command()}",
+                "computed on the fly. To add them: data.make_features=true",
                 file=sys.stderr,
             )
-        mean, pace = total / count, sum(spoken) / sum(tokens)
-        return CorpusStatistics(
-            mel_mean=mean,
-            mel_std=max(square / count - mean**2, 1e-8) ** 0.5,
-            frames_per_token=pace,
-            length_range=spread(frames, tokens, pace),
-            pace_range=spread(spoken, tokens, pace),
-            speech_level=float(np.median(levels)),
-            most_tokens=int(data.index.column("tokens")[usable].max()),
-        )
+        return replace(statistics, most_tokens=int(data.index.column("tokens")[kept].max()))
 
-    def _features_command(self) -> str:
-        """What computes the features of these manifests that are not there."""
-        settings = {} if self.silence is None else {"vad": "silero"}
-        settings |= _changed(self.mel) | ({} if self.silence is None else _changed(self.silence, "vad_"))
-        options = [part for name, value in settings.items() for part in (f"--{name.replace('_', '-')}", str(value))]
-        manifests = [self.paths["train"], self.paths["val"]]
-        command = (
-            "python",
-            "-m",
-            "melle",
-            "prepare",
-            "features",
-            "--manifest",
-            *manifests,
-            "-o",
-            self.features,
-            *options,
-        )
-        return shell_command(*command)
+    def _sample(self, kept: NDArray, count: int) -> NDArray:
+        """So many of the utterances, spread over all of them."""
+        return kept[np.linspace(0, len(kept) - 1, count).astype(int)]
 
     def train_dataloader(self) -> DataLoader[Batch]:
         """Batches without end: training is counted in steps."""
@@ -273,7 +220,7 @@ class MelleDataModule(lightning.LightningDataModule):
         self._begin()
         if self._state is not None:
             self._batches.load_state_dict(self._state)
-        return self._loader("train", self._batches)
+        return self._loader_of("train", self._batches)
 
     def frames_per_batch(self) -> float:
         """Mel frames that a training batch is expected to hold: the mean of the first epoch."""
@@ -288,7 +235,7 @@ class MelleDataModule(lightning.LightningDataModule):
         self._begun = step, 0 if self._state is None else self._state["steps"]
 
     def val_dataloader(self) -> DataLoader[Batch]:
-        return self._loader("val", self._make_sampler("val", shuffle=False))
+        return self._loader_of("val", self._make_sampler("val", shuffle=False))
 
     def state_dict(self) -> dict[str, int]:
         """Where training stands after the last optimiser step; Lightning writes it into checkpoints."""
@@ -324,44 +271,42 @@ class MelleDataModule(lightning.LightningDataModule):
             skipped.check()
 
     def _make_sampler(self, split: str, shuffle: bool) -> FrameBudgetSampler:
-        index, usable, trainer = self.datasets[split].index, self._usable[split], self.trainer
+        index, kept, trainer = self.datasets[split].index, self._kept[split], self.trainer
         return FrameBudgetSampler(
             speakers=index.column("speaker"),
             frames=index.column("frames"),
             tokens=index.column("tokens"),
-            items=None if usable.all() else np.flatnonzero(usable).astype(np.int32),
-            batch_frames=self.batch_frames,
-            max_attention=self.max_attention,
-            max_join=self.max_join,
-            max_row_frames=round(self.max_row_seconds * self.mel.frame_rate),
-            max_row_tokens=self._max_row_tokens,
+            items=None if kept.all() else np.flatnonzero(kept).astype(np.int32),
+            **self._limits(),
             seed=self.seed,
             shuffle=shuffle,
             rank=trainer.global_rank if trainer else 0,
             world_size=trainer.world_size if trainer else 1,
         )
 
-    def _loader(self, split: str, sampler: FrameBudgetSampler | EndlessBatches) -> DataLoader[Batch]:
+    def _limits(self) -> dict[str, Any]:
+        """Of batches and rows, as ``FrameBudgetSampler`` takes them."""
+        return {
+            "batch_frames": self.batch_frames,
+            "max_attention": self.max_attention,
+            "max_join": self.max_join,
+            "max_row_frames": round(self.max_row_seconds * self.mel.frame_rate),
+            "max_row_tokens": self._max_row_tokens,
+        }
+
+    def _loader_of(self, split: str, sampler: FrameBudgetSampler | EndlessBatches) -> DataLoader[Batch]:
+        how = {"reduction_factor": self.reduction_factor, "n_mels": self.mel.n_mels, "marks": marks_of(self.tokenizer)}
+        return self._loader(self.datasets[split], batch_sampler=sampler, collate_fn=partial(collate, **how))
+
+    def _loader(self, data: Dataset, **batching: Any) -> DataLoader[Batch]:
         return DataLoader(
-            self.datasets[split],
-            batch_sampler=sampler,
-            collate_fn=partial(
-                collate,
-                reduction_factor=self.reduction_factor,
-                n_mels=self.mel.n_mels,
-                marks=marks_of(self.tokenizer),
-            ),
+            data,
+            **batching,
             num_workers=self.workers,
             worker_init_fn=live_on_for_a_while,
             persistent_workers=self.workers > 0,
             pin_memory=torch.cuda.is_available(),
         )
-
-
-def spread(frames: Sequence[int], tokens: Sequence[int], pace: float) -> tuple[float, float]:
-    """Between which multiples of tokens × ``pace`` (frames a token) the lengths of 98 in 100 utterances lie."""
-    shortest, longest = np.quantile(np.array(frames) / (np.array(tokens) * pace), (0.01, 0.99))
-    return float(shortest), float(longest)
 
 
 def _rank() -> int:
@@ -373,12 +318,6 @@ def _rank() -> int:
         if name in os.environ:
             return int(os.environ[name])
     return 1000 * int(os.environ.get("NODE_RANK", 0)) + int(os.environ.get("LOCAL_RANK", 0))
-
-
-def _changed(settings: Any, prefix: str = "") -> dict[str, Any]:
-    """The fields of a dataclass that are not as by default."""
-    values = {field.name: (getattr(settings, field.name), field.default) for field in fields(settings)}
-    return {f"{prefix}{name}": value for name, (value, default) in values.items() if value != default}
 
 
 def _describe(silence: Any) -> str:

@@ -47,41 +47,58 @@ class UtteranceDataset(Dataset[Row]):
         self.stored = 0  # how often ``features`` had what was asked for
         self._cache: dict[int, Tensor] | None = {} if cache else None
 
-    def mel(self, number: int) -> Tensor:
-        """log10 mel (T, M) of one utterance. Raises DataError where its recording cannot be used."""
-        return self._mel(number, self.index[number])
-
-    def _mel(self, number: int, utterance: Utterance) -> Tensor:
-        if self._cache is not None and number in self._cache:
-            return self._cache[number].float()
-        planned = int(self.index.column("frames")[number])
-        mel = self._compute(utterance, round(planned * LONGER) + SPARE)
-        if self._cache is not None:
-            # Half precision resolves log10 magnitudes to 0.004 (0.08 dB), far below what can be heard.
-            self._cache[number] = mel.to(torch.float16)
-            return self._cache[number].float()
-        return mel
+    def __len__(self) -> int:
+        return len(self.index)
 
     def __getitem__(self, row: RowIndex) -> Row:
         """The row without the utterances that cannot be used; those are its faults."""
-        whole = Row([], [], [], [])
-        for number in row:
-            utterance = self.index[number]
+        return self.row(row, self.load)
+
+    def row(self, numbers: RowIndex, load: Callable[[int], tuple[Utterance, Tensor]]) -> Row:
+        """A row of what ``load`` gives of each number: the utterance and its log10 mel (T, M)."""
+        row = Row([], [], [], [])
+        for number in numbers:
             try:
-                mel = self._mel(number, utterance)
+                utterance, mel = load(number)
             except DataError as error:
-                whole.faults.append(self.fault(number, utterance, error))
+                row.faults.append(self.fault(number, error))
                 continue
             except Exception as error:  # a broken file can make any of the libraries fail
-                reason = DataError("unreadable", f"{utterance.audio_path}: {type(error).__name__}: {error}")
-                whole.faults.append(self.fault(number, utterance, reason))
+                unreadable = DataError("unreadable", f"{self.place(number)}: {type(error).__name__}: {error}")
+                row.faults.append(self.fault(number, unreadable))
                 continue
-            tokens = self.tokenizer.encode(utterance.transcription, strict=True, follows=bool(whole.ids))
-            whole.tokens.append(tokens)
-            whole.pace.append(self._pace(utterance, tokens))
-            whole.mels.append(mel)
-            whole.ids.append(utterance.id)
-        return whole
+            tokens = self.tokenizer.encode(utterance.transcription, strict=True, follows=bool(row.ids))
+            row.tokens.append(tokens)
+            row.pace.append(self._pace(utterance, tokens))
+            row.mels.append(mel)
+            row.ids.append(utterance.id)
+        return row
+
+    def load(self, number: int) -> tuple[Utterance, Tensor]:
+        """An utterance and its log10 mel (T, M). Raises DataError where its recording cannot be used."""
+        utterance = self.index[number]
+        if self._cache is not None and number in self._cache:
+            return utterance, self._cache[number].float()
+        planned = int(self.index.column("frames")[number])
+        mel = self._compute(utterance, round(planned * LONGER) + SPARE)
+        if self._cache is not None:
+            # Half precision resolves log10 magnitudes to 0.004 (0.08 dB), far below what is audible.
+            self._cache[number] = mel.to(torch.float16)
+            mel = self._cache[number].float()
+        return utterance, mel
+
+    def mel(self, number: int) -> Tensor:
+        """log10 mel (T, M) of one utterance. Raises DataError where its recording cannot be used."""
+        return self.load(number)[1]
+
+    def place(self, number: int) -> str:
+        """What messages call the recording of an utterance."""
+        return str(self.index[number].audio_path)
+
+    def fault(self, number: int, error: DataError) -> Fault:
+        """What is wrong with an utterance, as a record."""
+        name, line = self.index[number].id, int(self.index.column("line")[number])
+        return Fault(name, error.kind, f"{error} (utterance {name})", line)
 
     def _pace(self, utterance: Utterance, tokens: list[int]) -> Tensor | None:
         """How tokens follow frames, by the times of the words; None where they are unknown, or where silences go."""
@@ -91,14 +108,6 @@ class UtteranceDataset(Dataset[Row]):
         words = [(begin * rate, end * rate) for begin, end in utterance.words]
         spans = word_tokens(self.tokenizer, utterance.transcription, tokens)
         return word_pace(words, spans, len(tokens), utterance.transcription)
-
-    def fault(self, number: int, utterance: Utterance, error: DataError) -> Fault:
-        """What is wrong with an utterance, as a record."""
-        line = int(self.index.column("line")[number])
-        return Fault(utterance.id, error.kind, f"{error} (utterance {utterance.id})", line)
-
-    def __len__(self) -> int:
-        return len(self.index)
 
     def _compute(self, utterance: Utterance, most_frames: int) -> Tensor:
         if self.features is not None:

@@ -25,7 +25,7 @@ from melle.audio import MelSpec
 from melle.files import write_text, written_whole
 
 FORMAT = 2  # raise it when LogMel or the files change
-FRAME = np.dtype("<f2")  # resolves log10 magnitudes to 0.004 (0.08 dB), far below what can be heard
+FRAME = np.dtype("<f2")  # resolves log10 magnitudes to 0.004 (0.08 dB), far below what is audible
 
 
 class FeatureStore:
@@ -43,14 +43,20 @@ class FeatureStore:
 
     def get(self, path: str | Path) -> Tensor | None:
         """log10 mel (T, M), float32, of a recording; None where it is not there or the file has changed since."""
+        mel = self._open(path)
+        return None if mel is None else torch.from_numpy(mel.astype(np.float32))
+
+    def has(self, path: str | Path) -> bool:
+        """Whether ``get`` gives something, by the header and the size of the file, which is not read."""
+        return self._open(path, mmap_mode="r") is not None
+
+    def _open(self, path: str | Path, mmap_mode: str | None = None) -> NDArray | None:
         place = self.place(path)
         try:
-            mel = None if place is None else np.load(place)
+            mel = None if place is None else np.load(place, mmap_mode)
         except (OSError, ValueError, EOFError):  # not there, or what a machine left that lost its power
             return None
-        if mel is None or mel.ndim != 2 or mel.shape[1] != self.spec.n_mels:
-            return None
-        return torch.from_numpy(mel.astype(np.float32))
+        return mel if mel is not None and mel.ndim == 2 and mel.shape[1] == self.spec.n_mels else None
 
     def put(self, place: Path, mel: NDArray) -> None:
         """Keep a log10 mel (T, M) where ``place`` said, whole or not at all; of several writers the last one counts."""

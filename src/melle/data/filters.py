@@ -20,7 +20,7 @@ from melle.text import Tokenizer
 SILENT = 1e-3  # peak, relative to full scale: -60 dB
 FULL_SCALE = 1 - 2**-15  # the largest value of 16-bit sound
 CLIPPED_RUN = 3  # samples at full scale in a row; fewer are loud speech
-CLIPPED_SHARE = 1e-3  # of a recording's samples in such runs: more than that is heard
+CLIPPED_SHARE = 1e-3  # of a recording's samples in such runs: more than that is audible
 TOLERANCE = 0.05  # of a duration, and in seconds: both must be exceeded before two lengths differ
 ODD_PACE = 3.0  # characters per second: more than this many times the median, or less than its fraction
 COLUMNS = {  # what is remembered of every item, and as what

@@ -11,11 +11,9 @@ import hashlib
 import json
 import logging
 import os
-import shutil
-import tempfile
 from array import array
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -30,12 +28,13 @@ from tqdm import tqdm
 from melle.audio import audio_duration
 from melle.data.manifest import Utterance, parse_line, read_lines
 from melle.errors import DataError, UserError
+from melle.files import folder_written_whole
 from melle.locks import locked
 from melle.text import Tokenizer, tokenizer_from_dict
 from melle.text.verbalise import language_of
 
 VERSION = 2  # raise it when the columns change
-COLUMNS = {"place": "q", "line": "i", "frames": "i", "tokens": "i", "speaker": "i"}  # int64, int32
+COLUMNS = {"line": "i", "frames": "i", "tokens": "i", "speaker": "i"}  # int32
 NOBODY = -1  # speaker of an utterance that names none
 HEADERS = 4096  # recordings whose headers are read at a time
 TEXT_FAULTS = ("unknown text", "other language")
@@ -82,16 +81,9 @@ class Columns:
     def __len__(self) -> int:
         return len(self.column("line"))
 
-    @staticmethod
-    def write(folder: Path, columns: Mapping[str, array], faults: Sequence[Fault], **about: Any) -> None:
-        for name, values in columns.items():
-            np.save(folder / f"{name}.npy", np.array(values, values.typecode))
-        values = {**about, "faults": [vars(fault) for fault in faults]}
-        (folder / "index.json").write_text(json.dumps(values, ensure_ascii=False), encoding="utf-8")
-
 
 class ManifestIndex(Columns):
-    """The usable utterances of a manifest; of each also its "place" in the file, in bytes."""
+    """The valid utterances of a manifest; of each also its "place" in the file, in bytes."""
 
     def __init__(self, manifest: Path, folder: Path):
         super().__init__(folder)
@@ -138,7 +130,7 @@ def fitted_once(
     fit: Callable[[Iterator[str]], Tokenizer],
     folder: str | Path,
 ) -> Tokenizer:
-    """The tokenizer that ``fit`` makes of ``texts``, which ``identity`` tells from others."""
+    """The tokenizer that ``fit`` makes of ``texts``; ``identity`` changes when these do."""
     place = Path(folder) / f"tokenizer-{digest([VERSION, identity, describe_fit(fit)])}"
 
     def build(folder: Path) -> None:
@@ -148,7 +140,7 @@ def fitted_once(
 
 
 def describe_fit(fit: Callable[[Iterator[str]], Tokenizer]) -> list:
-    """What tells a way of making tokenizers from others; of local files also when they were changed."""
+    """Identifies a way of making tokenizers; changes with the local files that it reads, too."""
     function, arguments = getattr(fit, "func", fit), list(getattr(fit, "args", ()))
     keywords = sorted(getattr(fit, "keywords", {}).items())
     places = [Path(value) for _, value in keywords if isinstance(value, str)]
@@ -161,10 +153,10 @@ def describe_fit(fit: Callable[[Iterator[str]], Tokenizer]) -> list:
 def _texts(manifest: Path) -> Iterator[str]:
     lines = tqdm(read_lines(manifest), desc="texts", unit=" lines", leave=False, delay=1)
     readers = (partial(parse_line, line, manifest, number) for number, _, line in lines)
-    return (utterance.transcription for utterance in usable(readers, manifest))
+    return (utterance.transcription for utterance in valid_items(readers, manifest))
 
 
-def usable(readers: Iterable[Callable[[], Item]], source: str | Path) -> Iterator[Item]:
+def valid_items(readers: Iterable[Callable[[], Item]], source: str | Path) -> Iterator[Item]:
     """What is read without a DataError. Raises UserError where there is nothing."""
     first_fault: DataError | None = None
     some = False
@@ -175,16 +167,59 @@ def usable(readers: Iterable[Callable[[], Item]], source: str | Path) -> Iterato
         except DataError as error:
             first_fault = first_fault or error
     if not some:
-        raise UserError(f"{source}: no usable line; {first_fault or 'add one JSON object per utterance'}")
+        raise UserError(f"{source}: no valid line; {first_fault or 'add one JSON object per utterance'}")
+
+
+class IndexBuilder:
+    """Collects the columns of utterances that can be used, and the faults of the others.
+
+    Args:
+        source: what messages call the manifest or the shards.  place: the column (int64) besides those of every index.
+    """
+
+    def __init__(self, source: str | Path, tokenizer: Tokenizer, frame_rate: float, place: str):
+        self.source, self.tokenizer, self.frame_rate = source, tokenizer, frame_rate
+        self.columns = {name: array(kind) for name, kind in {**COLUMNS, place: "q"}.items()}
+        self.faults: list[Fault] = []
+        self._speakers: dict[str, int] = {}
+        self._unknown: Counter[str] = Counter()  # what the tokenizer drops, by how many texts
+
+    def __len__(self) -> int:
+        return len(self.columns["line"])
+
+    def tokens(self, text: str, language: str | None) -> int:
+        """How many tokens a text has. Raises DataError for one that the tokenizer cannot express."""
+        tokens, dropped = tokens_of(text, language, self.tokenizer)
+        if dropped:
+            self._unknown.update(dropped)
+        return len(tokens)
+
+    def add(self, line: int, seconds: float, tokens: int, speaker: str | None, place: int) -> None:
+        """One more utterance."""
+        frames = min(round(seconds * self.frame_rate) + 1, 2**31 - 1)
+        number = NOBODY if speaker is None else self._speakers.setdefault(speaker, len(self._speakers))
+        for column, value in zip(self.columns.values(), (line, frames, tokens, number, place)):
+            column.append(value)
+
+    def reject(self, where: str, name: str, error: DataError, line: int | None = None) -> None:
+        of_text = f"{where}, utterance {name}: " if error.kind in TEXT_FAULTS else ""
+        self.faults.append(Fault(name, error.kind, f"{of_text}{error}", line))
+
+    def write(self, folder: Path, more: Mapping[str, array], **about: Any) -> None:
+        """Write the columns, ``more`` of other lengths, and what is said of them all."""
+        if self._unknown:
+            shown = ", ".join(f"{mark!r} ({count})" for mark, count in self._unknown.most_common(10))
+            logger.warning("%s: the tokenizer drops from texts (how many): %s", self.source, shown)
+        for name, values in {**self.columns, **more}.items():
+            np.save(folder / f"{name}.npy", np.array(values, values.typecode))
+        values = {**about, "faults": [vars(fault) for fault in self.faults]}
+        (folder / "index.json").write_text(json.dumps(values, ensure_ascii=False), encoding="utf-8")
 
 
 def _build(manifest: Path, tokenizer: Tokenizer, frame_rate: float, folder: Path) -> None:
-    columns = {name: array(kind) for name, kind in COLUMNS.items()}
-    speakers: dict[str, int] = {}
-    faults: list[Fault] = []
+    index = IndexBuilder(manifest, tokenizer, frame_rate, "place")
     unreadable: list[str] = []
-    unknown: Counter[str] = Counter()  # texts by what the tokenizer leaves out of them
-    pending: list[tuple[int, int, Utterance, list[int]]] = []
+    pending: list[tuple[int, int, Utterance, int]] = []
     state = _state(manifest.stat())
 
     def flush() -> None:
@@ -192,13 +227,10 @@ def _build(manifest: Path, tokenizer: Tokenizer, frame_rate: float, folder: Path
         for number, place, utterance, tokens in pending:
             seconds = next(headers) if utterance.duration is None else utterance.duration
             if isinstance(seconds, DataError):
-                faults.append(Fault(utterance.id, seconds.kind, str(seconds), number))
+                index.reject("", utterance.id, seconds, number)
                 unreadable.append(str(utterance.audio_path))
-                continue
-            speaker = NOBODY if utterance.speaker is None else speakers.setdefault(utterance.speaker, len(speakers))
-            frames = min(round(seconds * frame_rate) + 1, 2**31 - 1)
-            for name, value in zip(COLUMNS, (place, number, frames, len(tokens), speaker)):
-                columns[name].append(value)
+            else:
+                index.add(number, seconds, tokens, utterance.speaker, place)
         pending.clear()
 
     with ThreadPoolExecutor(16) as pool:  # headers wait for the disk
@@ -207,21 +239,17 @@ def _build(manifest: Path, tokenizer: Tokenizer, frame_rate: float, folder: Path
             try:
                 utterance = parse_line(line, manifest, number)
                 name = utterance.id
-                tokens, left_out = tokens_of(utterance.transcription, utterance.language, tokenizer)
-                unknown.update(left_out)
-                pending.append((number, place, utterance, tokens))
+                pending.append((number, place, utterance, index.tokens(utterance.transcription, utterance.language)))
             except DataError as error:
-                where = f"{manifest}, utterance {name}: " if error.kind in TEXT_FAULTS else ""
-                faults.append(Fault(name, error.kind, f"{where}{error}", number))
+                index.reject(str(manifest), name, error, number)
             if len(pending) == HEADERS:
                 flush()
         flush()
-    log_left_out(manifest, unknown)
-    Columns.write(folder, columns, faults, manifest=str(manifest.resolve()), state=state, unreadable=unreadable)
+    index.write(folder, {}, manifest=str(manifest.resolve()), state=state, unreadable=unreadable)
 
 
 def tokens_of(text: str, language: str | None, tokenizer: Tokenizer) -> tuple[list[int], list[str]]:
-    """Token ids of a text to train on, and the marks that are left out. Raises DataError where words would be."""
+    """Token ids of a text to train on, and the marks that are dropped. Raises DataError where words would be."""
     if not tokenizer.speaks(language):
         own = f"tokenizer.language={getattr(tokenizer, 'language', None) or language_of(tokenizer.normaliser or '')}"
         raise DataError("other language", f"its language is {language}, and {own}; use lines of one language")
@@ -229,12 +257,6 @@ def tokens_of(text: str, language: str | None, tokenizer: Tokenizer) -> tuple[li
         return tokenizer.encode_known(text, strict=True)
     except UserError as error:
         raise DataError("unknown text", str(error)) from None
-
-
-def log_left_out(source: str | Path, unknown: Counter[str]) -> None:
-    if unknown:
-        shown = ", ".join(f"{mark!r} ({count})" for mark, count in unknown.most_common(10))
-        logger.warning("%s: the tokenizer leaves out of texts (how many): %s", source, shown)
 
 
 def _seconds(utterance: Utterance) -> float | DataError:
@@ -262,13 +284,8 @@ def make_once(place: Path, build: Callable[[Path], None]) -> Path:
     try:
         with locked(place.with_name(place.name + ".lock"), "reading this manifest"):
             if not place.is_dir():
-                partial = Path(tempfile.mkdtemp(prefix=".partial-", dir=place.parent))
-                try:
-                    build(partial)
-                    partial.chmod(0o755)  # others may train with it, too
-                    partial.rename(place)
-                finally:
-                    shutil.rmtree(partial, ignore_errors=True)
+                with folder_written_whole(place) as folder:
+                    build(folder)
     except OSError as error:
         raise UserError(f"data.index={place.parent}: {error.strerror or error}; name a folder to write to") from None
     return place

@@ -9,6 +9,7 @@ folder.
 from __future__ import annotations
 
 import codecs
+import dataclasses
 import json
 import os
 import re
@@ -20,8 +21,6 @@ from pathlib import Path
 from melle.audio import audio_duration
 from melle.errors import DataError, UserError
 from melle.files import written_whole
-
-FIELDS = ("transcription", "audio_path", "speaker", "language", "duration", "id", "words")
 
 UNWRITABLE = re.compile("[\0\ud800-\udfff]")  # NUL, and halves of surrogate pairs
 
@@ -42,15 +41,44 @@ class Utterance:
     words: tuple[tuple[float, float], ...] | None = None
 
 
+@dataclass
+class Totals:
+    """How much a manifest holds, in words: "940 utterances, 1.32 hours, 12 speakers"."""
+
+    utterances: int = 0
+    timed: int = 0  # how many say how long they last
+    seconds: float = 0.0  # of these
+    speakers: set[str] = dataclasses.field(default_factory=set)
+
+    @staticmethod
+    def of(utterances: Iterable[Utterance]) -> Totals:
+        totals = Totals()
+        for utterance in utterances:
+            totals.add(utterance)
+        return totals
+
+    def add(self, utterance: Utterance) -> None:
+        self.utterances += 1
+        if utterance.duration is not None:
+            self.timed += 1
+            self.seconds += utterance.duration
+        if utterance.speaker is not None:
+            self.speakers.add(utterance.speaker)
+
+    def __str__(self) -> str:
+        hours = f"{self.seconds / 3600:.2f} hours" if self.timed else "hours not known"
+        if 0 < self.timed < self.utterances:
+            hours += f" and {self.utterances - self.timed} without a duration"
+        count = len(self.speakers)
+        return f"{self.utterances} utterances, {hours}, {count or 'no'} speaker{'' if count == 1 else 's'}"
+
+
 def read_manifest(path: str | Path) -> list[Utterance]:
     """Read a manifest. A line that is not an utterance is a DataError that names the file and the line."""
-    utterances = [parse_line(line, Path(path), number) for number, _, line in read_lines(path)]
-    if not utterances:
-        raise UserError(f"{path}: the manifest has no line; add one JSON object per utterance")
-    return utterances
+    return [parse_line(line, Path(path), number) for number, _, line in read_lines(path)]
 
 
-def read_usable(path: str | Path) -> list[Utterance]:
+def read_valid(path: str | Path) -> list[Utterance]:
     """The utterances of a manifest with their durations, without those that are broken or unreadable."""
     utterances = []
     for number, _, line in read_lines(path):
@@ -62,19 +90,25 @@ def read_usable(path: str | Path) -> list[Utterance]:
 
 
 def read_lines(path: str | Path) -> Iterator[tuple[int, int, bytes]]:
-    """The lines of a manifest that are not blank: number from 1, place in the file in bytes, and what stands there."""
+    """The lines of a manifest that are not blank: number from 1, place in the file in bytes, and what stands there.
+
+    Raises UserError where there is no manifest, or none of its lines is more than blank.
+    """
     path = Path(path)
     if not path.is_file():
         raise UserError(f"{path}: no such manifest; give the path of a JSONL file")
-    place = 0
+    place, empty = 0, True
     try:
         with path.open("rb") as lines:
             for number, line in enumerate(lines, start=1):
                 if line.removeprefix(codecs.BOM_UTF8).strip():  # joined files have such marks amid them
                     yield number, place, line
+                    empty = False
                 place += len(line)
     except PermissionError:
         raise UserError(f"{path}: no permission to read it") from None
+    if empty:
+        raise UserError(f"{path}: the manifest has no line; add one JSON object per utterance")
 
 
 def write_manifest(path: str | Path, utterances: Iterable[Utterance]) -> None:
@@ -128,7 +162,7 @@ def parse_line(line: bytes, path: Path, number: int) -> Utterance:
         example = '{"transcription": "…", "audio_path": "…"}'
         raise DataError("not an object", f"{where}: expected an object such as {example}")
     for field in ("transcription", "audio_path"):
-        if not _is_text(item.get(field)):
+        if not is_text(item.get(field)):
             message = f'{where}: "{field}" is missing, empty or not a string; add it or remove the line'
             raise DataError(f"no {field}", message)
     for field in ("speaker", "language", "id"):
@@ -153,7 +187,7 @@ def parse_line(line: bytes, path: Path, number: int) -> Utterance:
     )
 
 
-def _is_text(value: object) -> bool:
+def is_text(value: object) -> bool:
     """A string with something in it that a file name or a text can hold."""
     return isinstance(value, str) and bool(value.strip()) and not UNWRITABLE.search(value)
 

@@ -34,25 +34,25 @@ def cross_sentence_pairs(
     on the seed and the target's id only, not on ``count`` or the order of the manifest. Raises UserError where no pair
     can be made.
     """
-    pairs = []
+    candidates, targets = {}, []
     for own in by_speaker([utterance for utterance in utterances if utterance.speaker is not None]):
-        levels = _by_distance(own, min_seconds, max_seconds)
-        for target in within(own, target_seconds):
-            text = _words(target)
-            for level, of_text in levels:
-                same = of_text.get(text, [])
-                if len(same) < len(level):
-                    number = random.Random(f"{seed}/{target.id}").choice(range(len(level) - len(same)))
-                    for place in same:  # the so-manieth of the others
-                        number += place <= number
-                    pairs.append(Pair(target, level[number]))
-                    break
-    if not pairs:
+        levels = defaultdict(list)  # what is said, and the utterance, of those equally far from the wanted lengths
+        for one in own:
+            levels[_far(one, min_seconds, max_seconds)].append((_words(one), one))
+        if len({words for level in levels.values() for words, _ in level}) > 1:
+            candidates[own[0].speaker] = [level for _, level in sorted(levels.items())]
+            targets += within(own, target_seconds)
+    if not targets:
         least, most = target_seconds
         length = f" one of them of {least:g} to {most:g} s," if target_seconds != (0.0, float("inf")) else ""
         raise UserError(f"no speaker of the test manifest has two utterances of different text,{length} add some")
-    by_target = {_name(pair.target): pair for pair in pairs}
-    return [by_target[_name(target)] for target in spread([pair.target for pair in pairs], count, seed)]
+    pairs = []
+    for target in spread(targets, count, seed):
+        text = _words(target)
+        others = ([one for words, one in level if words != text] for level in candidates[target.speaker])
+        prompts = next(filter(None, others))
+        pairs.append(Pair(target, random.Random(f"{seed}/{target.id}").choice(prompts)))
+    return pairs
 
 
 def by_speaker(utterances: Sequence[Utterance]) -> list[list[Utterance]]:
@@ -79,28 +79,10 @@ def spread(utterances: Sequence[Utterance], count: int | None, seed: int) -> lis
     return [utterance for *_, utterance in turns[:count]]
 
 
-def _by_distance(
-    utterances: Sequence[Utterance], least: float, most: float
-) -> list[tuple[list[Utterance], dict[str, list[int]]]]:
-    """Those that are equally far from lasting ``least`` to ``most`` seconds together, the nearest first.
-
-    With each the places of every text in it: of thousands by one speaker no two need to be compared.
-    """
-    levels = defaultdict(list)
-    for utterance in utterances:
-        levels[max(least - utterance.duration, utterance.duration - most, 0.0)].append(utterance)
-    found = []
-    for _, level in sorted(levels.items()):
-        places = defaultdict(list)
-        for place, utterance in enumerate(level):
-            places[_words(utterance)].append(place)
-        found.append((level, places))
-    return found
+def _far(utterance: Utterance, least: float, most: float) -> float:
+    """Seconds by which it is shorter than ``least`` or longer than ``most``."""
+    return max(least - utterance.duration, utterance.duration - most, 0.0)
 
 
 def _words(utterance: Utterance) -> str:
     return " ".join(utterance.transcription.lower().split())
-
-
-def _name(utterance: Utterance) -> tuple[str, str]:
-    return utterance.id, str(utterance.audio_path)

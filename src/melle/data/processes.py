@@ -10,8 +10,9 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from itertools import islice
-from typing import Any, TypeVar
+from contextlib import closing, contextmanager
+from itertools import chain, islice
+from typing import TypeVar
 
 import torch
 
@@ -28,33 +29,74 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def share_out(
-    work: Callable[[list[Job]], Result],
-    jobs: Iterable[Job],
-    workers: int,
-    chunk: int,
-    prepare: Callable[..., None],
-    *arguments: Any,
-) -> Iterator[tuple[list[Job], Result]]:
-    """What ``work`` makes of ``chunk`` jobs at a time, in order, by so many processes.
+@contextmanager
+def map_in_processes(
+    make: Callable[[], Callable[[Job], Result]], jobs: Iterable[Job], workers: int | None = None, chunk: int = 1
+) -> Iterator[Iterator[tuple[Job, Result]]]:
+    """Every job with what the function that ``make`` gives makes of it, in order, by ``workers`` (None: one per core).
 
-    Each process first calls ``prepare`` with the arguments. Python starts the processes by importing the script that
-    runs, which therefore needs ``if __name__ == "__main__":``. Raises UserError where a process dies.
+    ``make`` is called once in each process, so that what is costly to load is loaded once. Processes get ``chunk`` jobs
+    at a time and compute on one thread each; one worker, or no more than a chunk of jobs, are done in this process and
+    give the same. Python starts the processes by importing the script that runs, which therefore needs
+    ``if __name__ == "__main__":``. Raises UserError where a process dies, and what ``make`` raises.
     """
-    pool = ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), _start, (prepare, arguments))
-    jobs, waiting = iter(jobs), deque()
+    workers, jobs = cores() if workers is None else workers, iter(jobs)
+    first = list(islice(jobs, chunk + 1))
+    jobs = chain(first, jobs)
+    share = _share_here if workers <= 1 or len(first) <= chunk else _share_out
+    with closing(share(make, jobs, workers, chunk)) as results:
+        yield results
+
+
+def _share_here(
+    make: Callable[[], Callable[[Job], Result]], jobs: Iterator[Job], _workers: int, _chunk: int
+) -> Iterator[tuple[Job, Result]]:
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # their number may show in the last bit
+    try:
+        work = make()
+        for job in jobs:
+            yield job, work(job)
+    finally:
+        torch.set_num_threads(threads)
+
+
+def _share_out(
+    make: Callable[[], Callable[[Job], Result]], jobs: Iterator[Job], workers: int, chunk: int
+) -> Iterator[tuple[Job, Result]]:
+    pool = ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), _start, (make,))
+    waiting = deque()
     try:
         while True:
             while len(waiting) < AHEAD * workers and (some := list(islice(jobs, chunk))):
-                waiting.append((some, pool.submit(work, some)))
+                waiting.append((some, pool.submit(_work_on, some)))
             if not waiting:
                 return
             some, future = waiting.popleft()
-            yield some, future.result()
+            yield from zip(some, future.result())
     except BrokenProcessPool:
         raise UserError("a process was ended, often for want of memory; run again with fewer workers") from None
     finally:
         _stop(pool)
+
+
+_work: Callable | Exception  # of a worker process: its function, or why there is none
+
+
+def _start(make: Callable[[], Callable]) -> None:
+    global _work
+    follow_parent()
+    torch.set_num_threads(1)
+    try:
+        _work = make()
+    except Exception as error:  # raised here, it would break the pool without a reason
+        _work = error
+
+
+def _work_on(jobs: list) -> list:
+    if isinstance(_work, Exception):
+        raise _work
+    return [_work(job) for job in jobs]
 
 
 def follow_parent() -> None:
@@ -63,14 +105,8 @@ def follow_parent() -> None:
     threading.Thread(target=_end_with_parent, daemon=True).start()
 
 
-def _start(prepare: Callable[..., None], arguments: tuple) -> None:
-    follow_parent()
-    torch.set_num_threads(1)
-    prepare(*arguments)
-
-
 def _end_with_parent() -> None:
-    multiprocessing.parent_process().join()  # a killed parent cannot tell its workers to end
+    multiprocessing.parent_process().join()  # a killed parent cannot stop its workers
     os._exit(1)
 
 
@@ -79,11 +115,11 @@ def _stop(pool: ProcessPoolExecutor) -> None:
     if threading.current_thread() is not threading.main_thread():  # only the main thread gets signals
         pool.shutdown(cancel_futures=True)
         return
-    heed = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    handler = signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
         pool.shutdown(cancel_futures=True)
     finally:
-        signal.signal(signal.SIGINT, heed)
+        signal.signal(signal.SIGINT, handler)
 
 
 def live_on_for_a_while(_worker: int) -> None:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from collections import Counter
 from pathlib import Path
 
 from melle.console import shell_command
 from melle.data.index import Fault
+from melle.data.journal import Journal
 from melle.errors import UserError
 
 FEW = 3  # utterances of a manifest of any size that may be skipped
@@ -46,7 +46,8 @@ class SkippedItems:
         self.counts: Counter[str] = Counter()
         self.example = ""  # what was wrong first, in a sentence
         self._seen: set[int | str] = set()
-        self._listed = _read_list(self.path)  # of the run so far, where this one goes on with it
+        self._list = Journal(self.path) if self.path else None  # of the run so far, where this one goes on with it
+        self._listed = {_key(item["utterance"], item["line"]) for item in self._list.items} if self._list else set()
 
     def add(self, fault: Fault, known_to_all: bool = False) -> None:
         """Count a fault, once for each utterance; what all ranks know, the first one logs and lists.
@@ -58,13 +59,18 @@ class SkippedItems:
 
     def count(self, fault: Fault, log: bool) -> None:
         """Count a fault, without a look at how many there are."""
-        if _key(fault) in self._seen:
+        key = _key(fault.utterance, fault.line)
+        if key in self._seen:
             return
-        self._seen.add(_key(fault))
+        self._seen.add(key)
         self.counts[fault.kind] += 1
         self.example = self.example or fault.message
-        if log:
-            self._log(fault)
+        if log and len(self._seen) <= SHOWN:
+            logger.warning("skipped: %s", fault.message)
+        if log and len(self._seen) == SHOWN:
+            logger.warning("skipped: further ones are only counted here")
+        if log and self._list is not None and key not in self._listed:
+            self._list.add({"manifest": str(self.manifest), **vars(fault)})
 
     def check(self) -> None:
         """Raise UserError where more than the allowed share is skipped."""
@@ -74,16 +80,6 @@ class SkippedItems:
                 f"Look with: {self.look}"
             )
 
-    def _log(self, fault: Fault) -> None:
-        if len(self._seen) <= SHOWN:
-            logger.warning("skipped: %s", fault.message)
-        if len(self._seen) == SHOWN:
-            logger.warning("skipped: further ones are only counted here")
-        if self.path is not None and _key(fault) not in self._listed:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            with self.path.open("a", encoding="utf-8") as file:
-                file.write(json.dumps({"manifest": str(self.manifest), **vars(fault)}, ensure_ascii=False) + "\n")
-
     def summary(self) -> str:
         """Such as "train.jsonl: 3 of 100 utterances skipped (2 missing, 1 not JSON)"."""
         kinds = ", ".join(f"{count} {kind}" for kind, count in self.counts.most_common())
@@ -91,18 +87,5 @@ class SkippedItems:
         return f"{place}: {len(self._seen)} of {self.total} utterances skipped" + (kinds and f" ({kinds})")
 
 
-def _key(fault: Fault) -> int | str:
-    return fault.utterance if fault.line is None else fault.line
-
-
-def _read_list(path: Path | None) -> set[int | str]:
-    if path is None or not path.is_file():
-        return set()
-    listed = set()
-    for line in path.read_text(encoding="utf-8").splitlines():
-        try:
-            item = json.loads(line)
-            listed.add(item["utterance"] if item["line"] is None else item["line"])
-        except (ValueError, KeyError):  # half a line of a run that was killed
-            continue
-    return listed
+def _key(utterance: str, line: int | None) -> int | str:
+    return utterance if line is None else line

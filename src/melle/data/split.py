@@ -13,12 +13,11 @@ import unicodedata
 from array import array
 from collections import Counter
 from contextlib import ExitStack
-from dataclasses import dataclass, field
 from pathlib import Path
 
 from tqdm import tqdm
 
-from melle.data.manifest import Utterance, audio_from, parse_line, read_lines
+from melle.data.manifest import Totals, audio_from, parse_line, read_lines
 from melle.data.sources.manifests import share
 from melle.errors import DataError, UserError
 from melle.files import check_writable, written_whole
@@ -31,36 +30,9 @@ BROKEN, NOBODY = -1, -2  # instead of a unit: of a line that is no utterance; of
 logger = logging.getLogger(__name__)
 
 
-@dataclass
-class SplitPart:
-    """What went into one of the new manifests."""
-
-    path: Path
-    utterances: int = 0
-    seconds: float = 0.0  # of those whose duration is known
-    timed: int = 0  # how many those are
-    speakers: set[str] = field(default_factory=set)
-
-    def add(self, utterance: Utterance) -> None:
-        self.utterances += 1
-        if utterance.duration is not None:
-            self.timed += 1
-            self.seconds += utterance.duration
-        if utterance.speaker is not None:
-            self.speakers.add(utterance.speaker)
-
-    def summary(self) -> str:
-        """Such as "my/train.jsonl: 940 utterances, 1.32 hours, 12 speakers"."""
-        hours = f"{self.seconds / 3600:.2f} hours" if self.timed else "hours not known"
-        if 0 < self.timed < self.utterances:
-            hours += f" and {self.utterances - self.timed} without a duration"
-        count = len(self.speakers)
-        return f"{self.path}: {self.utterances} utterances, {hours}, {count or 'no'} speaker{'' if count == 1 else 's'}"
-
-
 def split_manifest(
     manifest: str | Path, output: str | Path, validation: int, test: int, by: str = "utterance", seed: int = 0
-) -> list[SplitPart]:
+) -> dict[Path, Totals]:
     """Write train.jsonl, validation.jsonl and test.jsonl into the folder ``output``, or those that are not empty.
 
     By utterance, utterances whose texts say the same stay together, so that no sentence of one part is in another; the
@@ -99,11 +71,11 @@ def split_manifest(
         raise UserError(
             f"{output}: cannot be written ({error.strerror or error}); give another folder with -o"
         ) from None
-    for part in parts:
-        wanted = counts.get(part.path.stem, 0)
-        if by == "utterance" and part.utterances < wanted:
+    for path, totals in parts.items():
+        wanted = counts.get(path.stem, 0)
+        if by == "utterance" and totals.utterances < wanted:
             message = "%s: %d utterances instead of %d, because those of one text stay together"
-            logger.warning(message, part.path, part.utterances, wanted)
+            logger.warning(message, path, totals.utterances, wanted)
     return parts
 
 
@@ -127,7 +99,7 @@ def _read(manifest: Path, by: str) -> tuple[array, dict[str, int], str | None]:
         name = text_key(utterance.transcription) if by == "utterance" else utterance.speaker
         units.append(NOBODY if name is None else names.setdefault(name, len(names)))
     if units.count(BROKEN) == len(units):
-        raise UserError(f"{manifest}: no usable line; {first_fault or 'add one JSON object per utterance'}")
+        raise UserError(f"{manifest}: no valid line; {first_fault or 'add one JSON object per utterance'}")
     return units, names, first_fault
 
 
@@ -162,13 +134,16 @@ def _draw(
     return held_out
 
 
-def _write(manifest: Path, output: Path, splits: list[str], units: array, held_out: dict[int, str]) -> list[SplitPart]:
-    """The parts, each whole or not at all, in the order of the manifest's lines."""
-    parts = {name: SplitPart(output / f"{name}.jsonl") for name in splits}
+def _write(
+    manifest: Path, output: Path, splits: list[str], units: array, held_out: dict[int, str]
+) -> dict[Path, Totals]:
+    """What went into each of the parts, which are written whole or not at all, in the order of the lines."""
+    paths = {name: output / f"{name}.jsonl" for name in splits}
+    totals = {path: Totals() for path in paths.values()}
     output.mkdir(parents=True, exist_ok=True)
     folder = output.resolve()
     with ExitStack() as stack:
-        partials = {name: stack.enter_context(written_whole(part.path)) for name, part in parts.items()}
+        partials = {name: stack.enter_context(written_whole(path)) for name, path in paths.items()}
         # What UTF-8 cannot say, a half of a surrogate pair, becomes the escape that JSON has for it.
         files = {
             name: stack.enter_context(partial.open("w", encoding="utf-8", errors="backslashreplace"))
@@ -185,5 +160,5 @@ def _write(manifest: Path, output: Path, splits: list[str], units: array, held_o
             if item.get("id") in (None, ""):
                 item["id"] = utterance.id  # by the line's number, which will be another one
             files[name].write(json.dumps(item, ensure_ascii=False) + "\n")
-            parts[name].add(utterance)
-    return list(parts.values())
+            totals[paths[name]].add(utterance)
+    return totals

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import threading
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from melle.errors import UserError
@@ -40,7 +40,7 @@ class PhonemeTokenizer(LenientTokenizer):
         super().__init__(normaliser)
         self.language, self.punctuation = language, punctuation
         self._phonemes = SymbolTokenizer("characters", symbols)
-        self._phonemize = _phonemizer(language)
+        self._phonemize = espeak_phonemizer(language)
         self._speak = remembered(self._say)
 
     @classmethod
@@ -123,8 +123,13 @@ class PhonemeTokenizer(LenientTokenizer):
         return " ".join(words + mark for words, mark in zip(spoken, marks) if words)
 
 
-def _phonemizer(language: str):
-    """A function from texts to the phonemes of each in one string."""
+def espeak_phonemizer(
+    language: str, needs: str = 'tokenizer=phonemes needs: python -m pip install -e ".[phonemes]"', **options: Any
+) -> Callable[[list[str]], list[str]]:
+    """A function from texts to the phonemes of each in one string.
+
+    ``needs``: what to say where a package is missing.  ``options``: of phonemizer's ``EspeakBackend``.
+    """
     try:
         import espeakng_loader
         from phonemizer.backend import EspeakBackend
@@ -132,12 +137,13 @@ def _phonemizer(language: str):
         from phonemizer.logger import get_logger
         from phonemizer.separator import Separator
     except ImportError:
-        raise UserError('tokenizer=phonemes needs: python -m pip install -e ".[phonemes]"') from None
+        raise UserError(needs) from None
     EspeakWrapper.set_library(espeakng_loader.get_library_path())
-    os.environ["ESPEAK_DATA_PATH"] = espeakng_loader.get_data_path()  # where the library looks unless it is told
+    os.environ["ESPEAK_DATA_PATH"] = espeakng_loader.get_data_path()  # where the library looks unless it is set
     if not EspeakBackend.is_supported_language(language):
         raise UserError(f"tokenizer.language={language}: espeak-ng has no such language; try en-us, fr-fr, de, it …")
-    backend = EspeakBackend(language, with_stress=True, language_switch="remove-flags", logger=get_logger("quiet"))
+    options |= {"with_stress": True, "language_switch": "remove-flags", "logger": get_logger("quiet")}
+    backend = EspeakBackend(language, **options)
     separator = Separator(phone="", word=" ", syllable="")
 
     def phonemize(texts: list[str]) -> list[str]:

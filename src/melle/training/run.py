@@ -22,7 +22,8 @@ from tqdm.contrib.logging import logging_redirect_tqdm
 from melle.audio import MelSpec
 from melle.checkpoint import ModelDescription, current_arguments, load_description, load_step
 from melle.config import build
-from melle.data.datamodule import CorpusStatistics, MelleDataModule
+from melle.data.datamodule import MelleDataModule
+from melle.data.statistics import CorpusStatistics
 from melle.devices import is_out_of_memory, killed_a_loader
 from melle.errors import UserError
 from melle.files import check_writable

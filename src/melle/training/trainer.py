@@ -102,7 +102,7 @@ def build_callbacks(cfg: DictConfig, logged: bool = True) -> list[Callback]:
     """Those that are chosen, and those that every run needs; ``logged``: whether there is a logger."""
     needed: list[Callback] = [WholeSteps(), StopSignals()]
     if cfg.task == "speech":
-        needed += [SkipNonFinite(Path(cfg.run_dir) / "skipped.jsonl", cfg.max_skipped), ShareSkippedItems()]
+        needed += [SkipNonFinite(Path(cfg.run_dir) / "skipped.jsonl", cfg.max_nonfinite_steps), ShareSkippedItems()]
     callbacks = [*needed, *chosen(cfg.get("callbacks")).values()]
     refused = [] if logged else [LearningRateMonitor]  # by Lightning
     refused += [ProgressBar] if cfg.trainer.get("enable_progress_bar") is False else []

@@ -12,9 +12,8 @@ from melle.console import shell_command
 from melle.corpora.english.lexicon import held_out
 from melle.corpora.english.sentences import sentences
 from melle.corpora.kokoro import HELD_OUT, Kokoro
-from melle.corpora.plan import Settings, digest_of, training_texts
-from melle.corpora.synthetic import description_of
-from melle.corpora.teacher_corpus import speak_corpus
+from melle.corpora.plan import Settings, TeacherPlan, digest_of, training_texts
+from melle.corpora.speaking import description_of, differences, speak_corpus
 from melle.data.manifest import read_manifest
 from melle.errors import UserError
 from melle.options import option
@@ -74,14 +73,12 @@ class TeacherCorpus:
         if not english and (not texts or self.held_out_texts is None or count):
             raise UserError(f"sentences of our own are English; for {self.language} give --texts and --held-out-texts")
         held_out_voices = self.held_out if self.held_out is not None else HELD_OUT if english else ()
+        make = partial(Kokoro, Path(self.teacher_model), (self.language,))
+        settings = Settings(self.voices, tuple(held_out_voices), self.seed, self.format, self.held_out_utterances)
+        held_out_texts = self._held_out_texts()
+        plan = TeacherPlan(make(), [*texts, *sentences(count, self.seed)], held_out_texts, settings)
         return speak_corpus(
-            self.folder,
-            partial(Kokoro, Path(self.teacher_model), (self.language,)),
-            [*texts, *sentences(count, self.seed)],
-            self._held_out_texts(),
-            self.hours,
-            Settings(self.voices, tuple(held_out_voices), self.seed, self.format, self.held_out_utterances),
-            self.workers,
+            self.folder, make, plan.splits(), plan.describe(), self.hours, self.seed, self.format, self.workers
         )
 
     def _check_settings(self, folder: Path) -> None:
@@ -90,14 +87,11 @@ class TeacherCorpus:
         asked = {field.name for field in fields(self) if getattr(self, field.name) != field.default}
         if not isinstance(known, dict):
             return
-        found = {name: known[name] for name in ("voices", "seed", "format", "held_out_utterances") if name in known}
-        wrong = [
-            f"{name} {value}, not {getattr(self, name)}"
-            for name, value in found.items()
-            if name in asked and value != getattr(self, name)
-        ]
-        if "held_out" in asked and known.get("held_out") != list(self.held_out):
-            wrong.append(f"held_out {','.join(known.get('held_out', []))}, not {','.join(self.held_out)}")
+        same = asked & known.keys() & {"voices", "seed", "format", "held_out", "held_out_utterances"}
+        wanted = {name: getattr(self, name) for name in sorted(same)}
+        if "held_out" in wanted:
+            wanted["held_out"] = list(wanted["held_out"])
+        wrong = differences(known, wanted)
         if asked & {"texts", "generated", "held_out_texts"}:
             texts, count = self._own_texts()
             held_out_texts = self._held_out_texts()

@@ -7,9 +7,9 @@ from functools import cache
 
 import numpy as np
 
-from melle.corpora.english import names, numbers
-from melle.corpora.english.inflection import plural, with_article
-from melle.corpora.english.lexicon import held_out, lines, words
+from melle.corpora.english import names
+from melle.corpora.english.lexicon import held_out, lines, plural, with_article, words
+from melle.text.verbalise.numbers import cardinal, ordinal, year
 
 _HEADING = re.compile(r"\[(\w+)(?: (\d+))?\]")
 _CHOICE = re.compile(r"\(([^()]*)\)")  # the innermost
@@ -74,13 +74,13 @@ def _slot(name: str, generator: np.random.Generator) -> str:
         case ["town"]:
             return names.town_name(generator)
         case ["number", least, most]:
-            return numbers.cardinal(_number(int(least), int(most), generator))
+            return cardinal(_number(int(least), int(most), generator))
         case ["ordinal"]:
-            return numbers.ordinal(int(generator.integers(1, 32)))
+            return ordinal(int(generator.integers(1, 32)))
         case ["year"]:
-            return numbers.year(int(generator.integers(1400, 2060)))
+            return year(int(generator.integers(1400, 2060))).replace("oh-", "oh ")
         case ["time"]:
-            return numbers.time(int(generator.integers(1, 13)), 5 * int(generator.integers(12)))
+            return clock_time(int(generator.integers(1, 13)), 5 * int(generator.integers(12)))
         case ["a", section]:
             return with_article(_one(words(section), generator))
         case [section, "s"]:
@@ -90,6 +90,16 @@ def _slot(name: str, generator: np.random.Generator) -> str:
         case [section]:
             return _one(words(section), generator)
     raise ValueError(f"templates.txt: {{{name}}} is no slot")
+
+
+def clock_time(hour: int, minute: int) -> str:
+    """Of a clock's face, 1 to 12: 6:15 as "a quarter past six", 6:40 as "twenty to seven"."""
+    this, following = cardinal(hour), cardinal(hour % 12 + 1)
+    named = {0: f"{this} o'clock", 15: f"a quarter past {this}", 30: f"half past {this}"}
+    named[45] = f"a quarter to {following}"
+    if minute in named:
+        return named[minute]
+    return f"{cardinal(minute)} past {this}" if minute < 30 else f"{cardinal(60 - minute)} to {following}"
 
 
 def _number(least: int, most: int, generator: np.random.Generator) -> int:

@@ -14,47 +14,34 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
-from melle.audio import LogMel, MelSpec
-from melle.data.batch import Batch, Row, collate
+from melle.data.batch import Batch, collate
 from melle.data.batching import RowIndex
-from melle.data.datamodule import CorpusStatistics, MelleDataModule
+from melle.data.datamodule import MelleDataModule
 from melle.data.dataset import LONGER, SPARE, UtteranceDataset
 from melle.data.index import Fault, open_index
-from melle.data.processes import live_on_for_a_while
-from melle.data.shar.index import Named, ShardIndex, open_shard_index, open_shard_tokenizer
-from melle.data.shar.reading import Clip, find_shards, parse_cut, read_clips, require_lhotse, waveform
+from melle.data.manifest import Utterance
+from melle.data.shar.index import ShardIndex, open_shard_index, open_shard_tokenizer
+from melle.data.shar.reading import Clip, find_shards, parse_cut, read_clips, waveform
 from melle.data.shar.schedule import Blocks, Schedule
+from melle.data.sources.archives import require_lhotse
+from melle.data.statistics import CorpusStatistics
 from melle.errors import DataError, UserError
-from melle.text import Tokenizer, marks_of
+from melle.text import marks_of
 
 Clips = dict[int, Clip]
 
 logger = logging.getLogger(__name__)
 
 
-class ShardUtterances:
-    """Rows of utterances in shards, features computed on the fly.
+class ShardUtterances(UtteranceDataset):
+    """Rows of utterances in shards, features computed on the fly."""
 
-    Args:
-        index: of the shards.  tokenizer: gives the ids.  spec: what a frame is.
-        silence: makes a waveform (N,) at a sample rate shorter, or None.
-    """
-
-    def __init__(
-        self,
-        index: ShardIndex,
-        tokenizer: Tokenizer,
-        spec: MelSpec,
-        silence: Callable[[Tensor, int], Tensor] | None = None,
-    ):
-        self.index, self.tokenizer, self.silence = index, tokenizer, silence
-        self.log_mel = LogMel(spec)
-        self._read: Clips | None = None  # what was last read by ``mel``
+    index: ShardIndex
+    _read: Clips | None = None  # what was last read by ``load``
 
     def read(self, numbers: NDArray) -> Clips:
         """The utterances of these numbers, their recordings as stored (compressed), in one pass over their shards."""
@@ -67,55 +54,42 @@ class ShardUtterances:
             clips.update({places[line]: clip for line, clip in found.items()})
         return clips
 
-    def row(self, numbers: RowIndex, clips: Clips) -> Row:
-        """The row without the utterances that cannot be used; those are its faults. Takes it out of ``clips``."""
-        row = Row([], [], [], [])
-        for number in numbers:
-            name, clip = self.index[number].id, clips.pop(number)
-            try:
-                mel = self._mel(number, clip)
-                cut = parse_cut(clip.line, name)
-                if cut.id != name:
-                    raise DataError("changed", f"{name}: its shard has changed; remove the folder data.index names")
-                tokens = self.tokenizer.encode(cut.text, strict=True, follows=bool(row.ids))
-            except DataError as error:
-                row.faults.append(self.fault(number, self.index[number], error))
-                continue
-            row.tokens.append(tokens)
-            row.mels.append(mel)
-            row.ids.append(name)
-        return row
-
-    def mel(self, number: int) -> Tensor:
-        """log10 mel (T, M) of one utterance; its shard is read whole. Raises DataError where it cannot be used."""
+    def load(self, number: int) -> tuple[Utterance, Tensor]:
+        """An utterance and its log10 mel (T, M); its shard is read whole. Raises DataError where it cannot be used."""
         if self._read is None or number not in self._read:
-            shard = int(self.index.shard_of(np.array([number]))[0])
+            shard = self._shard_of(number)
             self._read = self.read(np.arange(*self.index.column("start")[shard : shard + 2]))
-        return self._mel(number, self._read[number])
+        return self.decode(number, self._read[number])
 
-    def fault(self, number: int, utterance: Named, error: DataError) -> Fault:
-        """What is wrong with an utterance, as a record."""
-        return Fault(utterance.id, error.kind, str(error))
-
-    def forget(self) -> None:
-        """Let go of what ``mel`` has read."""
-        self._read = None
-
-    def _mel(self, number: int, clip: Clip) -> Tensor:
-        rate = self.log_mel.spec.sample_rate
-        shard = self.index.shards[int(self.index.shard_of(np.array([number]))[0])]
-        where = f"{shard.recording}, utterance {self.index[number].id}"
-        try:
-            sound = waveform(clip, rate, where)
-        except DataError as error:
-            raise DataError(error.kind, f"{where}: {error}") from None
+    def decode(self, number: int, clip: Clip) -> tuple[Utterance, Tensor]:
+        """The utterance that was read, and its log10 mel (T, M). Raises DataError where it cannot be used."""
+        name, where, rate = self.index.name(number), self.place(number), self.log_mel.spec.sample_rate
+        sound = waveform(clip, rate, where)
         if self.silence is not None:
             sound = self.silence(sound, rate)
         mel = self.log_mel(sound)
         planned = int(self.index.column("frames")[number])
         if len(mel) > planned * LONGER + SPARE:
             raise DataError("wrong duration", f"{where}: {len(mel)} frames where its cut says {planned}; write it anew")
-        return mel
+        utterance = parse_cut(clip.line, name)
+        if utterance.id != name:
+            raise DataError("changed", f"{name}: its shard has changed; remove the folder data.index names")
+        return utterance, mel
+
+    def place(self, number: int) -> str:
+        """What messages call the recording of an utterance."""
+        return f"{self.index.shards[self._shard_of(number)].recording}, utterance {self.index.name(number)}"
+
+    def fault(self, number: int, error: DataError) -> Fault:
+        """What is wrong with an utterance, as a record; its name is in the error already."""
+        return Fault(self.index.name(number), error.kind, str(error))
+
+    def _shard_of(self, number: int) -> int:
+        return int(self.index.shard_of(np.array([number]))[0])
+
+    def forget(self) -> None:
+        """Free what ``load`` has read."""
+        self._read = None
 
 
 class ShardBatches(IterableDataset[Batch]):
@@ -154,23 +128,11 @@ class ShardBatches(IterableDataset[Batch]):
     def _collate(self, rows: list[RowIndex], clips: Clips) -> Batch:
         spec = self.utterances.log_mel.spec
         marks = marks_of(self.utterances.tokenizer)
-        return collate([self.utterances.row(row, clips) for row in rows], self.reduction_factor, spec.n_mels, marks)
 
+        def load(number: int) -> tuple[Utterance, Tensor]:
+            return self.utterances.decode(number, clips.pop(number))  # whose memory is free again
 
-class _Progress:
-    """Where training stands in the blocks, for checkpoints."""
-
-    def __init__(self, blocks: Blocks, ranks: int, slots: int, state: dict[str, Any] | None):
-        self._make = lambda: Schedule(blocks.length, ranks, slots, state)
-        self._schedule = self._make()
-
-    def state_dict(self, steps: int) -> dict[str, Any]:
-        """Where training stands after ``steps`` steps in all."""
-        if steps < self._schedule.steps:
-            self._schedule = self._make()
-        while self._schedule.steps < steps:
-            self._schedule.step()
-        return self._schedule.state_dict()
+        return collate([self.utterances.row(row, load) for row in rows], self.reduction_factor, spec.n_mels, marks)
 
 
 class ShardDataModule(MelleDataModule):
@@ -189,11 +151,11 @@ class ShardDataModule(MelleDataModule):
         self, train: str | Path, *arguments: Any, shards_at_once: int = 2, allow_pipes: bool = False, **options: Any
     ):
         super().__init__(train, *arguments, **options)
-        require_lhotse()
+        require_lhotse("shards")
         if shards_at_once < 1:
             raise UserError(f"data.shards_at_once={shards_at_once}: read at least one shard at once")
         if self.features is not None or self.cache:
-            raise UserError("data.features and data.cache are for manifests, not for shards; leave them out")
+            raise UserError("data.features and data.cache are for manifests, not for shards; remove them")
         self.shards_at_once, self.allow_pipes = shards_at_once, allow_pipes
 
     def setup(self, stage: str | None = None) -> None:
@@ -204,21 +166,19 @@ class ShardDataModule(MelleDataModule):
         rate = self.mel.frame_rate
         train = open_shard_index(shards, self.tokenizer, rate, self.index)
         val = open_index(self.paths["val"], self.tokenizer, rate, self.index)
-        self._admit("train", ShardUtterances(train, self.tokenizer, self.mel, self.silence))
+        self._admit("train", ShardUtterances(train, self.tokenizer, self.mel, silence=self.silence))
         self._admit("val", UtteranceDataset(val, self.tokenizer, self.mel, silence=self.silence))
 
     def statistics(self, sample: int = 500) -> CorpusStatistics:
-        """Mean and deviation of the training mels over the first ``sample`` utterances, their pace and loudness."""
-        self.setup()
-        usable = self._usable["train"]
-        first = np.zeros_like(usable)  # of the first shards, so that no others are read for it
-        first[np.flatnonzero(usable)[:sample]] = True
-        self._usable["train"] = first
+        """Of the training data, of up to ``sample`` utterances."""
         try:
             return super().statistics(sample)
         finally:
-            self._usable["train"] = usable
             self.datasets["train"].forget()
+
+    def _sample(self, kept: NDArray, count: int) -> NDArray:
+        """So many of the utterances, of the first shards: no others are read for it."""
+        return kept[:count]
 
     def frames_per_batch(self) -> float:
         """Mel frames that a training batch is expected to hold: the mean of the first block."""
@@ -226,15 +186,8 @@ class ShardDataModule(MelleDataModule):
         return float(self.datasets["train"].index.column("frames")[plan.items].sum(dtype=np.int64)) / len(plan)
 
     def _blocks(self) -> Blocks:
-        limits = {
-            "batch_frames": self.batch_frames,
-            "max_attention": self.max_attention,
-            "max_join": self.max_join,
-            "max_row_frames": round(self.max_row_seconds * self.mel.frame_rate),
-            "max_row_tokens": self._max_row_tokens,
-        }
-        usable = np.flatnonzero(self._usable["train"])
-        return Blocks(self.datasets["train"].index, usable, self.shards_at_once, self.seed, limits)
+        kept = np.flatnonzero(self._kept["train"])
+        return Blocks(self.datasets["train"].index, kept, self.shards_at_once, self.seed, self._limits())
 
     def train_dataloader(self) -> DataLoader[Batch]:
         """Batches without end: training is counted in steps."""
@@ -248,16 +201,9 @@ class ShardDataModule(MelleDataModule):
                 "lower data.shards_at_once or data.workers",
                 *(self.paths["train"], blocks.per_epoch, self.shards_at_once, ranks * slots),
             )
-        state = Schedule(blocks.length, ranks, slots, self._state).state_dict()
-        self._batches = _Progress(blocks, ranks, slots, state)
-        return DataLoader(
-            ShardBatches(data, blocks, state, rank, self.reduction_factor),
-            batch_size=None,  # they are batches already
-            num_workers=self.workers,
-            worker_init_fn=live_on_for_a_while,
-            persistent_workers=self.workers > 0,
-            pin_memory=torch.cuda.is_available(),
-        )
+        self._batches = Schedule(blocks.length, ranks, slots, self._state)
+        batches = ShardBatches(data, blocks, self._batches.state_dict(), rank, self.reduction_factor)
+        return self._loader(batches, batch_size=None)  # they are batches already
 
 
 def _in_background(work: Callable[[], Any]) -> Future:

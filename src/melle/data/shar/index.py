@@ -4,47 +4,27 @@ from __future__ import annotations
 
 import json
 from array import array
-from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from melle.data.index import (
-    NOBODY,
-    TEXT_FAULTS,
-    Columns,
-    Fault,
-    digest,
-    fitted_once,
-    log_left_out,
-    make_once,
-    tokens_of,
-    usable,
-)
+from melle.data.index import Columns, IndexBuilder, digest, fitted_once, make_once, valid_items
 from melle.data.shar.reading import Shard, parse_cut, read_cuts
 from melle.errors import DataError
 from melle.files import file_stamp
 from melle.text import Tokenizer
 
 VERSION = 3  # raise it when the columns change
-COLUMNS = {"line": "i", "frames": "i", "tokens": "i", "speaker": "i", "id_end": "q"}
 AHEAD = 16  # shards whose descriptions are fetched together
 
 
-class Named(NamedTuple):
-    """What messages call an utterance."""
-
-    id: str
-
-
 class ShardIndex(Columns):
-    """The usable utterances of shards, in their order. "line" counts in the shard, from 0.
+    """The valid utterances of shards, in their order. "line" counts in the shard, from 0.
 
     "start" (shards + 1,) says where each shard's utterances begin.
     """
@@ -57,10 +37,11 @@ class ShardIndex(Columns):
         """The shard that each utterance stands in."""
         return np.searchsorted(self.column("start"), numbers, side="right") - 1
 
-    def __getitem__(self, number: int) -> Named:
+    def name(self, number: int) -> str:
+        """The id of an utterance."""
         ends = self.column("id_end")
         start = int(ends[number - 1]) if number else 0
-        return Named(bytes(self.column("id")[start : int(ends[number])]).decode())
+        return bytes(self.column("id")[start : int(ends[number])]).decode()
 
 
 def open_shard_index(
@@ -82,21 +63,18 @@ def open_shard_tokenizer(
 
     def texts() -> Iterator[str]:
         readers = (partial(parse_cut, line, where) for _, where, line in _lines(shards, "texts"))
-        return (cut.text for cut in usable(readers, shards[0].cuts))
+        return (cut.transcription for cut in valid_items(readers, shards[0].cuts))
 
     return fitted_once(_identity(shards), texts, fit, folder)
 
 
 def _build(shards: Sequence[Shard], tokenizer: Tokenizer, frame_rate: float, folder: Path) -> None:
-    columns = {name: array(kind) for name, kind in COLUMNS.items()}
+    index = IndexBuilder(shards[0].cuts, tokenizer, frame_rate, "id_end")
     starts, names = array("q"), array("B")
-    speakers: dict[str, int] = {}
-    faults: list[Fault] = []
-    unknown: Counter[str] = Counter()
     known: set[str] = set()  # of the shard: its recordings are found by these
     for number, where, line in _lines(shards, "shards"):
         if number == 0:
-            starts.append(len(columns["line"]))
+            starts.append(len(index))
             known = set()
         name = f"{Path(where).name}-{number + 1}"
         try:
@@ -105,20 +83,14 @@ def _build(shards: Sequence[Shard], tokenizer: Tokenizer, frame_rate: float, fol
             if name in known:
                 raise DataError("duplicate", f"{where}: a second cut {name} in one shard; give it another id")
             known.add(name)
-            tokens, left_out = tokens_of(cut.text, cut.language, tokenizer)
-            unknown.update(left_out)
+            tokens = index.tokens(cut.transcription, cut.language)
         except DataError as error:
-            of_text = f"{where}, utterance {name}: " if error.kind in TEXT_FAULTS else ""
-            faults.append(Fault(name, error.kind, f"{of_text}{error}"))
+            index.reject(where, name, error)
             continue
-        speaker = NOBODY if cut.speaker is None else speakers.setdefault(cut.speaker, len(speakers))
         names.frombytes(name.encode())
-        frames = min(round(cut.seconds * frame_rate) + 1, 2**31 - 1)
-        for column, value in zip(columns.values(), (number, frames, len(tokens), speaker, len(names))):
-            column.append(value)
-    starts.append(len(columns["line"]))
-    log_left_out(shards[0].cuts, unknown)
-    Columns.write(folder, {**columns, "start": starts, "id": names}, faults)
+        index.add(number, cut.duration, tokens, cut.speaker, len(names))
+    starts.append(len(index))
+    index.write(folder, {"start": starts, "id": names})
 
 
 def _lines(shards: Sequence[Shard], title: str) -> Iterator[tuple[int, str, bytes]]:

@@ -15,14 +15,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import soundfile
-import torch
 from torch import Tensor
 
-from melle.audio import mix_channels, resample
+from melle.audio import checked_samples, mono_at
 from melle.console import shell_command
-from melle.data.manifest import UNWRITABLE
+from melle.data.manifest import Utterance, is_text
 from melle.errors import DataError, UserError, reason
 
 TRIES = 3  # to read a shard that lies elsewhere, with
@@ -38,31 +36,12 @@ class Shard:
 
 
 @dataclass(frozen=True)
-class Cut:
-    """What a line of a shard says of its utterance. ``seconds`` is the length of its recording."""
-
-    id: str
-    text: str
-    speaker: str | None
-    seconds: float
-    language: str | None = None
-
-
-@dataclass(frozen=True)
 class Clip:
     """An utterance out of a shard: its line, and its recording as stored; if ``sound`` is empty, ``fault`` says why."""
 
     line: bytes
     sound: bytes = b""
     fault: str = ""
-
-
-def require_lhotse() -> None:
-    """Raise UserError where the library that reads and writes shards is not installed."""
-    try:
-        import lhotse  # noqa: F401
-    except ImportError:
-        raise UserError('shards need lhotse; install it with: python -m pip install -e ".[shards]"') from None
 
 
 def find_shards(place: str | Path, allow_pipes: bool = False) -> list[Shard]:
@@ -128,8 +107,11 @@ def read_cuts(shard: Shard) -> list[bytes]:
     return content.splitlines()
 
 
-def parse_cut(line: bytes, where: str) -> Cut:
-    """What a line of a shard says. Raises DataError for what is not an utterance with one text."""
+def parse_cut(line: bytes, where: str) -> Utterance:
+    """The utterance that a line of a shard describes, its duration that of the recording, which ``where`` stands for.
+
+    Raises DataError for what is not an utterance with one text.
+    """
     try:
         cut = json.loads(line)
         name, seconds, said = cut["id"], cut["duration"], cut.get("supervisions") or []
@@ -137,7 +119,7 @@ def parse_cut(line: bytes, where: str) -> Cut:
         raise DataError("not JSON", f"{where}: not JSON; write the shard anew") from None
     except (KeyError, TypeError, AttributeError):
         raise DataError("not a cut", f"{where}: not a cut with id and duration; write the shard anew") from None
-    if not _is_text(name):
+    if not is_text(name):
         raise DataError("wrong field", f"{where}: its id must be a string")
     if not isinstance(seconds, int | float) or not 0 < seconds < 1e9:
         raise DataError("wrong field", f"{where}: cut {name}: its duration must be a number of seconds")
@@ -145,15 +127,12 @@ def parse_cut(line: bytes, where: str) -> Cut:
         message = f"{where}: cut {name}: {len(said)} supervisions; cut it up by them (lhotse's trim_to_supervisions)"
         raise DataError("several texts", message)
     text = said[0].get("text") if said else None
-    if not _is_text(text):
+    if not is_text(text):
         raise DataError("no transcription", f"{where}: cut {name}: its supervision has no text; add it or remove it")
     speaker, language = said[0].get("speaker"), said[0].get("language")
     speaker = speaker if speaker is None else str(speaker)
-    return Cut(name, text.strip(), speaker, float(seconds), language if isinstance(language, str) else None)
-
-
-def _is_text(value: Any) -> bool:
-    return isinstance(value, str) and bool(value.strip()) and not UNWRITABLE.search(value)
+    language = language if isinstance(language, str) else None
+    return Utterance(text.strip(), Path(where), name, speaker, language, float(seconds))
 
 
 def read_clips(shard: Shard, numbers: Iterable[int]) -> dict[int, Clip]:
@@ -211,16 +190,13 @@ def _tries(address: str, read: Callable[[], Any]) -> tuple[Any, str]:
 def waveform(clip: Clip, sample_rate: int, name: str) -> Tensor:
     """The sound of a clip, mono float32 samples (N,) at ``sample_rate``. Raises DataError where it cannot be used.
 
-    ``name``: what the log calls it.
+    ``name``: what messages call it.
     """
     if not clip.sound:
-        raise DataError("missing", clip.fault)
+        raise DataError("missing", f"{name}: {clip.fault}")
     try:
         samples, rate = soundfile.read(io.BytesIO(clip.sound), dtype="float32", always_2d=True)
     except Exception as error:  # a broken stream can make the decoder fail in many ways
-        raise DataError("unreadable", f"not readable as audio ({reason(error)}); write the shard anew") from None
-    if not samples.size:
-        raise DataError("no sound", "a recording without sound; write the shard without it")
-    if not np.isfinite(samples).all():
-        raise DataError("not finite", "holds values that are not numbers; write the shard without it")
-    return resample(mix_channels(torch.from_numpy(samples), name), rate, sample_rate)
+        message = f"{name}: not readable as audio ({reason(error)}); write the shard anew"
+        raise DataError("unreadable", message) from None
+    return mono_at(sample_rate, checked_samples(samples, name), rate, name)

@@ -26,18 +26,18 @@ class Blocks:
     """The batches of every block.
 
     Args:
-        index: of the shards.  usable: the utterances that take part (their numbers, rising).
+        index: of the shards.  kept: the utterances that take part (their numbers, rising).
         shards_at_once: shards of a block.  seed: of their order, of joining and of batches.
         limits: of batches and rows, as ``FrameBudgetSampler`` takes them.
     """
 
-    def __init__(self, index: ShardIndex, usable: NDArray, shards_at_once: int, seed: int, limits: dict[str, Any]):
-        self.index, self.usable, self.seed, self.limits = index, usable, seed, limits
-        bounds = np.searchsorted(usable, index.column("start"))
-        self._bounds = bounds[:-1], bounds[1:]  # in ``usable``, of each shard
+    def __init__(self, index: ShardIndex, kept: NDArray, shards_at_once: int, seed: int, limits: dict[str, Any]):
+        self.index, self.kept, self.seed, self.limits = index, kept, seed, limits
+        bounds = np.searchsorted(kept, index.column("start"))
+        self._bounds = bounds[:-1], bounds[1:]  # in ``kept``, of each shard
         self._shards = np.flatnonzero(bounds[1:] > bounds[:-1])
-        sizes = index.column("frames")[usable] + index.column("tokens")[usable]
-        self._longest = int(index.shard_of(usable[np.argmax(sizes)])) if len(usable) else -1
+        sizes = index.column("frames")[kept] + index.column("tokens")[kept]
+        self._longest = int(index.shard_of(kept[np.argmax(sizes)])) if len(kept) else -1
         self.size = shards_at_once
         self.per_epoch = -(-len(self._shards) // shards_at_once)
 
@@ -52,7 +52,7 @@ class Blocks:
     def plan(self, number: int) -> Plan:
         """The batches of a block, in the order in which they come."""
         first, last = self._bounds
-        items = np.concatenate([self.usable[first[shard] : last[shard]] for shard in np.sort(self.shards(number))])
+        items = np.concatenate([self.kept[first[shard] : last[shard]] for shard in np.sort(self.shards(number))])
         plan = FrameBudgetSampler(
             speakers=self.index.column("speaker"),
             frames=self.index.column("frames"),
@@ -78,7 +78,7 @@ class Schedule:
         length: how many batches a block has.
         ranks, slots: every rank has as many readers as there are ``slots``, which take turns.
         state: of an earlier schedule. With as many ranks and slots it goes on exactly there; else the blocks that were
-            being read are handed out again, from where they had got to, so that nothing is repeated or left out.
+            being read are handed out again, from where they had got to, so that nothing is repeated or skipped.
     """
 
     def __init__(self, length: Callable[[int], int], ranks: int, slots: int, state: dict[str, Any] | None = None):
@@ -88,30 +88,32 @@ class Schedule:
         state = {**begin, **(state or {})}  # of a run on a manifest there are the steps alone: blocks begin anew
         self.steps, self._next = state["steps"], state["next"]
         # Of each reader: a block, how many of its batches are given, and how many it has.
-        playing = [self._restored(*place) if place else () for place in state["playing"]]
+        readers = [self._restored(*place) if place else () for place in state["playing"]]
         self._waiting = [self._restored(*place) for place in state["waiting"]]
-        if (state["ranks"], len(playing)) != (ranks, ranks * slots):
-            self._waiting = [place for place in playing if place] + self._waiting
-            playing = [()] * (ranks * slots)
-        self._playing = playing
+        if (state["ranks"], len(readers)) != (ranks, ranks * slots):
+            self._waiting = [place for place in readers if place] + self._waiting
+            readers = [()] * (ranks * slots)
+        self._readers = readers
 
     def step(self) -> list[tuple[int, int]]:
         """Go one step on: the block, and the batch of it, that each rank gets."""
         first = self.steps % self.slots * self.ranks
         given = []
         for reader in range(first, first + self.ranks):
-            block, done, length = self._playing[reader] or self._take()
+            block, done, length = self._readers[reader] or self._take()
             while done >= length:
                 block, done, length = self._take()
             given.append((block, done))
-            self._playing[reader] = block, done + 1, length
+            self._readers[reader] = block, done + 1, length
         self.steps += 1
         return given
 
-    def state_dict(self) -> dict[str, Any]:
-        """Plain values to go on from."""
-        playing, waiting = ([list(place) for place in places] for places in (self._playing, self._waiting))
-        return {"steps": self.steps, "ranks": self.ranks, "next": self._next, "playing": playing, "waiting": waiting}
+    def state_dict(self, steps: int = 0) -> dict[str, Any]:
+        """Plain values to go on from, after ``steps`` steps in all or as many as there were."""
+        while self.steps < steps:
+            self.step()
+        readers, waiting = ([list(place) for place in places] for places in (self._readers, self._waiting))
+        return {"steps": self.steps, "ranks": self.ranks, "next": self._next, "playing": readers, "waiting": waiting}
 
     def _take(self) -> tuple[int, int, int]:
         if self._waiting:

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import io
-import shutil
-import tempfile
-from collections.abc import Iterator, Sequence
-from contextlib import closing
-from dataclasses import dataclass
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path, PurePosixPath
 
 import numpy as np
@@ -17,20 +14,11 @@ from tqdm import tqdm
 from melle.audio import load_audio, mix_channels, read_channels
 from melle.data.index import Fault
 from melle.data.manifest import Utterance, parse_line, read_lines
-from melle.data.processes import share_out
-from melle.data.shar.reading import require_lhotse
+from melle.data.processes import map_in_processes
 from melle.data.skipped import SkippedItems
+from melle.data.sources.archives import require_lhotse
 from melle.errors import DataError, UserError
-
-
-@dataclass(frozen=True)
-class Job:
-    """A shard to write: its number, its utterances, and the rate of its recordings (None: as they are)."""
-
-    folder: Path
-    number: int
-    utterances: list[Utterance]
-    sample_rate: int | None
+from melle.files import folder_written_whole
 
 
 def write_shards(
@@ -48,42 +36,34 @@ def write_shards(
     FOLDER.skipped.jsonl. ``workers`` processes share the work; a script that calls this with more than one needs
     ``if __name__ == "__main__":``. Raises UserError where the folder holds something already.
     """
-    require_lhotse()
+    require_lhotse("shards")
     folder = Path(folder)
     if shard_size < 1:
         raise UserError(f"--shard-size {shard_size}: give at least 1")
     if folder.is_file() or (folder.is_dir() and any(folder.iterdir())):
         raise UserError(f"{folder}: is there already; give another folder, or remove it first")
-    skipped, utterances = _usable(Path(manifest), folder)
+    skipped, utterances = _valid_lines(Path(manifest), folder)
     order = np.random.default_rng(seed).permutation(len(utterances))
+    jobs = [[utterances[n] for n in order[first : first + shard_size]] for first in range(0, len(order), shard_size)]
     try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        partial = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
-        try:
-            jobs = [
-                Job(partial, number, [utterances[n] for n in order[first : first + shard_size]], sample_rate)
-                for number, first in enumerate(range(0, len(order), shard_size))
-            ]
-            with tqdm(total=len(utterances), desc="shards", unit=" recordings", delay=1) as bar:
-                for job, faults in _written(jobs, workers):
-                    bar.update(len(job.utterances))
+        with folder_written_whole(folder) as whole:
+            with (
+                map_in_processes(partial(_shard_writer, whole, sample_rate), enumerate(jobs), workers) as written,
+                tqdm(total=len(utterances), desc="shards", unit=" recordings", delay=1) as bar,
+            ):
+                for (_, members), faults in written:
+                    bar.update(len(members))
                     for fault in faults:
                         skipped.add(fault)
             if skipped.counts.total() == skipped.total:
                 raise UserError(f"{skipped.summary()}: nothing is left to write; fix the manifest")
-            partial.chmod(0o755)
-            if folder.is_dir():
-                folder.rmdir()
-            partial.rename(folder)
-        finally:
-            shutil.rmtree(partial, ignore_errors=True)
     except OSError as error:
         reason = error.strerror or error
         raise UserError(f"{folder}: {reason}; make room, or give a folder that can be written") from None
     return skipped
 
 
-def _usable(manifest: Path, folder: Path) -> tuple[SkippedItems, list[Utterance]]:
+def _valid_lines(manifest: Path, folder: Path) -> tuple[SkippedItems, list[Utterance]]:
     """The utterances whose lines can be used, and the other lines."""
     faults, utterances, known = [], [], set()
     for number, _, line in read_lines(manifest):
@@ -105,38 +85,26 @@ def _usable(manifest: Path, folder: Path) -> tuple[SkippedItems, list[Utterance]
     for fault in faults:
         skipped.add(fault)
     if not utterances:
-        raise UserError(f"{manifest}: no usable line; add one JSON object per utterance")
+        raise UserError(f"{manifest}: no valid line; add one JSON object per utterance")
     return skipped, utterances
 
 
-def _written(jobs: Sequence[Job], workers: int) -> Iterator[tuple[Job, list[Fault]]]:
-    """Each shard when it is written, with what of it cannot be used."""
-    if workers <= 1 or len(jobs) == 1:
-        yield from ((job, _write(job)) for job in jobs)
-        return
-    with closing(share_out(_write_all, jobs, min(workers, len(jobs)), 1, require_lhotse)) as results:
-        for (job,), (faults,) in results:
-            yield job, faults
-
-
-def _write_all(jobs: list[Job]) -> list[list[Fault]]:
-    return [_write(job) for job in jobs]
-
-
-def _write(job: Job) -> list[Fault]:
+def _shard_writer(folder: Path, sample_rate: int | None) -> Callable[[tuple[int, list[Utterance]]], list[Fault]]:
+    """Writes the shard of a number and its utterances; gives those that cannot be used."""
     from lhotse.shar import SharWriter
 
-    faults = []
-    fields, suffix = {"recording": "flac"}, f".{job.number:06d}"
-    with SharWriter(job.folder, fields, shard_size=None, shard_suffix=suffix) as writer:
-        for utterance in job.utterances:
-            try:
-                cut = _cut(utterance, job.sample_rate)
-            except DataError as error:
-                faults.append(Fault(utterance.id, error.kind, f"{error} (utterance {utterance.id})"))
-                continue
-            writer.write(cut)
-    return faults
+    def write(job: tuple[int, list[Utterance]]) -> list[Fault]:
+        number, utterances = job
+        faults = []
+        with SharWriter(folder, {"recording": "flac"}, shard_size=None, shard_suffix=f".{number:06d}") as writer:
+            for utterance in utterances:
+                try:
+                    writer.write(_cut(utterance, sample_rate))
+                except DataError as error:
+                    faults.append(Fault(utterance.id, error.kind, f"{error} (utterance {utterance.id})"))
+        return faults
+
+    return write
 
 
 def _cut(utterance: Utterance, sample_rate: int | None):

@@ -57,12 +57,12 @@ def _unpacked(root: Path, folder: str) -> Path | None:
     return next((place for place in (root / folder, root / Path(folder).name) if place.is_dir()), None)
 
 
-def require_lhotse() -> None:
-    """Raise UserError where the library is not installed that knows the corpora."""
+def require_lhotse(extra: str = "corpora") -> None:
+    """Raise UserError where the library is not installed that knows the corpora and reads and writes shards."""
     try:
         import lhotse  # noqa: F401
     except ImportError:
-        raise UserError('this needs lhotse; install it with: python -m pip install -e ".[corpora]"') from None
+        raise UserError(f'this needs lhotse; install it with: python -m pip install -e ".[{extra}]"') from None
 
 
 def fetch(url: str, path: Path) -> None:
@@ -140,5 +140,5 @@ def _extract(archive: Path, folder: Path) -> None:
         tarfile.open(fileobj=content, mode="r|") as tar,
     ):
         tar.extractall(folder, filter="data")  # refuses paths and links that lead out of the folder
-        while content.read(1 << 20):  # only at its end does a compressed file tell whether it is sound
+        while content.read(1 << 20):  # the checksum of a compressed file comes at its end
             pass

@@ -36,16 +36,16 @@ def prepare(
         raise UserError(f"no {wanted} has a transcript; put it beside the recording as NAME.txt or give --csv")
     if speaker_from_folder:
         utterances = [replace(utterance, speaker=utterance.audio_path.parent.name) for utterance in utterances]
-    manifests: dict[str, list[Utterance]] = {"train.jsonl": [], "validation.jsonl": []}
-    for utterance in utterances:
-        held_out = share(utterance.id) < validation_share
-        manifests["validation.jsonl" if held_out else "train.jsonl"].append(replace(utterance, language=language))
-    if validation_share and not all(manifests.values()):
+    held_out = {utterance.id for utterance in utterances if share(utterance.id) < validation_share}
+    if validation_share and not 0 < len(held_out) < len(utterances):
         raise UserError(
             f"all of the {len(utterances)} utterances fall to one side; give another --validation-share than "
             f"{validation_share:g}, such as 0.2 for a few recordings, or 0 for training alone"
         )
-    write_manifests(output, measured(manifests))
+    utterances = [replace(utterance, language=language) for utterance in measured(utterances)]
+    train = [utterance for utterance in utterances if utterance.id not in held_out]
+    validation = [utterance for utterance in utterances if utterance.id in held_out]
+    write_manifests(output, {"train.jsonl": train, "validation.jsonl": validation})
 
 
 def _read_folder(root: Path) -> tuple[list[Utterance], list[str]]:

@@ -8,13 +8,12 @@ import logging
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from itertools import chain
 from pathlib import Path
 from typing import TypeVar
 
 from tqdm import tqdm
 
-from melle.data.manifest import Utterance, with_duration, write_manifest
+from melle.data.manifest import Totals, Utterance, with_duration, write_manifest
 from melle.errors import DataError, UserError
 from melle.locks import making
 
@@ -39,7 +38,7 @@ def write_manifests(output: Path, manifests: Manifests) -> None:
                 path = output / name
                 if members:
                     _write(path, members)
-                    print(f"{path}: {_summary(members)}")
+                    print(f"{path}: {Totals.of(members)}")
                 elif path.exists():
                     logger.warning("%s: left as it was; this time nothing falls to it, so do not use it", path)
         except OSError as error:
@@ -57,12 +56,6 @@ def _write(path: Path, members: list[Utterance]) -> None:
         new.unlink(missing_ok=True)
 
 
-def _summary(members: list[Utterance]) -> str:
-    hours = sum(utterance.duration for utterance in members) / 3600
-    speakers = len({utterance.speaker for utterance in members} - {None})
-    return f"{len(members)} utterances, {hours:.2f} hours, {speakers or 'no'} speaker{'' if speakers == 1 else 's'}"
-
-
 def share(key: str) -> float:
     """A number from 0 to 1 that is the key's own: by it a split does not change when other keys come."""
     return int.from_bytes(hashlib.sha256(key.encode()).digest()[:8], "big") / 2**64
@@ -74,19 +67,22 @@ def split(key: str, validation: float, test: float) -> str:
     return "test" if place < test else "validation" if place < test + validation else "train"
 
 
-def measured(manifests: Manifests) -> dict[str, list[Utterance]]:
+def split_by(corpus: str, utterances: list[Utterance], decide: Callable[[Utterance], str]) -> Manifests:
+    """A manifest each of those that ``decide`` puts to train, validation and test."""
+    manifests: dict[str, list[Utterance]] = {f"{corpus}_{name}.jsonl": [] for name in ("train", "validation", "test")}
+    for utterance in utterances:
+        manifests[f"{corpus}_{decide(utterance)}.jsonl"].append(utterance)
+    return manifests
+
+
+def measured(utterances: list[Utterance]) -> list[Utterance]:
     """The utterances with their durations, by the audio files' headers. What cannot be read is skipped, and logged."""
-    members = list(chain.from_iterable(manifests.values()))
-    results = iter(list(in_threads(_measure, members, "Reading headers")))
-    kept, faults = {}, []
-    for name, own in manifests.items():
-        found = [next(results) for _ in own]
-        kept[name] = [result for result in found if isinstance(result, Utterance)]
-        faults += [result for result in found if not isinstance(result, Utterance)]
-    if faults and len(faults) == len(members):
-        raise UserError(f"none of the {len(members)} recordings can be used; the first: {faults[0]}")
-    log_skipped([str(fault) for fault in faults])
-    return kept
+    results = list(in_threads(_measure, utterances, "Reading headers"))
+    faults = [str(result) for result in results if isinstance(result, DataError)]
+    if faults and len(faults) == len(utterances):
+        raise UserError(f"none of the {len(utterances)} recordings can be used; the first: {faults[0]}")
+    log_skipped(faults)
+    return [result for result in results if isinstance(result, Utterance)]
 
 
 def log_skipped(reasons: list[str]) -> None:

@@ -1,7 +1,8 @@
-"""LibriSpeech, LibriTTS, LibriTTS-R, LJSpeech and VCTK: read by lhotse's recipes, written as our manifests."""
+"""Published corpora as manifests: LibriSpeech, LibriTTS, LibriTTS-R, LJSpeech, VCTK (by lhotse's recipes), FSDD."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 from melle.data.manifest import Utterance
 from melle.data.pairs import cross_sentence_pairs
 from melle.data.sources.archives import provide, require_lhotse
-from melle.data.sources.manifests import Manifests, logger, split, write_manifests
+from melle.data.sources.manifests import Manifests, logger, measured, split, split_by, write_manifests
 from melle.errors import UserError, reason
 
 MIRROR = "https://www.openslr.org/resources"  # of LibriSpeech and LibriTTS
@@ -18,6 +19,10 @@ OPENSLR = {"librispeech": ("LibriSpeech", 12), "libritts": ("LibriTTS", 60), "li
 TRAINING = "train-clean-100", "train-clean-360", "train-other-500"
 SUBSETS = (*TRAINING, "dev-clean", "dev-other", "test-clean", "test-other")
 MIN_SECONDS, MAX_SECONDS = 4.0, 10.0  # of prompts and of what is spoken in evaluation, the paper's (§4.3)
+FSDD = "https://github.com/Jakobovski/free-spoken-digit-dataset/archive/refs/tags/v1.0.10.tar.gz"
+FSDD_FOLDER = "free-spoken-digit-dataset-1.0.10"
+FSDD_NAME = re.compile(r"(?P<digit>\d)_(?P<speaker>.+)_\d+")
+DIGITS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 THREADS = 8  # that read headers
 LJSPEECH_SHARES = 0.02, 0.02  # of the utterances, for validation and test: about half an hour each
 VCTK_SHARES = 0.05, 0.1  # of the speakers
@@ -64,7 +69,7 @@ def prepare_ljspeech(root: Path, output: Path, download: bool = False) -> None:
     """Write the manifests of training, validation and test, which an utterance's id decides between."""
     folder = _folder(root, LJSPEECH, "LJSpeech-1.1", "metadata.csv", download)
     found = _utterances(_recipe("ljspeech", folder), text=lambda said: said.custom["normalized_text"], speaker="lj")
-    write_manifests(output, _split("ljspeech", found, lambda utterance: utterance.id, LJSPEECH_SHARES))
+    write_manifests(output, split_by("ljspeech", found, lambda utterance: split(utterance.id, *LJSPEECH_SHARES)))
 
 
 def prepare_vctk(root: Path, output: Path, download: bool = False, microphone: int = 1) -> None:
@@ -75,7 +80,33 @@ def prepare_vctk(root: Path, output: Path, download: bool = False, microphone: i
     folder = _folder(root, EDINBURGH_VCTK_URL, "VCTK-Corpus-0.92", "wav48_silence_trimmed", download, bare=True)
     found = _recipe("vctk", folder, use_edinburgh_vctk_url=True, mic_id=f"mic{microphone}")
     members = _utterances(found, id=lambda said: said.id.removesuffix(f"_mic{microphone}"))
-    write_manifests(output, _split("vctk", members, lambda utterance: utterance.speaker, VCTK_SHARES))
+    write_manifests(output, split_by("vctk", members, lambda utterance: split(utterance.speaker, *VCTK_SHARES)))
+
+
+def prepare_fsdd(root: Path, output: Path, download: bool = False) -> None:
+    """Write the manifests of training, validation and test of 3000 spoken digits. Every speaker is in all of them.
+
+    ``root``: where the corpus is unpacked, its archive lies or is put; or a clone of its repository.
+    """
+    folder = root
+    if not (root / "recordings").is_dir():
+        folder = provide(root, FSDD, FSDD_FOLDER, download, file=f"{FSDD_FOLDER}.tar.gz")
+    if folder is None:
+        raise UserError(f"{root}: no recordings/DIGIT_SPEAKER_INDEX.wav; add --download or give their folder as --root")
+    utterances = [
+        Utterance(DIGITS[int(name["digit"])], path, path.stem, name["speaker"], "en")
+        for path in sorted((folder / "recordings").glob("*.wav"))
+        if (name := FSDD_NAME.fullmatch(path.stem))
+    ]
+    if not utterances:
+        raise UserError(f"{folder / 'recordings'}: holds no DIGIT_SPEAKER_INDEX.wav; unpack the corpus again")
+    manifests = split_by("fsdd", measured(utterances), lambda one: fsdd_split(int(one.id.rsplit("_", 1)[1])))
+    write_manifests(output, manifests)
+
+
+def fsdd_split(index: int) -> str:
+    """Recordings 0 to 4 of each digit and speaker are the corpus's own test set; 5 to 9 are for validation here."""
+    return "test" if index < 5 else "validation" if index < 10 else "train"
 
 
 def evaluation_lists(utterances: list[Utterance]) -> Manifests:
@@ -168,13 +199,4 @@ def _by_subset(corpus: str, found: dict, train: str) -> dict[str, list[Utterance
     for name, members in found.items():
         manifest = train if name.startswith("train-") else name.replace("-", "_")
         manifests.setdefault(f"{corpus}_{manifest}.jsonl", []).extend(_utterances(members))
-    return manifests
-
-
-def _split(
-    corpus: str, utterances: list[Utterance], key: Callable[[Utterance], str], shares: tuple[float, float]
-) -> Manifests:
-    manifests: dict[str, list[Utterance]] = {f"{corpus}_{name}.jsonl": [] for name in ("train", "validation", "test")}
-    for utterance in utterances:
-        manifests[f"{corpus}_{split(key(utterance), *shares)}.jsonl"].append(utterance)
     return manifests

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import csv
+import io
 from collections import Counter
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from melle.data.manifest import Utterance, portable
@@ -30,24 +30,26 @@ def read_table(table: Table, root: Path) -> tuple[list[Utterance], list[str]]:
     """The utterances of the table's lines, and what is wrong with the other lines. Paths count from ``root``."""
     if not table.path.is_file():
         raise UserError(f"{table.path}: no such table; give a file with a line per recording as --csv")
-    if table.delimiter:
-        return _utterances(table, root, _rows(table))
-    best, errors = None, {}
-    likely = _likely_delimiters(table)
-    for delimiter in likely:
+    try:
+        content = table.path.read_bytes().decode("utf-8")
+    except UnicodeDecodeError:
+        raise UserError(f"{table.path}: not UTF-8; save the table in that encoding") from None
+    best, first_error = None, None
+    for delimiter in [table.delimiter] if table.delimiter else _likely_delimiters(content):
         try:
-            rows = _rows(replace(table, delimiter=delimiter))
+            rows = _rows(table.path, content, delimiter)
             found = _utterances(table, root, rows)
         except UserError as error:
-            errors[delimiter] = error
+            if best is None:  # of the likeliest
+                first_error = first_error or error
             continue
         there = sum(utterance.audio_path.is_file() for utterance in found[0])
         lengths = Counter(len(row) for row in rows if len(row) > 1)
-        alike = max(lengths.values(), default=0)
-        if best is None or (there, alike) > best[0]:
-            best = (there, alike), found
-    if best is None or (best[0][0] == 0 and likely[0] in errors):
-        raise errors[likely[0]]
+        score = there, max(lengths.values(), default=0)
+        if best is None or score > best[0]:
+            best = score, found
+    if best is None or (best[0][0] == 0 and first_error):
+        raise first_error
     return best[1]
 
 
@@ -70,42 +72,28 @@ def _utterances(table: Table, root: Path, rows: list[list[str]]) -> tuple[list[U
     return list(utterances.values()), faults
 
 
-def _likely_delimiters(table: Table) -> list[str]:
+def _likely_delimiters(content: str) -> list[str]:
     """Those in the table, first the ones that are in most lines: the first line alone may be a remark."""
-    lines: Counter[str] = Counter()
-    every: Counter[str] = Counter()
-    try:
-        with table.path.open(encoding="utf-8", newline="") as file:
-            for line in file:
-                found = Counter(mark for mark in line if mark in DELIMITERS)
-                lines.update(found.keys())
-                every.update(found)
-    except UnicodeDecodeError:
-        raise UserError(f"{table.path}: not UTF-8; save the table in that encoding") from None
-    return sorted(filter(lines.get, DELIMITERS), key=lambda mark: (lines[mark], every[mark]), reverse=True) or [","]
+    lines = [Counter(mark for mark in line if mark in DELIMITERS) for line in content.splitlines()]
+    there = {mark: (sum(mark in line for line in lines), content.count(mark)) for mark in DELIMITERS if mark in content}
+    return sorted(there, key=there.get, reverse=True) or [","]
 
 
-def _without_marks(lines: Iterable[str]) -> Iterator[str]:
-    """The lines without byte order marks, which joined files have amid them."""
-    return (line.removeprefix("\ufeff") for line in lines)
-
-
-def _rows(table: Table) -> list[list[str]]:
+def _rows(path: Path, content: str, delimiter: str) -> list[list[str]]:
     """The lines of the table that are not blank."""
     rows, line = [], 1
-    quoting = csv.QUOTE_MINIMAL if table.delimiter in ",;" else csv.QUOTE_NONE  # elsewhere they are part of the text
+    quoting = csv.QUOTE_MINIMAL if delimiter in ",;" else csv.QUOTE_NONE  # elsewhere they are part of the text
+    # Joined files have byte order marks amid them.
+    lines = (line.removeprefix("\ufeff") for line in io.StringIO(content, newline=""))
     try:
-        with table.path.open(encoding="utf-8", newline="") as file:
-            reader = csv.reader(_without_marks(file), delimiter=table.delimiter, quoting=quoting, strict=True)
-            for row in reader:
-                if any(map(str.strip, row)):
-                    rows.append(row)
-                line = reader.line_num + 1  # where the next one begins; a quoted text may have several
-    except UnicodeDecodeError:
-        raise UserError(f"{table.path}: not UTF-8; save the table in that encoding") from None
+        reader = csv.reader(lines, delimiter=delimiter, quoting=quoting, strict=True)
+        for row in reader:
+            if any(map(str.strip, row)):
+                rows.append(row)
+            line = reader.line_num + 1  # where the next one begins; a quoted text may have several
     except csv.Error as error:
         raise UserError(
-            f"{table.path}, line {line}: not a line of a table ({error}); where a text begins with a quotation mark, "
+            f"{path}, line {line}: not a line of a table ({error}); where a text begins with a quotation mark, "
             'double those in it and put it into two more: """Yes"" he said"'
         ) from None
     return rows
@@ -139,7 +127,7 @@ def _columns(table: Table, rows: list[list[str]]) -> tuple[dict[str, int], list[
 
 
 def _audio(root: Path, name: str) -> Path:
-    """The file of this name; some tables leave out the ending."""
+    """The file of this name; some tables omit the ending."""
     path = portable(root, name)
     if path.suffix.lower() not in AUDIO:
         endings = (*AUDIO, *map(str.upper, AUDIO))

@@ -22,7 +22,7 @@ from melle.audio import LogMel, load_audio, save_audio, within_scale
 from melle.checkpoint import LoadedModel, ModelDescription
 from melle.data.batch import Batch, Row, collate
 from melle.data.index import tokens_of
-from melle.data.manifest import Utterance, read_usable
+from melle.data.manifest import Utterance, read_valid
 from melle.data.pairs import cross_sentence_pairs
 from melle.devices import BrokenDevice, is_broken, is_out_of_memory
 from melle.errors import OutOfMemory, UserError, reason
@@ -106,7 +106,7 @@ class SpeechSamples(lightning.Callback):
     @cached_property
     def chosen(self) -> list[tuple[Utterance, Utterance | None]]:
         """Each utterance with the one that prompts it. Raises UserError where the manifest cannot be read."""
-        utterances = read_usable(self.manifest)
+        utterances = read_valid(self.manifest)
         try:
             return [(pair.target, pair.prompt) for pair in cross_sentence_pairs(utterances, self.count)]
         except UserError:

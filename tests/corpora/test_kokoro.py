@@ -8,8 +8,7 @@ import numpy as np
 import pytest
 
 from melle.corpora import kokoro
-from melle.corpora.kokoro import Kokoro, word_times
-from melle.corpora.kokoro_symbols import symbols
+from melle.corpora.kokoro import Kokoro, symbols, word_times
 from melle.corpora.teacher import Speaker, alone
 from melle.errors import UserError
 

@@ -10,8 +10,8 @@ import soundfile
 
 from melle.corpora import speaking
 from melle.corpora.english.corpus import TeacherCorpus
-from melle.corpora.plan import Settings, TeacherPlan
 from melle.corpora.speaking import speak_corpus
+from melle.corpora.teacher import Settings, TeacherPlan
 from melle.data.manifest import read_manifest
 from melle.errors import UserError
 from tests.corpora.fake_teacher import VOICES, FakeTeacher

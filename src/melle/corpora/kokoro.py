@@ -3,21 +3,28 @@
 The folder holds a model (``*.onnx``), its voices (``voices/NAME.bin`` of float32, or one archive ``voices*.bin`` or
 ``*.npz``) and its vocabulary (``vocab.json``, ``config.json`` or ``tokenizer.json``; where there is none, that of the
 package kokoro-onnx). Some exports give the durations of the symbols, too: by these the times of words are known.
+
+Text is read as espeak-ng's IPA, written as misaki does, Kokoro's own front end: diphthongs and affricates are one
+symbol each (EN_PHONES.md of misaki lists them). espeak is asked to tie what belongs together ("a^ɪ"), so that "a" and
+"ɪ" of two syllables are not taken for one.
 """
 
 from __future__ import annotations
 
 import json
+import re
+from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from melle.corpora.finish import Words
-from melle.corpora.kokoro_symbols import MARKS, symbols
 from melle.corpora.speaking import Spoken
 from melle.corpora.teacher import PublishedVoice, Speaker, blend
 from melle.errors import UserError, reason
+from melle.text.phonemes import espeak_phonemizer
 
 SAMPLE_RATE = 24000  # samples per second
 UNIT = 600  # samples: durations are counted in these
@@ -34,6 +41,17 @@ GRADES = {"af_heart": 6, "af_bella": 5, "bf_emma": 4, "af_nicole": 3, "af_aoede"
 GRADES |= {"am_fenrir": 3, "am_michael": 3, "am_puck": 3, "bm_george": 2, "bm_fable": 2, "bf_isabella": 2}
 GRADES |= {"am_adam": 1, "am_santa": 0.5}
 HELD_OUT = ("af_river", "am_liam", "bf_alice", "bm_daniel")  # never in training, nor blends with them
+
+MARKS = ';:,.!?—…"()“”'  # symbols that are read but not spoken
+TITLES = re.compile(r"\b(Mr|Mrs|Ms|Dr|St|Prof)\.")  # whose point would be spoken as a pause
+
+_TIED = {"a^ɪ": "I", "a^ʊ": "W", "e^ɪ": "A", "ɔ^ɪ": "Y", "o^ʊ": "O", "ə^ʊ": "Q", "e^ə": "ɛː", "ə^l": "ᵊl"}
+_TIED |= {"d^ʒ": "ʤ", "t^ʃ": "ʧ", "t^s": "ʦ", "d^z": "ʣ", "^": ""}
+_SYLLABIC = re.compile("(.)\N{COMBINING VERTICAL LINE BELOW}")  # a consonant that is a syllable
+# What English voices were not trained on, by the nearest that they were.
+_ENGLISH = {"ʔ": "t", "ɚ": "əɹ", "ɐ": "ə", "r": "ɹ", "x": "k", "ç": "k", "ɬ": "l", "ʲ": "", "\N{COMBINING TILDE}": ""}
+_AMERICAN = {"ɜːɹ": "ɜɹ", "ɜː": "ɜɹ", "ɪə": "iə", "ː": ""}
+_BRITISH = {"eə": "ɛː", "iə": "ɪə"}
 
 
 class Kokoro:
@@ -86,6 +104,25 @@ class Kokoro:
             SAMPLE_RATE,
             None if durations is None else word_times(read, durations),
         )
+
+
+def symbols(text: str, language: str) -> str:
+    """The symbols of a text in espeak's ``language``; words, as espeak joins them, are divided by blanks."""
+    ipa = "".join(_phonemizer(language)([TITLES.sub(r"\1", text)]))  # of an empty text, none
+    tables = [_TIED]
+    if language.startswith("en"):
+        tables += [_ENGLISH, _BRITISH if language.startswith("en-gb") else _AMERICAN]
+        ipa = _SYLLABIC.sub(r"ᵊ\1", ipa)
+    for table in tables:
+        for given, wanted in table.items():
+            ipa = ipa.replace(given, wanted)
+    return " ".join(ipa.split())
+
+
+@cache
+def _phonemizer(language: str) -> Callable[[list[str]], list[str]]:
+    needs = 'the teacher needs: python -m pip install -e ".[teacher]"'
+    return espeak_phonemizer(language, needs, preserve_punctuation=True, tie="^")
 
 
 def word_times(read: str, durations: np.ndarray) -> Words:

@@ -53,7 +53,7 @@ def find_device(name: str | torch.device, option: str = "--device ") -> torch.de
     except (RuntimeError, AssertionError, NotImplementedError, ImportError):
         raise UserError(f"{option}{name}: this machine has none such; try {option}cpu") from None
     if device.type == "meta":
-        raise UserError(f"{option}{name}: nothing can be heard there; try {option}cpu")
+        raise UserError(f"{option}{name}: this device computes nothing; try {option}cpu")
     return device
 
 

@@ -94,7 +94,7 @@ def test_librispeech_from_archives(tmp_path, caplog):
     out = tmp_path / "out"
     run("librispeech", "--root", tmp_path / "root", "-o", out)
 
-    assert "absent and left aside: dev-clean, test-other; --download gets them" in caplog.text
+    assert "not found: dev-clean, test-other; --download fetches them" in caplog.text
     assert names(out) == [
         "librispeech_dev_other.jsonl",
         "librispeech_test_clean.jsonl",
@@ -347,7 +347,7 @@ def test_a_folder(tmp_path, caplog):
     assert "Mended." in {u.transcription for u in both}
     run("folder", "--root", tmp_path / "mine", "-o", tmp_path / "out", "--validation-share", 0)
     assert len(read_manifest(tmp_path / "out/train.jsonl")) == 60  # now holds what was for validation
-    assert "validation.jsonl: left as it was" in caplog.text
+    assert "validation.jsonl: from an earlier run" in caplog.text
 
 
 def test_linked_folders_are_searched_once(tmp_path):
@@ -552,7 +552,7 @@ def test_lines_of_a_table_that_are_of_no_use_are_skipped(tmp_path, caplog):
         (["folder", "--csv", "t.csv", "--delimiter", "||"], "one character"),
         (["folder", "--csv", "t.csv"], "no column 'audio'"),
         (["folder", "--csv", "t.csv", "--audio-column", "1", "--text-column", "5"], "--text-column one of their"),
-        (["folder", "--csv", "u.csv", "--audio-column", "1", "--text-column", "2"], "fall to one side"),
+        (["folder", "--csv", "u.csv", "--audio-column", "1", "--text-column", "2"], "leaves one manifest empty"),
         (["folder", "--csv", "empty.csv"], "the table is empty"),
     ],
 )

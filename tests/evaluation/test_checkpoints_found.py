@@ -45,7 +45,7 @@ def test_a_pattern_passes_over_what_is_no_model_of_speech(tmp_path, checkpoint, 
     (folder / "notes.txt").touch()
     assert find_checkpoints(f"{tmp_path}/runs/*/checkpoints/*") == [checkpoint]
     (line,) = caplog.messages
-    assert line.startswith(f"passed over: {folder / 'last.ckpt'}: a checkpoint of something else")
+    assert line.startswith(f"skipped: {folder / 'last.ckpt'}: a checkpoint of something else")
     with pytest.raises(UserError, match="no such checkpoint"):
         find_checkpoints(f"{folder}/*.ckpt")
 

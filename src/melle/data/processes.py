@@ -75,7 +75,7 @@ def _share_out(
             some, future = waiting.popleft()
             yield from zip(some, future.result())
     except BrokenProcessPool:
-        raise UserError("a process was ended, often for want of memory; run again with fewer workers") from None
+        raise UserError("a process was killed, most often for lack of memory; run again with fewer workers") from None
     finally:
         _stop(pool)
 

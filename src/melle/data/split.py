@@ -64,7 +64,7 @@ def split_manifest(
         logger.warning("%s: %d utterances that name no speaker are trained on", manifest, nobody)
     for path in (output / f"{split}.jsonl" for split in SPLITS if split not in written):
         if path.exists():
-            logger.warning("%s: of before, left as it is; it is no part of this split", path)
+            logger.warning("%s: from an earlier split and left unchanged; it is not part of this one", path)
     try:
         parts = _write(manifest, output, written, units, held_out)
     except OSError as error:

@@ -194,8 +194,8 @@ def _records(trial: Trial, judge: NamedJudge | None) -> list[dict[str, Any]]:
     known = records.read()
     if any(item.inputs not in known for item in trial.items):
         raise UserError(
-            f"{records.path}: is incomplete, or of a command with other settings; run the same command again, and not "
-            "two such on one folder at a time"
+            f"{records.path}: incomplete, or written by a command with other settings; run the same command again, and "
+            "only one at a time for a folder"
         )
     return [known[item.inputs] for item in trial.items]
 

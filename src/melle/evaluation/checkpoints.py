@@ -156,6 +156,6 @@ def _is_model(path: Path) -> bool:
     try:
         load_description(path)
     except UserError as error:
-        log.warning("passed over: %s", error)
+        log.warning("skipped: %s", error)
         return False
     return True

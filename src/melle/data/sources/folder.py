@@ -39,8 +39,8 @@ def prepare(
     held_out = {utterance.id for utterance in utterances if share(utterance.id) < validation_share}
     if validation_share and not 0 < len(held_out) < len(utterances):
         raise UserError(
-            f"all of the {len(utterances)} utterances fall to one side; give another --validation-share than "
-            f"{validation_share:g}, such as 0.2 for a few recordings, or 0 for training alone"
+            f"--validation-share {validation_share:g} of {len(utterances)} utterances leaves one manifest empty; give "
+            "another share, such as 0.2 for a few recordings, or 0 for training alone"
         )
     utterances = [replace(utterance, language=language) for utterance in measured(utterances)]
     train = [utterance for utterance in utterances if utterance.id not in held_out]

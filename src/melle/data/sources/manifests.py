@@ -40,7 +40,7 @@ def write_manifests(output: Path, manifests: Manifests) -> None:
                     _write(path, members)
                     print(f"{path}: {Totals.of(members)}")
                 elif path.exists():
-                    logger.warning("%s: left as it was; this time nothing falls to it, so do not use it", path)
+                    logger.warning("%s: from an earlier run, left unchanged and no longer in use", path)
         except OSError as error:
             reason = error.strerror or error
             raise UserError(f"{output}: cannot be written ({reason}); give another folder with -o") from None

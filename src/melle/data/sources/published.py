@@ -146,7 +146,7 @@ def _subsets(corpus: str, root: Path, download: bool, mirror: str, wanted: list[
             "give the folder that holds them as --root"
         )
     if absent:
-        logger.warning("%s: absent and left aside: %s; --download gets them", top, ", ".join(absent))
+        logger.warning("%s: not found: %s; --download fetches them", top, ", ".join(absent))
     return next(iter(there.values())).parent, list(there)
 
 

@@ -38,7 +38,7 @@ class Resemblyzer(SpeakerEncoder):
     def __init__(self, device: str = "cpu"):
         on = find_device(device, "speaker.resemblyzer.device=")
         self.settings = {"device": on.type}
-        with packages_of("speaker", "speaker similarity (with a C compiler)"), warnings.catch_warnings():
+        with packages_of("speaker", "speaker=resemblyzer (built with a C compiler)"), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of scipy and pkg_resources, through which it reaches old names
             import resemblyzer  # webrtcvad needs pkg_resources, which setuptools 81 dropped
         self._preprocess = resemblyzer.preprocess_wav
@@ -95,7 +95,7 @@ class XVector(SpeakerEncoder):
             )
         config = loaded.config
         if loaded.main_input_name != "input_values" or not hasattr(config, "conv_kernel"):
-            raise UserError(f"{option}={model}: does not take samples; give one of WavLM's kin")
+            raise UserError(f"{option}={model}: takes no waveforms; give an x-vector model such as WavLM's")
         self._model = loaded.to(self.device)
         # Two frames must come out of the x-vector layers, or their standard deviation is not a number.
         frames = 2 + sum((kernel - 1) * step for kernel, step in zip(config.tdnn_kernel, config.tdnn_dilation))

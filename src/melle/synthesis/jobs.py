@@ -159,7 +159,7 @@ def _read_job(
             raise UserError(f'{where}: "{field}" holds half of a character (\\ud800 to \\udfff alone); correct it')
     own = {field: value for field, value in values.items() if value is not None}
     if "voice" in own and "prompt" in own:
-        raise UserError(f'{where}: "voice" names a voice, "prompt" a recording of another: give one of them')
+        raise UserError(f'{where}: "voice" and "prompt" both name the voice to speak in; give one of them')
     if ("prompt" in own) != ("prompt_text" in own):
         raise UserError(f'{where}: "prompt" and "prompt_text" belong together')
     try:

@@ -98,7 +98,7 @@ def named_prompts(
     if voice is None:
         return prompt, prompt_text
     if prompt is not None or prompt_text is not None:
-        raise UserError("voice= names a voice, prompt= a recording of another: give one of them")
+        raise UserError("voice= and prompt= both name the voice to speak in; give one of them")
     found = [(None, None) if name is None else find_voice(model, name) for name in each("voice", voice, count)]
     return [audio for audio, _ in found], [text for _, text in found]
 

@@ -158,7 +158,8 @@ def test_broken_lines_and_files_of_before_are_logged(tmp_path, caplog):
     assert split(manifest, tmp_path / "out", "--validation", 3, "--test", 0) == 0
     told = caplog.text
     assert "1 lines skipped; the first: " in told and "line 61: not JSON" in told
-    assert f"{tmp_path / 'out/test.jsonl'}: from an earlier split" in told and (tmp_path / "out/test.jsonl").read_text() == "mine\n"
+    assert f"{tmp_path / 'out/test.jsonl'}: from an earlier split" in told
+    assert (tmp_path / "out/test.jsonl").read_text() == "mine\n"
     (tmp_path / "out/test.jsonl").unlink()
     lines = [item for lines in parts(tmp_path / "out").values() for item in lines]
     assert len(lines) == 61 and [item["note"] for item in lines if "note" in item] == ["\ud800"]

@@ -121,6 +121,17 @@ def test_files_and_names_that_a_page_points_to_exist(page):
         assert re.search(rf"\b(def|class) {word}\b", code), word
 
 
+def test_names_in_the_explanations_are_the_codes():
+    folders = (ROOT / name for name in ("src", "conf", "tests", "benchmarks"))
+    files = [path for folder in folders for path in folder.rglob("*") if path.suffix in (".py", ".yaml", ".sh")]
+    known = {word for file in files for word in re.findall(r"\w+", file.read_text(encoding="utf-8"))}
+    known |= {path.stem for path in files} | {"expandable_segments"}  # PyTorch's
+    for page in (ROOT / "docs" / "explanation").glob("*.md"):
+        text = re.sub(r"```.*?```", "", page.read_text(encoding="utf-8"), flags=re.DOTALL)
+        names = re.findall(r"\b[a-z]+_[a-z_0-9]+\b|\b[A-Z][a-z]+[A-Z]\w+\b", " ".join(re.findall(r"`([^`]+)`", text)))
+        assert not set(names) - known, page.name
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_a_table_stands_between_empty_lines(page):
     lines = [re.sub(r"^\|.*", "|", line.strip()) for line in page.read_text(encoding="utf-8").splitlines()]

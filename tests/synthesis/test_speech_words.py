@@ -38,6 +38,18 @@ def test_centres_are_where_attention_was_guided_to():
     assert np.abs(centres(weights, 8) - due).max() < 0.5
 
 
+def test_words_end_and_start_where_a_pause_does():
+    loud = torch.zeros(100, 80)  # frames of 10 ms: quiet to 10, from 40 to 52, a closure from 70 to 74, and from 90 on
+    for first, last in ((0, 10), (40, 52), (70, 74), (90, 100)):
+        loud[first:last] = -3.0
+    edges = np.array([[0.04, 0.45], [0.45, 0.72], [0.72, 0.93]])
+    snapped = words.snap_to_pauses(edges, loud, 100.0)
+    np.testing.assert_allclose(snapped, [[0.10, 0.40], [0.52, 0.72], [0.72, 0.90]])
+    np.testing.assert_array_equal(words.snap_to_pauses(edges, torch.zeros(100, 80), 100.0), edges)
+    far = np.array([[0.1, 0.2], [0.2, 0.9]])
+    np.testing.assert_allclose(words.snap_to_pauses(far, loud, 100.0), [[0.1, 0.2], [0.2, 0.9]])  # within a word
+
+
 @pytest.mark.parametrize(("last", "blur", "early"), [(36, 0.0, False), (24, 0.0, True), (24, 1.0, False)])
 def test_speech_that_leaves_the_end_of_its_text_unsaid_is_found(last, blur, early, tts, monkeypatch):
     due = np.linspace(0.5, last, 30)

@@ -6,6 +6,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from melle.audio import loudness, speech_level
 from melle.data.batch import join_text, pad_texts
 from melle.model import Melle
 from melle.model.attention_map import guided_attention
@@ -15,6 +16,9 @@ from melle.text import Tokenizer
 from melle.text.normalise import written_words
 from melle.text.words import word_tokens
 
+QUIET = 2.0  # log10 below loud speech, 40 dB
+PAUSE = 0.06  # seconds of quiet that are a pause: a stop's closure is shorter
+APART = 0.05  # seconds by which a pause may miss the edges that attention gives
 NEAR = 3.0  # tokens around the path within which attention counts: what lies further away is noise
 # Tokens that are left of a text where the last step of its speech looks: 3 to 5 with the shipped preview, more than 9
 # where a word was left out. It is known where attention is a sharp line: at least SHARP of it is near the path, and
@@ -37,9 +41,34 @@ def find_words(
     tokens, seconds = len(request.tokens), len(mel) / frame_rate
     spans = word_tokens(tokenizer, request.text, request.tokens)
     edges = np.interp(np.array(spans, dtype=float), [0.0, *due, tokens], [0.0, *times, seconds])
+    edges = snap_to_pauses(edges.reshape(-1, 2), mel, frame_rate)
     words = written_words(request.text)
-    found = [Word(word, *map(float, edge)) for word, edge in zip(words, edges.reshape(-1, 2))]
+    found = [Word(word, *map(float, edge)) for word, edge in zip(words, edges)]
     return shifted(found, 0.0, speed)
+
+
+def snap_to_pauses(edges: NDArray[np.float64], mel: torch.Tensor, frame_rate: float) -> NDArray[np.float64]:
+    """Edges of words (W, 2) in seconds, of which those beside a pause of ``mel`` (T, M) log10 are the pause's.
+
+    Attention passes through a pause on its way from word to word, and does not say where it starts and ends.
+    """
+    quiet = (loudness(mel) < speech_level(mel) - QUIET).cpu().numpy()
+    runs = np.flatnonzero(np.diff(np.concatenate(([0], quiet, [0])))).reshape(-1, 2) / frame_rate
+    runs = runs[runs[:, 1] - runs[:, 0] >= PAUSE]
+    middles, snapped = edges.mean(axis=1), edges.copy()
+    for number in range(len(edges) + 1):  # the pause before word ``number``, or after the last
+        after, end = (middles[number - 1], edges[number - 1, 1]) if number else (-np.inf, -np.inf)
+        before, start = (middles[number], edges[number, 0]) if number < len(edges) else (np.inf, np.inf)
+        between = (
+            (after < runs[:, 0]) & (runs[:, 1] < before) & (runs[:, 0] < start + APART) & (end - APART < runs[:, 1])
+        )
+        if between.any():
+            pause = max(runs[between], key=lambda run: run[1] - run[0])
+            if number:
+                snapped[number - 1, 1] = pause[0]
+            if number < len(edges):
+                snapped[number, 0] = pause[1]
+    return snapped
 
 
 def ends_early(network: Melle, request: Request, mel: torch.Tensor) -> bool:

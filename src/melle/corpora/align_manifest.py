@@ -6,6 +6,7 @@ words, or why it could not be aligned. That list is also the report: where the s
 
 from __future__ import annotations
 
+import multiprocessing
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
@@ -13,13 +14,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from tqdm import tqdm
 
 from melle.audio import load_audio
 from melle.corpora.ctc import CtcAligner
 from melle.data.journal import Journal
 from melle.data.manifest import Utterance, parse_line, read_lines, write_manifest
-from melle.data.processes import map_in_processes
+from melle.data.processes import cores, map_in_processes
 from melle.errors import DataError, UserError
 from melle.files import file_stamp
 from melle.locks import making
@@ -95,6 +97,8 @@ def _align_missing(
 
 
 def _make_align(make_aligner: Callable[[], CtcAligner], manifest: Path) -> Callable[[Line], dict[str, Any]]:
+    if multiprocessing.parent_process() is None:
+        torch.set_num_threads(cores())  # alone, it has them all
     return partial(align_line, make_aligner(), manifest)
 
 

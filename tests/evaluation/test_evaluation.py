@@ -19,7 +19,6 @@ from melle.data.manifest import read_manifest
 from melle.errors import UserError
 from melle.evaluation.aggregate import Utterance, aggregate, best_of_samples
 from melle.evaluation.checkpoints import Checkpoint, read_checkpoints
-from melle.evaluation.judges.base import Judges
 from melle.evaluation.protocols import Continuation, CrossSentence, Plain
 from melle.evaluation.records import source_digest
 from melle.evaluation.run import Evaluation, score
@@ -53,7 +52,7 @@ def make(utterances, checkpoint, tmp_path, asr, speaker):
         settings = {
             "checkpoints": read_checkpoints([checkpoint], utterances),
             "protocols": {"cross_sentence": cases},
-            "judges": Judges({"tones": asr}, {"bands": speaker}),
+            "judges": {"asr.tones": asr, "speaker.bands": speaker},
             "vocoders": griffin_lim(2),
             "options": DecodingOptions(max_length=2.0),
             "batch_size": 5,
@@ -99,7 +98,7 @@ def test_the_whole_way(make, checkpoint, tmp_path, asr, speaker):
 
     folder = tmp_path / "out"
     saved = json.loads((folder / "results.json").read_text())
-    assert saved["settings"]["asr"] == {"tones": {"name": "tones", "beam_size": 3}}
+    assert saved["settings"]["judges"]["asr.tones"] == {"name": "tones", "beam_size": 3}
     assert saved["settings"]["decoding"]["stop_threshold"] == 1.0
     assert saved["settings"]["checkpoints"] == [str(checkpoint)]
     assert [len(row["utterances"]) for row in saved["systems"]] == [12, 12, 12]
@@ -171,7 +170,7 @@ def test_an_interrupted_evaluation_goes_on_and_gives_the_same(make, asr, speaker
                 yield one
 
     with pytest.raises(KeyboardInterrupt):
-        score(make("broken", judges=Judges({"tones": Interrupted()}, {"bands": speaker})))
+        score(make("broken", judges={"asr.tones": Interrupted(), "speaker.bands": speaker}))
     asr.calls = 0
     resumed = score(make("broken"))
     assert without_time(resumed) == without_time(whole)
@@ -192,7 +191,7 @@ def test_what_changes_is_done_again_and_nothing_else(make, tmp_path, asr, speake
         name, settings = "other", {}
 
     asr.calls = speaker.calls = 0
-    results = score(make(judges=Judges({"tones": asr, "other": Other()}, {"bands": speaker})))
+    results = score(make(judges={"asr.tones": asr, "asr.other": Other(), "speaker.bands": speaker}))
     assert asr.calls == speaker.calls == 0 and changed() == set()
     assert {"wer/tones", "wer/other"} <= results.systems[2].metrics.keys()
     score(make(options=DecodingOptions(max_length=3.0)))
@@ -316,7 +315,7 @@ def test_a_recording_is_not_compared_with_itself(make, speaker):
             number = len(waveform) // 256 - 40
             return torch.nn.functional.one_hot(torch.tensor(number if 0 <= number < 12 else 12), 13).float()
 
-    recordings = score(make(checkpoints=[], judges=Judges(speaker={"bands": Distinct()}))).systems[0]
+    recordings = score(make(checkpoints=[], judges={"speaker.bands": Distinct()})).systems[0]
     assert recordings.metrics["sim_o/bands"] == 0
     assert recordings.metrics["nearest_right/bands"] < 1
 
@@ -355,7 +354,7 @@ def test_bad_settings_are_refused_before_anything_is_spoken(make, tmp_path, chec
 
 
 def test_the_mel_of_the_toplines_is_the_papers_without_a_checkpoint(make, tmp_path):
-    results = score(make(checkpoints=[], judges=Judges()))
+    results = score(make(checkpoints=[], judges={}))
     assert results.settings["mel"] == MelSpec().as_dict() and len(results.systems) == 2
 
 
@@ -383,7 +382,7 @@ def test_a_checkpoint_that_training_replaces_is_not_scored_under_the_old_step(ma
 
 def test_missing_records_are_named(make):
     evaluation = make(checkpoints=[])
-    with pytest.raises(UserError, match=r"asr-tones\.jsonl: is incomplete"):
+    with pytest.raises(UserError, match=r"asr\.tones\.jsonl: is incomplete"):
         aggregate(evaluation.queue().trials, evaluation.output, 0)
 
 
@@ -473,7 +472,7 @@ def test_what_is_kept_depends_on_the_kind_of_device(make):
             "tiny/last: out of memory at a batch of 3 utterances; lower ",
         ),
         ("melle.evaluation.tasks.save_audio", None),  # another error
-        ("tones.ToneSpeaker.embed", "speaker bands: out of memory at a batch of 3 .* give speaker.bands.device=cpu"),
+        ("tones.ToneSpeaker.embed", "speaker.bands: out of memory at a batch of 3 .* give speaker.bands.device=cpu"),
     ],
 )
 def test_a_lack_of_memory_names_the_option_of_this_command(make, monkeypatch, part, says):
@@ -519,14 +518,14 @@ def test_a_checkpoint_that_training_removes_is_left_out_unless_it_had_spoken_all
     settings = {
         "checkpoints": read_checkpoints([checkpoint, *others], utterances),
         "protocols": {"plain": Plain().cases(utterances, LENGTHS, 2, 0)},
-        "judges": Judges(),
+        "judges": {},
     }
     score(make(**settings | {"checkpoints": settings["checkpoints"][:1]}))
     for path in others:
         path.unlink()
     with pytest.raises(UserError, match=r"step_2\.ckpt was removed .*; give one that stays"):
         score(make(**settings | {"checkpoints": settings["checkpoints"][1:2]}))
-    found = score(make(**settings | {"judges": Judges({"tones": ToneAsr()})}))
+    found = score(make(**settings | {"judges": {"asr.tones": ToneAsr()}}))
     assert [row.step for row in found.systems] == [None, None, 1, 7] and "wer/tones" in found.systems[2].metrics
     (line,) = (line for line in caplog.messages if "left out" in line)
     assert line.startswith("tiny/step_2 is left out of plain: ") and line.endswith("removed while being scored")

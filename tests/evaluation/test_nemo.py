@@ -77,17 +77,17 @@ def test_every_release_s_answer_is_read(nemo, monkeypatch, answer):
     found = asr.transcribe([torch.zeros(int(8000 * s)) for s in seconds], 8000)
     expected = ["32000 samples", "8000 samples", "", "16000 samples", "4000 samples"]
     assert [transcript.text for transcript in found] == expected
-    assert asr.model.batches == [[32000, 8000], [16000], [4000]]  # what is too short for a word is not recognised
+    assert asr.network.batches == [[32000, 8000], [16000], [4000]]  # what is too short for a word is not recognised
 
 
 def test_names_files_and_settings(nemo, tmp_path):
     asr = NemoRecogniser("stt_en", device="cpu", normaliser="basic")
-    assert asr.name == "stt_en" and asr.model.source == ("name", "stt_en")
+    assert asr.name == "stt_en" and asr.network.source == ("name", "stt_en")
     assert asr.settings["normaliser"] == "basic" and asr.normalise("It's!") == "it s"
     (tmp_path / "own.nemo").touch()
     asr = NemoRecogniser(str(tmp_path / "own.nemo"), device="cpu")
-    assert asr.name == "own" and asr.model.source == ("file", str(tmp_path / "own.nemo"))
-    assert asr.model.device == torch.device("cpu")
+    assert asr.name == "own" and asr.network.source == ("file", str(tmp_path / "own.nemo"))
+    assert asr.network.device == torch.device("cpu")
 
 
 def test_what_cannot_be_loaded_asks_for_a_file(nemo):

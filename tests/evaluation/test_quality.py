@@ -54,7 +54,12 @@ def test_a_clone_of_a_hub_repository(clone):
     assert utmos.rate(wave, 16000) == {"utmos": pytest.approx(1 + 2 * float(wave.square().mean()))}
     resampled = torchaudio.functional.resample(wave, 24000, 16000)
     assert utmos.rate(wave, 24000) == {"utmos": pytest.approx(1 + 2 * float(resampled.square().mean()))}
-    assert utmos.name == "utmos" and utmos.settings == {"model": str(clone), "entry": "loudness", "device": "cpu"}
+    assert utmos.name == "utmos" and utmos.settings == {
+        "revision": None,
+        "model": str(clone),
+        "entry": "loudness",
+        "device": "cpu",
+    }
 
 
 def test_a_repository_on_github_is_named_to_the_hub(clone, monkeypatch):
@@ -95,7 +100,7 @@ def test_what_cannot_be_loaded(tmp_path, clone):
     (tmp_path / "text.pt").write_text("no model")
     (tmp_path / "empty").mkdir()
     for model, entry in ((tmp_path / "text.pt", "a"), (tmp_path / "empty", "a"), (clone, "other")):
-        with pytest.raises(UserError, match=r"^quality\.utmos\.model=.*cannot be loaded.*TorchScript file$") as caught:
+        with pytest.raises(UserError, match=r"^model=.*cannot be loaded.*TorchScript file$") as caught:
             Utmos(str(model), entry, device="cpu")
         assert "\n" not in str(caught.value)
 
@@ -129,7 +134,7 @@ def test_dnsmos_names_its_scores(fake_speechmos):
     scores = dnsmos.rate(torch.full((8000,), 1.5), 8000)  # louder than full scale
     assert scores == {"dnsmos": 16000.0, "dnsmos_signal": 2.0, "dnsmos_background": 3.0, "dnsmos_p808": 4.0}
     assert all(type(score) is float for score in scores.values())
-    assert dnsmos.settings == {"personalized": False} and dnsmos.name == "dnsmos"
+    assert dnsmos.settings["personalized"] is False and dnsmos.name == "dnsmos"
     assert Dnsmos(personalized=True).rate(torch.ones(8000), 8000)["dnsmos_signal"] == 3.0
     assert "dnsmos" not in dnsmos.rate(torch.full((8000,), -1.0), 16000)  # it was no number
 

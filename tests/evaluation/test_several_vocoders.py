@@ -16,7 +16,6 @@ from melle.data.manifest import read_manifest
 from melle.errors import UserError
 from melle.evaluation import systems
 from melle.evaluation.checkpoints import read_checkpoints
-from melle.evaluation.judges.base import Judges
 from melle.evaluation.protocols import CrossSentence
 from melle.evaluation.run import Evaluation, score
 from melle.evaluation.setup import chosen_vocoders
@@ -38,7 +37,7 @@ def make(manifest, checkpoint, tmp_path, asr, speaker):
         settings = {
             "checkpoints": read_checkpoints([checkpoint], utterances),
             "protocols": {"cross_sentence": CrossSentence(0.1).cases(utterances, (0.0, 99.0), None, 0)[::3]},
-            "judges": Judges({"tones": asr}, {"bands": speaker}),
+            "judges": {"asr.tones": asr, "speaker.bands": speaker},
             "options": DecodingOptions(max_length=1.0),
         }
         return Evaluation(output=tmp_path / output, vocoders=vocoders, **(settings | changes))
@@ -120,7 +119,7 @@ def test_what_is_made_is_measured_against_the_recording(make, monkeypatch, manif
             return {"same": waveform, "softer": waveform / 10, "no number": waveform * torch.nan}[way]
 
     monkeypatch.setattr(systems, "make_vocoder", lambda spec, **_: Knowing())
-    row = score(make("out", {"knowing": {"name": "knowing"}}, checkpoints=[], judges=Judges())).systems[1]
+    row = score(make("out", {"knowing": {"name": "knowing"}}, checkpoints=[], judges={})).systems[1]
     found = row.metrics["mel_distance"]
     if distance is None:
         assert 3 < found < 10  # from silence

@@ -57,7 +57,6 @@ def fake_whisper(monkeypatch, tmp_path):
 
     monkeypatch.setattr("melle.evaluation.judges.whisper.download", download)
     package, library = ModuleType("faster_whisper"), ModuleType("ctranslate2")
-    package.available_models = lambda: ["base", "large-v1"]
     package.WhisperModel, library.get_cuda_device_count = FakeModel, lambda: 0
     monkeypatch.setitem(sys.modules, "faster_whisper", package)
     monkeypatch.setitem(sys.modules, "ctranslate2", library)
@@ -70,7 +69,7 @@ def test_whisper_decodes_with_and_without_the_prompt_from_one_pass_of_the_encode
     first, second = asr.transcribe([torch.zeros(16000), torch.zeros(4000)], 8000)
     assert (first.text, first.plain) == ("200 frames, prompted", "200 frames")
     assert (second.text, second.plain) == ("50 frames, prompted", "50 frames")
-    assert len(asr.model.encoded) == 2
+    assert len(asr.network.encoded) == 2
 
 
 def test_whisper_without_a_prompt_has_one_transcript(fake_whisper):
@@ -82,15 +81,15 @@ def test_whisper_without_a_prompt_has_one_transcript(fake_whisper):
 def test_decoding_is_deterministic_and_ends(fake_whisper):
     asr = Whisper("base", cpu_threads=1, beam_size=3, language="de", initial_prompt="a b c")
     list(asr.transcribe([torch.zeros(int(16000 * seconds)) for seconds in (0.1, 40)], 16000))
-    for options in asr.model.calls:
+    for options in asr.network.calls:
         assert options["temperature"] == 0.0 and options["compression_ratio_threshold"] is None
         assert options["without_timestamps"] and not options["condition_on_previous_text"]
         assert options["beam_size"] == 3 and options["language"] == "de"
-    limits = [options["max_new_tokens"] for options in asr.model.calls]
+    limits = [options["max_new_tokens"] for options in asr.network.calls]
     assert limits == [11, 11, 310, 310]  # ten, and ten a second of at most 30
     long = Whisper("base", cpu_threads=1, initial_prompt="a " * 223)
     list(long.transcribe([torch.zeros(16000 * 30)], 16000))
-    assert long.model.calls[-1]["max_new_tokens"] == 448 - 223 - 5
+    assert long.network.calls[-1]["max_new_tokens"] == 448 - 223 - 5
 
 
 def test_whisper_normalises_as_configured(fake_whisper):
@@ -105,33 +104,35 @@ def test_whisper_normalises_as_configured(fake_whisper):
 def test_whisper_uses_the_gpu_only_where_its_libraries_are(fake_whisper, monkeypatch):
     monkeypatch.setattr(sys.modules["ctranslate2"], "get_cuda_device_count", lambda: 1)
     asr = Whisper("base", cpu_threads=3)
-    assert asr.model.device == "cuda" and asr.threads == 1
+    assert asr.network.device == "cuda" and asr.threads == 1
 
     def encode(self, features):
         raise RuntimeError("libcublas.so.12 is not found")
 
     monkeypatch.setattr(FakeModel, "encode", encode)
     asr = Whisper("base", cpu_threads=3)
-    assert asr.model.device == "cpu" and asr.threads == 3
+    assert asr.network.device == "cpu" and asr.threads == 3
 
 
 def test_whisper_takes_long_audio_in_windows(fake_whisper):
     asr = Whisper("base", cpu_threads=1)
     long, nothing = asr.transcribe([torch.zeros(16000 * 40), torch.zeros(0)], 16000)
     assert long.text == "3000 frames 1000 frames" and nothing.text == ""
-    assert set(asr.model.encoded) == {(80, 3000)}
+    assert set(asr.network.encoded) == {(80, 3000)}
 
 
 def test_short_clips_are_padded_as_configured_and_long_ones_as_in_training(fake_whisper):
     asr = Whisper("base", cpu_threads=1, pad_seconds=10)
     texts = [transcript.text for transcript in asr.transcribe([torch.zeros(16000 * n) for n in (2, 11)], 16000)]
     assert texts == ["200 frames", "1100 frames"]
-    assert asr.model.encoded == [(80, 1000), (80, 3000)]
+    assert asr.network.encoded == [(80, 1000), (80, 3000)]
 
 
 def test_a_size_without_a_revision_asks_for_one(fake_whisper):
     """Else two evaluations of one configuration might not be by one model."""
-    with pytest.raises(UserError, match=r"model=large-v1: no revision of this size .* hf://USER/MODEL@REVISION"):
+    with pytest.raises(
+        UserError, match=r"model=large-v1: no .* of which a revision is known .* hf://USER/MODEL@REVISION"
+    ):
         Whisper("large-v1")
     assert Whisper("hf://x/large-v1@abc", cpu_threads=1).settings["revision"] == "abc"
 

@@ -108,19 +108,19 @@ def test_other_kinds_and_older_files(tmp_path, kind):
     samples = 0.1 * torch.randn(2000)
     with torch.no_grad():
         expected = F.normalize(model(samples[None]).embeddings[0], dim=0)
-    torch.testing.assert_close(XVector(str(tmp_path), "cpu").embed(samples, 16000), expected)
+    torch.testing.assert_close(XVector(str(tmp_path), device="cpu").embed(samples, 16000), expected)
 
 
 def test_what_cannot_be_loaded(tmp_path, folder):
     (tmp_path / "empty").mkdir()
-    with pytest.raises(UserError, match=r"^speaker\.wavlm\.model=.*cannot be loaded.*local folder$") as caught:
+    with pytest.raises(UserError, match=r"^model=.*cannot be loaded.*local folder$") as caught:
         XVector(str(tmp_path / "empty"))
     assert "\n" not in str(caught.value)
     transformers.WavLMModel(transformers.WavLMConfig(**SIZES, **HEAD)).save_pretrained(tmp_path / "plain")
     transformers.Wav2Vec2FeatureExtractor().save_pretrained(tmp_path / "plain")
     with pytest.raises(UserError, match=r"has no .*; give a model that was trained for speaker verification"):
         XVector(str(tmp_path / "plain"))
-    with pytest.raises(UserError, match=r"^speaker\.wavlm\.device=nonsense"):
+    with pytest.raises(UserError, match=r"^device=nonsense"):
         XVector(str(folder), device="nonsense")
 
 

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from melle.audio import MelSpec
 from melle.checkpoint import ModelDescription
-from melle.evaluation.judges import Recogniser, SpeakerEncoder, Transcript
+from melle.evaluation.judges.base import Recogniser, SpeakerEncoder, Transcript
 from melle.evaluation.judges.normalisers import spell_digits
 from melle.model import Melle
 from melle.text.symbols import SymbolTokenizer

@@ -8,7 +8,7 @@ import torch
 
 from melle import DecodingOptions, Prompt, Synthesizer
 from melle.errors import UserError
-from melle.evaluation.judges import Transcript
+from melle.evaluation.judges.base import Transcript
 from melle.evaluation.judges.normalisers import spell_digits
 from melle.synthesis.best_of import Candidate, best_of
 from tests.synthesis.test_decoding import PROMPT, bias_stop

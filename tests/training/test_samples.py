@@ -15,7 +15,7 @@ from melle.audio import within_scale
 from melle.checkpoint import load_model
 from melle.data.manifest import read_manifest, write_manifest
 from melle.errors import OutOfMemory, UserError
-from melle.evaluation.judges import Transcript
+from melle.evaluation.judges.base import Transcript
 from melle.evaluation.judges.normalisers import spell_digits
 from melle.synthesis.synthesizer import Synthesizer
 from melle.text.symbols import SymbolTokenizer

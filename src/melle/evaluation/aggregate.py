@@ -13,7 +13,7 @@ from typing import Any
 import torch
 
 from melle.errors import UserError
-from melle.evaluation.judges.base import DIGITS, NamedJudge, Recogniser, similarities
+from melle.evaluation.judges.base import DIGITS, Recogniser, similarities
 from melle.evaluation.metrics import METRICS, judge_of
 from melle.evaluation.protocols import Case
 from melle.evaluation.scores import SystemScore, UtteranceScore
@@ -171,10 +171,10 @@ def _utterances(trial: Trial, prompts: dict[str, Trial], folder: Path) -> list[U
         both = prompts[PROMPTS], prompts[f"{PROMPTS} through mel and {trial.system.vocoding.name}"]
         cases, voices = [item.case for item in trial.items], both[0].cases
         for judge in trial.judges:
-            if judge.kind == "speaker":
+            if trial.judges[judge].kind == "speaker":
                 embeddings = [found[judge], *(_records(one, judge) for one in both)]
                 some = [[record["embedding"] for record in records] for records in embeddings]
-                compared[judge.name] = compare_voices(cases, voices, *some)
+                compared[judge] = compare_voices(cases, voices, *some)
     return [
         _utterance(
             trial,
@@ -188,7 +188,7 @@ def _utterances(trial: Trial, prompts: dict[str, Trial], folder: Path) -> list[U
     ]
 
 
-def _records(trial: Trial, judge: NamedJudge | None) -> list[dict[str, Any]]:
+def _records(trial: Trial, judge: str | None) -> list[dict[str, Any]]:
     """Of every item."""
     records = trial.records(judge)
     known = records.read()
@@ -204,7 +204,7 @@ def _utterance(
     trial: Trial,
     item: Item,
     speech: dict[str, Any] | None,
-    found: dict[NamedJudge, dict[str, Any]],
+    found: dict[str, dict[str, Any]],
     compared: dict[str, dict[str, float | str]],
     folder: Path,
 ) -> Utterance:
@@ -214,10 +214,10 @@ def _utterance(
     whole, begins = spoken["samples"] / rate, spoken["begins"] / rate
     values: dict[str, float | str] = dict(spoken["values"])
     references, transcripts, counts = {}, {}, {}
-    for judge, record in found.items():
-        name = judge.name
-        if isinstance(judge.judge, Recogniser):
-            normalise = judge.judge.normalise
+    for key, record in found.items():
+        judge, name = trial.judges[key], key.partition(".")[2]
+        if isinstance(judge, Recogniser):
+            normalise = judge.normalise
             references[name] = reference = normalise(case.target.transcription)
             for suffix, kind, text in (("", "wer", record["text"]), (" plain", "wer_plain", record.get("plain"))):
                 if text is not None:
@@ -226,7 +226,7 @@ def _utterance(
                     values |= {f"errors/{name}{suffix}": errors.errors, f"words/{name}{suffix}": errors.length}
             counts[f"cer/{name}"] = count_characters(reference, transcripts[name])
         elif judge.kind == "speaker":
-            values |= {f"{kind}/{name}": value for kind, value in compared.get(name, {}).items()}
+            values |= {f"{kind}/{name}": value for kind, value in compared.get(key, {}).items()}
         else:
             values |= {kind: value for kind, value in record.items() if kind not in LABELS}
     values["words_per_second"] = len(case.target.transcription.split()) / max(whole, 1e-9)

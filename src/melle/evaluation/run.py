@@ -21,7 +21,7 @@ from melle.devices import find_device
 from melle.errors import UserError
 from melle.evaluation.aggregate import aggregate, distinct_voices
 from melle.evaluation.checkpoints import Checkpoint
-from melle.evaluation.judges.base import Judges
+from melle.evaluation.judges.base import Judge
 from melle.evaluation.protocols import Case, write_lists
 from melle.evaluation.report import write_report
 from melle.evaluation.scores import Results, SystemScore, write_results
@@ -44,7 +44,7 @@ class Evaluation:
         checkpoints: from ``read_checkpoints``; may be none.
         protocols: cases by the protocol's name, as its ``cases`` gives them.
         output: folder for results.json, results.csv, report.html, tensorboard/, lists/, audio/ and work/.
-        judges: who scores.
+        judges: who scores, by their keys in the configuration, such as "asr.whisper".
         vocoders: by the names that rows show, arguments of ``make_vocoder`` besides the mel. What the recordings sound
             like through each is a row.
         own_vocoder: let a model that was exported with a vocoder speak through it; others, and otherwise all, speak
@@ -61,7 +61,7 @@ class Evaluation:
     checkpoints: Sequence[Checkpoint]
     protocols: dict[str, list[Case]]
     output: Path
-    judges: Judges = field(default_factory=Judges)
+    judges: dict[str, Judge] = field(default_factory=dict)
     vocoders: dict[str, dict[str, Any]] = field(default_factory=lambda: {"griffin_lim": {"name": "griffin_lim"}})
     own_vocoder: bool = True
     options: DecodingOptions = field(default_factory=DecodingOptions)
@@ -94,12 +94,12 @@ class Evaluation:
             Model(checkpoint, vocodings[self.vocoder_of(checkpoint)], self.options, self.weights)
             for checkpoint in self.checkpoints
         ]
-        judges, trial = self.judges.all(), partial(Trial, seed=self.seed, output=self.output)
-        encoders = [judge for judge in judges if judge.kind == "speaker"]
+        trial = partial(Trial, seed=self.seed, output=self.output)
+        encoders = {key: judge for key, judge in self.judges.items() if judge.kind == "speaker"}
         trials, suited = [], {}
         for name, cases in self.protocols.items():
             voices = distinct_voices(cases)
-            suited[name] = [judge for judge in judges if voices or judge not in encoders]
+            suited[name] = {key: judge for key, judge in self.judges.items() if voices or key not in encoders}
             trials += [trial(name, one, cases, 1, judges=suited[name]) for one in toplines]
             if encoders and voices:
                 trials += [trial(name, one, voices, 1, judges=encoders) for one in prompts]
@@ -131,10 +131,7 @@ class Evaluation:
             "checkpoints": [str(checkpoint.path) for checkpoint in self.checkpoints],
             "utterances": {name: len(cases) for name, cases in self.protocols.items()},
             "samples": self.samples,
-            **{
-                group: {name: {"name": judge.name, **judge.settings} for name, judge in judges.items()}
-                for group, judges in vars(self.judges).items()
-            },
+            "judges": {key: {"name": judge.name, **judge.settings} for key, judge in self.judges.items()},
             "vocoder": {self.vocoder_of(one): one.own_vocoder for one in self.checkpoints} | self.vocoders,
             "speaks_through": {checkpoint.name: self.vocoder_of(checkpoint) for checkpoint in self.checkpoints},
             "decoding": asdict(self.options),
@@ -160,8 +157,9 @@ def score(evaluation: Evaluation, workers: AbstractContextManager[slice] | None 
             _work(queue, share)
         if queue.missing():  # what another process failed at
             _work(queue, slice(None))
+    names = {key.partition(".")[2]: judge.name for key, judge in evaluation.judges.items()}
     rows = aggregate(_without_lost(queue), evaluation.output, evaluation.seed)
-    return _write(evaluation, Results(rows, evaluation.judges.titles(), evaluation.settings()))
+    return _write(evaluation, Results(rows, names, evaluation.settings()))
 
 
 def _work(queue: Queue, share: slice) -> None:

@@ -13,7 +13,7 @@ from melle.data.manifest import read_manifest
 from melle.errors import Unavailable, UserError
 from melle.evaluation.checkpoints import find_checkpoints, read_checkpoints
 from melle.evaluation.filters import filter_cases
-from melle.evaluation.judges.base import Judges
+from melle.evaluation.judges.base import Judge
 from melle.evaluation.protocols import Case
 from melle.evaluation.run import Evaluation
 from melle.synthesis.options import DecodingOptions
@@ -68,24 +68,26 @@ def protocol_cases(cfg: DictConfig) -> dict[str, list[Case]]:
     return {name: filter_cases(name, cases) for name, cases in chosen.items()}
 
 
-def build_judges(cfg: DictConfig, warn: bool = True) -> Judges:
-    """Those of ``cfg.asr``, ``cfg.speaker`` and ``cfg.quality`` whose packages and weights are there.
+def build_judges(cfg: DictConfig, warn: bool = True) -> dict[str, Judge]:
+    """Those of ``cfg.asr``, ``cfg.speaker`` and ``cfg.quality`` whose packages and weights are there, by their keys.
 
     ``warn``: whether a warning says of each other one why its metric is left out. Raises UserError for settings that no
     judge can be made of, such as a mistyped model.
     """
-    for group in METRICS_OF:
-        for key in sorted(OmegaConf.missing_keys(cfg.get(group) or OmegaConf.create())):
+    groups = {group: cfg.get(group) or OmegaConf.create() for group in METRICS_OF}
+    for nodes in groups.values():
+        for key in sorted(OmegaConf.missing_keys(nodes)):
             raise UserError(f"{key} is not given: add {key}=… to the command")
-
-    def make(group: str) -> dict[str, Any]:
-        found = {}
-        for name, node in (cfg.get(group) or {}).items():
-            try:
-                found[name] = build(node)
-            except Unavailable as error:
-                if warn:
-                    log.warning("%s (%s) is left out: %s", METRICS_OF[group], name, error)
-        return found
-
-    return Judges(**{group: make(group) for group in METRICS_OF})
+    judges = {}
+    for key, node in ((f"{group}.{name}", node) for group, nodes in groups.items() for name, node in nodes.items()):
+        try:
+            judges[key] = build(node)
+        except Unavailable as error:
+            if warn:
+                group, _, name = key.partition(".")
+                log.warning("%s (%s) is left out: %s", METRICS_OF[group], name, error)
+        except UserError as error:
+            option = str(error).partition("=")[0]  # a judge says "model=…", the command "asr.whisper.model=…"
+            said = str(error).replace(f"{option}=", f"{key}.{option}=") if option in node else str(error)
+            raise UserError(said) from None
+    return judges

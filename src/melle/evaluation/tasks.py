@@ -22,7 +22,7 @@ from melle.data.manifest import Utterance
 from melle.devices import is_out_of_memory
 from melle.errors import OutOfMemory
 from melle.evaluation.checkpoints import Removed
-from melle.evaluation.judges.base import NamedJudge
+from melle.evaluation.judges.base import Judge
 from melle.evaluation.protocols import Case
 from melle.evaluation.records import Records, digest
 from melle.evaluation.systems import Model, Output, System
@@ -56,7 +56,7 @@ class Trial:
     cases: list[Case]
     samples: int
     seed: int
-    judges: list[NamedJudge]
+    judges: dict[str, Judge]  # by their keys in the configuration
     output: Path  # folder of the evaluation
 
     @property
@@ -79,22 +79,22 @@ class Trial:
         folder = self.folder / f"sample-{item.sample}" if self.samples > 1 else self.folder
         return self.output / "audio" / folder / f"{file_name(item.case.target.id)}-{item.inputs[:8]}.flac"
 
-    def records(self, judge: NamedJudge | None = None) -> Records:
+    def records(self, judge: str | None = None) -> Records:
         """Of what the system speaks, or of what a judge finds in it."""
-        name = "speech" if judge is None else file_name(judge.key)
-        depends_on = {"system": self._system} | ({} if judge is None else {"judge": judge.depends_on})
-        return Records(self.output / "work" / self.folder / f"{name}.jsonl", depends_on)
+        depends_on = {"system": self._depends_on[None]} | ({} if judge is None else {"judge": self._depends_on[judge]})
+        return Records(self.output / "work" / self.folder / f"{file_name(judge or 'speech')}.jsonl", depends_on)
 
     @cached_property
-    def _system(self) -> dict[str, Any]:
-        return self.system.depends_on()
+    def _depends_on(self) -> dict[str | None, dict[str, Any]]:
+        """Of the system and of every judge; it looks at files: once in an evaluation."""
+        return {None: self.system.depends_on()} | {key: judge.depends_on() for key, judge in self.judges.items()}
 
     def unspoken(self, items: Sequence[Item]) -> list[Item]:
         """Those that the system has still to speak."""
         known = self.records().read() if self.system.saves_audio else None
         return [i for i in items if known is not None and (i.inputs not in known or not self.audio(i).is_file())]
 
-    def unscored(self, judge: NamedJudge, items: Sequence[Item]) -> list[Item]:
+    def unscored(self, judge: str, items: Sequence[Item]) -> list[Item]:
         known = self.records(judge).read()
         return [item for item in items if item.inputs not in known]
 
@@ -154,24 +154,24 @@ class Queue:
                 spoken = {"samples": len(output.waveform), "begins": output.begins, "values": output.values}
                 append(item, spoken | {"finish_reason": output.finish_reason, "computing": output.seconds})
 
-    def _score(self, trial: Trial, judge: NamedJudge, items: Sequence[Item], progress: Progress) -> None:
+    def _score(self, trial: Trial, judge: str, items: Sequence[Item], progress: Progress) -> None:
         speech = trial.records().read() if trial.system.saves_audio and items else {}
         records = trial.records(judge)
-        for batch, append in self._batches(items, records, f"{trial.system.name}: {judge.key}", progress):
+        for batch, append in self._batches(items, records, f"{trial.system.name}: {judge}", progress):
             outputs = [trial.output_of(item, speech) for item in batch]
-            clips = [output.waveform if judge.judge.whole else output.new for output in outputs]
-            with _memory_for(judge.key, len(batch), f"give {judge.kind}.{judge.name}.device=cpu"):
+            clips = [output.waveform if trial.judges[judge].whole else output.new for output in outputs]
+            with _memory_for(judge, len(batch), f"give {judge}.device=cpu"):
                 for item, found in zip(batch, self._scores(trial, judge, clips)):
                     append(item, found)
 
-    def _scores(self, trial: Trial, judge: NamedJudge, clips: Sequence[Tensor]) -> Iterator[dict[str, Any]]:
-        rate = trial.system.sample_rate
+    def _scores(self, trial: Trial, judge: str, clips: Sequence[Tensor]) -> Iterator[dict[str, Any]]:
+        score, rate = trial.judges[judge].score, trial.system.sample_rate
         if isinstance(trial.system, Model):
-            yield from judge.judge.score(clips, rate)
+            yield from score(clips, rate)
             return
-        keys = [(judge.key, hashlib.sha256(clip.to(torch.float32).numpy().tobytes()).hexdigest()) for clip in clips]
+        keys = [(judge, hashlib.sha256(clip.to(torch.float32).numpy().tobytes()).hexdigest()) for clip in clips]
         new = {key: clip for key, clip in zip(keys, clips) if key not in self._known}
-        found = zip(new, judge.judge.score(list(new.values()), rate))
+        found = zip(new, score(list(new.values()), rate))
         for key in keys:
             while key not in self._known:
                 self._known.update([next(found)])

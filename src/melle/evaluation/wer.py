@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from melle.errors import Unavailable
+from melle.evaluation.judges.loading import packages_of
 
 
 @dataclass(frozen=True)
@@ -51,10 +51,8 @@ class ErrorRate:
 
 def import_jiwer() -> Any:
     """The package that counts; recognisers ask for it before they begin. Raises UserError where it is missing."""
-    try:
+    with packages_of("eval", "the word error rate"):
         import jiwer
-    except ImportError:
-        raise Unavailable('word error rates need jiwer: python -m pip install -e ".[eval]"') from None
     return jiwer
 
 

@@ -14,7 +14,6 @@ from omegaconf import DictConfig, OmegaConf
 
 from melle.data.processes import cores, follow_parent
 from melle.errors import UserError
-from melle.evaluation.judges.base import Judges
 from melle.evaluation.run import Evaluation
 from melle.evaluation.setup import build_judges
 
@@ -32,7 +31,7 @@ def start_workers(cfg: DictConfig, evaluation: Evaluation) -> Iterator[slice]:
     threads, own = max(1, cores() // count), torch.get_num_threads()
     # What was found here, such as the folder of a sweep's job or the newest checkpoint, might be found otherwise there.
     # Only the judges are built anew: they hold models, which no process can hand to another.
-    values, given = OmegaConf.to_container(cfg, resolve=False), replace(evaluation, judges=Judges())
+    values, given = OmegaConf.to_container(cfg, resolve=False), replace(evaluation, judges={})
     context, processes = multiprocessing.get_context("spawn"), []
     try:
         for number in range(1, count):

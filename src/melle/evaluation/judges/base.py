@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import inspect
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field
-from functools import cached_property
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -16,42 +14,50 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from melle.audio import resample
-from melle.errors import Unavailable, UserError, reason
+from melle.evaluation.judges.normalisers import make_normaliser
 from melle.evaluation.records import package_versions, source_digest
+from melle.evaluation.wer import import_jiwer
 from melle.files import file_stamp
-from melle.hub import is_offline
 
 CODE = ("melle.evaluation.judges", "melle.audio")  # our own source that all scores depend on
 FILES = ("model", "checkpoint")  # settings that may name a file or a folder
+WITHOUT_EFFECT = ("normaliser", "cpu_threads")  # settings that scores do not depend on: texts are normalised later
 SILENCE = 1e-4  # largest sample that counts as silence: less than four steps of 16-bit audio
 DIGITS = 6  # decimals kept of an embedding
 
 
+@dataclass(eq=False)
 class Judge(ABC):
-    """Scores clips one by one. To add one: subclass a kind below and name the class in a YAML file of its group.
+    """Scores clips one by one. To add one: a dataclass of a kind below, named in a YAML file of its group.
+
+    Its fields are the keys of that file; ``__post_init__`` loads what it needs.
 
     Attributes:
         name: as reports show it, such as "whisper base".
-        settings: what the scores depend on besides files and versions, as plain values: the kind of device and the
-            revision on the hub, too.
         packages: distributions whose versions the scores depend on.
         whole: whether it scores whole clips; else only what a system added to the beginning that it was given.
+        revision: commit of a model of the hub.
     """
 
     kind: ClassVar[str]  # the group of the configuration: asr, speaker or quality
+    name: ClassVar[str]
     packages: ClassVar[tuple[str, ...]] = ()
     whole: ClassVar[bool] = False
-    name: str
-    settings: dict[str, Any]
+    revision: str | None = field(default=None, init=False)
 
     @abstractmethod
     def score(self, clips: Sequence[Tensor], sample_rate: int) -> Iterator[dict[str, Any]]:
         """Scores of every clip (N samples), in order, as plain values."""
 
+    @property
+    def settings(self) -> dict[str, Any]:
+        """The fields as plain values; of a device its kind."""
+        values = {each.name: getattr(self, each.name) for each in fields(self)}
+        return {name: value.type if isinstance(value, torch.device) else value for name, value in values.items()}
+
     def depends_on(self) -> dict[str, Any]:
         """Everything but the clips that the scores depend on: when it changes, clips are scored again."""
-        # The normaliser is applied to the texts when the scores are compared.
-        settings = {name: value for name, value in self.settings.items() if name != "normaliser"}
+        settings = {name: value for name, value in self.settings.items() if name not in WITHOUT_EFFECT}
         paths = [Path(settings[name]).expanduser() for name in FILES if settings.get(name)]
         own = [inspect.getsourcefile(base) for base in type(self).__mro__ if issubclass(base, Judge)]
         return {
@@ -71,12 +77,20 @@ class Transcript:
     plain: str | None = None
 
 
+@dataclass(eq=False)
 class Recogniser(Judge):
     """Speech to text. ``normalise`` makes its texts and the references comparable."""
 
     kind = "asr"
     whole = True
-    normalise: Callable[[str], str]
+    normaliser: str = field(default="english", kw_only=True)  # of ``melle.evaluation.judges.normalisers``
+
+    def __post_init__(self) -> None:
+        import_jiwer()
+        make_normaliser(self.normaliser)  # raises where it cannot be had
+
+    def normalise(self, text: str) -> str:
+        return make_normaliser(self.normaliser)(text)
 
     @abstractmethod
     def transcribe(self, waveforms: Sequence[Tensor], sample_rate: int) -> Iterator[Transcript]:
@@ -87,6 +101,7 @@ class Recogniser(Judge):
             yield {"text": found.text} | ({} if found.plain is None else {"plain": found.plain})
 
 
+@dataclass(eq=False)
 class SpeakerEncoder(Judge):
     """A voice as a vector."""
 
@@ -94,13 +109,14 @@ class SpeakerEncoder(Judge):
 
     @abstractmethod
     def embed(self, waveform: Tensor, sample_rate: int) -> Tensor:
-        """Waveform (N,) to an embedding (E,) of its voice."""
+        """Waveform (N,) to an embedding (E,) of its voice: of length 1, or zeros where there is no sound."""
 
     def score(self, clips: Sequence[Tensor], sample_rate: int) -> Iterator[dict[str, Any]]:
         for clip in clips:
             yield {"embedding": [round(x, DIGITS) for x in self.embed(clip, sample_rate).tolist()]}
 
 
+@dataclass(eq=False)
 class QualityPredictor(Judge):
     """Numbers for one clip, such as a mean opinion score (MOS)."""
 
@@ -113,28 +129,6 @@ class QualityPredictor(Judge):
     def score(self, clips: Sequence[Tensor], sample_rate: int) -> Iterator[dict[str, Any]]:
         for clip in clips:
             yield self.rate(clip, sample_rate)
-
-
-@contextmanager
-def packages_of(extra: str, judge: str) -> Iterator[None]:
-    """For imports: where one fails, ``Unavailable`` names the command that installs the extra."""
-    try:
-        yield
-    except ImportError as error:
-        message = f'{judge} needs a package ({reason(error)}): python -m pip install -e ".[{extra}]"'
-        raise Unavailable(message) from None
-
-
-@contextmanager
-def loading(option: str, hint: str) -> Iterator[None]:
-    """For models: whatever another library raises becomes one sentence, ``Unavailable`` where there is no network."""
-    try:
-        yield
-    except UserError:
-        raise
-    except Exception as error:  # of many kinds: broken JSON and weights, other models, the hub's
-        kind = Unavailable if is_offline(error) else UserError
-        raise kind(f"{option}: cannot be loaded ({reason(error)}); {hint}") from None
 
 
 def similarities(embeddings: Tensor, voices: Tensor) -> Tensor:
@@ -170,41 +164,3 @@ def receptive_field(kernels: Sequence[int], strides: Sequence[int], frames: int)
 def unit(embedding: Tensor) -> Tensor:
     """(E,) scaled to length 1, on the CPU; zeros stay."""
     return torch.nan_to_num(F.normalize(embedding.float(), dim=0)).cpu()
-
-
-@dataclass(frozen=True)
-class NamedJudge:
-    """A judge under its name in the configuration."""
-
-    name: str
-    judge: Judge
-
-    @property
-    def kind(self) -> str:
-        return self.judge.kind
-
-    @property
-    def key(self) -> str:
-        """Unlike those of the others: "asr whisper"."""
-        return f"{self.kind} {self.name}"
-
-    @cached_property
-    def depends_on(self) -> dict[str, Any]:
-        """As ``Judge.depends_on``, which looks at files: once in an evaluation."""
-        return self.judge.depends_on()
-
-
-@dataclass(frozen=True)
-class Judges:
-    """Those of an evaluation, by name."""
-
-    asr: dict[str, Recogniser] = field(default_factory=dict)
-    speaker: dict[str, SpeakerEncoder] = field(default_factory=dict)
-    quality: dict[str, QualityPredictor] = field(default_factory=dict)
-
-    def all(self) -> list[NamedJudge]:
-        return [NamedJudge(*pair) for group in (self.asr, self.speaker, self.quality) for pair in group.items()]
-
-    def titles(self) -> dict[str, str]:
-        """As reports show them: "whisper base" for "whisper"."""
-        return {name: judge.name for group in (self.asr, self.speaker) for name, judge in group.items()}

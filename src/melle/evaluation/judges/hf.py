@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -11,70 +12,48 @@ from torch import Tensor
 
 from melle.devices import find_device
 from melle.errors import UserError
-from melle.evaluation.judges.base import Recogniser, Transcript, loading, packages_of, samples_at
-from melle.evaluation.judges.normalisers import make_normaliser
-from melle.evaluation.wer import import_jiwer
-from melle.hub import cached_revision, locate, title_of
+from melle.evaluation.judges.base import Recogniser, Transcript, samples_at
+from melle.evaluation.judges.loading import from_pretrained, load_complete, loading, packages_of
+from melle.hub import cached_revision, title_of
 
 DTYPES = ("float32", "bfloat16", "float16")
 SHORTEST = 0.1  # seconds; nobody says a word in less, and models fail on less than their first frame
-# Weights that no score depends on, and those of weight normalisation, which older files hold by other names: some
-# releases of transformers read these and report them as missing all the same.
-UNNEEDED = ("masked_spec_embed", "pos_conv_embed", "objective.", "classifier.")
 
 
+@dataclass(eq=False)
 class HfRecogniser(Recogniser):
     """A CTC model, decoded greedily, or an encoder-decoder, which generates as it is set to but never samples.
 
     Clips are recognised one at a time: with most models padding would change the transcripts.
-
-    Args:
-        model: "hf://USER/MODEL@REVISION" or a local folder, with weights, feature extractor and tokenizer.
-        device: "auto", "cpu", "cuda", …
-        language: spoken language, for a multilingual Whisper; None: it finds out.
-        normaliser: of ``melle.evaluation.judges.normalisers``.
-        dtype: of the weights, "float32", "bfloat16" or "float16".
     """
 
     packages = ("transformers", "torch")
+    model: str  # "hf://USER/MODEL@REVISION" or a local folder, with weights, feature extractor and tokenizer
+    device: str = "auto"  # "auto", "cpu", "cuda", …
+    language: str | None = None  # spoken language, for a multilingual Whisper; None: it finds out
+    dtype: str = "float32"  # of the weights, of ``DTYPES``
 
-    def __init__(
-        self,
-        model: str,
-        device: str = "auto",
-        language: str | None = None,
-        normaliser: str = "english",
-        dtype: str = "float32",
-    ):
+    def __post_init__(self) -> None:
         with packages_of("eval", "this recogniser"):
             import transformers
-        if dtype not in DTYPES:
-            raise UserError(f"dtype={dtype}: choose one of {', '.join(DTYPES)}")
-        import_jiwer()
-        self.normalise = make_normaliser(normaliser)
-        self.name, self.language = title_of(model), language
-        place, revision = locate(model, "model")
-        where = {"pretrained_model_name_or_path": place, "revision": revision or "main"}
-        on = find_device(device, "device=")
-        with loading(f"model={model}", "give a local folder by model=FOLDER"):
-            network, self.is_ctc = _load(where, f"model={model}")
+        super().__post_init__()
+        if self.dtype not in DTYPES:
+            raise UserError(f"dtype={self.dtype}: choose one of {', '.join(DTYPES)}")
+        self.name = title_of(self.model)
+        where, dtype = from_pretrained(self.model), getattr(torch, self.dtype)
+        self.device = find_device(self.device, "device=")
+        with loading(f"model={self.model}", "give a local folder by model=FOLDER"):
+            network, self.is_ctc = _load(where, f"model={self.model}")
             self.pipeline = transformers.pipeline(
                 "automatic-speech-recognition",
-                model=network.to(getattr(torch, dtype)),
+                model=network.to(dtype),
                 tokenizer=transformers.AutoTokenizer.from_pretrained(**where),
                 feature_extractor=transformers.AutoFeatureExtractor.from_pretrained(**where),
-                device=on,
-                dtype=getattr(torch, dtype),
+                device=self.device,
+                dtype=dtype,
             )
         self.rate = self.pipeline.feature_extractor.sampling_rate
-        self.settings = {
-            "model": str(model),
-            "revision": cached_revision(model),
-            "language": language,
-            "dtype": dtype,
-            "device": on.type,
-            "normaliser": normaliser,
-        }
+        self.revision = cached_revision(self.model)
 
     def transcribe(self, waveforms: Sequence[Tensor], sample_rate: int) -> Iterator[Transcript]:
         for waveform in waveforms:
@@ -114,12 +93,3 @@ def _load(where: dict[str, str], option: str) -> tuple[Any, bool]:
         raise UserError(f"{option}: a {config.model_type}, which is no speech recogniser by CTC or encoder-decoder")
     kind = transformers.AutoModelForCTC if is_ctc else transformers.AutoModelForSpeechSeq2Seq
     return load_complete(kind, where, option, "one that was fine-tuned for speech recognition"), is_ctc
-
-
-def load_complete(kind: Any, where: dict[str, str], option: str, needed: str) -> Any:
-    """A model of an auto class of transformers, which would fill in missing weights at random: UserError instead."""
-    network, found = kind.from_pretrained(**where, output_loading_info=True)
-    missing = [key for key in found["missing_keys"] if not any(part in key for part in UNNEEDED)]
-    if missing:
-        raise UserError(f"{option}: has no {min(missing)}; give {needed}")
-    return network.eval()

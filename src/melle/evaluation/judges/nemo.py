@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -10,55 +11,45 @@ from torch import Tensor
 
 from melle.devices import find_device
 from melle.errors import UserError
-from melle.evaluation.judges.base import Recogniser, Transcript, loading, packages_of, samples_at
-from melle.evaluation.judges.normalisers import make_normaliser
-from melle.evaluation.wer import import_jiwer
+from melle.evaluation.judges.base import Recogniser, Transcript, samples_at
+from melle.evaluation.judges.loading import loading, packages_of
 from melle.hub import download, is_hub_name, title_of
 
 RATE = 16000  # samples per second; NeMo takes arrays to be at its recognisers' rate
 SHORTEST = 0.1  # seconds; nobody says a word in less
 
 
+@dataclass(eq=False)
 class NemoRecogniser(Recogniser):
-    """Any of NeMo's recognisers, decoding as the model itself is set to (greedily, for the paper's).
-
-    Args:
-        model: "hf://USER/MODEL@REVISION", a local .nemo file, or a name in NVIDIA's catalogue (without a slash).
-        device: "auto", "cpu", "cuda", …
-        batch_size: clips recognised at a time; rounding and padding may change a transcript with it.
-        normaliser: of ``melle.evaluation.judges.normalisers``.
-    """
+    """Any of NeMo's recognisers, decoding as the model itself is set to (greedily, for the paper's)."""
 
     packages = ("nemo_toolkit", "torch")
+    model: str  # "hf://USER/MODEL@REVISION", a local .nemo file, or a name in NVIDIA's catalogue (without a slash)
+    device: str = "auto"  # "auto", "cpu", "cuda", …
+    batch_size: int = 8  # clips recognised at a time; rounding and padding may change a transcript with it
 
-    def __init__(self, model: str, device: str = "auto", batch_size: int = 8, normaliser: str = "english"):
+    def __post_init__(self) -> None:
         with packages_of("eval,nemo", "this recogniser"):
             from nemo.collections.asr.models import ASRModel
-        if batch_size < 1:
-            raise UserError(f"batch_size={batch_size}: give the number of clips to recognise at a time, 1 or more")
-        import_jiwer()
-        self.normalise = make_normaliser(normaliser)
-        self.name = title_of(model).removesuffix(".nemo")
-        self.batch_size, on = batch_size, find_device(device, "device=")
-        path, revision = Path(model).expanduser(), None
-        with loading(f"model={model}", "give a local file by model=FILE.nemo"):
-            if is_hub_name(model):
-                folder = download(model, ["*.nemo"])
-                path, revision = next(folder.glob("*.nemo")), folder.name
+        super().__post_init__()
+        if self.batch_size < 1:
+            raise UserError(f"batch_size={self.batch_size}: give the clips to recognise at a time, 1 or more")
+        self.name = title_of(self.model).removesuffix(".nemo")
+        self.device = find_device(self.device, "device=")
+        path = Path(self.model).expanduser()
+        with loading(f"model={self.model}", "give a local file by model=FILE.nemo"):
+            if is_hub_name(self.model):
+                folder = download(self.model, ["*.nemo"])
+                path, self.revision = next(folder.glob("*.nemo")), folder.name
             if path.is_file():
-                loaded = ASRModel.restore_from(str(path), map_location=on)
-            elif path.suffix == ".nemo" or "/" in str(model):
-                raise UserError(f"model={model}: no such file; on the Hugging Face hub it would be hf://{model}")
+                loaded = ASRModel.restore_from(str(path), map_location=self.device)
+            elif path.suffix == ".nemo" or "/" in self.model:
+                raise UserError(
+                    f"model={self.model}: no such file; on the Hugging Face hub it would be hf://{self.model}"
+                )
             else:
-                loaded = ASRModel.from_pretrained(model, map_location=on)
-        self.model = loaded.to(on).eval()
-        self.settings = {
-            "model": str(model),
-            "revision": revision,
-            "batch_size": batch_size,
-            "device": on.type,
-            "normaliser": normaliser,
-        }
+                loaded = ASRModel.from_pretrained(self.model, map_location=self.device)
+        self.network = loaded.to(self.device).eval()
 
     def transcribe(self, waveforms: Sequence[Tensor], sample_rate: int) -> Iterator[Transcript]:
         for start in range(0, len(waveforms), self.batch_size):
@@ -68,7 +59,7 @@ class NemoRecogniser(Recogniser):
             yield from (Transcript(texts.get(number, "")) for number in range(len(batch)))
 
     def _recognise(self, clips: list[Tensor]) -> list[str]:
-        found = self.model.transcribe([clip.numpy() for clip in clips], batch_size=len(clips), verbose=False)
+        found = self.network.transcribe([clip.numpy() for clip in clips], batch_size=len(clips), verbose=False)
         best = found[0] if isinstance(found, tuple) else found  # some releases: the best, and all of a beam
         return [_text(hypothesis) for hypothesis in best]
 

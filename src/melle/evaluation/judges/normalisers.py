@@ -8,7 +8,7 @@ import unicodedata
 from collections.abc import Callable
 
 from melle.errors import UserError
-from melle.evaluation.judges.base import packages_of
+from melle.evaluation.judges.loading import packages_of
 
 NAMES = ("english", "basic", "digits")
 DIGITS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 from torch import Tensor
 
-from melle.evaluation.judges.base import QualityPredictor, audible, packages_of
+from melle.evaluation.judges.base import QualityPredictor, audible
+from melle.evaluation.judges.loading import packages_of
 
 RATE = 16000  # samples per second
 LOWEST, HIGHEST = 60.0, 500.0  # Hz
 WINDOW, HOP = 1024, 256  # samples
 
 
+@dataclass(eq=False)
 class Pitch(QualityPredictor):
     """pYIN (Mauch and Dixon 2014). Gives, of frames every 16 ms,
 
@@ -24,10 +28,9 @@ class Pitch(QualityPredictor):
     name = "pitch"
     packages = ("librosa",)
 
-    def __init__(self) -> None:
+    def __post_init__(self) -> None:
         with packages_of("quality", "pitch"):
             import librosa
-        self.settings = {}
         self._pyin = librosa.pyin
 
     def rate(self, waveform: Tensor, sample_rate: int) -> dict[str, float]:

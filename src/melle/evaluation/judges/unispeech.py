@@ -7,21 +7,15 @@ names there: nothing is trained here.
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from melle.devices import find_device
-from melle.evaluation.judges.base import (
-    SpeakerEncoder,
-    audible,
-    loading,
-    packages_of,
-    pad_to,
-    receptive_field,
-    unit,
-)
+from melle.evaluation.judges.base import SpeakerEncoder, audible, pad_to, receptive_field, unit
+from melle.evaluation.judges.loading import loading, packages_of
 
 DILATIONS = {"layer2": 2, "layer3": 3, "layer4": 4}  # of ECAPA-TDNN's three SE-Res2 blocks
 RATE = 16000  # samples per second, WavLM's
@@ -58,22 +52,21 @@ WAVLM_NAMES = (
 )
 
 
+@dataclass(eq=False)
 class Unispeech(SpeakerEncoder):
-    """WavLM-Large + ECAPA-TDNN from UniSpeech's fine-tuned checkpoint, ``wavlm_large_finetune.pth``.
-
-    Raises UserError where transformers is missing, or the file is missing or holds something else.
-    """
+    """WavLM-Large + ECAPA-TDNN from UniSpeech's fine-tuned checkpoint, ``wavlm_large_finetune.pth``."""
 
     name = "wavlm-large-ecapa"
     packages = ("transformers", "torch")
+    checkpoint: str  # the path of that file
+    device: str = "auto"  # "auto", "cpu", "cuda", …
 
-    def __init__(self, checkpoint: str, device: str = "auto"):
+    def __post_init__(self) -> None:
         with packages_of("wavlm", "speaker=unispeech"):
             from transformers import WavLMConfig, WavLMModel
-        self.device = find_device(device, "speaker.unispeech.device=")
-        self.settings = {"checkpoint": str(checkpoint), "device": self.device.type}
-        with loading(f"speaker.unispeech.checkpoint={checkpoint}", HINT):
-            weights = torch.load(checkpoint, map_location="cpu", weights_only=True)["model"]
+        self.device = find_device(self.device, "device=")
+        with loading(f"checkpoint={self.checkpoint}", HINT):
+            weights = torch.load(self.checkpoint, map_location="cpu", weights_only=True)["model"]
             self.wavlm = WavLMModel(WavLMConfig(**WAVLM_LARGE)).eval()
             kept = {name.removeprefix(WAVLM): weights[name] for name in weights if name.startswith(WAVLM)}
             self.wavlm.load_state_dict({_rename(name): value for name, value in kept.items()})
@@ -85,10 +78,7 @@ class Unispeech(SpeakerEncoder):
 
     @torch.inference_mode()
     def embed(self, waveform: Tensor, sample_rate: int) -> Tensor:
-        """Waveform (N,) to a vector (256,) of length 1; the zero vector where there is no sound.
-
-        Clips shorter than two frames of WavLM, 45 ms, end in silence.
-        """
+        """Clips shorter than two frames of WavLM, 45 ms, end in silence."""
         samples = audible(waveform, sample_rate, RATE)
         if samples is None:
             return torch.zeros(len(self.ecapa["linear.bias"]))

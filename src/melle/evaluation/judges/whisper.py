@@ -6,6 +6,7 @@ import math
 import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +15,8 @@ import torch
 from torch import Tensor
 
 from melle.errors import UserError
-from melle.evaluation.judges.base import Recogniser, Transcript, loading, packages_of, samples_at
-from melle.evaluation.judges.normalisers import make_normaliser
-from melle.evaluation.wer import import_jiwer
+from melle.evaluation.judges.base import Recogniser, Transcript, samples_at
+from melle.evaluation.judges.loading import loading, packages_of
 from melle.hub import download, is_hub_name, locate, title_of
 
 REVISIONS = {  # of Systran/faster-whisper-SIZE on the hub
@@ -29,79 +29,55 @@ REVISIONS = {  # of Systran/faster-whisper-SIZE on the hub
 FILES = ["*.json", "model.bin", "vocabulary.*"]  # of a model on the hub
 
 
+@dataclass(eq=False)
 class Whisper(Recogniser):
-    """Whisper, deterministic: temperature 0, no time stamps, every clip by itself.
-
-    Args:
-        model: a size of ``REVISIONS``, "hf://USER/MODEL@REVISION", or a local folder (CTranslate2 format).
-        initial_prompt: text that Whisper is prompted with, or None. With it every clip is decoded twice, with and
-            without it, from one pass of the encoder, which takes most of the time.
-        device: "auto", "cpu" or "cuda".
-        compute_type: CTranslate2's, such as "int8" or "float32".
-        cpu_threads: clips decoded at a time on the CPU, one thread each; 0: as many as torch has.
-        beam_size: hypotheses of the beam search.
-        language: spoken language, ISO 639-1.
-        pad_seconds: length to which a clip is padded with silence. Whisper was trained on 30, and longer clips have 30
-            in any case; less saves most of the time and may change the transcript.
-        normaliser: of ``melle.evaluation.judges.normalisers``.
-    """
+    """Whisper, deterministic: temperature 0, no time stamps, every clip by itself."""
 
     packages = ("faster-whisper", "ctranslate2")
+    model: str = "base"  # a size of ``REVISIONS``, "hf://USER/MODEL@REVISION", or a local folder (CTranslate2 format)
+    # Text that Whisper is prompted with, or None. With it every clip is decoded twice, with and without it, from one
+    # pass of the encoder, which takes most of the time.
+    initial_prompt: str | None = None
+    device: str = "auto"  # "auto", "cpu" or "cuda"
+    compute_type: str = "int8"  # CTranslate2's, such as "int8" or "float32"
+    cpu_threads: int = 0  # clips decoded at a time on the CPU, one thread each; 0: as many as torch has
+    beam_size: int = 5  # hypotheses of the beam search
+    language: str = "en"  # spoken language, ISO 639-1
+    # Seconds to which a clip is padded with silence. Whisper was trained on 30, and longer clips have 30 in any case;
+    # less saves most of the time and may change the transcript.
+    pad_seconds: float = 30.0
 
-    def __init__(
-        self,
-        model: str = "base",
-        initial_prompt: str | None = None,
-        device: str = "auto",
-        compute_type: str = "int8",
-        cpu_threads: int = 0,
-        beam_size: int = 5,
-        language: str = "en",
-        pad_seconds: float = 30.0,
-        normaliser: str = "english",
-    ):
-        self.name = f"whisper {title_of(model)}"
-        import_jiwer()
-        self.normalise = make_normaliser(normaliser)
-        folder, revision = _find(model)
-        device = _best_device(folder, compute_type) if device == "auto" else device
-        self.threads = (cpu_threads or torch.get_num_threads()) if device == "cpu" else 1
-        self.shares_cores = device == "cpu" and not cpu_threads
-        self.model = _load(folder, device, compute_type, self.threads, pad_seconds)
-        self.language, self.beam_size, self.initial_prompt = language, beam_size, initial_prompt or None
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.name = f"whisper {title_of(self.model)}"
+        folder, self.revision = _find(self.model)
+        if self.device == "auto":
+            self.device = _best_device(folder, self.compute_type)
+        self.threads = (self.cpu_threads or torch.get_num_threads()) if self.device == "cpu" else 1
+        self.network = _load(folder, self.device, self.compute_type, self.threads, self.pad_seconds)
         # Besides the initial prompt's tokens the decoder starts from five of Whisper's own, at most.
-        hint = self.model.hf_tokenizer.encode(f" {initial_prompt.strip()}").ids if initial_prompt else []
-        self._most_tokens = self.model.max_length - len(hint) - 5
-        self.settings = {
-            "model": str(model),
-            "revision": revision,
-            "initial_prompt": initial_prompt,
-            "beam_size": beam_size,
-            "pad_seconds": pad_seconds,
-            "compute_type": compute_type,
-            "device": device,
-            "language": language,
-            "normaliser": normaliser,
-        }
+        prompt = self.initial_prompt and self.network.hf_tokenizer.encode(f" {self.initial_prompt.strip()}").ids
+        self._most_tokens = self.network.max_length - len(prompt or ()) - 5
 
     def transcribe(self, waveforms: Sequence[Tensor], sample_rate: int) -> Iterator[Transcript]:
         # By now torch may have left some of the cores to other processes.
-        threads = min(self.threads, torch.get_num_threads()) if self.shares_cores else self.threads
+        shares_cores = self.device == "cpu" and not self.cpu_threads
+        threads = min(self.threads, torch.get_num_threads()) if shares_cores else self.threads
         with ThreadPoolExecutor(threads) as pool:
             yield from pool.map(lambda waveform: self._transcribe(waveform, sample_rate), waveforms)
 
     def _transcribe(self, waveform: Tensor, sample_rate: int) -> Transcript:
-        samples = samples_at(waveform, sample_rate, self.model.feature_extractor.sampling_rate).numpy()
+        samples = samples_at(waveform, sample_rate, self.network.feature_extractor.sampling_rate).numpy()
         plain = self._decode(samples, None)
-        if self.initial_prompt is None:
+        if not self.initial_prompt:
             return Transcript(plain)
         return Transcript(self._decode(samples, self.initial_prompt), plain)
 
     def _decode(self, samples: np.ndarray, initial_prompt: str | None) -> str:
         # Whisper's usual way out of a loop ("zero zero zero …") is to sample at a higher temperature, which is not
         # deterministic. Here a loop ends where there are more tokens than anyone speaks in that time.
-        seconds = min(len(samples) / self.model.feature_extractor.sampling_rate, 30.0)
-        segments, _ = self.model.transcribe(
+        seconds = min(len(samples) / self.network.feature_extractor.sampling_rate, 30.0)
+        segments, _ = self.network.transcribe(
             samples,
             language=self.language,
             beam_size=self.beam_size,
@@ -119,23 +95,20 @@ def _find(model: str) -> tuple[str, str | None]:
     """The folder of a model, downloaded where it is a size or on the hub, and its revision there."""
     with packages_of("eval", "the word error rate by Whisper"):
         import ctranslate2  # noqa: F401  (faster-whisper is of no use without it)
-        import faster_whisper
+        import faster_whisper  # noqa: F401
     if Path(model).is_dir():
         return str(model), None
     name = f"hf://Systran/faster-whisper-{model}@{REVISIONS[model]}" if model in REVISIONS else str(model)
-    with loading(f"model={model}", "give a local folder by model=FOLDER"):
-        if is_hub_name(name):
+    if is_hub_name(name):
+        with loading(f"model={model}", "give a local folder by model=FOLDER"):
             folder = download(name, FILES)
-        elif "/" in name:
-            return locate(model, "model")  # which says what is wrong
-        else:
-            known = model in faster_whisper.available_models()
-            fault = "no revision of this size is known here" if known else "no such folder, and no size of Whisper"
-            raise UserError(
-                f"model={model}: {fault}; choose one of {', '.join(REVISIONS)}, or give a folder or "
-                "hf://USER/MODEL@REVISION (CTranslate2 format)"
-            )
-    return str(folder), folder.name
+        return str(folder), folder.name
+    if "/" in name:
+        return locate(model, "model")  # which says what is wrong
+    raise UserError(
+        f"model={model}: no such folder, and no size of Whisper of which a revision is known here; choose one of "
+        f"{', '.join(REVISIONS)}, or give a folder or hf://USER/MODEL@REVISION (CTranslate2 format)"
+    )
 
 
 def _load(folder: str, device: str, compute_type: str, workers: int, pad_seconds: float = 30.0) -> Any:

@@ -42,7 +42,7 @@ from melle.vocoders.griffin_lim import GriffinLim
 if TYPE_CHECKING:
     from lightning.pytorch.loggers import Logger
 
-    from melle.evaluation.judges import Recogniser
+    from melle.evaluation.judges.base import Recogniser
     from melle.training.module import MelleModule
 
 

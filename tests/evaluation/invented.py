@@ -63,9 +63,7 @@ def _utterance(
     transcripts = {}
     for judge in recognisers:
         found = _substitute_some(words, 0.5 * (1.02 - quality), generator)
-        counts = count_errors(" ".join(words), " ".join(found))
         transcripts[judge] = " ".join(found)
-        values |= {f"errors/{judge}": counts.errors, f"words/{judge}": len(words)}
     for encoder in encoders:
         values[f"sim_o/{encoder}"] = float(np.clip(0.35 + 0.5 * quality + 0.07 * generator.normal(), -1, 1))
         values[f"sim_others/{encoder}"] = float(0.45 + 0.1 * quality + 0.04 * generator.normal())
@@ -86,6 +84,7 @@ def _utterance(
         text=" ".join(words).capitalize() + ".",
         seconds=seconds,
         recording_seconds=recorded,
+        computing=None if system < 2 else 0.1 * seconds,
         finish_reason=None if system < 2 else "length" if generator.random() < 0.3 * (1 - quality) else "stop",
         audio=audio["own"] if sound else None,
         prompt_audio=audio["prompt"] if sound else None,
@@ -100,9 +99,8 @@ def _row(protocol, system, run, step, utterances, recognisers, encoders, samples
     for judge in recognisers:
         name = f"wer/{judge}"
         rate = corpus_rate([count_errors(u.references[judge], u.transcripts[judge]) for u in utterances])
-        count = sum(len(u.references[judge].split()) for u in utterances)
         metrics[name], intervals[name] = rate.rate, (rate.low, rate.high)
-        edits[name] = (rate.counts.substitutions, rate.counts.deletions, rate.counts.insertions, count)
+        edits[name] = rate.counts
         metrics[f"cer/{judge}"] = 0.6 * rate.rate
     for encoder in encoders:
         for kind in ("sim_o", "sim_others"):

@@ -41,6 +41,8 @@ def rows(folder: Path) -> list[dict]:
     for row in systems:
         row["metrics"].pop("real_time_factor", None)
         row["deviations"].pop("real_time_factor", None)
+        for utterance in row["utterances"]:
+            utterance.pop("computing")
     return systems
 
 

@@ -17,7 +17,7 @@ from tones import TEXTS, ToneAsr, ToneSpeaker, write_checkpoint
 from melle.audio import MelSpec, load_audio, save_audio
 from melle.data.manifest import read_manifest
 from melle.errors import UserError
-from melle.evaluation.aggregate import Utterance, aggregate, best_of_samples
+from melle.evaluation.aggregate import aggregate, best_of_samples
 from melle.evaluation.checkpoints import Checkpoint, read_checkpoints
 from melle.evaluation.protocols import Continuation, CrossSentence, Plain
 from melle.evaluation.records import source_digest
@@ -25,7 +25,7 @@ from melle.evaluation.run import Evaluation, score
 from melle.evaluation.scores import UtteranceScore, read_metrics
 from melle.evaluation.systems import CODE, Vocoding
 from melle.evaluation.tasks import sample_seeds
-from melle.evaluation.wer import count_errors
+from melle.evaluation.wer import ErrorCounts, count_errors
 from melle.files import file_name
 from melle.synthesis.options import DecodingOptions
 from melle.synthesis.synthesizer import Synthesizer
@@ -65,7 +65,12 @@ def make(utterances, checkpoint, tmp_path, asr, speaker):
 def without_time(results):
     """What must be the same however often it is measured."""
     return [
-        replace(row, metrics={n: v for n, v in row.metrics.items() if n != "real_time_factor"}, deviations={})
+        replace(
+            row,
+            metrics={n: v for n, v in row.metrics.items() if n != "real_time_factor"},
+            deviations={},
+            utterances=[replace(utterance, computing=None) for utterance in row.utterances],
+        )
         for row in results.systems
     ]
 
@@ -249,10 +254,12 @@ def test_samples_have_a_mean_a_deviation_and_the_best_of_them(make):
     assert row.samples == 3 and len(row.utterances) == 36
     by_sample = [[u for u in row.utterances if u.sample == n] for n in range(3)]
     first = score(make("one", batch_size=12)).systems[2].utterances
-    assert [replace(u, audio=None) for u in by_sample[0]] == [replace(u, audio=None) for u in first]
+    assert [replace(u, audio=None, computing=None) for u in by_sample[0]] == [
+        replace(u, audio=None, computing=None) for u in first
+    ]
     assert len({u.audio for u in row.utterances}) == 36
-    errors = np.array([[u.values["errors/tones"] for u in of] for of in by_sample])
-    words = np.array([u.values["words/tones"] for u in by_sample[0]])
+    errors = np.array([[u.counts["wer/tones"].errors for u in of] for of in by_sample])
+    words = np.array([u.counts["wer/tones"].length for u in by_sample[0]])
     rates = errors.sum(1) / words.sum()
     assert row.metrics["wer/tones"] == pytest.approx(rates.mean())
     assert row.deviations["wer/tones"] == pytest.approx(rates.std(ddof=1))
@@ -263,7 +270,7 @@ def test_samples_have_a_mean_a_deviation_and_the_best_of_them(make):
     assert row.best["sim_o/bands"] == pytest.approx(like.max(0).mean())
     low, high = row.intervals["wer/tones"]
     assert low <= row.metrics["wer/tones"] <= high
-    assert row.edits["wer/tones"][3] == 3 * words.sum()
+    assert row.edits["wer/tones"].length == 3 * words.sum()
 
 
 def test_continuation_and_plain_beside_each_other(make, utterances, asr, speaker):
@@ -333,7 +340,7 @@ def test_silence_counts_as_words_left_out(make, tmp_path, utterances):
         save_audio(utterance.audio_path, torch.zeros(samples + 256 * 100), 16000)  # of a length that is none's
     row = score(make(checkpoints=[])).systems[0]
     words = sum(len(u.transcription.split()) for u in utterances[:2])
-    assert row.edits["wer/tones"] == (0, words, 0, 21)
+    assert row.edits["wer/tones"] == ErrorCounts(21, 0, words, 0)
 
 
 def test_bad_settings_are_refused_before_anything_is_spoken(make, tmp_path, checkpoint):
@@ -491,8 +498,7 @@ def test_the_best_of_samples_does_not_depend_on_which_could_be_rated():
     """As UTMOS, which rates no silence: the first sample of the first case has no value."""
 
     def utterance(values):
-        score = UtteranceScore("x", 0, None, None, "", 1.0, 1.0, "stop", None, None, values=values)
-        return Utterance(score, {}, None)
+        return UtteranceScore("x", 0, None, None, "", 1.0, 1.0, None, "stop", None, None, values=values)
 
     cases = [[{}, {"utmos": 2.0}], [{"utmos": 3.0}, {"utmos": 4.0}], [{}, {}]]
     found = best_of_samples([[utterance(values) for values in case] for case in cases])

@@ -5,9 +5,10 @@ from dataclasses import replace
 import pytest
 from invented import NAMES, invent
 
-from melle.evaluation.metrics import METRICS, measured, metric_of, title_of
+from melle.evaluation.metrics import METRICS, measured, metric_of
 from melle.evaluation.scores import Results, SystemScore
 from melle.evaluation.tables import format_tables, make_table
+from melle.evaluation.wer import ErrorCounts
 
 
 def row(system="a", run="r", step=1, samples=1, **others) -> SystemScore:
@@ -20,7 +21,6 @@ def test_numbers():
     assert METRICS["wer"].show(None) == "" and METRICS["wer"].show(0.0) == "0.0"
     assert metric_of("wer/whisper") is METRICS["wer"]
     assert metric_of("something new/x").head == "something new" and metric_of("something new/x").show(1) == "1.000"
-    assert (title_of("whisper", NAMES), title_of("other", NAMES), title_of("", NAMES)) == ("whisper base", "other", "")
 
 
 def test_order_is_by_judge_and_then_as_listed():
@@ -42,7 +42,7 @@ def test_table():
             samples=3,
             metrics={"wer/whisper": 0.25, "natural_stops": 0.5},
             intervals={"wer/whisper": (0.2, 0.3)},
-            edits={"wer/whisper": (1, 2, 3, 24)},
+            edits={"wer/whisper": ErrorCounts(24, 1, 2, 3)},
             deviations={"wer/whisper": 0.012},
             best={"wer/whisper": 0.125},
         ),
@@ -57,8 +57,7 @@ def test_table():
         ("S+D+I/words", "whisper base", ["", "1+2+3/24", ""]),
         ("stops %", "", ["", "50.0", ""]),
     ]
-    assert table.groups() == [("", 1), ("whisper base", 3), ("", 1)]
-    assert table.firsts() == [False, True, False, False, False]
+    assert [(judge, len(columns)) for judge, columns in table.groups()] == [("", 1), ("whisper base", 3), ("", 1)]
     assert [column.head for column in make_table(rows[:1], NAMES).columns] == ["WER %", "95 % interval"]
 
 

@@ -114,7 +114,7 @@ def test_the_page_holds_the_files_samples_and_pictures_of_them(page, folder, res
         assert kind == "data:audio/flac;base64"
         found, rate = soundfile.read(io.BytesIO(base64.b64decode(content)), dtype="int16")
         expected, _ = soundfile.read(folder / name, dtype="int16")
-        assert rate == 16000 and np.array_equal(found, expected)
+        assert rate == 16000 and np.abs(found.astype(int) - expected).max() <= 1
     for attributes in page.pictures():
         picture = Image.open(io.BytesIO(base64.b64decode(attributes["src"].partition(",")[2])))
         assert picture.size == (260, 90) and np.asarray(picture.convert("L")).std() > 5
@@ -219,7 +219,7 @@ def test_plots_are_drawn_once_and_a_dark_page_inverts_them(page, folder):
 
 def test_chosen_utterances_are_the_best_the_worst_and_others(results):
     row = results.systems[3]
-    rates = [u.values["errors/whisper"] / u.values["words/whisper"] for u in row.utterances]
+    rates = [u.counts["wer/whisper"].rate for u in row.utterances]
     chosen = {name: [row.utterances.index(utterance) for utterance in group] for name, group in choose(row, 3).items()}
     assert list(chosen) == ["best", "worst", "at random"]
     assert [rates[n] for n in chosen["best"]] == sorted(rates)[:3]

@@ -9,7 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from invented import invent
 
-from melle.evaluation.scores import Results, SystemScore, UtteranceScore, best_first, write_results
+from melle.evaluation.examples import best_first
+from melle.evaluation.scores import Results, SystemScore, UtteranceScore, write_results
+from melle.evaluation.wer import ErrorCounts
 
 
 def test_json_holds_everything(tmp_path):
@@ -20,8 +22,8 @@ def test_json_holds_everything(tmp_path):
     for row in content["systems"]:
         utterances = [UtteranceScore(**utterance) for utterance in row["utterances"]]
         row |= {"utterances": utterances}
-        for group in ("intervals", "edits"):
-            row[group] = {name: tuple(values) for name, values in row[group].items()}
+        row["intervals"] = {name: tuple(ends) for name, ends in row["intervals"].items()}
+        row["edits"] = {name: ErrorCounts(**counts) for name, counts in row["edits"].items()}
         rows.append(SystemScore(**row))
     assert Results(rows, content["names"], content["settings"]) == results
     assert results.protocols == ["cross-sentence", "continuation"]
@@ -43,6 +45,8 @@ def test_csv_has_a_line_for_every_utterance(tmp_path):
         values = asdict(utterance)
         expected = values.pop("values") | {f"reference/{name}": text for name, text in values.pop("references").items()}
         expected |= {f"transcript/{name}": text for name, text in values.pop("transcripts").items()} | values
+        expected |= {f"errors/{name}": counts.errors for name, counts in utterance.counts.items()}
+        expected |= {f"length/{name}": counts.length for name, counts in utterance.counts.items()}
         assert {key: text for key, text in line.items() if key in expected and key != "step"} == {
             key: "" if value is None else str(value) for key, value in expected.items()
         }
@@ -57,12 +61,16 @@ def test_no_results(tmp_path):
 
 
 def utterance(values: dict) -> UtteranceScore:
+    """With so many words, of which so many errors are left out."""
     needed = {field.name: None for field in fields(UtteranceScore)}
-    return UtteranceScore(**(needed | {"references": {}, "transcripts": {}, "values": values}))
+    words, errors = values["words"], values["errors"]
+    texts = {"a": "one " * words}, {"a": "one " * (words - errors)} if words else {"a": "one " * errors}
+    texts = [{name: text.strip() for name, text in some.items()} for some in texts]
+    return UtteranceScore(**(needed | {"references": texts[0], "transcripts": texts[1], "values": values}))
 
 
 scores = st.fixed_dictionaries(
-    {"errors/a": st.integers(0, 3), "words/a": st.integers(0, 3)},
+    {"errors": st.integers(0, 3), "words": st.sampled_from([0, 3, 4])},
     optional={"sim_o/e": st.sampled_from([-0.5, 0.1, 0.7])},
 )
 
@@ -74,18 +82,19 @@ def test_best_first_is_what_picking_the_best_again_and_again_gives(values):
 
     def better(one: dict, other: dict) -> bool:
         # Errors per word, compared without dividing; a text without words counts as one word.
-        mine = one["errors/a"] * max(other["words/a"], 1)
-        theirs = other["errors/a"] * max(one["words/a"], 1)
+        mine = one["errors"] * max(other["words"], 1)
+        theirs = other["errors"] * max(one["words"], 1)
         return mine < theirs or (mine == theirs and one.get("sim_o/e", 0) > other.get("sim_o/e", 0))
 
     while left:
         best = next(n for n in left if not any(better(values[other], values[n]) for other in left))
         order.append(best)
         left.remove(best)
-    assert best_first(utterances, "a", "e") == order
+    assert all(a is utterances[n] for a, n in zip(best_first(utterances, "a", "e"), order))
     voices = [each.get("sim_o/e", 0) for each in values]
-    assert [voices[n] for n in best_first(utterances, None, "e")] == sorted(voices, reverse=True)
-    assert best_first(utterances, None, None) == list(range(len(values)))
+    ordered = [one.values.get("sim_o/e", 0) for one in best_first(utterances, None, "e")]
+    assert ordered == sorted(voices, reverse=True)
+    assert best_first(utterances, None, None) == utterances
 
 
 def test_files_are_replaced_whole(tmp_path: Path):

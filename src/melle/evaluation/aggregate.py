@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import os
 import statistics
-from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +12,14 @@ import torch
 
 from melle.errors import UserError
 from melle.evaluation.judges.base import DIGITS, Recogniser, similarities
-from melle.evaluation.metrics import METRICS, judge_of
+from melle.evaluation.metrics import METRICS, judge_of, kind_of
 from melle.evaluation.protocols import Case
-from melle.evaluation.scores import SystemScore, UtteranceScore
+from melle.evaluation.scores import PLAIN, SystemScore, UtteranceScore
 from melle.evaluation.systems import PROMPTS
 from melle.evaluation.tasks import Item, Trial
-from melle.evaluation.wer import ErrorCounts, corpus_rate, count_characters, count_errors
+from melle.evaluation.wer import ErrorCounts, corpus_rate
 
+LABELS = ("id", "sample", "inputs")  # of a record, which are no scores
 Embeddings = Sequence[Sequence[float]]
 
 
@@ -57,18 +56,6 @@ def compare_voices(
     return compared
 
 
-LABELS = ("id", "sample", "inputs")  # of a record, which are no scores
-
-
-@dataclass(frozen=True)
-class Utterance:
-    """One utterance of a system: its score, its errors by metric ("wer/whisper"), and seconds of computing."""
-
-    score: UtteranceScore
-    counts: dict[str, ErrorCounts]
-    computing: float | None
-
-
 def aggregate(trials: Sequence[Trial], folder: Path, seed: int) -> list[SystemScore]:
     """A score for every system but the prompts, protocol by protocol. Paths of audio are relative to ``folder``.
 
@@ -82,17 +69,14 @@ def aggregate(trials: Sequence[Trial], folder: Path, seed: int) -> list[SystemSc
     return scores
 
 
-def score_system(trial: Trial, utterances: Sequence[Utterance], seed: int) -> SystemScore:
+def score_system(trial: Trial, utterances: Sequence[UtteranceScore], seed: int) -> SystemScore:
     """One row of the table."""
-    by_sample, by_case = defaultdict(list), defaultdict(list)
-    for number, utterance in enumerate(utterances):
-        by_sample[utterance.score.sample].append(utterance)
-        by_case[number % len(trial.cases)].append(utterance)
-    metrics, cases = _metrics(utterances), list(by_case.values())
-    several = [_metrics(sample) for sample in by_sample.values()] if trial.samples > 1 else []
+    count = len(trial.cases)
+    samples = [utterances[start : start + count] for start in range(0, len(utterances), count)]
+    metrics, cases = _metrics(utterances), list(zip(*samples))
+    several = [_metrics(sample) for sample in samples] if trial.samples > 1 else []
     rates = {
-        name: corpus_rate([_total(one.counts[name] for one in case) for case in cases], seed)
-        for name in _names(one.counts for one in utterances)
+        name: corpus_rate([_total(name, case) for case in cases], seed) for name in _names(u.counts for u in utterances)
     }
     deviations = {
         name: statistics.stdev(one[name] for one in several)
@@ -107,55 +91,50 @@ def score_system(trial: Trial, utterances: Sequence[Utterance], seed: int) -> Sy
         samples=trial.samples,
         metrics=metrics,
         intervals={name: (rate.low, rate.high) for name, rate in rates.items()},
-        edits={name: rate.counts.edits for name, rate in rates.items()},
+        edits={name: rate.counts for name, rate in rates.items()},
         deviations=deviations,
         best=best_of_samples(cases) if several else {},
-        utterances=[utterance.score for utterance in utterances],
+        utterances=list(utterances),
     )
 
 
-def _metrics(utterances: Sequence[Utterance]) -> dict[str, float]:
+def _metrics(utterances: Sequence[UtteranceScore]) -> dict[str, float]:
     """Rates are of the whole corpus, the rest are means over the utterances that have the value."""
-    scores = [utterance.score for utterance in utterances]
-    counts = _names(one.counts for one in utterances)
-    found = {name: _total(one.counts[name] for one in utterances).rate for name in counts}
-    for name in _names(score.values for score in scores):
-        values = [(score.values[name], score.speaker) for score in scores if name in score.values]
-        kind = name.partition("/")[0]
-        if kind in METRICS:
+    found = {name: _total(name, utterances).rate for name in _names(u.counts for u in utterances)}
+    for name in _names(u.values for u in utterances):
+        values = [(u.values[name], u.speaker) for u in utterances if name in u.values]
+        if kind_of(name) in METRICS:
             found[name] = statistics.fmean(value for value, _ in values)
-        elif kind == "nearest":
+        elif kind_of(name) == "nearest":
             right = statistics.fmean(value == speaker for value, speaker in values)
             found[f"nearest_right/{judge_of(name)}"] = right
-    reasons = [score.finish_reason for score in scores if score.finish_reason is not None]
-    if reasons:
-        found["natural_stops"] = statistics.fmean(reason in ("stop", "unfinished") for reason in reasons)
-    spoken = sum(score.seconds for score in scores)
-    found["duration_ratio"] = spoken / max(sum(score.recording_seconds for score in scores), 1e-9)
-    computing = [one.computing for one in utterances if one.computing is not None]
-    if computing:
-        found["real_time_factor"] = sum(computing) / max(spoken, 1e-9)
+    spoken = sum(u.seconds for u in utterances)
+    found["duration_ratio"] = spoken / max(sum(u.recording_seconds for u in utterances), 1e-9)
+    by_model = [u for u in utterances if u.finish_reason is not None]
+    if by_model:
+        found["natural_stops"] = statistics.fmean(u.finish_reason in ("stop", "unfinished") for u in by_model)
+        found["real_time_factor"] = sum(u.computing or 0.0 for u in by_model) / max(spoken, 1e-9)
     return found
 
 
-def best_of_samples(cases: Sequence[Sequence[Utterance]]) -> dict[str, float]:
+def best_of_samples(cases: Sequence[Sequence[UtteranceScore]]) -> dict[str, float]:
     """Of every case the sample that is best by each metric: the paper's upper bound (§4.3, table 2).
 
     Samples without a value do not count, nor do cases of which no sample has one.
     """
     best: dict[str, float] = {}
-    for name in _names(one.counts for case in cases for one in case):
-        best[name] = _total(min((one.counts[name] for one in case), key=lambda c: c.errors) for case in cases).rate
-    for name in _names(one.score.values for case in cases for one in case):
-        metric = METRICS.get(name.partition("/")[0])
-        if metric is not None and metric.better == 1:
-            values = [[one.score.values[name] for one in case if name in one.score.values] for case in cases]
+    for name in _names(u.counts for case in cases for u in case):
+        fewest = (min((u.counts[name] for u in case), key=lambda counts: counts.errors) for case in cases)
+        best[name] = sum(fewest, ErrorCounts()).rate
+    for name in _names(u.values for case in cases for u in case):
+        if kind_of(name) in METRICS and METRICS[kind_of(name)].better == 1:
+            values = [[u.values[name] for u in case if name in u.values] for case in cases]
             best[name] = statistics.fmean(max(of_case) for of_case in values if of_case)
     return best
 
 
-def _total(counts: Iterable[ErrorCounts]) -> ErrorCounts:
-    return sum(counts, ErrorCounts())
+def _total(name: str, utterances: Iterable[UtteranceScore]) -> ErrorCounts:
+    return sum((utterance.counts[name] for utterance in utterances), ErrorCounts())
 
 
 def _names(groups: Iterable[dict[str, Any]]) -> list[str]:
@@ -163,28 +142,18 @@ def _names(groups: Iterable[dict[str, Any]]) -> list[str]:
     return list(dict.fromkeys(name for group in groups for name in group))
 
 
-def _utterances(trial: Trial, prompts: dict[str, Trial], folder: Path) -> list[Utterance]:
-    found = {judge: _records(trial, judge) for judge in trial.judges}
+def _utterances(trial: Trial, prompts: dict[str, Trial], folder: Path) -> list[UtteranceScore]:
+    found: dict[str, Sequence[dict[str, Any]]] = {key: _records(trial, key) for key in trial.judges}
+    for key, judge in trial.judges.items():
+        if judge.kind == "speaker":  # compared with the prompts as recorded, and through the vocoder of this system
+            both = prompts[PROMPTS], prompts[f"{PROMPTS} through mel and {trial.system.vocoding.name}"]
+            records = [found[key], *(_records(one, key) for one in both)]
+            embeddings = [[record["embedding"] for record in some] for some in records]
+            found[key] = compare_voices([item.case for item in trial.items], both[0].cases, *embeddings)
     speech = _records(trial, None) if trial.system.saves_audio else [None] * len(trial.items)
-    compared: dict[str, list[dict[str, float | str]]] = {}
-    if PROMPTS in prompts:  # as they were recorded, and through the vocoder of this system
-        both = prompts[PROMPTS], prompts[f"{PROMPTS} through mel and {trial.system.vocoding.name}"]
-        cases, voices = [item.case for item in trial.items], both[0].cases
-        for judge in trial.judges:
-            if trial.judges[judge].kind == "speaker":
-                embeddings = [found[judge], *(_records(one, judge) for one in both)]
-                some = [[record["embedding"] for record in records] for records in embeddings]
-                compared[judge] = compare_voices(cases, voices, *some)
     return [
-        _utterance(
-            trial,
-            item,
-            speech[number],
-            {judge: records[number] for judge, records in found.items()},
-            {name: values[number] for name, values in compared.items()},
-            folder,
-        )
-        for number, item in enumerate(trial.items)
+        _utterance(trial, item, spoken, dict(zip(found, records)), folder)
+        for item, spoken, *records in zip(trial.items, speech, *found.values())
     ]
 
 
@@ -201,36 +170,27 @@ def _records(trial: Trial, judge: str | None) -> list[dict[str, Any]]:
 
 
 def _utterance(
-    trial: Trial,
-    item: Item,
-    speech: dict[str, Any] | None,
-    found: dict[str, dict[str, Any]],
-    compared: dict[str, dict[str, float | str]],
-    folder: Path,
-) -> Utterance:
+    trial: Trial, item: Item, speech: dict[str, Any] | None, found: dict[str, dict[str, Any]], folder: Path
+) -> UtteranceScore:
     case, rate = item.case, trial.system.sample_rate
     recorded, given = case.target.duration or 0.0, case.given or 0.0  # seconds
     spoken = speech or {"samples": recorded * rate, "begins": given * rate, "finish_reason": None, "values": {}}
     whole, begins = spoken["samples"] / rate, spoken["begins"] / rate
     values: dict[str, float | str] = dict(spoken["values"])
-    references, transcripts, counts = {}, {}, {}
+    references, transcripts = {}, {}
     for key, record in found.items():
         judge, name = trial.judges[key], key.partition(".")[2]
         if isinstance(judge, Recogniser):
-            normalise = judge.normalise
-            references[name] = reference = normalise(case.target.transcription)
-            for suffix, kind, text in (("", "wer", record["text"]), (" plain", "wer_plain", record.get("plain"))):
-                if text is not None:
-                    transcripts[f"{name}{suffix}"] = text = normalise(text)
-                    counts[f"{kind}/{name}"] = errors = count_errors(reference, text)
-                    values |= {f"errors/{name}{suffix}": errors.errors, f"words/{name}{suffix}": errors.length}
-            counts[f"cer/{name}"] = count_characters(reference, transcripts[name])
+            references[name] = judge.normalise(case.target.transcription)
+            transcripts[name] = judge.normalise(record["text"])
+            if "plain" in record:
+                transcripts[f"{name}{PLAIN}"] = judge.normalise(record["plain"])
         elif judge.kind == "speaker":
-            values |= {f"{kind}/{name}": value for kind, value in compared.get(key, {}).items()}
+            values |= {f"{kind}/{name}": value for kind, value in record.items()}
         else:
             values |= {kind: value for kind, value in record.items() if kind not in LABELS}
     values["words_per_second"] = len(case.target.transcription.split()) / max(whole, 1e-9)
-    score = UtteranceScore(
+    return UtteranceScore(
         id=case.target.id,
         sample=item.sample,
         speaker=case.target.speaker,
@@ -238,6 +198,7 @@ def _utterance(
         text=case.target.transcription,
         seconds=max(whole - begins, 0.0),
         recording_seconds=max(recorded - given, 0.0),
+        computing=spoken["computing"] if spoken["finish_reason"] else None,
         finish_reason=spoken["finish_reason"],
         audio=os.path.relpath(case.target.audio_path if speech is None else trial.audio(item), folder),
         prompt_audio=case.prompt and os.path.relpath(case.prompt.audio_path, folder),
@@ -245,5 +206,3 @@ def _utterance(
         transcripts=transcripts,
         values=values,
     )
-    computing = spoken["computing"] if spoken["finish_reason"] else None
-    return Utterance(score, dict(sorted(counts.items())), computing)

@@ -17,17 +17,18 @@ import torch.nn.functional as F
 from PIL import Image  # matplotlib's own way to write PNG
 from torch import Tensor
 
-from melle.audio import UNREADABLE, LogMel, load_audio
+from melle.audio import UNREADABLE, LogMel, load_audio, read_channels
 from melle.errors import UserError
-from melle.evaluation.metrics import METRICS, judge_of, judges_of, metric_of, title_of
+from melle.evaluation.metrics import METRICS, judge_of, judges_of, kind_of, metric_of
 from melle.evaluation.plots import data_uri
-from melle.evaluation.scores import SystemScore, UtteranceScore, best_first
+from melle.evaluation.scores import PLAIN, SystemScore, UtteranceScore
 from melle.evaluation.systems import RECORDINGS
 from melle.evaluation.wer import errors_marked
 
 SIZE = (260, 90)  # of a picture, pixels
 RANGE = 4.0  # log10 magnitude (80 dB) below the loudest that colours show
 EMPTY = 255  # colour of a picture after the end of the audio: none
+SHOWN = ("sim_o", "utmos", "dnsmos")  # values of an utterance that are shown, besides errors
 
 
 @dataclass(frozen=True)
@@ -61,10 +62,8 @@ class AudioFiles:
         All pictures of the row share their colours, those but the prompt's also their scale of time.
         """
         found = {title: pair for title, name in names.items() if (pair := self.read(name)) is not None}
-        if not found:
-            return []
-        peak = max(float(mel.max()) for _, mel in found.values())
-        low = max(min(float(mel.min()) for _, mel in found.values()), peak - RANGE)
+        peak = max((float(mel.max()) for _, mel in found.values()), default=0.0)
+        low = max(min((float(mel.min()) for _, mel in found.values()), default=0.0), peak - RANGE)
         longest = max((len(mel) for title, (_, mel) in found.items() if title != "prompt"), default=1)
         embedded = []
         for title, (audio, mel) in found.items():
@@ -74,16 +73,13 @@ class AudioFiles:
 
 
 def as_flac(path: Path) -> bytes:
-    """The file itself where it is FLAC, else its samples as 16-bit FLAC."""
+    """The file itself where it is FLAC, else its audio as 16-bit FLAC."""
     content = path.read_bytes()
     if content.startswith(b"fLaC"):
         return content
-    with soundfile.SoundFile(io.BytesIO(content)) as file:
-        rate = file.samplerate
-        # Whole numbers stay what they are.
-        samples = file.read(dtype="int16") if file.subtype == "PCM_16" else file.read(dtype="float32").clip(-1, 1)
+    samples, rate = read_channels(path)
     written = io.BytesIO()
-    soundfile.write(written, samples, rate, format="FLAC", subtype="PCM_16")
+    soundfile.write(written, samples.clamp(-1, 1).numpy(), rate, format="FLAC", subtype="PCM_16")
     return written.getvalue()
 
 
@@ -103,10 +99,6 @@ def draw_mel(mel: Tensor, colours: tuple[float, float], frames: int) -> bytes:
     return written.getvalue()
 
 
-SHOWN = ("sim_o", "utmos", "dnsmos")  # values of an utterance that are shown, besides errors
-PLAIN = " plain"  # ends the name of a recogniser that had no initial prompt
-
-
 @dataclass(frozen=True)
 class Example:
     """One utterance as the page shows it."""
@@ -120,13 +112,25 @@ class Example:
     audio: list[HtmlAudio]
 
 
+def best_first(
+    utterances: Sequence[UtteranceScore], recogniser: str | None, encoder: str | None
+) -> list[UtteranceScore]:
+    """By errors per word, then by similarity to the prompt."""
+
+    def rank(utterance: UtteranceScore) -> tuple[float, float]:
+        rate = utterance.counts[f"wer/{recogniser}"].rate if recogniser else 0.0
+        return rate, -float(utterance.values.get(f"sim_o/{encoder}", 0.0))
+
+    return sorted(utterances, key=rank)
+
+
 def choose(row: SystemScore, count: int) -> dict[str, list[UtteranceScore]]:
     """``count`` utterances each "best", "worst" and "at random" of the others; no utterance twice.
 
     Where nothing says which are good, all are at random, and always the same.
     """
     recogniser, encoder = next(iter(judges_of([row], "wer")), None), next(iter(judges_of([row], "sim_o")), None)
-    order = [row.utterances[number] for number in best_first(row.utterances, recogniser, encoder)]
+    order = best_first(row.utterances, recogniser, encoder)
     judged = recogniser is not None or encoder is not None
     pools = {"best": order, "worst": order[::-1]} if judged else {}
     pools["at random"] = random.Random(0).sample(order, len(order))
@@ -143,52 +147,44 @@ def make_examples(
     row: SystemScore, rows: Sequence[SystemScore], titles: dict[str, str], audio: AudioFiles, count: int
 ) -> dict[str, list[Example]]:
     """The chosen utterances of a checkpoint ``row``; ``rows`` are all of its protocol."""
-    recordings = {
-        utterance.id: utterance.audio
-        for other in rows
-        if other.run is None and other.system == RECORDINGS
-        for utterance in other.utterances
-    }
+    others = (other for other in rows if other.run is None and other.system == RECORDINGS)
+    recordings = {u.id: u.audio for other in others for u in other.utterances}
     return {
-        name: [_example(utterance, row, recordings.get(utterance.id), titles, audio) for utterance in group]
+        name: [_example(utterance, row.samples, recordings.get(utterance.id), titles, audio) for utterance in group]
         for name, group in choose(row, count).items()
     }
 
 
 def _example(
-    utterance: UtteranceScore, row: SystemScore, recording: str | None, titles: dict[str, str], audio: AudioFiles
+    utterance: UtteranceScore, samples: int, recording: str | None, titles: dict[str, str], audio: AudioFiles
 ) -> Example:
-    label = [
-        utterance.id,
-        *([] if utterance.speaker is None else [f"speaker {utterance.speaker}"]),
-        *([f"sample {utterance.sample + 1} of {row.samples}"] if row.samples > 1 else []),
+    speaker = [] if utterance.speaker is None else [f"speaker {utterance.speaker}"]
+    sample = [f"sample {utterance.sample + 1} of {samples}"] if samples > 1 else []
+    facts = [
+        f"{METRICS[kind].head} {metric_of(name).show(value)}{_by(judge_of(name), titles)}"
+        for kind in SHOWN
+        for name, value in utterance.values.items()
+        if kind_of(name) == kind
     ]
-    files = {"prompt": utterance.prompt_audio, "recording": recording, "synthesis": utterance.audio}
     return Example(
-        label=", ".join(label),
+        label=", ".join([utterance.id, *speaker, *sample]),
         text=utterance.text,
         transcripts=[_transcript(utterance, name, titles) for name in utterance.transcripts],
-        facts=_facts(utterance, titles),
+        facts=[*facts, f"{utterance.seconds:.2f} s, recorded {utterance.recording_seconds:.2f} s"],
         cut=None if utterance.finish_reason in (None, "stop") else str(utterance.finish_reason),
-        audio=audio.embed(files),
+        audio=audio.embed({"prompt": utterance.prompt_audio, "recording": recording, "synthesis": utterance.audio}),
     )
+
+
+def _by(judge: str, titles: dict[str, str]) -> str:
+    return f" ({titles.get(judge, judge)})" if judge else ""
 
 
 def _transcript(
     utterance: UtteranceScore, name: str, titles: dict[str, str]
 ) -> tuple[str, str, list[tuple[str, str, str]]]:
     judge = name if name in utterance.references else name.removesuffix(PLAIN)
-    title = title_of(judge, titles) + ("" if judge == name else ", no initial prompt")
-    errors, words = (utterance.values.get(f"{what}/{name}") for what in ("errors", "words"))
-    count = "" if errors is None or words is None else f"{errors:g}/{words:g}"
-    return title, count, errors_marked(utterance.references.get(judge, ""), utterance.transcripts[name])
-
-
-def _facts(utterance: UtteranceScore, titles: dict[str, str]) -> list[str]:
-    facts = []
-    for kind in SHOWN:
-        for name, value in utterance.values.items():
-            if name.partition("/")[0] == kind and not isinstance(value, str):
-                who = f" ({title_of(judge_of(name), titles)})" if "/" in name else ""
-                facts.append(f"{METRICS[kind].head} {metric_of(name).show(value)}{who}")
-    return [*facts, f"{utterance.seconds:.2f} s, recorded {utterance.recording_seconds:.2f} s"]
+    title = titles.get(judge, judge) + ("" if judge == name else ", no initial prompt")
+    counts = utterance.counts[f"{'wer' if judge == name else 'wer_plain'}/{judge}"]
+    marked = errors_marked(utterance.references[judge], utterance.transcripts[name])
+    return title, f"{counts.errors}/{counts.length}", marked

@@ -8,7 +8,7 @@ from __future__ import annotations
 import base64
 import io
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,21 +19,14 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
-from melle.evaluation.metrics import judges_of, title_of
-from melle.evaluation.scores import Results, SystemScore, UtteranceScore
-from melle.evaluation.wer import ErrorCounts, ErrorRate, corpus_rate
+from melle.evaluation.metrics import judges_of
+from melle.evaluation.scores import Results, SystemScore
+from melle.evaluation.wer import corpus_rate
 
 WIDTH, HEIGHT = 420, 280  # of a plot, points; letters are 11 high
 LETTERS = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, sans-serif"  # the page's
-INK, MUTED, GRID = "#1a1f26", "#5c6672", "#dfe4ea"
-COLOURS = (
-    "#0072b2",
-    "#d55e00",
-    "#009e73",
-    "#b4518c",
-    "#c98b00",
-    "#3d9fd6",
-)  # of runs; distinct to colour-blind eyes
+INK, MUTED = "#1a1f26", "#5c6672"
+COLOURS = ("#0072b2", "#d55e00", "#009e73", "#b4518c", "#c98b00", "#3d9fd6")  # of runs; distinct to colour-blind eyes
 MARKERS = ("o", "s", "^", "D", "v", "P")
 DASHES = ((6, 3), (2, 2), (9, 2, 2, 2))  # of toplines
 MIN_PER_BIN = 6  # utterances in a bin of lengths
@@ -45,7 +38,8 @@ STYLE = {
     "savefig.transparent": True,
     "font.size": 11,
     "axes.titlesize": 10,
-    "axes.labelsize": 11,
+    "legend.fontsize": 10,
+    "legend.frameon": False,
     "text.color": INK,
     "text.parse_math": False,  # a name may hold dollar signs
     "axes.labelcolor": INK,
@@ -55,17 +49,22 @@ STYLE = {
     "axes.axisbelow": True,
     "axes.grid": True,
     "axes.grid.axis": "y",
-    "grid.color": GRID,
+    "grid.color": "#dfe4ea",
     "xtick.color": MUTED,
     "ytick.color": MUTED,
     "xtick.labelcolor": INK,
     "ytick.labelcolor": INK,
     "lines.linewidth": 1.8,
     "errorbar.capsize": 3,
-    "legend.frameon": False,
-    "legend.fontsize": 10,
 }
 INTERVAL = "95 % interval, a bootstrap over utterances."
+BY_STEP = f"Bands and bars: {INTERVAL} Dashed: toplines."
+SIMILARITIES = (
+    "Filled: cosine with the own prompt. Outlined: mean cosine with other speakers' prompts. Upright lines: their "
+    "means. The farther apart, the clearer whose voice it is."
+)
+BY_LENGTH = f"Utterances by the length of their recording, in groups of the same size. Bars: {INTERVAL}"
+LENGTHS = "An utterance a mark; on the dashed line it is as long as its recording. Crosses: did not end by itself."
 Styles = dict[tuple[bool, str], dict[str, Any]]  # of lines, by ``SystemScore.series``
 
 
@@ -80,103 +79,73 @@ class Chart:
 
 def styles_of(results: Results) -> Styles:
     """How every run and every topline is drawn in all plots of a page: a topline dashed, a run with markers."""
+    toplines = dict.fromkeys(row.series for row in results.systems if row.run is None)
+    runs = dict.fromkeys(row.series for row in results.systems if row.run is not None)
     found: Styles = {}
-    for row in results.systems:
-        if row.series in found:
-            continue
-        number = sum(topline == (row.run is None) for topline, _ in found)
-        if row.run is None:
-            dash = DASHES[number % len(DASHES)]
-            found[row.series] = {"color": (INK, MUTED)[number % 2], "linestyle": (0, dash), "linewidth": 1.3}
-        else:  # past six runs colours come again, with other markers
-            marker = MARKERS[(number + number // len(COLOURS)) % len(MARKERS)]
-            edge = {"markersize": 6, "markeredgecolor": "white", "markeredgewidth": 0.8}
-            found[row.series] = {"color": COLOURS[number % len(COLOURS)], "marker": marker, **edge}
+    for number, series in enumerate(toplines):
+        dashes = (0, DASHES[number % len(DASHES)])
+        found[series] = {"color": (INK, MUTED)[number % 2], "linestyle": dashes, "linewidth": 1.3}
+    edge = {"markersize": 6, "markeredgecolor": "white", "markeredgewidth": 0.8}
+    for number, series in enumerate(runs):  # past six runs colours come again, with other markers
+        marker = MARKERS[(number + number // len(COLOURS)) % len(MARKERS)]
+        found[series] = {"color": COLOURS[number % len(COLOURS)], "marker": marker, **edge}
     return found
+
+
+def last_of_runs(rows: Sequence[SystemScore]) -> list[SystemScore]:
+    """The last checkpoint of every run; a run's checkpoints stand in the order of their steps."""
+    return list({row.run: row for row in rows if row.run is not None}.values())
 
 
 def make_charts(rows: Sequence[SystemScore], titles: dict[str, str], styles: Styles) -> list[Chart]:
     """All plots of one protocol that can be drawn."""
-    with matplotlib.rc_context(STYLE):
-        return list(_charts(rows, titles, styles))
+    charts: list[Chart] = []
 
+    def add(title: str, judge: str, note: str, figure: Figure | None) -> None:
+        if figure is not None:
+            charts.append(Chart(title + (f", {titles.get(judge, judge)}" if judge else ""), note, _svg(figure)))
 
-def last_of_runs(rows: Sequence[SystemScore]) -> list[SystemScore]:
-    """The last checkpoint of every run."""
-    last: dict[str, SystemScore] = {}
-    for row in rows:
-        if row.run is not None and (row.run not in last or (row.step or 0) >= (last[row.run].step or 0)):
-            last[row.run] = row
-    return list(last.values())
-
-
-def _charts(rows: Sequence[SystemScore], titles: dict[str, str], styles: Styles) -> Iterator[Chart]:
     final = [row for row in rows if row.run is None] + last_of_runs(rows)
     recognisers = judges_of(rows, "wer")
-    # One scale for all recognisers, so that they can be compared.
-    scored = {judge: [row for row in rows if f"wer/{judge}" in row.metrics] for judge in recognisers}
-    highest = max((_rate(row, judge)[2] for judge, some in scored.items() for row in some), default=0.0)
-    for judge, some in scored.items():
-        who = title_of(judge, titles)
-        if runs := _curves(some):
-            note = f"Bands and bars: {INTERVAL} Dashed: toplines."
-            yield Chart(f"Word error rate by training, {who}", note, _by_step(some, runs, judge, highest, styles))
-        else:
-            yield Chart(f"Word error rate, {who}", f"Bars: {INTERVAL}", _by_system(some, judge, highest, styles))
-    for judge in judges_of(final, "sim_o"):
-        if shown := [row for row in final if _values(row, f"sim_o/{judge}").size]:
-            note = (
-                "Filled: cosine with the own prompt. Outlined: mean cosine with other speakers' prompts. Upright "
-                "lines: their means. The farther apart, the clearer whose voice it is."
-            )
-            yield Chart(f"Similarity of voices, {title_of(judge, titles)}", note, _similarities(shown, judge, styles))
-    edges = _length_edges(final)
-    lengthwise = {judge: [row for row in final if _values(row, f"words/{judge}").size] for judge in recognisers}
-    rates = {judge: [_rates_by_length(row, judge, edges) for row in some] for judge, some in lengthwise.items()}
-    highest = max((100 * one.high for some in rates.values() for row in some for one in row.values()), default=0.0)
-    for judge, some in lengthwise.items():
-        if some and len(edges) > 2:
-            note = f"Utterances by the length of their recording, in groups of the same size. Bars: {INTERVAL}"
-            image = _by_length(some, rates[judge], edges, highest, styles)
-            yield Chart(f"Word error rate by length, {title_of(judge, titles)}", note, image)
-    if spoken := [row for row in final if row.run is not None and row.utterances]:
-        note = "An utterance a mark; on the dashed line it is as long as its recording. Crosses: did not end by itself."
-        yield Chart("Length of speech", note, _lengths(spoken, styles))
+    with matplotlib.rc_context(STYLE):
+        for judge in recognisers:
+            scored = [row for row in rows if f"wer/{judge}" in row.metrics]
+            steps = {(row.run, row.step) for row in scored if row.run is not None}
+            if len(steps) > len({run for run, _ in steps}):  # a run has several
+                add("Word error rate by training", judge, BY_STEP, _by_step(scored, judge, styles))
+            else:
+                add("Word error rate", judge, f"Bars: {INTERVAL}", _by_system(scored, judge, styles))
+        for judge in judges_of(final, "sim_o"):
+            add("Similarity of voices", judge, SIMILARITIES, _similarities(final, judge, styles))
+        for judge in recognisers:
+            add("Word error rate by length", judge, BY_LENGTH, _by_length(final, judge, styles))
+        add("Length of speech", "", LENGTHS, _lengths(final, styles))
+    return charts
 
 
-def _curves(rows: Sequence[SystemScore]) -> list[list[SystemScore]]:
-    """The checkpoints of every run in the order of their steps; nothing where no run has two steps."""
-    runs: dict[str, list[SystemScore]] = {}
-    for row in rows:
-        if row.run is not None and row.step is not None:
-            runs.setdefault(row.run, []).append(row)
-    found = [sorted(curve, key=lambda row: row.step or 0) for curve in runs.values()]
-    return found if any(len({row.step for row in curve}) > 1 for curve in found) else []
-
-
-def _by_step(
-    rows: Sequence[SystemScore], runs: Sequence[Sequence[SystemScore]], judge: str, highest: float, styles: Styles
-) -> str:
+def _by_step(rows: Sequence[SystemScore], judge: str, styles: Styles) -> Figure:
     figure, (axes,) = _figure(legend=rows, styles=styles)
+    curves: dict[tuple[bool, str], list[SystemScore]] = {}
     for row in rows:
-        if row.run is None:
-            axes.axhline(_rate(row, judge)[0], **styles[row.series])
-    for curve in runs:
-        style = styles[curve[0].series]
-        steps = [row.step for row in curve]
+        curves.setdefault(row.series, []).append(row)
+    for series, curve in curves.items():
+        style, steps = styles[series], [row.step for row in curve]
         rates, lows, highs = (np.array(ends) for ends in zip(*(_rate(row, judge) for row in curve)))
-        if len(curve) > 1:
+        if curve[0].run is None:
+            axes.axhline(rates[0], **style)
+        elif len(curve) > 1:
             axes.fill_between(steps, lows, highs, color=style["color"], alpha=0.15, linewidth=0)
             axes.plot(steps, rates, **style)
         else:
             axes.errorbar(steps, rates, (rates - lows, highs - rates), elinewidth=1.2, **style)
-    axes.set(xlabel="optimiser steps", ylabel="WER, %", ylim=(0, 1.05 * highest or 1))
+    axes.set(xlabel="optimiser steps", ylabel="WER, %")
+    axes.set_ylim(bottom=0)
     axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
     axes.xaxis.set_major_formatter(lambda step, _: f"{step:,.0f}")
-    return _svg(figure)
+    return figure
 
 
-def _by_system(rows: Sequence[SystemScore], judge: str, highest: float, styles: Styles) -> str:
+def _by_system(rows: Sequence[SystemScore], judge: str, styles: Styles) -> Figure:
     figure, (axes,) = _figure(height=max(HEIGHT / 2, 60 + 36 * len(rows)))
     for place, row in enumerate(rows):
         middle, low, high = _rate(row, judge)
@@ -187,61 +156,70 @@ def _by_system(rows: Sequence[SystemScore], judge: str, highest: float, styles: 
     axes.invert_yaxis()
     axes.grid(axis="x")
     axes.grid(visible=False, axis="y")
-    axes.set(xlabel="WER, %", xlim=(0, 1.05 * highest or 1))
-    return _svg(figure)
+    axes.set_xlabel("WER, %")
+    axes.set_xlim(left=0)
+    return figure
 
 
-def _similarities(rows: Sequence[SystemScore], judge: str, styles: Styles) -> str:
+def _similarities(rows: Sequence[SystemScore], judge: str, styles: Styles) -> Figure | None:
     """A histogram under another, on one scale: the share of utterances with each similarity."""
-    values = [[_values(row, f"{kind}/{judge}") for kind in ("sim_others", "sim_o")] for row in rows]
-    every = np.concatenate([some for pair in values for some in pair])
+    found = [(row, _values(row, f"sim_others/{judge}"), _values(row, f"sim_o/{judge}")) for row in rows]
+    found = [(row, others, own) for row, others, own in found if own.size]
+    if not found:
+        return None
+    every = np.concatenate([values for _, *both in found for values in both])
     edges = np.linspace(every.min() - 0.02, every.max() + 0.02, BARS + 1)
-    figure, axes = _figure(len(rows), max(HEIGHT, 40 + 65 * len(rows)))
-    tallest = 0.0
-    for each, row, pair in zip(axes, rows, values):
+    figure, axes = _figure(len(found), max(HEIGHT, 40 + 65 * len(found)), sharey=True)
+    for each, (row, others, own) in zip(axes, found):
         means = []
-        for name, some, line, filled in zip(("others", "own"), pair, (":", "-"), (False, True)):
-            if some.size:
-                shares = 100 * np.histogram(some, edges)[0] / some.size
-                tallest = max(tallest, shares.max())
+        for name, values, line, filled in (("others", others, ":", False), ("own", own, "-", True)):
+            if values.size:
+                shares = 100 * np.histogram(values, edges)[0] / values.size
                 colour, alpha = styles[row.series]["color"], 0.55 if filled else 1
                 each.stairs(shares, edges, fill=filled, color=colour, alpha=alpha, linewidth=1.3)
-                each.axvline(some.mean(), color=INK, linewidth=1.1, linestyle=line)
-                means.append(f"{name} {some.mean():.2f}")
+                each.axvline(values.mean(), color=INK, linewidth=1.1, linestyle=line)
+                means.append(f"{name} {values.mean():.2f}")
         each.set_title(shorten(row.series[1]), loc="left", pad=3)
         each.set_title(", ".join(means), loc="right", pad=3)
         each.yaxis.set_major_locator(MaxNLocator(2, integer=True))
         each.tick_params(labelsize=10)
-    for each in axes:
-        each.set_ylim(0, 1.1 * tallest)
     axes[-1].set_xlabel("cosine similarity")
     figure.supylabel("% of utterances", fontsize=11)
-    return _svg(figure)
+    return figure
 
 
-def _by_length(
-    rows: Sequence[SystemScore],
-    rates: Sequence[dict[int, ErrorRate]],
-    edges: np.ndarray,
-    highest: float,
-    styles: Styles,
-) -> str:
+def _by_length(rows: Sequence[SystemScore], judge: str, styles: Styles) -> Figure | None:
+    name = f"wer/{judge}"
+    rows = [row for row in rows if any(name in utterance.counts for utterance in row.utterances)]
+    seconds = {utterance.id: utterance.recording_seconds for row in rows for utterance in row.utterances}
+    groups = min(MAX_BINS, len(seconds) // MIN_PER_BIN)
+    if groups < 2:
+        return None
+    edges = np.unique(np.quantile(list(seconds.values()), np.linspace(0, 1, groups + 1)))
+    bins = dict(zip(seconds, np.searchsorted(edges[1:-1], list(seconds.values()), side="right").tolist()))
+    if len(set(bins.values())) < 2:
+        return None
     figure, (axes,) = _figure(legend=rows, styles=styles)
-    for place, (row, of_row) in enumerate(zip(rows, rates)):
+    for place, row in enumerate(rows):
+        counts = [[u.counts[name] for u in row.utterances if bins[u.id] == n] for n in range(len(edges) - 1)]
+        rates = {n: corpus_rate(some) for n, some in enumerate(counts) if some}
         shift = 0.12 * (place - (len(rows) - 1) / 2) * min(1, 5 / len(rows))  # beside each other
-        ends = 100 * np.array([(r.rate - r.low, r.high - r.rate) for r in of_row.values()]).clip(min=0).T
-        middles = [100 * r.rate for r in of_row.values()]
+        ends = 100 * np.array([(r.rate - r.low, r.high - r.rate) for r in rates.values()]).clip(min=0).T
         style = {**styles[row.series], "linewidth": 1.2}
-        axes.errorbar(np.array(list(of_row)) + shift, middles, ends, capsize=2, elinewidth=1, **style)
-    bins = {utterance.id: _bin(utterance, edges) for row in rows for utterance in row.utterances}
-    counts = np.bincount(list(bins.values()), minlength=len(edges) - 1)
-    labels = [f"{low:.1f} – {high:.1f}\nn = {n}" for low, high, n in zip(edges, edges[1:], counts)]
+        middles = [100 * r.rate for r in rates.values()]
+        axes.errorbar(np.array(list(rates)) + shift, middles, ends, capsize=2, elinewidth=1, **style)
+    sizes = np.bincount(list(bins.values()), minlength=len(edges) - 1)
+    labels = [f"{low:.1f} – {high:.1f}\nn = {n}" for low, high, n in zip(edges, edges[1:], sizes)]
     axes.set_xticks(range(len(labels)), labels)
-    axes.set(xlabel="seconds of the recording", ylabel="WER, %", ylim=(0, 1.05 * highest or 1))
-    return _svg(figure)
+    axes.set(xlabel="seconds of the recording", ylabel="WER, %")
+    axes.set_ylim(bottom=0)
+    return figure
 
 
-def _lengths(rows: Sequence[SystemScore], styles: Styles) -> str:
+def _lengths(rows: Sequence[SystemScore], styles: Styles) -> Figure | None:
+    rows = [row for row in rows if row.run is not None and row.utterances]
+    if not rows:
+        return None
     figure, (axes,) = _figure(legend=rows, styles=styles)
     for row in rows:
         style = {**styles[row.series], "linestyle": "", "alpha": 0.85}
@@ -256,11 +234,15 @@ def _lengths(rows: Sequence[SystemScore], styles: Styles) -> str:
     axes.grid(visible=True, axis="both")
     axes.set(xlabel="seconds of the recording", ylabel="seconds of the synthesis")
     axes.set_ylim(bottom=0)
-    return _svg(figure)
+    return figure
 
 
 def _figure(
-    rows: int = 1, height: float = HEIGHT, legend: Sequence[SystemScore] = (), styles: Styles | None = None
+    rows: int = 1,
+    height: float = HEIGHT,
+    legend: Sequence[SystemScore] = (),
+    styles: Styles | None = None,
+    sharey: bool = False,
 ) -> tuple[Figure, list[Axes]]:
     """A figure with axes under each other that share what is left to right, and a legend of the systems above."""
     handles = {row.series: Line2D([], [], **(styles or {})[row.series]) for row in legend}
@@ -270,7 +252,7 @@ def _figure(
     figure = Figure(figsize=(WIDTH / 72, height / 72), layout="constrained")
     if handles:
         figure.legend(handles.values(), names, loc="outside upper left", ncols=columns)
-    return figure, list(figure.subplots(rows, 1, sharex=True, squeeze=False)[:, 0])
+    return figure, list(figure.subplots(rows, 1, sharex=True, sharey=sharey, squeeze=False)[:, 0])
 
 
 def _svg(figure: Figure) -> str:
@@ -294,31 +276,9 @@ def shorten(text: str, most: int = 40) -> str:
 
 def _rate(row: SystemScore, judge: str) -> tuple[float, float, float]:
     """Word error rate and its interval in per cent; the interval is the rate where none is known."""
-    middle = row.metrics.get(f"wer/{judge}", float("nan"))
+    middle = row.metrics[f"wer/{judge}"]
     low, high = row.intervals.get(f"wer/{judge}", (middle, middle))
     return 100 * middle, 100 * min(low, middle), 100 * max(high, middle)
-
-
-def _length_edges(rows: Sequence[SystemScore]) -> np.ndarray:
-    """Seconds that part the recordings into groups of one size."""
-    seconds = list({utterance.id: utterance.recording_seconds for row in rows for utterance in row.utterances}.values())
-    if not seconds:
-        return np.array([])
-    return np.unique(np.quantile(seconds, np.linspace(0, 1, 1 + min(MAX_BINS, len(seconds) // MIN_PER_BIN))))
-
-
-def _rates_by_length(row: SystemScore, judge: str, edges: np.ndarray) -> dict[int, ErrorRate]:
-    """The error rate of each group of recordings that ``edges`` part, by the group's number."""
-    bins: dict[int, list[ErrorCounts]] = {}
-    for utterance in row.utterances:
-        if f"words/{judge}" in utterance.values and len(edges) > 2:
-            words, errors = (int(utterance.values[f"{what}/{judge}"]) for what in ("words", "errors"))
-            bins.setdefault(_bin(utterance, edges), []).append(ErrorCounts(words, errors, 0, 0))
-    return {number: corpus_rate(bins[number]) for number in sorted(bins)}
-
-
-def _bin(utterance: UtteranceScore, edges: np.ndarray) -> int:
-    return int(np.searchsorted(edges[1:-1], utterance.recording_seconds, side="right"))
 
 
 def _values(row: SystemScore, name: str) -> np.ndarray:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from melle.evaluation.wer import ErrorCounts, count_characters, count_errors
 from melle.files import written_whole
+
+PLAIN = " plain"  # ends the name of a recogniser that had no initial prompt
 
 
 @dataclass(frozen=True)
@@ -18,8 +21,8 @@ class UtteranceScore:
 
     ``references`` and ``transcripts`` hold, for each recogniser, the normalised text and the normalised transcript,
     the latter also as "NAME plain": without the recogniser's initial prompt, where it has one. ``values`` are numbers
-    by name: "errors/NAME" and "words/NAME" of a recogniser, "sim_o/NAME" and the like of a speaker encoder (the
-    name of the speaker who sounds most alike is "nearest/NAME"), naturalness, pitch.
+    by name: "sim_o/NAME" and the like of a speaker encoder (the name of the speaker who sounds most alike is
+    "nearest/NAME"), naturalness, pitch.
     """
 
     id: str
@@ -29,12 +32,24 @@ class UtteranceScore:
     text: str  # as it was written
     seconds: float
     recording_seconds: float
+    computing: float | None  # seconds; None: not a model's
     finish_reason: str | None
     audio: str | None  # file, from the results' folder; None: was not kept
     prompt_audio: str | None
     references: dict[str, str] = field(default_factory=dict)
     transcripts: dict[str, str] = field(default_factory=dict)
     values: dict[str, float | str] = field(default_factory=dict)
+
+    @cached_property
+    def counts(self) -> dict[str, ErrorCounts]:
+        """Errors by metric: "wer/NAME" and "cer/NAME" of a recogniser, "wer_plain/NAME" without its prompt."""
+        found = {}
+        for name, reference in self.references.items():
+            found[f"wer/{name}"] = count_errors(reference, self.transcripts[name])
+            if f"{name}{PLAIN}" in self.transcripts:
+                found[f"wer_plain/{name}"] = count_errors(reference, self.transcripts[f"{name}{PLAIN}"])
+            found[f"cer/{name}"] = count_characters(reference, self.transcripts[name])
+        return found
 
 
 @dataclass(frozen=True)
@@ -48,7 +63,7 @@ class SystemScore:
     samples: int  # of every utterance
     metrics: dict[str, float]
     intervals: dict[str, tuple[float, float]] = field(default_factory=dict)  # 95 %, of error rates
-    edits: dict[str, tuple[int, int, int, int]] = field(default_factory=dict)  # substituted, deleted, inserted, of all
+    edits: dict[str, ErrorCounts] = field(default_factory=dict)  # what error rates are made of
     deviations: dict[str, float] = field(default_factory=dict)  # over the samples
     best: dict[str, float] = field(default_factory=dict)  # were of every utterance the best sample taken, by metric
     utterances: list[UtteranceScore] = field(default_factory=list)
@@ -105,19 +120,10 @@ def read_metrics(folder: str | Path) -> dict[str, float]:
 
 
 def _flat(utterance: UtteranceScore) -> dict[str, Any]:
-    values = asdict(utterance)
-    for group in ("references", "transcripts", "values"):
-        entries: dict[str, Any] = values.pop(group)
-        values |= entries if group == "values" else {f"{group[:-1]}/{name}": text for name, text in entries.items()}
-    return values
-
-
-def best_first(utterances: Sequence[UtteranceScore], recogniser: str | None, encoder: str | None) -> list[int]:
-    """Numbers of the utterances, the best first: by errors per word, then by similarity to the prompt."""
-
-    def rank(number: int) -> tuple[float, float]:
-        values = utterances[number].values
-        rate = values.get(f"errors/{recogniser}", 0) / max(values.get(f"words/{recogniser}", 1), 1)
-        return rate, -values.get(f"sim_o/{encoder}", 0.0)
-
-    return sorted(range(len(utterances)), key=rank)
+    row = asdict(utterance)
+    references, transcripts, values = (row.pop(group) for group in ("references", "transcripts", "values"))
+    row |= {f"reference/{name}": text for name, text in references.items()}
+    row |= {f"transcript/{name}": text for name, text in transcripts.items()} | values
+    for name, counts in utterance.counts.items():
+        row |= {f"errors/{name}": counts.errors, f"length/{name}": counts.length}
+    return row

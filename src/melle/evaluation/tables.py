@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
-from melle.evaluation.metrics import judge_of, measured, metric_of, title_of
+from melle.evaluation.metrics import judge_of, kind_of, measured, metric_of
 from melle.evaluation.scores import Results, SystemScore
 
 
@@ -43,13 +43,9 @@ class Table:
     lines: list[Line]
     columns: list[Column]
 
-    def groups(self) -> list[tuple[str, int]]:
-        """Judges that stand above columns beside each other, and how many."""
-        return [(judge, len(list(group))) for judge, group in groupby(column.judge for column in self.columns)]
-
-    def firsts(self) -> list[bool]:
-        """Of every column whether it is the first of a judge."""
-        return [bool(n) and c.judge != "" and self.columns[n - 1].judge != c.judge for n, c in enumerate(self.columns)]
+    def groups(self) -> list[tuple[str, list[Column]]]:
+        """The columns by the judges that stand above them."""
+        return [(judge, list(columns)) for judge, columns in groupby(self.columns, lambda column: column.judge)]
 
 
 def make_table(rows: Sequence[SystemScore], titles: dict[str, str], narrow: bool = False) -> Table:
@@ -58,23 +54,26 @@ def make_table(rows: Sequence[SystemScore], titles: dict[str, str], narrow: bool
     scored = [None if line.best else line.row for line in lines]  # of what only a row itself has
     columns = [Column("step", "", ["" if row is None or row.step is None else str(row.step) for row in scored])]
     for name in measured(rows):
-        metric, title = metric_of(name), title_of(judge_of(name), titles)
+        metric, title = metric_of(name), titles.get(judge_of(name), judge_of(name))
         if narrow and not metric.narrow:
             continue
         columns.append(Column(metric.head, title, [_cell(line, name) for line in lines], _bold(lines, name)))
-        if name.startswith("wer/"):
+        if kind_of(name) == "wer":
             ends = [row and row.intervals.get(name) for row in scored]
             interval = ["" if pair is None else " - ".join(f"{100 * end:.1f}" for end in pair) for pair in ends]
             edits = [row and row.edits.get(name) for row in scored]
-            counts = ["" if some is None else f"{'+'.join(map(str, some[:3]))}/{some[3]}" for some in edits]
+            counts = [
+                "" if some is None else f"{some.substitutions}+{some.deletions}+{some.insertions}/{some.length}"
+                for some in edits
+            ]
             columns += [Column("95 % interval", title, interval), Column("S+D+I/words", title, counts)]
     return Table(lines, [column for column in columns if any(column.cells)])
 
 
 def meanings(rows: Sequence[SystemScore]) -> list[tuple[str, str]]:
     """What the columns mean."""
-    kinds = dict.fromkeys(name.partition("/")[0] for name in measured(rows))
-    found = [(metric_of(kind).head, metric_of(kind).meaning) for kind in kinds if metric_of(kind).meaning]
+    metrics = [metric_of(kind) for kind in dict.fromkeys(map(kind_of, measured(rows)))]
+    found = [(metric.head, metric.meaning) for metric in metrics if metric.meaning]
     if any(row.samples > 1 for row in rows):
         found.append(("±", "standard deviation over the samples"))
     if any(row.best for row in rows):
@@ -98,9 +97,10 @@ def format_tables(results: Results) -> str:
 
 def _cell(line: Line, name: str) -> str:
     metric = metric_of(name)
-    text = metric.show((line.row.best if line.best else line.row.metrics).get(name))
-    deviation = None if line.best else line.row.deviations.get(name)
-    return text if deviation is None else f"{text} ± {metric.show(deviation)}"
+    if line.best:
+        return metric.show(line.row.best.get(name))
+    deviation = line.row.deviations.get(name)
+    return metric.show(line.row.metrics.get(name)) + ("" if deviation is None else f" ± {metric.show(deviation)}")
 
 
 def _bold(lines: Sequence[Line], name: str) -> frozenset[int]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import closing
+from itertools import count as numbers
 from pathlib import Path
 
 import soundfile
@@ -33,40 +34,32 @@ def write_tensorboard(folder: Path, results: Results, count: int = 3) -> Path:
             path.parent.rmdir()
     steps = [row.step for row in results.systems if row.step is not None]
     ends = sorted({min(steps), max(steps)}) if steps else [0]
-    for name, rows in _runs(results).items():
+    taken: set[str] = set()  # names of folders, which some file systems take for the same in capitals
+    for series in dict.fromkeys(row.series for row in results.systems):
+        stem = file_name(series[1], 80).lstrip(".-") or "run"
+        names = (stem if number == 1 else f"{stem}-{number}" for number in numbers(1))
+        name = next(name for name in names if name.lower() not in taken)
+        taken.add(name.lower())
         with closing(SummaryWriter(str(top / name), filename_suffix=SUFFIX)) as writer:
-            for row in rows:
-                at = ends if row.run is None else [row.step or 0]  # a topline has no step
-                for metric, value in row.metrics.items():
-                    for step in at:
-                        writer.add_scalar(f"evaluation/{row.protocol}/{metric}", value, step)
-                _add_audio(writer, folder, row, at[-1], count)
+            for row in results.systems:
+                if row.series == series:
+                    at = ends if row.run is None else [row.step or 0]  # a topline has no step
+                    for metric, value in row.metrics.items():
+                        for step in at:
+                            writer.add_scalar(f"evaluation/{row.protocol}/{metric}", value, step)
+                    _add_audio(writer, folder, row, at[-1], count)
     return top
 
 
-def _runs(results: Results) -> dict[str, list[SystemScore]]:
-    """The rows by the name of their folder, which for two different runs or toplines is never the same."""
-    series: dict[tuple[bool, str], list[SystemScore]] = {}
-    for row in results.systems:
-        series.setdefault(row.series, []).append(row)
-    runs: dict[str, list[SystemScore]] = {}
-    for (_, name), rows in series.items():
-        stem, taken = file_name(name, 80).lstrip(".-") or "run", {other.lower() for other in runs}
-        names = [stem, *(f"{stem}-{number}" for number in range(2, 2 + len(runs)))]
-        runs[next(name for name in names if name.lower() not in taken)] = rows
-    return runs
-
-
 def _add_audio(writer, folder: Path, row: SystemScore, step: int, count: int) -> None:
-    added: set[str] = set()
-    for utterance in row.utterances:
-        if utterance.audio is None or utterance.id in added or len(added) == count:
-            continue
+    files = {utterance.id: utterance.audio for utterance in reversed(row.utterances)}  # of samples the first
+    for name, file in reversed(files.items()):
+        if count == 0:
+            return
         try:
-            rate = soundfile.info(str(folder / utterance.audio)).samplerate
-            waveform = load_audio(folder / utterance.audio, rate)
+            rate = soundfile.info(str(folder / (file or ""))).samplerate
+            waveform = load_audio(folder / (file or ""), rate)
         except (UserError, *UNREADABLE):
             continue
-        added.add(utterance.id)
-        tag = f"evaluation/{row.protocol}/{utterance.id}"
-        writer.add_audio(tag, waveform.clamp(-1, 1)[None], step, sample_rate=rate)
+        count -= 1
+        writer.add_audio(f"evaluation/{row.protocol}/{name}", waveform.clamp(-1, 1)[None], step, sample_rate=rate)

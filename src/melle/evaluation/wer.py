@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import astuple, dataclass
 from typing import Any
 
@@ -33,11 +33,6 @@ class ErrorCounts:
         """Errors per word, or character; an empty reference counts as one."""
         return self.errors / max(self.length, 1)
 
-    @property
-    def edits(self) -> tuple[int, int, int, int]:
-        """Substitutions, deletions, insertions, and words, or characters, of the reference."""
-        return self.substitutions, self.deletions, self.insertions, self.length
-
 
 @dataclass(frozen=True)
 class ErrorRate:
@@ -58,20 +53,19 @@ def import_jiwer() -> Any:
 
 def count_errors(reference: str, hypothesis: str) -> ErrorCounts:
     """The edits of words between two normalised texts, by jiwer."""
-    return _count("process_words", reference, hypothesis, len(reference.split()), len(hypothesis.split()))
+    return _count(import_jiwer().process_words, reference, hypothesis, str.split)
 
 
 def count_characters(reference: str, hypothesis: str) -> ErrorCounts:
     """The edits of characters between two normalised texts, by jiwer; the spaces between words count."""
-    return _count("process_characters", reference, hypothesis, len(reference), len(hypothesis))
+    return _count(import_jiwer().process_characters, reference, hypothesis, list)
 
 
-def _count(process: str, reference: str, hypothesis: str, length: int, added: int) -> ErrorCounts:
-    jiwer = import_jiwer()
+def _count(align: Callable[..., Any], reference: str, hypothesis: str, units: Callable[[str], list]) -> ErrorCounts:
     if not reference:  # which not every release of jiwer takes
-        return ErrorCounts(insertions=added)
-    found = getattr(jiwer, process)(reference, hypothesis)
-    return ErrorCounts(length, found.substitutions, found.deletions, found.insertions)
+        return ErrorCounts(insertions=len(units(hypothesis)))
+    found = align(reference, hypothesis)
+    return ErrorCounts(len(units(reference)), found.substitutions, found.deletions, found.insertions)
 
 
 def errors_marked(reference: str, hypothesis: str) -> list[tuple[str, str, str]]:

@@ -19,7 +19,7 @@ from melle.data.manifest import read_manifest
 from melle.errors import UserError
 from melle.evaluation.aggregate import aggregate, best_of_samples
 from melle.evaluation.checkpoints import Checkpoint, read_checkpoints
-from melle.evaluation.protocols import Continuation, CrossSentence, Plain
+from melle.evaluation.protocols import continuation, cross_sentence, plain
 from melle.evaluation.records import source_digest
 from melle.evaluation.run import Evaluation, score
 from melle.evaluation.scores import UtteranceScore, read_metrics
@@ -48,7 +48,7 @@ def make(utterances, checkpoint, tmp_path, asr, speaker):
     """An evaluation of the tiny checkpoint, cross-sentence, into a folder of that name."""
 
     def evaluation(output="out", **changes) -> Evaluation:
-        cases = CrossSentence(0.1).cases(utterances, LENGTHS, None, 0)
+        cases = cross_sentence(utterances, LENGTHS, None, 0, 0.1)
         settings = {
             "checkpoints": read_checkpoints([checkpoint], utterances),
             "protocols": {"cross_sentence": cases},
@@ -275,7 +275,8 @@ def test_samples_have_a_mean_a_deviation_and_the_best_of_them(make):
 
 def test_continuation_and_plain_beside_each_other(make, utterances, asr, speaker):
     protocols = {
-        protocol.name: protocol.cases(utterances, LENGTHS, None, 0) for protocol in (Continuation(0.2), Plain())
+        "continuation": continuation(utterances, LENGTHS, None, 0, 0.2),
+        "plain": plain(utterances, LENGTHS, None, 0),
     }
     results = score(make(protocols=protocols))
     assert results.protocols == ["continuation", "plain"] and len(results.systems) == 6
@@ -289,12 +290,12 @@ def test_continuation_and_plain_beside_each_other(make, utterances, asr, speaker
         assert utterance.recording_seconds == pytest.approx(case.target.duration - 0.2, abs=1e-3)
         assert utterance.prompt_audio is None and utterance.finish_reason
     assert "sim_o/bands" in model.metrics
-    plain = results.of("plain")[2]
-    assert "sim_o/bands" not in plain.metrics and "wer/tones" in plain.metrics
+    spoken = results.of("plain")[2]
+    assert "sim_o/bands" not in spoken.metrics and "wer/tones" in spoken.metrics
 
 
 def test_a_continuation_holds_its_beginning(make, utterances, tmp_path):
-    cases = Continuation(0.3).cases(utterances, LENGTHS, None, 0)
+    cases = continuation(utterances, LENGTHS, None, 0, 0.3)
     model = score(make(protocols={"continuation": cases}, vocoders=griffin_lim(8))).systems[2]
     for utterance, case in zip(model.utterances, cases):
         whole = load_audio(tmp_path / "out" / utterance.audio, 16000)
@@ -328,7 +329,7 @@ def test_a_recording_is_not_compared_with_itself(make, speaker):
 
 
 def test_one_speaker_alone_has_no_others(make, utterances):
-    mine = CrossSentence(0.1).cases([u for u in utterances if u.speaker == "anna"], LENGTHS, None, 0)
+    mine = cross_sentence([u for u in utterances if u.speaker == "anna"], LENGTHS, None, 0, 0.1)
     recordings = score(make(protocols={"cross_sentence": mine}, checkpoints=[])).systems[0]
     assert "sim_others/bands" not in recordings.metrics and "nearest_right/bands" not in recordings.metrics
     assert recordings.metrics["sim_o/bands"] > 0.99
@@ -513,9 +514,9 @@ def test_a_model_speaks_through_the_vocoder_that_it_was_exported_with(make, monk
     assert [row.system for row in results.systems][2] == f"recordings through mel and {name}"
     assert results.settings["speaks_through"] == {"tiny/last": name} and results.speaking == name
     alone = score(make("alone", own_vocoder=False, vocoders={"five": own}))
-    plain = score(make("plain", own_vocoder=False))
-    assert alone.speaking is plain.speaking is None
-    models = [{**without_time(some)[-1].metrics, "sim_r/bands": 0} for some in (results, alone, plain)]
+    others = score(make("others", own_vocoder=False))
+    assert alone.speaking is others.speaking is None
+    models = [{**without_time(some)[-1].metrics, "sim_r/bands": 0} for some in (results, alone, others)]
     assert models[0] == models[1] != models[2]
 
 
@@ -523,7 +524,7 @@ def test_a_checkpoint_that_training_removes_is_left_out_unless_it_had_spoken_all
     others = [write_checkpoint(checkpoint.with_name(f"step_{step}.ckpt"), step) for step in (1, 2)]
     settings = {
         "checkpoints": read_checkpoints([checkpoint, *others], utterances),
-        "protocols": {"plain": Plain().cases(utterances, LENGTHS, 2, 0)},
+        "protocols": {"plain": plain(utterances, LENGTHS, 2, 0)},
         "judges": {},
     }
     score(make(**settings | {"checkpoints": settings["checkpoints"][:1]}))
@@ -546,6 +547,6 @@ def test_the_time_of_speaking_is_not_that_of_loading(make, monkeypatch):
 
 def test_an_utterance_of_a_long_name_in_characters_of_several_bytes_has_a_file(make, utterances):
     named = [replace(utterance, id="語" * 81) for utterance in utterances[:1]]
-    row = score(make(checkpoints=[], protocols={"plain": Plain().cases(named, LENGTHS, None, 0)})).systems[1]
+    row = score(make(checkpoints=[], protocols={"plain": plain(named, LENGTHS, None, 0)})).systems[1]
     assert row.utterances[0].id == "語" * 81
     assert file_name("語" * 81) == "語" * 60 and file_name("é" * 90) == "é" * 90 and file_name("a/b" * 60) == "a-b" * 40

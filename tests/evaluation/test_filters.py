@@ -11,7 +11,7 @@ from melle.checkpoint import load_description
 from melle.data.manifest import read_manifest, write_manifest
 from melle.errors import UserError
 from melle.evaluation.filters import filter_by_tokenizer, filter_cases
-from melle.evaluation.protocols import Case, Continuation, CrossSentence, Plain
+from melle.evaluation.protocols import Case, continuation, cross_sentence, plain
 from melle.evaluation.setup import evaluation_from, protocol_cases
 from melle.text.symbols import SymbolTokenizer
 
@@ -26,8 +26,12 @@ def cases(manifest):
         sound[:silent] *= 0.002
         save_audio(utterances[number].audio_path, sound, 16000)
     write_manifest(manifest, utterances)
-    protocols = (Plain(), Continuation(0.2), CrossSentence(0.1))
-    return {one.name: one.cases(utterances, (0, 99), None, 0) for one in protocols}
+    given = utterances, (0, 99), None, 0
+    return {
+        "plain": plain(*given),
+        "continuation": continuation(*given, 0.2),
+        "cross_sentence": cross_sentence(*given, 0.1),
+    }
 
 
 def test_they_are_left_out_with_a_line_each(cases, caplog):

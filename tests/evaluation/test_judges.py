@@ -26,7 +26,7 @@ CONF = Path(__file__).parents[2] / "conf"
 
 
 def make(kind, **settings):
-    made = make_dataclass("Judge", settings, bases=(kind,), eq=False)
+    made = make_dataclass("Judge", settings, bases=(kind,), eq=False, kw_only=True)
     made.name, made.packages, made.__abstractmethods__ = "x", ("jiwer", "no-such-package"), frozenset()
     return made(**settings)
 

@@ -6,9 +6,9 @@ from melle.evaluation.records import Records
 
 
 def keep(records: Records, *inputs: str, **more) -> None:
-    with records.appending() as append:
-        for one in inputs:
-            append({"inputs": one, **more})
+    records.start()
+    for one in inputs:
+        records.append({"inputs": one, **more})
 
 
 def test_records_come_back_line_by_line(tmp_path):
@@ -20,9 +20,9 @@ def test_records_come_back_line_by_line(tmp_path):
     assert records.read() == expected
     header, *lines = map(json.loads, records.path.read_text(encoding="utf-8").splitlines())
     assert header == {"depends_on": {"path": str(tmp_path), "settings": [1, 2]}} and len(lines) == 3
-    with records.appending() as one, Records(records.path, {"path": tmp_path, "settings": (1, 2)}).appending() as other:
-        for number, append in enumerate((one, other, one)):  # two processes by turns
-            append({"inputs": f"more {number}"})
+    other = Records(records.path, {"path": tmp_path, "settings": (1, 2)})
+    for number, each in enumerate((records, other, records)):  # two processes by turns
+        each.append({"inputs": f"more {number}"})
     assert records.read().keys() == {*expected, "more 0", "more 1", "more 2"}
 
 

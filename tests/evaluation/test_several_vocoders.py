@@ -16,7 +16,7 @@ from melle.data.manifest import read_manifest
 from melle.errors import UserError
 from melle.evaluation import systems
 from melle.evaluation.checkpoints import read_checkpoints
-from melle.evaluation.protocols import CrossSentence
+from melle.evaluation.protocols import cross_sentence
 from melle.evaluation.run import Evaluation, score
 from melle.evaluation.setup import chosen_vocoders
 from melle.evaluation.tables import format_tables
@@ -36,7 +36,7 @@ def make(manifest, checkpoint, tmp_path, asr, speaker):
     def evaluation(output: str, vocoders: dict, **changes) -> Evaluation:
         settings = {
             "checkpoints": read_checkpoints([checkpoint], utterances),
-            "protocols": {"cross_sentence": CrossSentence(0.1).cases(utterances, (0.0, 99.0), None, 0)[::3]},
+            "protocols": {"cross_sentence": cross_sentence(utterances, (0.0, 99.0), None, 0, 0.1)[::3]},
             "judges": {"asr.tones": asr, "speaker.bands": speaker},
             "options": DecodingOptions(max_length=1.0),
         }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -41,11 +42,7 @@ class Checkpoint:
     name: str  # as the table shows it
     file: Path  # what is loaded: of last.ckpt, which training replaces, the step_NNNNNN.ckpt that is the same file
     stamp: list[Any]  # of the file when it was looked into
-
-    @property
-    def folder(self) -> Path:
-        """The run's."""
-        return run_folder(self.path)
+    folder: Path  # the run's, or the exported one
 
     def identity(self) -> list[Any]:
         """Differs where another file was looked into."""
@@ -106,8 +103,11 @@ def read_checkpoints(paths: Sequence[Path], utterances: Iterable[Utterance]) -> 
                 tokens_of(utterance.transcription, utterance.language, description.tokenizer)
             except UserError as error:
                 raise UserError(f"{path} cannot speak utterance {utterance.id}: {error}") from None
-        run, name = _names(path)
-        found.append(Checkpoint(path, step, description.mel, run, name, file, stamp))
+        folder = _folder(path)
+        exported = is_hub_name(path) or path.is_dir()
+        run = str(path) if is_hub_name(path) else folder.name
+        name = run if exported else f"{run}/{path.stem}"
+        found.append(Checkpoint(path, step, description.mel, run, name, file, stamp, folder))
     siblings = {(c.path.parent.resolve(), c.step) for c in found if c.path.name not in ALSO}
     kept = [c for c in found if c.path.name not in ALSO or (c.path.parent.resolve(), c.step) not in siblings]
     return _with_distinct_names(sorted(kept, key=lambda c: (str(c.folder), c.step, c.path.name)))
@@ -121,24 +121,19 @@ def _lasting(path: Path) -> Path:
     return next(same, path)
 
 
-def _names(path: Path) -> tuple[str, str]:
-    """Of the run, and of the checkpoint."""
-    if path.suffix != ".ckpt" and not path.is_file():
-        name = path.resolve().name if path.is_dir() else str(path)
-        return name, name
-    run = run_folder(path.resolve()).name if path.suffix in ENDINGS else path.resolve().parent.name
-    return run, f"{run}/{path.stem}"
+def _folder(path: Path) -> Path:
+    """Of the run; an exported model is one itself."""
+    if is_hub_name(path) or path.is_dir():
+        return path if is_hub_name(path) else path.resolve()
+    return run_folder(path.resolve()) if path.suffix in ENDINGS else path.resolve().parent
 
 
 def _with_distinct_names(checkpoints: list[Checkpoint]) -> list[Checkpoint]:
-    """Runs of the same name in different folders get numbers, and files of one name keep their endings."""
-    folders: dict[str, list[Path]] = {}
+    """Runs of the same name in different folders are named by these, and files of one name keep their endings."""
+    runs = Counter(run for run, _ in {(c.run, c.folder) for c in checkpoints})
     named = []
     for one in checkpoints:
-        places, folder = folders.setdefault(one.run, []), one.folder.resolve()
-        number = places.index(folder) + 1 if folder in places else len(places) + 1
-        places += [folder] if number > len(places) else []
-        run = f"{one.run} ({number})" if number > 1 else one.run
+        run = os.path.relpath(one.folder) if runs[one.run] > 1 else one.run
         named.append(replace(one, run=run, name=run + one.name.removeprefix(one.run)))
     count = Counter(checkpoint.name for checkpoint in named)
     return [replace(c, name=f"{c.name}{c.path.suffix}") if count[c.name] > 1 else c for c in named]

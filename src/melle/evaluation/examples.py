@@ -19,11 +19,11 @@ from torch import Tensor
 
 from melle.audio import UNREADABLE, LogMel, load_audio, read_channels
 from melle.errors import UserError
-from melle.evaluation.metrics import METRICS, judge_of, judges_of, kind_of, metric_of
+from melle.evaluation.metrics import judge_of, judges_of, kind_of, metric_of
 from melle.evaluation.plots import data_uri
 from melle.evaluation.scores import PLAIN, SystemScore, UtteranceScore
 from melle.evaluation.systems import RECORDINGS
-from melle.evaluation.wer import errors_marked
+from melle.evaluation.wer import ErrorCounts, errors_marked
 
 SIZE = (260, 90)  # of a picture, pixels
 RANGE = 4.0  # log10 magnitude (80 dB) below the loudest that colours show
@@ -103,12 +103,10 @@ def draw_mel(mel: Tensor, colours: tuple[float, float], frames: int) -> bytes:
 class Example:
     """One utterance as the page shows it."""
 
-    label: str
-    text: str
-    # Of every recogniser: its title, its errors ("2/7"), and the runs of ``errors_marked``.
-    transcripts: list[tuple[str, str, list[tuple[str, str, str]]]]
+    utterance: UtteranceScore
+    # Of every recogniser: its title, the errors, and the runs of ``errors_marked``.
+    transcripts: list[tuple[str, ErrorCounts, list[tuple[str, str, str]]]]
     facts: list[str]
-    cut: str | None  # why it was ended, where the model did not end it
     audio: list[HtmlAudio]
 
 
@@ -150,41 +148,24 @@ def make_examples(
     others = (other for other in rows if other.run is None and other.system == RECORDINGS)
     recordings = {u.id: u.audio for other in others for u in other.utterances}
     return {
-        name: [_example(utterance, row.samples, recordings.get(utterance.id), titles, audio) for utterance in group]
+        name: [_example(utterance, recordings.get(utterance.id), titles, audio) for utterance in group]
         for name, group in choose(row, count).items()
     }
 
 
-def _example(
-    utterance: UtteranceScore, samples: int, recording: str | None, titles: dict[str, str], audio: AudioFiles
-) -> Example:
-    speaker = [] if utterance.speaker is None else [f"speaker {utterance.speaker}"]
-    sample = [f"sample {utterance.sample + 1} of {samples}"] if samples > 1 else []
-    facts = [
-        f"{METRICS[kind].head} {metric_of(name).show(value)}{_by(judge_of(name), titles)}"
-        for kind in SHOWN
-        for name, value in utterance.values.items()
-        if kind_of(name) == kind
-    ]
-    return Example(
-        label=", ".join([utterance.id, *speaker, *sample]),
-        text=utterance.text,
-        transcripts=[_transcript(utterance, name, titles) for name in utterance.transcripts],
-        facts=[*facts, f"{utterance.seconds:.2f} s, recorded {utterance.recording_seconds:.2f} s"],
-        cut=None if utterance.finish_reason in (None, "stop") else str(utterance.finish_reason),
-        audio=audio.embed({"prompt": utterance.prompt_audio, "recording": recording, "synthesis": utterance.audio}),
-    )
-
-
-def _by(judge: str, titles: dict[str, str]) -> str:
-    return f" ({titles.get(judge, judge)})" if judge else ""
-
-
-def _transcript(
-    utterance: UtteranceScore, name: str, titles: dict[str, str]
-) -> tuple[str, str, list[tuple[str, str, str]]]:
-    judge = name if name in utterance.references else name.removesuffix(PLAIN)
-    title = titles.get(judge, judge) + ("" if judge == name else ", no initial prompt")
-    counts = utterance.counts[f"{'wer' if judge == name else 'wer_plain'}/{judge}"]
-    marked = errors_marked(utterance.references[judge], utterance.transcripts[name])
-    return title, f"{counts.errors}/{counts.length}", marked
+def _example(utterance: UtteranceScore, recording: str | None, titles: dict[str, str], audio: AudioFiles) -> Example:
+    transcripts = []
+    for metric, counts in utterance.counts.items():  # of the words, each with its transcript
+        kind, judge = kind_of(metric), judge_of(metric)
+        if kind != "cer":
+            said = utterance.transcripts[judge if kind == "wer" else f"{judge}{PLAIN}"]
+            title = titles.get(judge, judge) + ("" if kind == "wer" else ", no initial prompt")
+            transcripts.append((title, counts, errors_marked(utterance.references[judge], said)))
+    facts = []
+    for name, value in utterance.values.items():
+        if kind_of(name) in SHOWN:
+            judge = titles.get(judge_of(name), judge_of(name))
+            facts.append(f"{metric_of(name).head} {metric_of(name).show(value)}" + (f" ({judge})" if judge else ""))
+    facts.append(f"{utterance.seconds:.2f} s, recorded {utterance.recording_seconds:.2f} s")
+    files = {"prompt": utterance.prompt_audio, "recording": recording, "synthesis": utterance.audio}
+    return Example(utterance, transcripts, facts, audio.embed(files))

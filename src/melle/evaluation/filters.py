@@ -21,16 +21,19 @@ def filter_cases(protocol: str, cases: Sequence[Case]) -> list[Case]:
 
     Raises UserError where none is left.
     """
-    found, voices, why = [], {}, None
+    kept, fault = [], None
+    voices: dict[Hashable, str | None] = {None: None}  # faults of those that were read
     for case in cases:
-        why = _missing(case, voices)
-        if why is None:
-            found.append(case)
+        if case.voice_key not in voices:
+            voices[case.voice_key] = _voice_fault(case)
+        fault = _text_fault(case) or voices[case.voice_key]
+        if fault is None:
+            kept.append(case)
         else:
-            log.warning("%s is left out of %s: %s", case.target.id, protocol, why)
-    if cases and not found:
-        raise UserError(f"protocol={protocol}: no utterance can be spoken ({why})")
-    return found
+            log.warning("%s is left out of %s: %s", case.target.id, protocol, fault)
+    if cases and not kept:
+        raise UserError(f"protocol={protocol}: no utterance can be spoken ({fault})")
+    return kept
 
 
 def filter_by_tokenizer(cases: Sequence[Case], tokenizer: Tokenizer) -> list[Case]:
@@ -54,26 +57,21 @@ def filter_by_tokenizer(cases: Sequence[Case], tokenizer: Tokenizer) -> list[Cas
     return kept
 
 
-def _missing(case: Case, voices: dict[Hashable, str | None]) -> str | None:
-    """What a model would refuse the case for. ``voices``: the same of voices that were read before."""
+def _text_fault(case: Case) -> str | None:
     for whose, one in (("", case.target), ("prompt's ", case.prompt)):
         if one is not None and not is_speakable(one.transcription):
             return f"the {whose}text {one.transcription[:40]!r} holds nothing to say"
-    key = case.voice_key
-    if key is None:
-        return None
-    if key not in voices:
-        voices[key] = None
-        try:
-            _read(case)
-        except UserError as error:
-            voices[key] = str(error)
-    return voices[key]
+    return None
 
 
-def _read(case: Case) -> None:
+def _voice_fault(case: Case) -> str | None:
+    """What a model would refuse the voice for that is given."""
     rate = MelSpec().sample_rate
-    if case.prompt is not None:
-        load_voice(case.prompt.audio_path, rate)
-    else:
-        load_voice(case.voice(rate), rate, f"{case.target.audio_path}, its first {case.given:g} s")
+    try:
+        if case.prompt is not None:
+            load_voice(case.prompt.audio_path, rate)
+        else:
+            load_voice(case.voice(rate), rate, f"{case.target.audio_path}, its first {case.given:g} s")
+    except UserError as error:
+        return str(error)
+    return None

@@ -1,7 +1,7 @@
 """What is spoken, and what is given for it: the protocols of zero-shot synthesis (paper §4.3).
 
-``cases`` of a protocol gives at most ``count`` cases (None: all) whose recordings last ``seconds`` (least, most), the
-same for the same seed, whatever the order of the utterances. It raises UserError where there is none.
+A protocol gives at most ``count`` cases (None: all) whose recordings last ``seconds`` (least, most), the same for the
+same seed, whatever the order of the utterances. It raises UserError where there is none.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from melle.data.pairs import by_speaker, cross_sentence_pairs, spread, within
 from melle.errors import UserError
 
 SHORTEST_REST = 0.5  # seconds that a continuation has to go on for, at least
+Seconds = tuple[float, float]
 
 
 @dataclass(frozen=True)
@@ -44,7 +45,15 @@ class Case:
         return load_audio(self.target.audio_path, sample_rate)[: round(self.given * sample_rate)]
 
 
-class CrossSentence:
+def cross_sentence(
+    utterances: Sequence[Utterance],
+    seconds: Seconds,
+    count: int | None,
+    seed: int,
+    min_prompt_seconds: float = 2.0,
+    max_prompt_seconds: float = 6.0,
+    prompts: str | Path | None = None,
+) -> list[Case]:
     """The voice comes from another utterance of the same speaker, given with its text.
 
     Args:
@@ -52,60 +61,31 @@ class CrossSentence:
         prompts: manifest whose lines are the prompts of the test manifest's lines, one for each in order (the
             reference implementation's pair of lists): nothing is drawn, and lengths do not matter.
     """
-
-    name = "cross_sentence"
-
-    def __init__(
-        self,
-        min_prompt_seconds: float = 2.0,
-        max_prompt_seconds: float = 6.0,
-        prompts: str | Path | None = None,
-    ):
-        self.min_prompt_seconds, self.max_prompt_seconds = min_prompt_seconds, max_prompt_seconds
-        self.prompts = prompts
-
-    def cases(
-        self, utterances: Sequence[Utterance], seconds: tuple[float, float], count: int | None, seed: int
-    ) -> list[Case]:
-        if self.prompts is not None:
-            return _listed(utterances, self.prompts, count, seed)
-        if all(utterance.speaker is None for utterance in utterances):
-            raise UserError(
-                'no line of the test manifest names its "speaker", whose other utterances are prompts; add it, or give '
-                "protocol=plain,continuation"
-            )
-        shortest, longest = self.min_prompt_seconds, self.max_prompt_seconds
-        pairs = cross_sentence_pairs(utterances, count, seed, shortest, longest, seconds)
-        return [Case(pair.target, pair.prompt) for pair in pairs]
+    if prompts is not None:
+        return _listed(utterances, prompts, count, seed)
+    if all(utterance.speaker is None for utterance in utterances):
+        raise UserError(
+            'no line of the test manifest names its "speaker", whose other utterances are prompts; add it, or give '
+            "protocol=plain,continuation"
+        )
+    pairs = cross_sentence_pairs(utterances, count, seed, min_prompt_seconds, max_prompt_seconds, seconds)
+    return [Case(pair.target, pair.prompt) for pair in pairs]
 
 
-class Continuation:
+def continuation(
+    utterances: Sequence[Utterance], seconds: Seconds, count: int | None, seed: int, prompt_seconds: float = 3.0
+) -> list[Case]:
     """The first seconds of the recording are given with the text of all of it, and the model goes on."""
-
-    name = "continuation"
-
-    def __init__(self, prompt_seconds: float = 3.0):
-        if prompt_seconds <= 0:
-            raise UserError(f"protocol.continuation.prompt_seconds={prompt_seconds} must be above 0")
-        self.prompt_seconds = prompt_seconds
-
-    def cases(
-        self, utterances: Sequence[Utterance], seconds: tuple[float, float], count: int | None, seed: int
-    ) -> list[Case]:
-        least, most = max(seconds[0], self.prompt_seconds + SHORTEST_REST), seconds[1]
-        chosen = _spread_within(utterances, (least, most), count, seed)
-        return [Case(target, None, self.prompt_seconds) for target in chosen]
+    if prompt_seconds <= 0:
+        raise UserError(f"protocol.continuation.prompt_seconds={prompt_seconds} must be above 0")
+    least = max(seconds[0], prompt_seconds + SHORTEST_REST)
+    chosen = _spread_within(utterances, (least, seconds[1]), count, seed)
+    return [Case(target, None, prompt_seconds) for target in chosen]
 
 
-class Plain:
+def plain(utterances: Sequence[Utterance], seconds: Seconds, count: int | None, seed: int) -> list[Case]:
     """Nothing but the text is given; the model takes a voice of its own choosing."""
-
-    name = "plain"
-
-    def cases(
-        self, utterances: Sequence[Utterance], seconds: tuple[float, float], count: int | None, seed: int
-    ) -> list[Case]:
-        return [Case(target) for target in _spread_within(utterances, seconds, count, seed)]
+    return [Case(target) for target in _spread_within(utterances, seconds, count, seed)]
 
 
 def write_lists(folder: Path, name: str, cases: Sequence[Case]) -> None:
@@ -116,9 +96,7 @@ def write_lists(folder: Path, name: str, cases: Sequence[Case]) -> None:
         write_manifest(folder / f"{name}_prompts.jsonl", prompts)
 
 
-def _spread_within(
-    utterances: Sequence[Utterance], seconds: tuple[float, float], count: int | None, seed: int
-) -> list[Utterance]:
+def _spread_within(utterances: Sequence[Utterance], seconds: Seconds, count: int | None, seed: int) -> list[Utterance]:
     chosen = [utterance for own in by_speaker(utterances) for utterance in within(own, seconds)]
     if not chosen:
         least, most = seconds

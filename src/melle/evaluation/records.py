@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from functools import cache
 from importlib import metadata, util
 from pathlib import Path
@@ -37,16 +35,10 @@ class Records:
         if self._lines()[0] != self._header:
             write_text(self.path, self._header, sync=False)
 
-    @contextmanager
-    def appending(self) -> Iterator[Callable[[dict[str, Any]], None]]:
-        """A function that keeps one more record at once. A record has "inputs"."""
-        self.start()
+    def append(self, record: dict[str, Any]) -> None:
+        """Keep one more record, which has "inputs". Only after ``start``."""
         with self.path.open("ab", buffering=0) as file:  # a line is written at once, where the file ends by then
-
-            def append(record: dict[str, Any]) -> None:
-                file.write(f"\n{_line(record)}".encode())
-
-            yield append
+            file.write(f"\n{_line(record)}".encode())
 
     def _lines(self) -> list[str]:
         try:

@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from tqdm import tqdm
 
 from melle.audio import MelSpec
 from melle.devices import find_device
@@ -154,23 +153,12 @@ def score(evaluation: Evaluation, workers: AbstractContextManager[slice] | None 
     if queue.missing():
         queue.start()
         with workers or nullcontext(slice(None)) as share:
-            _work(queue, share)
+            queue.work(share, show=True)
         if queue.missing():  # what another process failed at
-            _work(queue, slice(None))
+            queue.work(show=True)
     names = {key.partition(".")[2]: judge.name for key, judge in evaluation.judges.items()}
     rows = aggregate(_without_lost(queue), evaluation.output, evaluation.seed)
     return _write(evaluation, Results(rows, names, evaluation.settings()))
-
-
-def _work(queue: Queue, share: slice) -> None:
-    with tqdm(total=queue.missing(share), unit="clip", desc="evaluating") as bar:
-
-        def progress(what: str, done: int) -> None:
-            if what:
-                bar.set_description(what)
-            bar.update(done)
-
-        queue.work(share, progress)
 
 
 def _without_lost(queue: Queue) -> list[Trial]:

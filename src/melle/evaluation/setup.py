@@ -19,6 +19,15 @@ from melle.evaluation.run import Evaluation
 from melle.synthesis.options import DecodingOptions
 
 log = logging.getLogger(__name__)
+SAME = (
+    "own_vocoder",
+    "samples",
+    "batch_size",
+    "seed",
+    "device",
+    "weights",
+    "keep_audio",
+)  # keys as they are
 METRICS_OF = {"asr": "Word error rate", "speaker": "Speaker similarity", "quality": "Naturalness"}  # by kind of judge
 
 
@@ -33,14 +42,8 @@ def evaluation_from(cfg: DictConfig) -> Evaluation:
         output=Path(cfg.output),
         judges=build_judges(cfg),
         vocoders=chosen_vocoders(cfg),
-        own_vocoder=cfg.own_vocoder,
         options=DecodingOptions(**cfg.decoding),
-        samples=cfg.samples,
-        batch_size=cfg.batch_size,
-        seed=cfg.seed,
-        device=cfg.device,
-        weights=cfg.weights,
-        keep_audio=cfg.keep_audio,
+        **{name: cfg[name] for name in SAME},
     )
 
 
@@ -63,8 +66,8 @@ def protocol_cases(cfg: DictConfig) -> dict[str, list[Case]]:
         raise UserError("protocol= names none; give cross_sentence, continuation, plain, or several")
     utterances = read_manifest(cfg.data.test)
     least, most = cfg.data.test_seconds
-    protocols = [build(node) for node in cfg.protocol.values()]
-    chosen = {one.name: one.cases(utterances, (least, most), cfg.utterances, cfg.seed) for one in protocols}
+    protocols = {name: build(node) for name, node in cfg.protocol.items()}
+    chosen = {name: choose(utterances, (least, most), cfg.utterances, cfg.seed) for name, choose in protocols.items()}
     return {name: filter_cases(name, cases) for name, cases in chosen.items()}
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
@@ -51,22 +51,21 @@ class Table:
 def make_table(rows: Sequence[SystemScore], titles: dict[str, str], narrow: bool = False) -> Table:
     """Toplines and checkpoints; of several checkpoints the best values are bold. ``narrow``: without minor columns."""
     lines = [Line(row, best) for row in rows for best in ([False, True] if row.best else [False])]
-    scored = [None if line.best else line.row for line in lines]  # of what only a row itself has
-    columns = [Column("step", "", ["" if row is None or row.step is None else str(row.step) for row in scored])]
+
+    def own(show: Callable[[SystemScore], str]) -> list[str]:
+        """Cells of what only a row itself has."""
+        return ["" if line.best else show(line.row) for line in lines]
+
+    columns = [Column("step", "", own(lambda row: "" if row.step is None else str(row.step)))]
     for name in measured(rows):
         metric, title = metric_of(name), titles.get(judge_of(name), judge_of(name))
         if narrow and not metric.narrow:
             continue
         columns.append(Column(metric.head, title, [_cell(line, name) for line in lines], _bold(lines, name)))
         if kind_of(name) == "wer":
-            ends = [row and row.intervals.get(name) for row in scored]
-            interval = ["" if pair is None else " - ".join(f"{100 * end:.1f}" for end in pair) for pair in ends]
-            edits = [row and row.edits.get(name) for row in scored]
-            counts = [
-                "" if some is None else f"{some.substitutions}+{some.deletions}+{some.insertions}/{some.length}"
-                for some in edits
-            ]
-            columns += [Column("95 % interval", title, interval), Column("S+D+I/words", title, counts)]
+            interval = own(lambda row, name=name: " - ".join(f"{100 * end:.1f}" for end in row.intervals.get(name, ())))
+            columns.append(Column("95 % interval", title, interval))
+            columns.append(Column("S+D+I/words", title, own(lambda row, name=name: str(row.edits.get(name, "")))))
     return Table(lines, [column for column in columns if any(column.cells)])
 
 

@@ -6,7 +6,7 @@ Several processes share them, of which each takes every n-th utterance. Whatever
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
@@ -16,6 +16,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from tqdm import tqdm
 
 from melle.audio import load_audio, save_audio
 from melle.data.manifest import Utterance
@@ -28,8 +29,6 @@ from melle.evaluation.records import Records, digest
 from melle.evaluation.systems import Model, Output, System
 from melle.files import file_name, file_stamp
 from melle.synthesis.seeds import derive_seed
-
-Progress = Callable[[str, int], None]  # what is being done, and how many utterances more are done
 
 
 @dataclass(frozen=True)
@@ -128,41 +127,47 @@ class Queue:
             for judge in [*([None] if trial.system.saves_audio else []), *trial.judges]:
                 trial.records(judge).start()
 
-    def work(self, share: slice = slice(None), progress: Progress = lambda what, done: None) -> None:
-        """Do what is missing of the items that ``share`` selects: every n-th for one of n processes."""
+    def work(self, share: slice = slice(None), show: bool = False) -> None:
+        """Do what is missing of the items that ``share`` selects, every n-th for one of n processes; ``show`` a bar."""
+        with tqdm(total=self.missing(share), unit="clip", desc="evaluating", disable=not show) as bar:
+            self._work(share, bar)
+
+    def _work(self, share: slice, bar: tqdm) -> None:
         for system, trials in groupby(self.trials, lambda trial: trial.system):
             for trial in trials:
                 items = trial.items[share]
                 try:
-                    self._speak(trial, trial.unspoken(items), progress)
+                    self._speak(trial, trial.unspoken(items), bar)
                 except Removed as error:
                     self.lost[trial] = str(error)
                     continue
                 for judge in trial.judges:
-                    self._score(trial, judge, trial.unscored(judge, items), progress)
+                    self._score(trial, judge, trial.unscored(judge, items), bar)
             if isinstance(system, Model):
                 system.unload()
 
-    def _speak(self, trial: Trial, items: Sequence[Item], progress: Progress) -> None:
-        for batch, append in self._batches(items, trial.records(), f"{trial.system.name}: speaking", progress):
-            with _memory_for(
-                trial.system.name, len(batch), "lower batch_size=, or give lighter weights= or device=cpu"
-            ):
-                outputs = trial.system.speak([item.case for item in batch], [item.seed for item in batch])
+    def _speak(self, trial: Trial, items: Sequence[Item], bar: tqdm) -> None:
+        system, records = trial.system, trial.records()
+        for batch in self._batches(items, records, f"{system.name}: speaking", bar):
+            with _memory_for(system.name, len(batch), "lower batch_size=, or give lighter weights= or device=cpu"):
+                outputs = system.speak([item.case for item in batch], [item.seed for item in batch])
             for item, output in zip(batch, outputs):
-                save_audio(trial.audio(item), output.waveform, trial.system.sample_rate)
+                save_audio(trial.audio(item), output.waveform, system.sample_rate)
                 spoken = {"samples": len(output.waveform), "begins": output.begins, "values": output.values}
-                append(item, spoken | {"finish_reason": output.finish_reason, "computing": output.seconds})
+                spoken |= {"finish_reason": output.finish_reason, "computing": output.seconds}
+                records.append(item.labels | spoken)
+                bar.update()
 
-    def _score(self, trial: Trial, judge: str, items: Sequence[Item], progress: Progress) -> None:
+    def _score(self, trial: Trial, judge: str, items: Sequence[Item], bar: tqdm) -> None:
         speech = trial.records().read() if trial.system.saves_audio and items else {}
         records = trial.records(judge)
-        for batch, append in self._batches(items, records, f"{trial.system.name}: {judge}", progress):
+        for batch in self._batches(items, records, f"{trial.system.name}: {judge}", bar):
             outputs = [trial.output_of(item, speech) for item in batch]
             clips = [output.waveform if trial.judges[judge].whole else output.new for output in outputs]
             with _memory_for(judge, len(batch), f"give {judge}.device=cpu"):
                 for item, found in zip(batch, self._scores(trial, judge, clips)):
-                    append(item, found)
+                    records.append(item.labels | found)
+                    bar.update()
 
     def _scores(self, trial: Trial, judge: str, clips: Sequence[Tensor]) -> Iterator[dict[str, Any]]:
         score, rate = trial.judges[judge].score, trial.system.sample_rate
@@ -177,21 +182,13 @@ class Queue:
                 self._known.update([next(found)])
             yield self._known[key]
 
-    def _batches(
-        self, items: Sequence[Item], records: Records, what: str, progress: Progress
-    ) -> Iterator[tuple[Sequence[Item], Callable[[Item, dict[str, Any]], None]]]:
-        """Items by the batch, and a function that keeps what was found of one."""
-        if not items:
-            return
-        progress(what, 0)
-        with records.appending() as keep:
-
-            def append(item: Item, found: dict[str, Any]) -> None:
-                keep(item.labels | found)
-                progress("", 1)
-
-            for start in range(0, len(items), self.batch_size):
-                yield items[start : start + self.batch_size], append
+    def _batches(self, items: Sequence[Item], records: Records, what: str, bar: tqdm) -> Iterator[Sequence[Item]]:
+        """Items by the batch, of which ``records`` are about to be kept."""
+        if items:
+            bar.set_description(what)
+            records.start()
+        for start in range(0, len(items), self.batch_size):
+            yield items[start : start + self.batch_size]
 
 
 @contextmanager

@@ -24,6 +24,10 @@ class ErrorCounts:
     def __add__(self, other: ErrorCounts) -> ErrorCounts:
         return ErrorCounts(*map(operator.add, astuple(self), astuple(other)))
 
+    def __str__(self) -> str:
+        """Substitutions, deletions and insertions of how many words, or characters."""
+        return f"{self.substitutions}+{self.deletions}+{self.insertions}/{self.length}"
+
     @property
     def errors(self) -> int:
         return self.substitutions + self.deletions + self.insertions

@@ -20,7 +20,7 @@ from melle.console import shell_command
 from melle.data.manifest import read_manifest
 from melle.devices import is_out_of_memory
 from melle.errors import OutOfMemory, UserError, reason
-from melle.evaluation.protocols import Case, CrossSentence
+from melle.evaluation.protocols import Case, cross_sentence
 from melle.installed import as_installed
 from melle.text import Tokenizer
 from melle.vocoders import make_vocoder
@@ -40,11 +40,10 @@ def choose_cases(cfg: DictConfig) -> list[Case]:
         return []
     from melle.evaluation.filters import filter_cases
 
-    protocol = CrossSentence(prompts=cfg.data.test_prompts)
-    seconds = tuple(cfg.data.test_seconds)
+    seconds, prompts = tuple(cfg.data.test_seconds), cfg.data.test_prompts
     try:
-        cases = protocol.cases(read_manifest(cfg.data.test), seconds, cfg.report.utterances, seed=0)
-        return filter_cases(protocol.name, cases)
+        cases = cross_sentence(read_manifest(cfg.data.test), seconds, cfg.report.utterances, 0, prompts=prompts)
+        return filter_cases("cross_sentence", cases)
     except UserError as error:
         raise UserError(f"data.test: {error}; report.utterances=0 trains without a report") from None
 
@@ -162,6 +161,6 @@ def _score(cfg: DictConfig) -> Case | None:
         logger.warning("the report speaks through another vocoder than its model's own: %s", error)
         own = None
     vocoder = {"vocoders": {"own": own}} if own else {}
-    results = score(Evaluation(checkpoints, {CrossSentence.name: cases}, folder, build_judges(cfg), **vocoder))
+    results = score(Evaluation(checkpoints, {"cross_sentence": cases}, folder, build_judges(cfg), **vocoder))
     print(f"\n{format_tables(results)}\n\nHeld-out texts, to listen to: {folder / 'report.html'}")
     return cases[0]

@@ -17,7 +17,10 @@ from melle.evaluation import records
 from melle.evaluation.judges.base import QualityPredictor, Recogniser, SpeakerEncoder, audible, pad_to, similarities
 from melle.evaluation.judges.hf import HfRecogniser
 from melle.evaluation.judges.nemo import NemoRecogniser
+from melle.evaluation.judges.pitch import Pitch
+from melle.evaluation.judges.quality import Dnsmos
 from melle.evaluation.judges.speaker import Resemblyzer, XVector
+from melle.evaluation.judges.unispeech import Unispeech
 from melle.evaluation.judges.whisper import REVISIONS, Whisper
 from melle.evaluation.setup import build_judges
 from melle.hub import hub_name, is_hub_name, is_offline, locate
@@ -137,13 +140,25 @@ def test_transcripts_do_not_depend_on_the_normaliser():
     assert one.depends_on() == other.depends_on()
 
 
-@pytest.mark.parametrize("package", ["resemblyzer", "webrtcvad"])
-def test_missing_resemblyzer_names_the_command(monkeypatch, package):
-    for name in [name for name in sys.modules if name.startswith("resemblyzer")]:
-        monkeypatch.delitem(sys.modules, name)
-    monkeypatch.setitem(sys.modules, package, None)
-    with pytest.raises(UserError, match=r"python -m pip install -e \"\.\[speaker\]\""):
-        Resemblyzer()
+@pytest.mark.parametrize(
+    ("judge", "missing", "extra"),
+    [
+        *((lambda: Whisper(), package, "eval") for package in ("faster_whisper", "ctranslate2", "jiwer")),
+        *((lambda: HfRecogniser("any"), package, "eval") for package in ("transformers", "jiwer")),
+        (lambda: NemoRecogniser("any"), "nemo", "eval,nemo"),
+        *((lambda: Resemblyzer(), package, "speaker") for package in ("resemblyzer", "webrtcvad")),
+        (lambda: XVector("any"), "transformers", "wavlm"),
+        (lambda: Unispeech("any"), "transformers", "wavlm"),
+        *((lambda: Dnsmos(), package, "quality") for package in ("speechmos", "librosa", "onnxruntime")),
+        (lambda: Pitch(), "librosa", "quality"),
+    ],
+)
+def test_a_missing_package_names_the_command(monkeypatch, judge, missing, extra):
+    for name in [name for name in sys.modules if name.split(".")[0] in ("resemblyzer", "speechmos")]:
+        monkeypatch.delitem(sys.modules, name)  # imported by an earlier test
+    monkeypatch.setitem(sys.modules, missing, None)
+    with pytest.raises(Unavailable, match=rf"python -m pip install -e \"\.\[{extra}\]\""):
+        judge()
 
 
 def test_similarity_is_the_cosine():

@@ -98,9 +98,3 @@ def test_what_cannot_be_loaded_asks_for_a_file(nemo):
     assert "\n" not in str(error.value)
     with pytest.raises(UserError, match="batch_size=0"):
         NemoRecogniser("stt_en", batch_size=0)
-
-
-def test_missing_nemo_names_the_command(monkeypatch):
-    monkeypatch.setitem(sys.modules, "nemo", None)
-    with pytest.raises(UserError, match=r"python -m pip install -e \"\.\[eval,nemo\]\""):
-        NemoRecogniser("stt_en")

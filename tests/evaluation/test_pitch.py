@@ -1,12 +1,10 @@
 """Pitch of tones whose pitch is known."""
 
 import math
-import sys
 
 import pytest
 import torch
 
-from melle.errors import UserError
 from melle.evaluation.judges.pitch import Pitch
 
 RATE = 16000
@@ -49,9 +47,3 @@ def test_clips_without_a_voice(pitch):
     assert pitch.rate(torch.zeros(RATE), RATE) == {"voiced": 0.0}
     assert pitch.rate(torch.full((RATE,), torch.nan), RATE) == {"voiced": 0.0}
     assert pitch.rate(torch.ones(100), RATE) == {} and pitch.rate(torch.zeros(0), 24000) == {}
-
-
-def test_missing_librosa_names_the_command(monkeypatch):
-    monkeypatch.setitem(sys.modules, "librosa", None)
-    with pytest.raises(UserError, match=r"python -m pip install -e \"\.\[quality\]\""):
-        Pitch()

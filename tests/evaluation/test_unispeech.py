@@ -1,7 +1,6 @@
 """UniSpeech's speaker encoder, from a tiny file with random tensors by the original names."""
 
 import re
-import sys
 
 import pytest
 import torch
@@ -218,9 +217,3 @@ def test_files_that_are_none(tmp_path):
     for name in ("missing.pth", "text.pth", "other.pth", "."):
         with pytest.raises(UserError, match=r"cannot be loaded .*give the path of wavlm_large_finetune\.pth"):
             Unispeech(str(tmp_path / name), "cpu")
-
-
-def test_missing_transformers_names_the_command(monkeypatch, path):
-    monkeypatch.setitem(sys.modules, "transformers", None)
-    with pytest.raises(UserError, match=r"python -m pip install -e \"\.\[wavlm\]\""):
-        Unispeech(path, "cpu")

@@ -12,13 +12,6 @@ from melle.errors import UserError
 from melle.evaluation.judges.whisper import Whisper
 
 
-@pytest.mark.parametrize("package", ["faster_whisper", "ctranslate2", "jiwer"])
-def test_missing_whisper_names_the_command(monkeypatch, package):
-    monkeypatch.setitem(sys.modules, package, None)
-    with pytest.raises(UserError, match=r"python -m pip install -e \"\.\[eval\]\""):
-        Whisper(device="cpu")
-
-
 class FakeModel:
     """Of faster-whisper's WhisperModel what is used: windows of 30 s, padded with zeros, and a text about each."""
 

@@ -1,7 +1,5 @@
 """Speaker encoders of transformers, from a tiny model with random weights."""
 
-import sys
-
 import pytest
 import torch
 import torch.nn.functional as F
@@ -122,9 +120,3 @@ def test_what_cannot_be_loaded(tmp_path, folder):
         XVector(str(tmp_path / "plain"))
     with pytest.raises(UserError, match=r"^device=nonsense"):
         XVector(str(folder), device="nonsense")
-
-
-def test_missing_transformers_names_the_command(monkeypatch):
-    monkeypatch.setitem(sys.modules, "transformers", None)
-    with pytest.raises(UserError, match=r"python -m pip install -e \"\.\[wavlm\]\""):
-        XVector("any")

@@ -24,6 +24,13 @@ def manifest(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
+def without_page(monkeypatch):
+    """Evaluations that draw no report and write nothing for TensorBoard, which would take most of their time."""
+    monkeypatch.setattr("melle.evaluation.run.write_report", lambda folder, results: None)
+    monkeypatch.setattr("melle.evaluation.run.write_tensorboard", lambda folder, results: None)
+
+
+@pytest.fixture
 def asr() -> ToneAsr:
     return ToneAsr()
 

@@ -21,6 +21,7 @@ from melle.evaluation.aggregate import aggregate, best_of_samples
 from melle.evaluation.checkpoints import Checkpoint, read_checkpoints
 from melle.evaluation.protocols import continuation, cross_sentence, plain
 from melle.evaluation.records import source_digest
+from melle.evaluation.report import write_report
 from melle.evaluation.run import Evaluation, score
 from melle.evaluation.scores import UtteranceScore, read_metrics
 from melle.evaluation.systems import CODE, Vocoding
@@ -44,7 +45,7 @@ def utterances(manifest):
 
 
 @pytest.fixture
-def make(utterances, checkpoint, tmp_path, asr, speaker):
+def make(utterances, checkpoint, tmp_path, asr, speaker, without_page):
     """An evaluation of the tiny checkpoint, cross-sentence, into a folder of that name."""
 
     def evaluation(output="out", **changes) -> Evaluation:
@@ -307,7 +308,8 @@ def test_a_continuation_holds_its_beginning(make, utterances, tmp_path):
         assert abs(peaks[0] - peaks[1]) <= 3
 
 
-def test_audio_that_is_not_kept_is_not_named(make, tmp_path):
+def test_audio_that_is_not_kept_is_not_named(make, tmp_path, monkeypatch):
+    monkeypatch.setattr("melle.evaluation.run.write_report", write_report)
     results = score(make(keep_audio=False))
     assert not (tmp_path / "out" / "audio").exists()
     assert all(u.audio is None for row in results.systems[1:] for u in row.utterances)

@@ -17,6 +17,7 @@ from melle.errors import UserError
 from melle.evaluation import systems
 from melle.evaluation.checkpoints import read_checkpoints
 from melle.evaluation.protocols import cross_sentence
+from melle.evaluation.report import write_report
 from melle.evaluation.run import Evaluation, score
 from melle.evaluation.setup import chosen_vocoders
 from melle.evaluation.tables import format_tables
@@ -29,7 +30,7 @@ FINE = {"name": "griffin_lim", "iterations": 12}
 
 
 @pytest.fixture
-def make(manifest, checkpoint, tmp_path, asr, speaker):
+def make(manifest, checkpoint, tmp_path, asr, speaker, without_page):
     """An evaluation of the tiny checkpoint over four utterances."""
     utterances = read_manifest(manifest)
 
@@ -60,6 +61,7 @@ def without_time(row):
 
 def test_vocoders_beside_each_other(make, manifest, tmp_path, asr):
     results = score(make("both", {"coarse": COARSE, "fine": FINE}))
+    write_report(tmp_path / "both", results)
     recordings, coarse, fine, model = results.systems
     names = ["coarse", "fine"]
     assert [row.system for row in (coarse, fine)] == [f"recordings through mel and {name}" for name in names]

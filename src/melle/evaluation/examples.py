@@ -12,9 +12,8 @@ from pathlib import Path
 import matplotlib
 import numpy as np
 import soundfile
-import torch
 import torch.nn.functional as F
-from PIL import Image  # matplotlib's own way to write PNG
+from matplotlib.image import imsave
 from torch import Tensor
 
 from melle.audio import UNREADABLE, LogMel, load_audio, read_channels
@@ -27,7 +26,7 @@ from melle.evaluation.wer import ErrorCounts, errors_marked
 
 SIZE = (260, 90)  # of a picture, pixels
 RANGE = 4.0  # log10 magnitude (80 dB) below the loudest that colours show
-EMPTY = 255  # colour of a picture after the end of the audio: none
+COLOURS = 64  # of a picture: enough for the eye, and more would make the file larger
 SHOWN = ("sim_o", "utmos", "dnsmos")  # values of an utterance that are shown, besides errors
 
 
@@ -87,15 +86,10 @@ def draw_mel(mel: Tensor, colours: tuple[float, float], frames: int) -> bytes:
     """log10 mel (T, M) as a PNG of ``SIZE``, low bands below, in colours from low to high; it is ``frames`` wide."""
     width = max(1, round(SIZE[0] * len(mel) / frames))
     scaled = F.interpolate(mel.T[None, None], (SIZE[1], width), mode="bilinear", antialias=True, align_corners=False)
-    low, high = colours
-    shares = ((scaled[0, 0].flip(0) - low) / max(high - low, 1e-6)).clamp(0, 1)
-    pixels = np.full(SIZE[::-1], EMPTY, dtype=np.uint8)
-    # Every fourth colour is enough for the eye, and makes the file half as large.
-    pixels[:, :width] = 4 * (shares * 63).round().to(torch.uint8).numpy()
-    image = Image.fromarray(pixels, "L")
-    image.putpalette((matplotlib.colormaps["magma"](np.arange(256))[:, :3] * 255).round().astype(np.uint8).tobytes())
-    written = io.BytesIO()
-    image.save(written, "PNG", transparency=EMPTY, optimize=True)
+    pixels = np.full(SIZE[::-1], np.nan)  # transparent after the end of the audio
+    pixels[:, :width] = scaled[0, 0]
+    written, magma = io.BytesIO(), matplotlib.colormaps["magma"].resampled(COLOURS)
+    imsave(written, pixels, vmin=colours[0], vmax=colours[1], cmap=magma, origin="lower", format="png")
     return written.getvalue()
 
 

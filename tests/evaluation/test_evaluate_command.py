@@ -150,7 +150,7 @@ def test_what_is_mistyped_is_one_sentence_before_anything_is_spoken(checkpoint, 
 def test_the_command_fails_in_one_line_and_leaves_nothing_behind(manifest, tmp_path):
     folder = tmp_path / "empty"
     folder.mkdir()
-    for arguments, code in ([f"data.test={manifest}", "checkpoint=none.ckpt"], 2), (["chekpoint=x"], 1):
+    for arguments, code in ([f"data.test={manifest}", "checkpoint=none.ckpt"], 2), (["chekpoint=x"], 2):
         done = run(folder, *arguments)
         assert done.returncode == code
         assert "Traceback" not in done.stderr and done.stdout == ""

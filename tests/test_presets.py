@@ -207,7 +207,8 @@ def test_option_of_an_evaluation_composes(option):
         cfg = compose("evaluate", [option, *NEEDED.get(option, ())])
     judges = OmegaConf.to_container(cfg[group] or OmegaConf.create(), resolve=True, throw_on_missing=True)
     for judge in judges.values():
-        signature(get_object(judge.pop("_target_"))).bind(**judge)
+        target, is_partial = signature(get_object(judge.pop("_target_"))), judge.pop("_partial_", False)
+        (target.bind_partial if is_partial else target.bind)(**judge)
     assert list(judges) == ([] if name == "none" else [name.removesuffix("_digits")])
 
 

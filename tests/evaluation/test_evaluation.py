@@ -392,7 +392,7 @@ def test_a_checkpoint_that_training_replaces_is_not_scored_under_the_old_step(ma
 
 def test_missing_records_are_named(make):
     evaluation = make(checkpoints=[])
-    with pytest.raises(UserError, match=r"asr\.tones\.jsonl: is incomplete"):
+    with pytest.raises(UserError, match=r"asr\.tones\.jsonl: incomplete"):
         aggregate(evaluation.queue().trials, evaluation.output, 0)
 
 

@@ -129,7 +129,7 @@ def bench_synthesis(options: Synthesis) -> str:
         f"ours, at its best batch, makes {best * short.plain:.1f} × as many.",
     ]
     for name, (sound, factor) in _run(vocode, setups[most]).items():
-        lines.append(f"{name}: first sound after {sound:.2f} s at r = {most}, by itself {factor:.3f} × real time")
+        lines.append(f"{name}: first sound after {sound:.2f} s at r = {most}, RTF {factor:.3f}")
     lines.append(
         "floor: reading weights and cache once, as fast as a matrix-vector product reads.\n"
         "real time: seconds of computing per second of speech."

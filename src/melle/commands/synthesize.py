@@ -140,7 +140,7 @@ class Synthesize:
         speech = tts(text, **how) if self.best_of is None else self._choose(tts, how)
         save_audio(output, speech.waveform, speech.sample_rate)
         write_subtitles(self.subtitles, speech.words, language)
-        speed = f", {speech.real_time_factor:.2f} × real time, {tts.vocoder.title}"
+        speed = f" of speech in {speech.real_time_factor * speech.seconds:.1f} s, {tts.vocoder.title}"
         report(output, speech.seconds, speech.finish_reason, speech.parts, speed)
 
     def _show(self, tts: Synthesizer, texts: Sequence[str]) -> None:
@@ -269,6 +269,6 @@ def report(
         "unfinished": f"; it stopped before the end of the text{where}; {advice}",
         "length": f"; cut off at the length limit{where}; {advice}",
         "degenerate": f"; cut off where it fell silent or held one sound{where}; {advice}",
-        "empty": f"; nothing in it can be heard; {advice}",
+        "empty": f"; it is silent; {advice}",
     }
     print(f"{output}: {seconds:.2f} s{more}{endings[finish_reason]}")

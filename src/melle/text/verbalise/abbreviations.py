@@ -47,6 +47,7 @@ NUMBERED = {  # before a number
         "temp": "temperature",
         "Temp": "Temperature",
     },
+    **{"Bldg": "Building", "bldg": "building", "Fl": "Floor", "fl": "floor"},
 }
 CHAT = {"gr8": "great", "l8r": "later", "l8": "late", "m8": "mate", "w8": "wait", "h8": "hate", "b4": "before"}
 CHAT |= {"2day": "today", "2nite": "tonight", "2moro": "tomorrow", "2morrow": "tomorrow", "4ever": "forever"}
@@ -178,6 +179,7 @@ ABBREVIATIONS = (
     Rule(rf"\b({'|'.join(TITLES)})\.(?=[\s-]?[A-Z\d])", read_title),
     Rule(rf"\b({'|'.join(ALONE)})(?:(?=\s[A-Z])|\.(?=\s(?:and|or|&)\s))", read_title),
     Rule(rf"\b({'|'.join(SUFFIXES)})\.", read_suffix),
+    Rule(r"(?<=\d(?:st|nd|rd|th)) c\.", lambda match: f" century{_point(match)}"),
     Rule(r"\b(Jr|Sr)\b", read_suffix),
     Rule(r"\bPh\.?\s?D\b\.?", lambda match: f"P-H-D{_point(match)}"),
     Rule(r"(?<![\w.-])[A-HJ-Z]\.(?:\s[A-Z]\.){0,3}\s?(?=[A-Z]['a-z])", read_initials),

@@ -14,7 +14,8 @@ SPOKEN = _words("NASA NATO AIDS LASER RADAR SONAR GIF RAM ROM PIN SIM ZIP GUI LA
 SPELLED = _words(
     "US UK EU UN UAE USA CIA FBI AI IT ID IQ LA AC UV IOC IRA ISO IEEE UCLA NAACP ASAP ISBN ESPN HIV AM PM OS IP AD "
     "BC AA AAA CEO CFO CTO COO NBA IBM API URL USB GPU CPU USD USSR ATM ETA FAQ DIY EPA FDA IMF IPO IRS MIA MBA UFO "
-    "VIP VAT AOL MIT OECD NYU UPS PA HBO DOJ DOE DJIA NYSE UTC EST EDT CST CDT PST PDT GMT OCR ASR BCE HDMI"
+    "VIP VAT AOL MIT OECD NYU UPS PA HBO DOJ DOE DJIA NYSE UTC EST EDT CST CDT PST PDT GMT OCR ASR BCE HDMI "
+    "USC LOL OMG FYI TBA TBD IMO IMHO AKA DOB POV EOD IOU DUI"
 )
 AMBIGUOUS = _words("US IT AM AD ID LA PA UPS MIA MIT DOE")  # spelled, but words too: among shouted words, words
 SHOUTED = _words(
@@ -28,6 +29,7 @@ SHOUTED = _words(
     "DOT DUE FED FIG FOG FOX GAP GAS HEN HID HUG INN INK JAM JAR JET JUG LIP LID LOG MUD NAP NUT OAK OWE OWL PIE "
     "PIG PIT POT RAT RAW RIB ROB ROD ROW RUB RUG SIN TAP TIN TIP TOE TON VET VOW WEB WIG"
 )
+AFTER_THE = _words("WHO")  # words, and after "the" names that are spelled
 SOUNDS = _words("HM HMM MM SH SHH PSST BRR GRR TSK PFFT NTH MR MRS MS DR ST JR SR")  # without a vowel, not spelled
 _CAPITALS = re.compile(r"(?<![\w-])([A-Z]{2,})('?s)?(?![\w'])(?!-[A-Z]\b)")
 _WORD = re.compile(r"[\w'-]+")
@@ -57,6 +59,8 @@ def _read(match: Match[str]) -> str:
     letters, ending = match[1], match[2] or ""
     if letters == "OK":
         return f"okay{ending}"
+    if letters in AFTER_THE and re.search(r"\b[Tt]he $", match.string[max(0, match.start() - 5) : match.start()]):
+        return spell(letters) + ending
     shouted = not _is_no_word(letters) and (_among_shouts(match) or (letters in AMBIGUOUS and _after_shout(match)))
     if shouted or not is_spelled(letters):
         return match[0]

@@ -11,6 +11,7 @@ from melle.text.verbalise.rules import SIGN, Rule, signed
 _DENOMINATORS = {2: ("half", "halves"), 4: ("quarter", "quarters")}
 _BESIDE = ((24, 7), (9, 11), (7, 7), (20, 20))  # no fractions: 9/11
 _BOTH = r"%|°[CF]?|kg|km|cm|mm|m|g|mg|lbs?|oz|ft|GB|MB|mph|hrs?|mins?"  # units that both ends of a range may have
+_VERBS = r"(?:is|was|has|as|does|says|makes|sells|its|his|this)\b"  # that follow 3M, which is a company
 _LINES = "240|360|480|576|720|1080|1440|2160|4320"  # of a picture: 1080p
 _MANY = rf"(?P<number>{NUMBER})"
 
@@ -82,6 +83,11 @@ def read_ordinal(match: Match[str]) -> str:
     return ordinal(int(match[1].replace(",", "")))
 
 
+def read_product(match: Match[str]) -> str:
+    """10 × 3 beside a sign of equality is "10 times 3", of which the numbers are read later."""
+    return re.sub(r"\s?[x×]\s?", " times ", match[0])
+
+
 def read_many(match: Match[str]) -> str:
     """100s of people are "hundreds of people", 10,000s "ten thousands"."""
     words = cardinal(int(match[1].replace(",", ""))).removeprefix("one ")
@@ -96,7 +102,7 @@ def read_team(match: Match[str]) -> str:
 
 def read_scale(match: Match[str]) -> str:
     """3M users are "three million users", 10K steps "ten thousand steps"."""
-    scale = {"K": "thousand", "M": "million", "B": "billion"}[match["scale"]]
+    scale = {"k": "thousand", "K": "thousand", "M": "million", "B": "billion"}[match["scale"]]
     return f"{number(match['number'])} {scale}"
 
 
@@ -132,13 +138,21 @@ def _size(written: str) -> str:
     return year(int(written)) if len(written) == 4 and written[2:] != "00" else number(written)
 
 
+_PRODUCT = r"\d+(?:\.\d+)?(?:\s?[x×]\s?\d+(?:\.\d+)?){1,9}"
 RANGES = (  # and what else looks like an amount, but is none
+    Rule(rf"(?<![\w.,]){_PRODUCT}(?=\s?=)|(?<==){_PRODUCT}(?!\w)|(?<==\s){_PRODUCT}(?!\w)", read_product),
+    Rule(rf"(?<![\w.,])(\d{{1,3}}),(\d{{1,2}})(?=\s?(?:{_BOTH})(?!\w))", r"\1.\2"),  # 1,5 kg
+    Rule(r"(?<![\w/.,])24/7/365(?![\w/])", "twenty-four seven three sixty-five"),
+    Rule(r"(?<=\d)-yrs?-(?=olds?\b)", "-year-"),
     Rule(rf"(?<![\w.,])({_LINES})([pi])\b", read_lines),
     Rule(r"(?<![\w.,])(10|100|1,?000|1,000,000)s(?= of\b)", read_many),
     Rule(r"(?<![\w.,])(\d{1,3}(?:,000)+)s\b", read_many),
     Rule(r"(?<![\w.,])(\d{2})ers\b", read_team),
-    Rule(rf"(?<![\w.,])(?P<number>{NUMBER})(?P<scale>[KMB])(?=\s(?:people|children|[a-z]+s)\b)", read_scale),
-    Rule(rf"(?<![\w.,$£€])(?P<number>{NUMBER})(?P<scale>M)(?=[.,;!?)]*(?:\s|$))(?!\s\w)", read_scale),
+    Rule(
+        rf"(?<![\w.,])(?P<number>{NUMBER})(?P<scale>[KkMB])(?=\s(?:people|children|(?!{_VERBS})[a-z]+s)\b)", read_scale
+    ),
+    Rule(r"(\b[A-Z]\w*,? (?:and|or) )3M\b", r"\1three M"),  # the company
+    Rule(rf"(?<![\w.,$£€])(?P<number>{NUMBER})(?P<scale>M)(?=[.,;!?)]*(?:\s|$))(?!\s\w|,\s[A-Z])", read_scale),
     Rule(r"(?<=\d(?:st|nd|rd|th))\s?[-—]\s?(?=\d+(?:st|nd|rd|th)\b)", " to "),  # 1st-3rd
     Rule(r"(\b(?:[Oo]pen|works?|working|hours|daily|a|[A-Z]\w+day)[,:]? )(1?\d)-(1?\d)(?![\w.-]|,\d)", read_hours),
     Rule(rf"(?<=\d)(?P<unit>\s?(?:{_BOTH}))\s?[-—]\s?(?=\d[\d.,]*(?P=unit))", r"\g<unit> to "),  # 20%-30%

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from re import Match
 
-from melle.text.verbalise.numbers import cardinal, digits, whole
+from melle.text.verbalise.numbers import cardinal, digits, whole, year
 from melle.text.verbalise.rules import Rule
 
 # What is told apart by a number of three or four figures that is read in pairs: Boeing 747, Form 1040. Rooms are not
@@ -21,6 +21,12 @@ _BOOKS = (
     "Isaiah|Jeremiah|Ezekiel|Daniel|Hosea|Amos|Micah|Matthew|Mark|Luke|John|Acts|Romans|Corinthians|Galatians|"
     "Ephesians|Philippians|Colossians|Thessalonians|Timothy|Hebrews|James|Peter|Revelation"
 )
+_SHORT_BOOKS = {  # before chapter and verse
+    **{"Gen": "Genesis", "Ex": "Exodus", "Exod": "Exodus", "Lev": "Leviticus", "Deut": "Deuteronomy"},
+    **{"Ps": "Psalm", "Prov": "Proverbs", "Isa": "Isaiah", "Jer": "Jeremiah", "Ezek": "Ezekiel", "Dan": "Daniel"},
+    **{"Matt": "Matthew", "Rom": "Romans", "Cor": "Corinthians", "Gal": "Galatians", "Eph": "Ephesians"},
+    **{"Heb": "Hebrews", "Rev": "Revelation"},
+}
 _PROGRAMS = "Python|PHP|Ubuntu|Debian|Django|Kubernetes|PyTorch|CUDA|Java|Rust|Go|Node|iOS|macOS|Android|[Vv]ersion|v"
 
 
@@ -83,9 +89,20 @@ TELEPHONE = (
 CODES = (
     Rule(r"(?P<before>\bISBN(?:-1[03])?:?\s)(?P<groups>\d[\d -]*[\dX])\b", read_groups),
     Rule(r"(?P<before>)(?<![\w.,/-])(?P<groups>\d+(?:-\d+){3,})(?![\w-])", read_groups),
+    Rule(r"(?P<before>)(?<![\w.,/-])(?P<groups>\d{3}-\d\d-\d{4})(?![\w-])", read_groups),  # of social security
+    Rule(  # of a card
+        r"(?P<before>)(?<![\w.,/$£€-])(?<!\d )(?P<groups>\d{4}(?: \d{4}){3}|\d{4} \d{6} \d{5})(?![\w-]|[ .,]\d)",
+        read_groups,
+    ),
+    Rule(r"\bCVE-(\d{4})-(\d{4,7})\b", lambda match: f"CVE {year(int(match[1]))}, {digits(match[2])}"),
     Rule(r"(?<![\w.])\d{1,3}(?:\.\d{1,3}){3}(?![\w.]\w)(?!\.\d)", read_host),
     Rule(
         rf"\b((?:{_CALLED})\s+)({_EMERGENCY})(?![\w.,/:-]\d|\s?[a-z]*s\b)",
+        lambda match: match[1] + digits(match[2]),
+        re.I,
+    ),
+    Rule(  # a short number: text STOP to 12345
+        rf"\b((?:{_CALLED})\s+(?:\"?\w+\"?\s+to\s+)?)(\d{{5,6}})(?![\w/:-]|[.,]\d|\s(?:people|[a-z]+s)\b)",
         lambda match: match[1] + digits(match[2]),
         re.I,
     ),
@@ -106,10 +123,11 @@ CODES = (
     ),
     Rule(r"\b[Ee]xt\. ?(\d{3,6})(?![\w-])", lambda match: f"extension {digits(match[1])}"),
     Rule(
-        r"\b((?:ZIP|[Zz]ip)(?: [Cc]ode)?:? |[Aa]rea [Cc]ode |PIN |[Pp]asscode )(\d{3,8})(?![\w-])",
+        r"\b((?:(?:ZIP|[Zz]ip)(?: [Cc]ode)?|[Aa]rea [Cc]ode|PIN|[Pp]asscode)(?: is|:)? )(\d{3,8})(?![\w-])",
         lambda match: match[1] + digits(match[2]),
     ),
     Rule(rf"\b(?P<name>{_NUMBERED})\s(?P<number>\d{{3,4}})(?:-(?P<more>\d{{3}}))?(?![\w-]|[.,:/]\d)", read_named),
+    Rule(rf"\b({'|'.join(_SHORT_BOOKS)})\.\s?(?=\d{{1,3}}:\d)", lambda match: f"{_SHORT_BOOKS[match[1]]} "),
     Rule(
         rf"\b(?P<book>{_BOOKS})\s(?P<chapter>\d{{1,3}}):(?P<verse>\d{{1,3}})(?:-(?P<last>\d{{1,3}}))?(?![\d:])",
         read_verse,

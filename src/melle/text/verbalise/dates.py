@@ -111,7 +111,11 @@ def read_year(match: Match[str]) -> str:
 
 
 def read_clock(match: Match[str]) -> str:
-    """10:30 is "ten thirty", 7:05 am "seven oh five A-M", 13:00 "thirteen hundred", 12:00 "twelve o'clock"."""
+    """10:30 is "ten thirty", 7:05 am "seven oh five A-M", 13:00 "thirteen hundred", 12:00 "twelve o'clock".
+
+    Hours after twelve are read by the clock of 24 hours, as timetables are announced: nobody says "seventeen o'clock",
+    and "five P-M" is not what is written. 00:30 is "zero thirty".
+    """
     hour, minute = int(match["hour"]), int(match["minute"])
     if minute:
         words = f"{cardinal(hour)} {f'oh {cardinal(minute)}' if minute < 10 else cardinal(minute)}"
@@ -150,6 +154,7 @@ DATES = (
     ),  # 10am-5pm
     Rule(r"\b(noon|midnight)\s?[-—]\s?(?=\d)", r"\1 to ", re.I),
     Rule(r"(?<=\d[ap]m)\s?[-—]\s?(?=noon\b|midnight\b)", " to ", re.I),
+    Rule(r"(?<=\d:[0-5]\d)ish\b", "-ish"),
     Rule(r"(?<=\d:[0-5]\d)\s?[-—]\s?(?=[012]?\d:[0-5]\d(?!\d))", " to "),  # 9:00-17:00
     Rule(r"\b([Tt]he) '?([1-9]0)s[-—]'?(?=[1-9]0s\b)", r"\1 '\2s to '"),  # the 80s-90s
     Rule(r"(?<=\d\d0s)\s?[-—]\s?'?(?=[1-9]0'?s\b)", " to '"),  # 1950s-60s

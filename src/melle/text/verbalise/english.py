@@ -20,6 +20,8 @@ from melle.text.verbalise.rules import Rule, apply
 from melle.text.verbalise.units import UNITS_RULES
 
 SIGNS = (
+    Rule(r"\b([A-Za-z]):\s?\\", r"\1 colon backslash "),
+    Rule(r"\s?\\\s?", " backslash "),
     Rule(r"\s?&\s?", " and "),
     Rule(r"(?<!\w)@(?=\w)", "at "),
     Rule(r"\s?@\s?", " at "),

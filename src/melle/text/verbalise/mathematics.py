@@ -33,7 +33,7 @@ def read_comparison(match: Match[str]) -> str:
     """x > 5 is "x is greater than 5", people >65 "people greater than 65", >5 alone "more than 5"."""
     sign = _SAME.get(match["sign"], match["sign"])
     between, alone = _COMPARISONS[sign]
-    left = re.search(r"([^\W_]+|[)\]²³])\s?$", match.string[max(0, match.start() - 30) : match.start()])
+    left = re.search(r"([^\W_]+|[)\]²³%°])\s?$", match.string[max(0, match.start() - 30) : match.start()])
     if left is None or left[1].lower() in _JOINING:
         return (
             f"{' ' if left else ''}{alone} "
@@ -52,7 +52,8 @@ def read_power(match: Match[str]) -> str:
     if figures.lstrip("-").isdecimal() is False and match["raised"]:
         return match[0]
     named = {"2": "squared", "3": "cubed"}.get(figures)
-    return f"{match['base']} {named or f'to the power of {_whole(figures)}'} "
+    after = " " if match.string[match.end() : match.end() + 1].isalnum() else ""
+    return f"{match['base']} {named or f'to the power of {_whole(figures)}'}{after}"
 
 
 def read_scientific(match: Match[str]) -> str:

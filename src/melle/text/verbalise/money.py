@@ -109,6 +109,7 @@ MONEY = (
     Rule(r"(?P<sign>[€$£]\s?)(?P<whole>\d{1,3}(?:\.\d{3})+|\d{1,3}),(?P<part>\d\d)(?![\d.,]*\d)", read_european),
     Rule(r"(?<=\d[KMBTkmb])\s?[-—]\s?(?=[$£€¥]\d)", " to "),  # $3M-$5M
     Rule(rf"(?<=\d)\s[-—]\s(?=[{_SIGNS}]\d)", " to "),  # £10 – £20
+    Rule(rf"([{_SIGNS}]{NUMBER})-(an?)-(?=[a-z])", r"\1-\2 "),  # a $20-a-day habit
     Rule(rf"\b(?P<code>{'|'.join(_CODES)})\s?(?={NUMBER})", lambda match: _CODES[match["code"]]),
     Rule(
         rf"(?P<minus>(?<![\w)])-)?{_MANY}{_SCALE}\s?(?P<currency>[{_SIGNS.replace('$', '')}](?!\d)|\$(?![\d])"

@@ -37,6 +37,11 @@ def read_part(match: Match[str]) -> str:
     return f"{match['name']} {cardinal(value)}" if value else match[0]
 
 
+def read_world_war(match: Match[str]) -> str:
+    """WWII and WW2 are "World War two"."""
+    return f"World War {cardinal(roman(match['numeral']) or int(match['numeral']))}"
+
+
 def read_century(match: Match[str]) -> str:
     """The XIX century is "the nineteenth century"."""
     value = roman(match["numeral"])
@@ -50,6 +55,7 @@ def read_item(match: Match[str]) -> str:
 
 
 ROMAN = (
+    Rule(r"\bWW(?P<numeral>I{1,2}|[12])\b", read_world_war),
     Rule(r"\b(?P<numeral>[IVX]+)(?:th|st|nd|rd)?(?P<end>[ -][Cc]entur(?:y|ies)\b)", read_century),
     Rule(r"\b(?P<numeral>[IVX]+)(?P<end>(?= and \w+ centur(?:y|ies)\b))", read_century),
     Rule(r"(?P<before>^)(?P<numeral>[IVX]{2,})(?P<end>[.)](?=\s))", read_item),

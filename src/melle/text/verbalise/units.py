@@ -53,6 +53,7 @@ UNITS = {  # one, many
     **{"kph": ("kilometer per hour", "kilometers per hour"), "mpg": ("mile per gallon", "miles per gallon")},
     **{"rpm": ("revolution per minute", "revolutions per minute")},
     **{"fps": ("frame per second", "frames per second"), "ha": ("hectare", "hectares")},
+    **{"atm": ("atmosphere", "atmospheres")},
     **{"°C": ("degree Celsius", "degrees Celsius"), "°F": ("degree Fahrenheit", "degrees Fahrenheit")},
     **{"°": ("degree", "degrees"), "sq ft": ("square foot", "square feet"), "sq mi": ("square mile", "square miles")},
     **{"sq m": ("square meter", "square meters"), "sq km": ("square kilometer", "square kilometers")},
@@ -173,6 +174,18 @@ def read_place(match: Match[str]) -> str:
     return f"{words} {_DIRECTIONS[direction]}"
 
 
+def read_relay(match: Match[str]) -> str:
+    """The 4x100m relay is "the four by one hundred meter relay"."""
+    described = re.match(_NOUN, match.string[match.end() : match.end() + 60])
+    return f"{number(match['times'])} by {number(match['number'])} {'meter' if described else 'meters'}"
+
+
+def read_amps(match: Match[str]) -> str:
+    """At 15 A is "at fifteen amps", a 15 A fuse "a fifteen amp fuse"."""
+    name = "amp" if match["a"] or match["number"] == "1" else "amps"
+    return f"{match['before']}{number(match['number'])} {name}"
+
+
 def read_duration(match: Match[str]) -> str:
     """1h 30m is "one hour thirty minutes", 5m 30s "five minutes thirty seconds"."""
     long, short = ("hour", "minute") if match[2].startswith("h") else ("minute", "second")
@@ -185,6 +198,7 @@ def read_duration(match: Match[str]) -> str:
 
 _FRACTION = r"(?:(?P<whole>\d{1,3})\s)?(?P<above>[1-9]\d?)/(?P<below>[2-9]|1[0-6]|32|64)"
 UNITS_RULES = (
+    Rule(r"(?<![\w.,])(?P<times>\d{1,2})[x×](?P<number>\d{1,4})\s?m(?!\w)", read_relay),
     Rule(
         r"(?<![\w.,])(\d{1,3}(?:\.\d+)?)°\s?(?:(\d{1,2})'\s?)?(?:(\d{1,2}(?:\.\d+)?)(?:\"|'')\s?)?([NSEW])\b",
         read_place,
@@ -210,11 +224,17 @@ UNITS_RULES = (
     Rule(rf"(?P<a>(?!))?(?<![\w.,])(?P<number>{NUMBER})\s?in(?P<point>(?!))?(?=\s(?:{_MEASURED})\b)", read_inches),
     Rule(rf"(?<![\w.,])(?P<number>{NUMBER})-(?P<unit>{_JOINED})(?![\w-])\.?", read_joined),
     Rule(
-        rf"(?P<a>\b[Aa]n?\s)?{SIGN}(?<![\w.,])(?P<number>{NUMBER})\s?{_UNIT}(?:/(?P<per>{_any(_PER)}))?(?!\w)"
+        rf"(?P<a>\b[Aa]n?\s(?:\d[\d.]*\sby\s)?)?{SIGN}(?<![\w.,])(?P<number>{NUMBER})\s?{_UNIT}"
+        rf"(?:/(?P<per>{_any(_PER)}))?(?!\w|'s\b)"
         r"(?P<point>\.(?![\w.]))?",
         read_unit,
     ),
     Rule(r"(?<![\w.,])(\d+\.\d+) A(?![\w'-])(?! [a-z])", r"\1 amps"),
+    Rule(
+        rf"(?P<before>^|\b(?:at|of|draws?|about|than|over|under|maximum|rated) |(?P<a>\b[Aa]n? ))(?P<number>{NUMBER}) A"
+        rf"(?![\w'-])(?(a)(?={_NOUN})|(?=[.,;!?)]|$))",
+        read_amps,
+    ),
     Rule(rf"(?<=[a-z]{{2}})/(?P<per>{_any(_EACH)})(?!\w)", lambda match: f" per {_PER[match['per']]}"),
     Rule(rf"(?P<before>/|\bper\s)(?P<unit>{_SQUARED})(?P<power>[²³])(?!\w)", read_rate),
     Rule(rf"(?P<before>)(?<![\w²³])(?P<unit>{_SQUARED})(?P<power>[²³])(?!\w)", read_rate),

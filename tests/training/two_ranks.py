@@ -27,7 +27,7 @@ losses: list[float] = []  # of this rank
 modules: list[MelleModule] = []
 watch_losses(setattr, losses)
 step = MelleModule.training_step
-read = UtteranceDataset._mel
+read = UtteranceDataset.load
 trouble: dict = {}  # what happens at which batch
 
 
@@ -41,13 +41,13 @@ def training_step(self, batch, index):
     return loss
 
 
-def _mel(self, number, utterance):
+def load(self, number):
     if "broken" in trouble and RANK == 1 and len(losses) >= trouble["broken"]:
-        raise DataError("unreadable", f"{utterance.id} cannot be read")
-    return read(self, number, utterance)
+        raise DataError("unreadable", f"utterance {number} cannot be read")
+    return read(self, number)
 
 
-UtteranceDataset._mel = _mel
+UtteranceDataset.load = load
 MelleModule.training_step = training_step
 
 

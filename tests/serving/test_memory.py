@@ -5,6 +5,8 @@ import sys
 
 import pytest
 
+from melle.serving.memory import give_back
+
 THREADS = """
 import ctypes, sys, threading
 from melle.serving.memory import limit_arenas
@@ -23,6 +25,23 @@ file = libc.fopen(sys.argv[2].encode(), b"w")
 libc.malloc_info(0, ctypes.c_void_p(file)); libc.fclose(ctypes.c_void_p(file))
 print(open(sys.argv[2]).read().count("<heap nr="))
 """
+
+
+def test_free_memory_is_given_back():
+    """Blocks between others that stay, which lie where the C library would keep them."""
+    if not sys.platform.startswith("linux") or not give_back():
+        pytest.skip("of glibc")
+    code = (
+        "import ctypes; from melle.serving.memory import give_back; libc = ctypes.CDLL(None);"
+        "libc.malloc.restype = ctypes.c_void_p; size = lambda: int(open('/proc/self/statm').read().split()[1]);"
+        "rows = [libc.malloc(ctypes.c_size_t(60000)) for _ in range(2000)];"
+        "[ctypes.memset(row, 1, 60000) for row in rows]; full = size();"
+        "[libc.free(ctypes.c_void_p(row)) for n, row in enumerate(rows) if n % 10]; kept = size();"
+        "give_back(); print(full, kept, size())"
+    )
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    full, kept, after = map(int, done.stdout.split())
+    assert after < full - 15_000 and after < kept - 5_000  # pages of 4 KiB; 108 MB were freed
 
 
 def test_threads_share_arenas(tmp_path):

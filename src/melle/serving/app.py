@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import copy
 import os
 from collections.abc import AsyncIterator, Iterator
@@ -21,6 +22,7 @@ from melle.serving.batcher import Batcher, Call
 from melle.serving.errors import ApiError, add_error_handlers
 from melle.serving.guard import Guard
 from melle.serving.limits import Limits
+from melle.serving.memory import EVERY, give_back_every
 from melle.serving.metrics import Metrics
 from melle.serving.speech import Piece, SpeechRequest, speak
 from melle.serving.voices import Voices
@@ -66,7 +68,9 @@ def create_app(
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         with batcher:
+            trimming = asyncio.create_task(give_back_every(EVERY))
             yield
+            trimming.cancel()
         pool.shutdown(wait=True, cancel_futures=True)
 
     app = FastAPI(title="MELLE", lifespan=lifespan, docs_url=None, redoc_url=None)

@@ -61,6 +61,8 @@ def test_options_of_decoding_are_the_dataclass():
     [
         ({"--text": "hello"}, "never learned: 'hello'"),
         ({"--text": " "}, "the text is empty"),
+        ({"--text": "\udcff\udcfe hi"}, "half of a character"),
+        ({"--prompt-text": "\udcff one"}, "half of a character"),
         ({"--checkpoint": "nowhere.ckpt"}, "no such checkpoint"),
         ({"--checkpoint": "voice.wav"}, "not a checkpoint"),
         ({"--prompt-text": None}, "belong together"),

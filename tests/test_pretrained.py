@@ -145,13 +145,21 @@ def test_the_hub(folder, tiny_checkpoint, tmp_path, monkeypatch, capsys):
             assert allow_patterns == delete_patterns
             calls.append((repo_id, folder_path, sorted(allow_patterns)))
 
-    def snapshot_download(name, revision, allow_patterns):
+    def snapshot_download(name, revision, allow_patterns, local_files_only):
         calls.append((name, revision))
+        assert local_files_only == (not online)
         if name != "me/digits":
             raise OSError("404: not found")
         return str(folder)
 
-    stand_in = SimpleNamespace(HfApi=Api, snapshot_download=snapshot_download)
+    def head(address, timeout):
+        assert address == Api.endpoint and timeout <= 10
+        if not online:
+            raise ConnectionError("no network")
+
+    online = [True]
+    session = SimpleNamespace(get_session=lambda: SimpleNamespace(head=head))
+    stand_in = SimpleNamespace(HfApi=Api, snapshot_download=snapshot_download, utils=session)
     monkeypatch.setitem(sys.modules, "huggingface_hub", stand_in)
     monkeypatch.chdir(tmp_path)
     expected = Synthesizer.from_checkpoint(tiny_checkpoint)("one").mel
@@ -166,6 +174,10 @@ def test_the_hub(folder, tiny_checkpoint, tmp_path, monkeypatch, capsys):
             Synthesizer.from_pretrained(name)
     assert not calls
     with pytest.raises(UserError, match="not to be had from the hub"):
+        Synthesizer.from_pretrained("hf://me/other")
+    online.clear()  # what was downloaded before is there, and else nothing is tried again and again
+    assert Synthesizer.from_pretrained("hf://me/digits").source == folder
+    with pytest.raises(UserError, match=r"out of reach \(ConnectionError: no network\)"):
         Synthesizer.from_pretrained("hf://me/other")
     calls.clear()
     assert main(["export", "--checkpoint", str(tiny_checkpoint), "-o", "model", "--push", "me/new"]) == 0

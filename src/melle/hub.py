@@ -10,6 +10,7 @@ from types import ModuleType
 from melle.errors import Unavailable, UserError, reason
 
 NAME = re.compile(r"hf:/{1,2}([\w.-]+/[\w.-]+?)(?:@([\w./-]+))?")  # a Path has one slash left
+REACHED_WITHIN = 10.0  # seconds
 LIKE_A_NAME = re.compile(r"[\w.-]+/[\w.-]+")
 
 
@@ -69,13 +70,30 @@ def is_offline(error: BaseException | None) -> bool:
 def download(name: str | Path, files: list[str]) -> Path:
     """The folder to which the hub's files of these names were downloaded. Raises UserError where that fails."""
     repository, revision = hub_name(name)
+    fault = _ask_hub()
     try:
-        return Path(hub().snapshot_download(repository, revision=revision, allow_patterns=files))
+        own = {"revision": revision, "allow_patterns": files, "local_files_only": fault is not None}
+        return Path(hub().snapshot_download(repository, **own))
     except UserError:
         raise
     except Exception as error:  # of the hub's many kinds
+        if fault is not None:
+            raise Unavailable(
+                f"{name}: not downloaded before, and the hub is out of reach ({reason(fault)}); give a file or folder"
+            ) from None
         kind = Unavailable if is_offline(error) else UserError
         raise kind(f"{name}: not to be had from the hub ({reason(error)}); give a file or folder") from None
+
+
+def _ask_hub() -> Exception | None:
+    """Why the hub is out of reach; None where it is not. Asked once, where downloads ask for half a minute."""
+    try:
+        hub().utils.get_session().head(hub().HfApi().endpoint, timeout=REACHED_WITHIN)
+    except UserError:
+        raise
+    except Exception as error:  # of the many kinds of its client, by which proxies and certificates are found
+        return error
+    return None
 
 
 def upload(folder: str | Path, name: str, files: list[str], private: bool = True) -> str:

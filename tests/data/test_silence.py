@@ -1,3 +1,4 @@
+import math
 import pickle
 
 import pytest
@@ -104,7 +105,9 @@ def test_threads_stay_as_they_were(spoken):
     assert torch.get_num_threads() == 2
 
 
-@pytest.mark.parametrize("settings", [{"keep_seconds": -1}, {"max_inner_seconds": 0}, {"threshold": 1.0}])
+@pytest.mark.parametrize(
+    "settings", [{"keep_seconds": -1}, {"keep_seconds": math.nan}, {"max_inner_seconds": math.nan}, {"threshold": 1.0}]
+)
 def test_wrong_settings_are_refused(settings):
     with pytest.raises(UserError, match="give keep_seconds"):
         SileroTrim(**settings)

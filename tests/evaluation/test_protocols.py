@@ -53,8 +53,9 @@ def test_a_continuation_has_something_left_to_say():
     assert sorted(case.target.duration for case in cases) == [3.5, 4.0, 4.5, 5.0, 5.5, 6.0]
     with pytest.raises(UserError, match=r"no utterance of 8\.5 to 10 s"):
         continuation(utterances, (4.0, 10.0), None, 0, 8.0)
-    with pytest.raises(UserError, match="prompt_seconds=0"):
-        continuation(utterances, (4.0, 10.0), None, 0, 0)
+    for seconds in (0, float("nan")):
+        with pytest.raises(UserError, match=f"prompt_seconds={seconds}"):
+            continuation(utterances, (4.0, 10.0), None, 0, seconds)
 
 
 def test_a_given_list_of_prompts_is_taken_line_by_line(tmp_path):

@@ -21,6 +21,12 @@ PAINTED = """() => {
   return data.filter((value, n) => n % 4 === 3 && value > 0).length;
 }"""
 
+WATCH = """() => {
+  const status = document.getElementById("status");
+  window.said = [];
+  new MutationObserver(() => window.said.push(status.textContent)).observe(status, { childList: true });
+}"""
+
 playwright = pytest.importorskip("playwright.sync_api")
 expect = playwright.expect
 expect.set_options(timeout=20_000)
@@ -134,6 +140,7 @@ def test_record_a_voice(serve, page):
         page.wait_for_timeout(1500)
         page.get_by_role("button", name="Stop recording").click()
         expect(page.locator("#voice-audio")).to_be_visible()
+        expect(page.locator("#status")).to_contain_text("Recorded")
         page.get_by_label("Name").fill("me")
         page.get_by_label("What is said in it").fill("one two")
         page.get_by_role("button", name="Save the voice").click()
@@ -141,15 +148,24 @@ def test_record_a_voice(serve, page):
 
 
 def test_errors_are_said_and_a_token_is_asked_for(serve, page):
-    with serve(token="sesame", text=10) as address:
+    with serve(token="sesame", text=20) as address:
         page.goto(address)
         page.get_by_label("Token of this server").fill("sesame")
         page.get_by_role("button", name="Go on").click()
         voices(page, 2)
         expect(page.locator("#token-form")).to_be_hidden()
-        page.get_by_label("Text", exact=True).fill("one two three four")
+        text = page.get_by_label("Text", exact=True)
+        expect(text).to_have_js_property("maxLength", 20)
+        page.evaluate(WATCH)
+        text.fill("one")
+        spoken(page)
+        said = page.evaluate("window.said")  # by a screen reader: the beginning and the end
+        assert said[0].startswith("Waiting") and "of speech in" in said[-1] and len(said) == 2
+        text.fill("[pause 99s] one")
         page.get_by_role("button", name="Speak").click()
-        expect(page.get_by_role("alert")).to_contain_text("10 are taken")
+        expect(page.get_by_role("alert")).to_contain_text("99 s of silence")
+        expect(page.locator("#result")).to_be_hidden()
+        expect(page.locator("#audio")).to_have_js_property("readyState", 0)  # not the speech before
 
 
 @pytest.mark.parametrize("width, scheme", [(1400, "light"), (420, "dark")])

@@ -46,6 +46,9 @@ def test_errors_that_a_user_can_fix(tmp_path, capsys):
         (["--port", "99999"], "another address or port"),
         (["--host", "203.0.113.1"], "another address or port"),
         (["--rows", "0"], "--rows"),
+        (["--timeout", "nan"], "--timeout"),
+        (["--max-prompt-seconds", "nan"], "--max-prompt-seconds"),
+        (["--max-prompt-seconds", "inf"], "--max-prompt-seconds"),
         (["--port", "0", "--model", str(tmp_path / "none")], "no such checkpoint"),
     ):
         assert main(["serve", *options]) == 2

@@ -58,8 +58,14 @@ def test_the_official_client(client, tts, model):
     assert_same(samples(answer.content), expected)
     assert np.abs(expected).max() > 0.01
     with pytest.raises(openai.BadRequestError, match="anna, bert") as error:
-        client.audio.speech.create(input="one", **{**how, "voice": "alloy"})
+        client.audio.speech.create(input="one", **{**how, "voice": "nobody"})
     assert error.value.param == "voice" and error.value.code == "voice_not_found"
+    for theirs, ours in (("alloy", "anna"), ("echo", "bert"), ("fable", "anna")):  # all that some clients offer
+        answer = client.audio.speech.create(input="three four", extra_body={"seed": 5}, **{**how, "voice": theirs})
+        assert_same(samples(answer.content), alone(tts, model, "three four", ours, seed=5))
+    assert client.models.retrieve("tiny").id == "tiny" and client.models.retrieve("tts-1").id == "tts-1"
+    with pytest.raises(openai.NotFoundError):
+        client.models.retrieve("other")
     with pytest.raises(openai.NotFoundError):
         client.audio.speech.create(input="one", **{**how, "model": "other"})
 
@@ -186,11 +192,19 @@ def test_limits_are_said(serve, tts):
         refused(ask(address, "one " * 600), 413, "request_too_large")
         assert "nothing to say" in refused(ask(address, "—…"), 400)
         assert "seed" in refused(ask(address, seed=-1), 400)
-        assert "speed" in refused(ask(address, speed=9.0), 400)
+        for speed in (0.1, 3.5, 99):
+            assert refused(ask(address, speed=speed), 400) == "speed: from 0.5 to 2 are taken"
+        for half in ("\ud800 one", "one \udfff"):
+            body = json.dumps({"model": "tiny", "input": half})  # escaped, as JSON has it
+            how = {"content": body, "headers": {"Content-Type": "application/json"}}
+            assert "half of a character" in refused(httpx.post(f"{address}/v1/audio/speech", **how), 400)
+        figures = httpx.get(f"{address}/metrics").text
+        assert 'melle_errors_total{status="400"} 9.0' in figures and 'melle_errors_total{status="413"} 1.0' in figures
         assert "colour" in refused(ask(address, colour="red"), 400)
         refused(httpx.post(f"{address}/v1/audio/speech", content=b'{"model": "tiny", "input'), 400)
         refused(httpx.get(f"{address}/v1/nothing"), 404)
         refused(httpx.get(f"{address}/v1/audio/speech"), 405)
+        assert httpx.head(f"{address}/health").status_code == 200
 
 
 def test_what_takes_too_long_is_given_up(serve, tts):

@@ -40,6 +40,7 @@ def test_a_voice_is_added_used_kept_and_removed(serve, tts, tmp_path):
         assert names(address) == {"anna": "model", "bert": "model"}
         answer = upload(address, text=" three\n four ")
         assert answer.status_code == 201 and answer.json()["id"] == "carl"
+        assert any("times as long as its transcript" in note for note in answer.json()["warnings"])
         spoken = samples(ask(address, voice="carl").content)
         assert not np.array_equal(spoken, samples(ask(address, voice="anna").content))
         assert refused(upload(address), 409) == refused(upload(address, "anna"), 409)
@@ -103,6 +104,9 @@ def test_names_that_are_none(serve, tmp_path, name):
         refused(upload(address, name, file="../../x.wav"), 400)
         refused(upload(address, text=" "), 400)
         refused(upload(address, text="x" * 1001), 400, "invalid_text")
+        refused(upload(address, text="hello"), 400, "invalid_text")  # a word that the model does not know
+        form = {"data": {"name": "carl", "text": "one"}, "files": {"audio": (None, "notafile")}}
+        assert refused(httpx.post(f"{address}/v1/voices", **form), 400).startswith("audio: give a file, such as")
     assert not (tmp_path / "uploaded").exists()
 
 
@@ -121,7 +125,10 @@ def test_a_voice_without_its_recording_disturbs_no_other(serve, tmp_path):
         assert names(address) == {"anna": "model", "bert": "model", "dora": "user"}
         assert ask(address, voice="dora").status_code == ask(address).status_code == 200
         refused(ask(address, voice="carl"), 400, "voice_not_found")
-        assert upload(address, "emil").status_code == 201
+        doubtful = upload(address, "emil", text="one hello " + "two " * 30)  # 32 words in a second
+        assert doubtful.status_code == 201
+        told = " ".join(doubtful.json()["warnings"])
+        assert "does not know 'hello'" in told and "times as short as its transcript would take" in told
         refused(upload(address, "carl"), 409, "exists")
         assert httpx.delete(f"{address}/v1/voices/carl").status_code == 200
         assert upload(address, "carl").status_code == 201

@@ -77,6 +77,8 @@ def test_what_cannot_be_a_voice_is_named(folder, recording, tmp_path, capsys):
     assert "there is a voice 'anna' already; add --replace" in error(
         "add", "anna", "--prompt", recording, "--prompt-text", "one"
     )
+    for text, said in (("Привет, мир.", "written in Cyrillic"), ("\udcff hi", "half of a character")):
+        assert said in error("add", "bert", "--prompt", recording, "--prompt-text", text)
     assert "needs its transcript" in error("add", "bert", "--prompt", recording, "--prompt-text", " ")
     assert "nowhere.wav" in error("add", "bert", "--prompt", tmp_path / "nowhere.wav", "--prompt-text", "one")
     save_audio(tmp_path / "silence.wav", torch.zeros(24000), 24000)

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from melle.errors import UserError
+from melle.synthesis.plan import list_texts
 from melle.text.normalise import normalise
 from melle.text.symbols import SymbolTokenizer
 
@@ -26,6 +27,24 @@ from melle.text.symbols import SymbolTokenizer
 )
 def test_what_looks_the_same_is_written_the_same(written, plain):
     assert normalise(written) == plain
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (None, "the text is None"),
+        (5, "the text is 5"),
+        (b"one", "the text is b'one'"),
+        (["one", None], "the text is None"),
+        ("hi \ud800", "half of a character"),
+        (["one", "\udcff\udcfe hi"], "half of a character"),
+    ],
+)
+def test_what_is_no_text_is_said_in_one_sentence(text, said):
+    with pytest.raises(UserError, match=said):
+        list_texts(text)
+    for one in text if isinstance(text, list) else [text]:
+        assert one == "one" or pytest.raises(UserError, normalise, one)
 
 
 @given(st.text())

@@ -20,9 +20,13 @@ class Add:
     asr: str = option("base", "Whisper's size or folder", metavar="MODEL")
     language: str = option("en", "that Whisper is to expect")
     replace: bool = option(False, "take the place of a voice of this name")
+    checkpoint: str | None = option(
+        None, f"the model that is to speak in it, for which it is checked (default: {PRETRAINED}, where it is)"
+    )
 
     def run(self) -> None:
         """Save a voice; without a transcript, Whisper's is shown."""
+        from melle.pretrained import read_description
         from melle.synthesis.voices import add_voice, check_name, read_voices
 
         check_name(self.name)
@@ -36,7 +40,9 @@ class Add:
             text = transcribe(self.prompt, self.asr, self.language)
             remove = shell_command("python", "-m", "melle", "voice", "remove", self.name)
             print(f"transcript: {text}\n(if that is not what is said: {remove}, and give --prompt-text)")
-        voice = add_voice(self.name, self.prompt, text, replace=self.replace)
+        model = self.checkpoint or (str(PRETRAINED) if PRETRAINED.is_dir() else None)
+        description = None if model is None else read_description(model)[0]
+        voice = add_voice(self.name, self.prompt, text, replace=self.replace, model=description)
         print(f"{self.name}: saved in {voice.audio.parent}; speak with --voice {self.name}")
 
 

@@ -70,7 +70,7 @@ class SileroTrim:
     threshold: float = option(0.5, "how sure Silero must be that someone speaks, 0 to 1", metavar="N")
 
     def __post_init__(self):
-        if self.keep_seconds < 0 or self.max_inner_seconds < MIN_SILENCE or not 0 < self.threshold < 1:
+        if not (0 <= self.keep_seconds < math.inf and self.max_inner_seconds >= MIN_SILENCE and 0 < self.threshold < 1):
             raise UserError(
                 f"{self}: give keep_seconds from 0, max_inner_seconds from {MIN_SILENCE:g}, threshold between 0 and 1"
             )

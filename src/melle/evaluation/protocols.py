@@ -6,6 +6,7 @@ same seed, whatever the order of the utterances. It raises UserError where there
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -76,8 +77,8 @@ def continuation(
     utterances: Sequence[Utterance], seconds: Seconds, count: int | None, seed: int, prompt_seconds: float = 3.0
 ) -> list[Case]:
     """The first seconds of the recording are given with the text of all of it, and the model goes on."""
-    if prompt_seconds <= 0:
-        raise UserError(f"protocol.continuation.prompt_seconds={prompt_seconds} must be above 0")
+    if not 0 < prompt_seconds < math.inf:
+        raise UserError(f"protocol.continuation.prompt_seconds={prompt_seconds} must be a number above 0")
     least = max(seconds[0], prompt_seconds + SHORTEST_REST)
     chosen = _spread_within(utterances, (least, seconds[1]), count, seed)
     return [Case(target, None, prompt_seconds) for target in chosen]

@@ -29,6 +29,7 @@ from melle.serving.voices import Voices
 from melle.synthesis.options import SPEEDS, DecodingOptions
 from melle.synthesis.prompt import Prompt
 from melle.synthesis.synthesizer import Synthesizer
+from melle.text.normalise import check_text
 from melle.text.scripts import check_script
 
 ALIASES = ("tts-1", "tts-1-hd", "gpt-4o-mini-tts")  # what clients of OpenAI's API ask for by default
@@ -75,23 +76,34 @@ def create_app(
 
     app = FastAPI(title="MELLE", lifespan=lifespan, docs_url=None, redoc_url=None)
     add_error_handlers(app)
-    app.add_middleware(Guard, limits=limits, token=token, host=host, public_host=public_host)
+    app.add_middleware(Guard, metrics=metrics, limits=limits, token=token, host=host, public_host=public_host)
 
     def utter(call: Call, body: SpeechRequest, prompt: Prompt | None) -> Iterator[Piece]:
         own = copy.copy(tts)
         own.decoder = call.decode
         return speak(own, body, prompt, replace(options, speed=body.speed))
 
+    def check_model(model: str) -> None:
+        if model not in (name, *ALIASES):
+            raise ApiError(404, f"this server has no such model; it has {name}", "model_not_found", "model")
+
+    def describe(model: str) -> dict:
+        own = {"max_characters": limits.text}  # which the page keeps to
+        return {"id": model, "object": "model", "created": 0, "owned_by": "melle", **own}
+
     @app.post("/v1/audio/speech")
     async def speech(body: SpeechRequest) -> Response:
-        if body.model not in (name, *ALIASES):
-            raise ApiError(404, f"this server has no such model; it has {name}", "model_not_found", "model")
+        check_model(body.model)
         if len(body.input) > limits.text:
             message = f"the text has {len(body.input)} characters, {limits.text} are taken"
             raise ApiError(400, message, "string_above_max_length", "input")
         least, most = SPEEDS
         if not least <= body.speed <= most:
             raise ApiError(400, f"speed: from {least:g} to {most:g} are taken", "unsupported_value", "speed")
+        try:
+            check_text(body.input)
+        except UserError as error:
+            raise ApiError(400, str(error), "invalid_value", "input") from None
         try:
             check_script(body.input, tts.tokenizer)  # a client would not hear of words that are left out
         except UserError as error:
@@ -103,7 +115,12 @@ def create_app(
 
     @app.get("/v1/models")
     async def models() -> dict:
-        return {"object": "list", "data": [{"id": name, "object": "model", "created": 0, "owned_by": "melle"}]}
+        return {"object": "list", "data": [describe(name)]}
+
+    @app.get("/v1/models/{model:path}")
+    async def model(model: str) -> dict:
+        check_model(model)
+        return describe(model)
 
     @app.get("/v1/voices")
     async def list_voices() -> dict:
@@ -118,7 +135,7 @@ def create_app(
         await run_in_threadpool(voices.remove, name)
         return {"id": name, "object": "voice", "deleted": True}
 
-    @app.get("/health")
+    @app.api_route("/health", methods=["GET", "HEAD"])
     async def health() -> Response:
         state = {"status": "ok" if batcher.alive else "failed", "running": batcher.running, "waiting": gate.waiting}
         return JSONResponse(state, 200 if batcher.alive else 503)
@@ -133,5 +150,5 @@ def create_app(
         return Response(content, media_type=media_type, headers={"Content-Security-Policy": POLICY})
 
     for path in PAGE:
-        app.add_api_route(path, page, include_in_schema=False)
+        app.add_api_route(path, page, methods=["GET", "HEAD"], include_in_schema=False)
     return app

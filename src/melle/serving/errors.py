@@ -13,6 +13,13 @@ from starlette.exceptions import HTTPException
 from melle.errors import UserError
 
 logger = logging.getLogger(__name__)
+PLAIN = {  # kinds of faults that pydantic describes by words of Python
+    "missing": "is missing",
+    **dict.fromkeys(
+        ("dict_type", "model_type", "model_attributes_type"), "give a JSON object, with Content-Type: application/json"
+    ),
+    "string_unicode": "holds half of a character (\\ud800 to \\udfff alone); correct it",
+}
 
 
 class ApiError(Exception):
@@ -48,7 +55,9 @@ def add_error_handlers(app: FastAPI) -> None:
         first = error.errors()[0]
         place = [str(part) for part in first["loc"] if part != "body"]
         name = place[0] if place and first["type"] != "json_invalid" else None
-        return ApiError(400, f"{name or 'the request'}: {first['msg']}", first["type"], name).response()
+        said = "give a file, such as -F audio=@voice.wav" if "UploadFile" in first["msg"] else None
+        said = said or PLAIN.get(first["type"]) or first["msg"]
+        return ApiError(400, f"{name or 'the request'}: {said}", first["type"], name).response()
 
     async def unexpected(_: Request, __: Exception) -> JSONResponse:
         return ApiError(500, "the server failed; its log says why", "internal_error").response()

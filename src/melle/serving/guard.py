@@ -10,6 +10,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from melle.serving.errors import ApiError
 from melle.serving.limits import Limits
+from melle.serving.metrics import Metrics
 
 OPEN = ("/", "/health", "/page.js", "/page.css")  # need no token
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
@@ -20,14 +21,23 @@ class Guard:
     """ASGI middleware: reads the whole body before the application runs.
 
     Args:
+        metrics: in which every error is counted.
         token: that requests must bear; None for no token.
         host: that the server is bound to. On a loopback one only names of it may be asked for, so that no web page can
             reach the server by a name of its own that leads here (DNS rebinding).
         public_host: name under which a web server in front of this one is reached; None for none.
     """
 
-    def __init__(self, app: ASGIApp, limits: Limits, token: str | None, host: str, public_host: str | None = None):
-        self.app, self._limits = app, limits
+    def __init__(
+        self,
+        app: ASGIApp,
+        metrics: Metrics,
+        limits: Limits,
+        token: str | None,
+        host: str,
+        public_host: str | None = None,
+    ):
+        self.app, self._metrics, self._limits = app, metrics, limits
         self._token = None if token is None else f"Bearer {token}".encode()
         self._public = public_host
         self._hosts = (*LOOPBACK, host, public_host) if host in LOOPBACK else None
@@ -36,6 +46,7 @@ class Guard:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
+        send = self._counted(send)
         try:
             self._check(scope)
             upload = scope["method"] == "POST" and scope["path"] == "/v1/voices"
@@ -45,7 +56,21 @@ class Guard:
         except ConnectionError:
             pass
         else:
-            await self.app(scope, _replay(body, receive), send)
+            try:
+                await self.app(scope, _replay(body, receive), send)
+            except Exception:  # answered outside of this
+                self._metrics.errors.labels("500").inc()
+                raise
+
+    def _counted(self, send: Send) -> Send:
+        """Sends, and counts answers that are errors, whoever gives them."""
+
+        async def counted(message: Message) -> None:
+            if message["type"] == "http.response.start" and message["status"] >= 400:
+                self._metrics.errors.labels(str(message["status"])).inc()
+            await send(message)
+
+        return counted
 
     def _check(self, scope: Scope) -> None:
         headers = {name: value for name, value in scope["headers"]}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from melle.errors import UserError
@@ -20,10 +21,13 @@ class Limits:
     rows: int = option(16, "sentences that are decoded at a time", "--rows")
     waiting: int = option(64, "requests that wait; more are refused", "--max-waiting", metavar="N")
     receive_seconds: float = 30.0  # for a request to arrive
-    seconds: float = option(120.0, "seconds in which a request must be answered", "--timeout")
+    seconds: float = option(120.0, "seconds in which a request must be answered; inf: as long as it takes", "--timeout")
 
     def __post_init__(self) -> None:
-        if min(self.rows, self.text, self.seconds, self.prompt_seconds) <= 0 or self.waiting < 0:
+        above = (self.rows, self.text, self.seconds, self.prompt_seconds, self.receive_seconds)
+        if not (all(limit > 0 for limit in above) and self.waiting >= 0):  # nan is neither
             raise UserError(
                 "--rows, --max-text, --max-prompt-seconds and --timeout must be above 0, --max-waiting 0 or more"
             )
+        if math.isinf(self.prompt_seconds):
+            raise UserError(f"--max-prompt-seconds {self.prompt_seconds}: give a number of seconds")

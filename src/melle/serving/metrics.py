@@ -15,7 +15,8 @@ class Metrics:
     def __init__(self, batcher: Batcher):
         self._registry = CollectorRegistry()
         own = {"registry": self._registry, "namespace": "melle"}
-        self.requests = Counter("requests", "Answers to requests for speech, by outcome", ["outcome"], **own)
+        self.requests = Counter("requests", "Requests for speech that were let in, by outcome", ["outcome"], **own)
+        self.errors = Counter("errors", "Refused or failed requests of every kind, by status", ["status"], **own)
         self.seconds = Histogram(
             "request_seconds", "From a request for speech to its last byte", buckets=SECONDS, **own
         )

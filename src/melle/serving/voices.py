@@ -14,12 +14,20 @@ from melle.audio import UNREADABLE
 from melle.errors import UserError
 from melle.serving.errors import ApiError
 from melle.synthesis.prompt import Prompt, load_voice
+from melle.synthesis.request import check_positions
 from melle.synthesis.synthesizer import Synthesizer
 from melle.synthesis.voices import NAME, RATE, NamedVoice, keep_voice, read_voices, remove_voice, user_folder
+from melle.text import marks_of
+from melle.text.normalise import check_text
+from melle.text.scripts import check_script
 
 MOST_TEXT = 1000  # characters of what is said in a recording
 MOST_VALUES = 2**25  # samples of all channels that a recording may have: they are decoded at once
 ADDED_AT_ONCE = 2
+OPENAI_VOICES = (  # all that some clients offer; in an order that stays, as each is the name of one of the model's own
+    *("alloy", "echo", "fable", "onyx", "nova", "shimmer"),
+    *("ash", "ballad", "coral", "sage", "verse", "marin", "cedar"),
+)
 
 logger = logging.getLogger(__name__)
 
@@ -50,7 +58,10 @@ class Voices:
         return [{"id": name, "object": "voice", "owned_by": owner} for name, owner in owners.items()]
 
     def find(self, name: str | None) -> Prompt | None:
-        """The prompt of a voice; of the first one for None, and None where there is none at all. Raises ApiError."""
+        """The prompt of a voice; of the first one for None, and None where there is none at all.
+
+        A name of OpenAI's that no voice has means one of the model's own, always the same. Raises ApiError.
+        """
         with self._lock:
             voices = {**self._own, **self._saved()}
             self._forget(voices)
@@ -58,6 +69,11 @@ class Voices:
                 name = next(iter(voices), None)
             if name is None:
                 return None
+            if name not in voices and name in OPENAI_VOICES:
+                if not voices:
+                    return None
+                names = [*(self._own or voices)]
+                name = names[OPENAI_VOICES.index(name) % len(names)]
             if name not in voices:
                 raise _not_found(voices)
             try:
@@ -75,15 +91,29 @@ class Voices:
         if not text.strip() or len(text) > MOST_TEXT:
             message = f"say what is spoken in the recording, in at most {MOST_TEXT} characters"
             raise ApiError(400, message, "invalid_text", "text")
+        text = " ".join(text.split())
+        warnings = self._check_transcript(text)
         if not self._adding.acquire(blocking=False):  # each decodes a recording
             raise ApiError(503, f"{ADDED_AT_ONCE} voices are being added; try again later", "server_busy")
         try:
-            self._add(name, recording, " ".join(text.split()))
+            warnings += self._add(name, recording, text)
         finally:
             self._adding.release()
-        return {"id": name, "object": "voice", "owned_by": "user"}
+        return {"id": name, "object": "voice", "owned_by": "user", "warnings": warnings}
 
-    def _add(self, name: str, recording: bytes, text: str) -> None:
+    def _check_transcript(self, text: str) -> list[str]:
+        """What the model leaves out of it. Raises ApiError where it cannot read it."""
+        tokenizer = self._tts.tokenizer
+        try:
+            check_text(text)
+            check_script(text, tokenizer)
+            _, unknown = tokenizer.encode_known(text)
+        except UserError as error:
+            raise ApiError(400, str(error), "invalid_text", "text") from None
+        return [f"the model does not know {' '.join(unknown)!r}, and reads the rest"] if unknown else []
+
+    def _add(self, name: str, recording: bytes, text: str) -> list[str]:
+        """What makes it a bad prompt."""
         saved = self._saved("keep")
         if name in self._own or name in saved:
             raise _exists()
@@ -94,7 +124,12 @@ class Voices:
             path.write_bytes(recording)
             try:
                 self._check_sound(path)
-                self._tts.read_prompt(path, text)
+                prompt = self._tts.read_prompt(path, text)
+                check_positions(
+                    marks_of(self._tts.tokenizer).count + len(prompt.tokens) + 1,
+                    len(prompt.mel) // self._tts.network.reduction_factor,
+                    self._tts.network,
+                )
                 samples = load_voice(path, RATE)
             except UserError as error:
                 message = str(error).replace(str(path), "the recording")
@@ -103,6 +138,7 @@ class Voices:
             keep_voice(name, samples, text, self._folder)
         except (OSError, UserError) as error:
             raise _exists() if name in self._saved("keep") else _own_fault(error) from None
+        return [f"the recording: {note}" for note in prompt.notes]
 
     def remove(self, name: str) -> None:
         """Forget a saved voice and its recording."""

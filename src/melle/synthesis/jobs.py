@@ -22,6 +22,7 @@ from melle.synthesis.speech import Speech
 from melle.synthesis.subtitles import write_subtitles
 from melle.synthesis.synthesizer import Synthesizer
 from melle.synthesis.voices import find_voice
+from melle.text.normalise import HALF
 
 LONGEST_NAME = 200  # bytes of UTF-8; most file systems take 255, endings included
 FIELDS = {"text": str, "id": str, "prompt": str, "prompt_text": str, "voice": str, "seed": int}
@@ -155,7 +156,7 @@ def _read_job(
             raise UserError(f'{where}: unknown field "{field}"; there are {", ".join(FIELDS)}')
         if value is not None and (not isinstance(value, FIELDS[field]) or isinstance(value, bool)):
             raise UserError(f'{where}: "{field}" is {json.dumps(value)}; give {FIELDS[field].__name__}')
-        if isinstance(value, str) and any("\ud800" <= character <= "\udfff" for character in value):
+        if isinstance(value, str) and HALF.search(value):
             raise UserError(f'{where}: "{field}" holds half of a character (\\ud800 to \\udfff alone); correct it')
     own = {field: value for field, value in values.items() if value is not None}
     if "voice" in own and "prompt" in own:

@@ -8,6 +8,7 @@ from typing import NamedTuple
 from melle.errors import UserError
 from melle.synthesis.options import LONGEST_GAP
 from melle.text.base import is_speakable
+from melle.text.normalise import check_text
 
 _MARK = re.compile(r"\[\s*pause\b([^\]\[]*)\]", re.I)
 _LENGTH = re.compile(r"[\s:=]*(\d+(?:\.\d+)?|\.\d+)\s*(ms|s|sec|seconds?)?\s*", re.I)
@@ -23,8 +24,9 @@ class Piece(NamedTuple):
 def split_pauses(text: str) -> tuple[list[Piece], float]:
     """The pieces between the pauses of a text, and the seconds of silence after the last one.
 
-    Silences that follow each other add up. Raises UserError for a mark that is none.
+    Silences that follow each other add up. Raises UserError for a mark that is none, or no text (``check_text``).
     """
+    check_text(text)
     parts = _MARK.split(text)  # by turns text and what a mark holds
     pieces: list[Piece] = []
     pause = 0.0

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterable
 from functools import cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from melle.checkpoint import ModelDescription
 from melle.errors import UserError
@@ -18,6 +19,7 @@ from melle.synthesis.request import check_positions
 from melle.text import Tokenizer, marks_of
 from melle.text.base import is_speakable
 from melle.text.languages import language_code
+from melle.text.normalise import check_text
 from melle.text.verbalise import language_of
 
 MOST_TOKENS = 300  # of a text spoken at once, where the training data's longest is not known
@@ -76,6 +78,14 @@ def find_language(language: str | None, tokenizer: Tokenizer) -> str:
 @cache
 def _warn_language(language: str, own: str) -> None:
     logger.warning("language %s: the model reads every text as %s; take a model of that language", language, own)
+
+
+def list_texts(text: Any) -> list[str]:
+    """One text, or several, as a list. Raises UserError where ``check_text`` does."""
+    texts = [text] if isinstance(text, str | bytes) or not isinstance(text, Iterable) else list(text)
+    for one in texts:
+        check_text(one)
+    return texts
 
 
 def encode_text(text: str, tokenizer: Tokenizer) -> list[int]:

@@ -38,6 +38,7 @@ class Prompt:
     text: str
     tokens: list[int] = field(default_factory=list)  # of the text
     mel: Tensor | None = None  # (T, M) log10, T a multiple of r; None: not read yet
+    notes: tuple[str, ...] = ()  # what makes it a bad prompt, a sentence each, once it is read
 
 
 Voice = Prompt | Recording | None  # a prompt, or its recording
@@ -61,7 +62,8 @@ def as_prompt(voice: Voice, text: str | None) -> Prompt | None:
 def read_prompt(prompt: Prompt, tokens: list[int], model: ModelDescription, log_mel: LogMel) -> Prompt:
     """With the mel of its recording, trimmed and levelled, and the ``tokens`` of its text.
 
-    Warns of what makes a bad prompt. Raises UserError for a recording without speech, too short or too long.
+    Warns of what makes a bad prompt, and keeps it as ``notes``. Raises UserError for a recording without speech, too
+    short or too long.
     """
     name = _name(prompt.audio)
     faintest = FAINTEST if model.speech_level is None else LEVELLED_FAINTEST
@@ -77,7 +79,7 @@ def read_prompt(prompt: Prompt, tokens: list[int], model: ModelDescription, log_
     notes += _pace_faults(len(tokens), len(mel), model)
     for note in notes:
         (_warn_once if isinstance(prompt.audio, str | Path) else _warn)(name, note)
-    return replace(prompt, tokens=tokens, mel=mel)
+    return replace(prompt, tokens=tokens, mel=mel, notes=tuple(notes))
 
 
 def _warn(name: str, note: str) -> None:

@@ -18,7 +18,7 @@ from melle.pretrained import fetched, load_pretrained
 from melle.synthesis.chunking import Encoded
 from melle.synthesis.crossfade import CrossFade, gravest_reason, join_speech
 from melle.synthesis.options import BEST_PROMPT, DecodingOptions
-from melle.synthesis.plan import Plan, encode_text, make_plan
+from melle.synthesis.plan import Plan, encode_text, list_texts, make_plan
 from melle.synthesis.prompt import Prompt, Recording, Voice, as_prompt, read_beginning, read_prompt
 from melle.synthesis.rendering import Rendered, Renderer
 from melle.synthesis.request import Request, make_request
@@ -102,7 +102,7 @@ class Synthesizer(Renderer):
         if retries < 0:
             raise UserError(f"retries={retries} must be 0 or more")
         started = time.perf_counter()
-        texts = [text] if isinstance(text, str) else list(text)
+        texts = list_texts(text)
         seeds, options = make_seeds(seed, len(texts)), options or DecodingOptions()
         prompt, prompt_text = named_prompts(self.source, voice, prompt, prompt_text, len(texts))
         prompts = self._read_prompts(prompt, prompt_text, len(texts))
@@ -184,7 +184,7 @@ class Synthesizer(Renderer):
         both without a seam, vocode them together. Raises UserError as a call does.
         """
         started = time.perf_counter()
-        texts = [text] if isinstance(text, str) else list(text)
+        texts = list_texts(text)
         recordings = list(beginning) if isinstance(beginning, list | tuple) else [beginning]
         if len(recordings) != len(texts):
             raise ValueError(f"{len(texts)} texts, but {len(recordings)} beginnings")

@@ -18,13 +18,16 @@ from typing import Any, Literal, NamedTuple
 import platformdirs
 import torch
 
-from melle.audio import save_audio
+from melle.audio import LogMel, save_audio
+from melle.checkpoint import ModelDescription
 from melle.console import shell_command
 from melle.errors import UserError
 from melle.files import check_writable, write_text
 from melle.locks import locked
-from melle.synthesis.prompt import load_voice
+from melle.synthesis.prompt import Prompt, load_voice, read_prompt
 from melle.synthesis.seeds import each
+from melle.text.normalise import check_text
+from melle.text.scripts import check_script
 
 logger = logging.getLogger(__name__)
 
@@ -112,16 +115,28 @@ def check_name(name: str) -> None:
 
 
 def add_voice(
-    name: str, recording: str | Path, text: str, folder: Path | None = None, replace: bool = False
+    name: str,
+    recording: str | Path,
+    text: str,
+    folder: Path | None = None,
+    replace: bool = False,
+    model: ModelDescription | None = None,
 ) -> NamedVoice:
     """Keep a recording as a voice of the user. Raises UserError where it cannot be one, or there is one of the name.
 
-    ``folder``: where, if not in ``user_folder``. ``replace``: whether it takes the place of one of the name.
+    Args:
+        folder: where, if not in ``user_folder``.
+        replace: whether it takes the place of one of the name.
+        model: that is to speak in it, for which it is checked as a prompt is: what is bad in it is warned of.
     """
     check_name(name)
+    check_text(text)
     text = " ".join(text.split())
     if not text:
         raise UserError("a voice needs its transcript: say what is spoken in the recording")
+    if model is not None:
+        check_script(text, model.tokenizer)
+        read_prompt(Prompt(recording, text), model.tokenizer.encode(text), model, LogMel(model.mel))
     return keep_voice(name, load_voice(recording, RATE), text, folder or user_folder(), replace)
 
 

@@ -10,6 +10,9 @@ import logging
 import re
 import unicodedata
 from functools import lru_cache
+from typing import Any
+
+from melle.errors import UserError
 
 MARKS = {
     **dict.fromkeys("‘’‚‛‹›′´`ʼ＇", "'"),
@@ -22,13 +25,28 @@ MARKS = {
 _TABLE = str.maketrans(MARKS)
 _RANGE = re.compile(r"(?<=\d)[‒–](?=\d)")  # 10–20
 _JOINERS = "\u200c\u200d"  # with a meaning between letters of some scripts, such as Persian's
+HALF = re.compile("[\ud800-\udfff]")  # of a surrogate pair, which UTF-8 cannot say
 SIMPLER = {"—": " - "}  # for a tokenizer that does not know the one
 
 logger = logging.getLogger(__name__)
 
 
+def check_text(text: Any) -> None:
+    """Raises UserError for what is no text, or holds half of a character, as a command line that is not UTF-8 does."""
+    if not isinstance(text, str):
+        raise UserError(f"the text is {_start(repr(text))}; give a string")
+    if not text.isascii() and HALF.search(text):
+        raise UserError(
+            f"the text {_start(text)!r} holds half of a character (\\ud800 to \\udfff alone); give it in UTF-8"
+        )
+
+
 def normalise(text: str) -> str:
-    """The text in NFC with plain quotation marks, one kind of dash, no invisible character and single blanks."""
+    """The text in NFC with plain quotation marks, one kind of dash, no invisible character and single blanks.
+
+    Raises UserError where ``check_text`` does.
+    """
+    check_text(text)
     if not text.isascii():
         text = unicodedata.normalize("NFC", _RANGE.sub("-", text).translate(_TABLE))
     if not text.isprintable():

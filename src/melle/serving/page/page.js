@@ -37,8 +37,9 @@ async function* events(answer) {
 
 async function load() {
   try {
-    model = (await (await ask("v1/models")).json()).data[0].id;
-    $("model").textContent = model;
+    const { id, max_characters } = (await (await ask("v1/models")).json()).data[0];
+    $("model").textContent = model = id;
+    $("text").maxLength = max_characters;
     await loadVoices();
     $("token-form").hidden = true;
   } catch (error) {
@@ -58,11 +59,18 @@ async function loadVoices(chosen = $("voice").value) {
 const showRemove = () => ($("remove-voice").hidden = $("voice").selectedOptions[0]?.owner !== "user");
 
 function announce(text) {
-  $("error").hidden = true;
+  $("error").hidden = $("progress").hidden = true;
   $("status").textContent = text;
 }
 
+function progress(text) {
+  // For eyes alone: a screen reader says the status whenever it changes, over the speech.
+  $("progress").textContent = text;
+  $("progress").hidden = false;
+}
+
 function fail(error) {
+  $("progress").hidden = true;
   $("status").textContent = "";
   $("error").textContent = error.message;
   $("error").hidden = false;
@@ -105,6 +113,7 @@ async function speak() {
   const own = (running = new AbortController());
   $("audio").pause();
   $("audio").removeAttribute("src");
+  $("audio").load(); // else it keeps the speech before
   $("download").hidden = $("playhead").hidden = true;
   $("result").hidden = false;
   $("stop").disabled = false;
@@ -144,7 +153,7 @@ async function speak() {
         parts.push(samples);
         player.add(samples);
         drawing.add(samples);
-        announce(`${player.seconds.toFixed(1)} s of speech; the first after ${(first / 1000).toFixed(2)} s`);
+        progress(`${player.seconds.toFixed(1)} s of speech; the first after ${(first / 1000).toFixed(2)} s`);
       }
       if (event.type === "speech.audio.done") ending = event;
     }
@@ -164,7 +173,10 @@ async function speak() {
     if (running !== own) return;
     $("stop").disabled = true;
     if (own.signal.aborted) announce("Stopped.");
-    else fail(error);
+    else {
+      $("result").hidden = true;
+      fail(error);
+    }
   }
 }
 
@@ -356,6 +368,7 @@ async function record() {
       button.textContent = "Record";
       button.setAttribute("aria-pressed", "false");
       await useRecording(new Blob(parts, { type: recorder.mimeType }));
+      announce("Recorded: listen to it, and save the voice.");
     };
     $("voice-text").value ||= SENTENCE;
     recorder.start();
@@ -378,13 +391,13 @@ async function addVoice() {
   form.append("audio", recording, "recording");
   try {
     announce("Saving the voice …");
-    const { id } = await (await ask("v1/voices", { method: "POST", body: form })).json();
+    const { id, warnings } = await (await ask("v1/voices", { method: "POST", body: form })).json();
     await loadVoices(id);
     $("voice-form").reset();
     $("voice-audio").hidden = true;
     recording = null;
     $("add-voice").open = false;
-    announce(`The voice ${id} is there.`);
+    announce([`The voice ${id} is there.`, ...warnings].join(" Note: "));
     $("voice").focus();
   } catch (error) {
     fail(error);

@@ -15,9 +15,9 @@ from melle.files import written_whole
 from melle.model import Melle
 from melle.text import Tokenizer, tokenizer_from_dict
 
-KEY = "melle"  # where the description lies in a Lightning checkpoint
+DESCRIPTION_KEY = "melle"  # where the description lies in a Lightning checkpoint
 FORMAT = 1
-PREFIX = "network."  # of the network's weights: the LightningModule's attribute
+WEIGHTS_PREFIX = "network."  # of the network's weights: the LightningModule's attribute
 
 MISSING = "no such checkpoint; train one with `python train.py` or give another path"
 DAMAGED = "not a checkpoint, or a damaged one; give a .ckpt file that train.py wrote"
@@ -104,9 +104,9 @@ def read_content(path: str | Path, missing: str, damaged: str) -> Any:
 def save_model(path: str | Path, model: LoadedModel) -> None:
     """Write a checkpoint that ``load_model`` reads, whole or not at all; training cannot be resumed from it."""
     content = {
-        "state_dict": {PREFIX + name: value for name, value in model.network.state_dict().items()},
+        "state_dict": {WEIGHTS_PREFIX + name: value for name, value in model.network.state_dict().items()},
         "global_step": model.step,
-        KEY: model.description.as_dict(),
+        DESCRIPTION_KEY: model.description.as_dict(),
     }
     with written_whole(path) as partial:
         torch.save(content, partial)
@@ -114,7 +114,7 @@ def save_model(path: str | Path, model: LoadedModel) -> None:
 
 def load_description(path: str | Path) -> ModelDescription:
     """What a checkpoint says about its model, without its weights. Raises UserError for anything else."""
-    return ModelDescription.from_dict(_read(path)[KEY])
+    return ModelDescription.from_dict(_read(path)[DESCRIPTION_KEY])
 
 
 def read_hyperparameters(path: str | Path) -> dict[str, Any]:
@@ -136,17 +136,25 @@ def load_model(path: str | Path, average: bool = True) -> LoadedModel:
     ``average``: of a run with EMA the averaged weights, else those that were being trained.
     """
     content = _read(path)
-    description = ModelDescription.from_dict(content[KEY])
+    description = ModelDescription.from_dict(content[DESCRIPTION_KEY])
     network = Melle(**description.network)
     saved = content["state_dict"] if average else content.get("current_model_state", content["state_dict"])
-    network.load_state_dict({name[len(PREFIX) :]: w for name, w in saved.items() if name.startswith(PREFIX)})
+    network.load_state_dict(
+        {name[len(WEIGHTS_PREFIX) :]: w for name, w in saved.items() if name.startswith(WEIGHTS_PREFIX)}
+    )
     return LoadedModel(network.eval(), description, int(content.get("global_step", 0)))
 
 
 def _read(path: str | Path) -> dict[str, Any]:
     content = read_content(path, MISSING, DAMAGED)
-    if not isinstance(content, dict) or not isinstance(content.get(KEY), dict) or "state_dict" not in content:
+    if (
+        not isinstance(content, dict)
+        or not isinstance(content.get(DESCRIPTION_KEY), dict)
+        or "state_dict" not in content
+    ):
         raise UserError(f"{path}: {FOREIGN}")
-    if content[KEY].get("format") != FORMAT:
-        raise UserError(f"{path}: written by another version (format {content[KEY].get('format')}); train it again")
+    if content[DESCRIPTION_KEY].get("format") != FORMAT:
+        raise UserError(
+            f"{path}: written by another version (format {content[DESCRIPTION_KEY].get('format')}); train it again"
+        )
     return content

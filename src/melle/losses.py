@@ -1,9 +1,9 @@
 """The four losses of the paper (§3.3, equations 5 to 8), and guided attention, which is not in the paper.
 
 The scale is the paper's: the mel terms are norms, that is sums over the M bands of a frame, and the weights of
-``conf/loss`` are those printed in the paper. Every term is a sum over frames; what counts by steps (stop, guide) counts
-r frames a step. Divided by the frames of all batches of an optimiser step, on all ranks (``LossTerms.mean``), they give
-the same loss and gradients however the step is cut into batches. Only true frames count: padding never enters.
+``conf/loss`` are those printed in the paper. Every term is a sum over true frames, padding never enters; a step counts
+r frames in the terms that are over steps (stop, guide). Sums add up however frames are cut into batches: training
+divides them by a constant (``MelleModule.training_step``), validation by the true frames of all its batches.
 """
 
 from __future__ import annotations
@@ -29,10 +29,6 @@ class LossTerms(NamedTuple):
     guide: Tensor
     mean_distance: Tensor  # |μ - y|, a mean over bands, only watched: the flux loss pushes it up
     frames: Tensor  # how many
-
-    def mean(self) -> LossTerms:
-        """The terms per frame."""
-        return LossTerms(*(term / self.frames.clamp(min=1) for term in self[:-1]), self.frames)
 
 
 SUMMED_OVER_BANDS = ("regression", "kl", "flux")  # what is comparable between implementations once divided by M
@@ -112,7 +108,7 @@ class MelleLoss(nn.Module):
     """L = L_reg + λ L_KL + β L_flux + γ L_stop + guide (eq. 5; the paper has no guide).
 
     Args:
-        kl_weight: λ once warmed up.  kl_warmup_steps: optimiser steps during which λ is 0.
+        kl_weight: λ.  kl_warmup_steps: optimiser steps before which λ is 0: a delay and no ramp, as in the paper.
         flux_weight: β.  stop_weight: γ.  stop_positive_weight: weight of the one positive step.
         guide_weight: weight of guided attention, falling linearly to 0 over ``guide_decay_steps`` (0: it stays).
         guide_width: tokens, the deviation of the guide's Gaussian around the token that is due.

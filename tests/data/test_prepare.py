@@ -8,6 +8,7 @@ import tarfile
 import zipfile
 from collections import Counter
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -18,7 +19,7 @@ from melle.cli import make_parser, read_command
 from melle.data.manifest import Utterance, read_manifest
 from melle.data.sources import manifests as sources
 from melle.data.sources.manifests import share
-from melle.data.sources.published import evaluation_lists, fsdd_split
+from melle.data.sources.published import _by_subset, evaluation_lists, fsdd_split
 from melle.errors import UserError
 from melle.formats import COMPRESSED
 from tests.conftest import install_ffmpeg
@@ -236,6 +237,15 @@ def test_ljspeech(tmp_path):
     run("ljspeech", "--root", tmp_path / "root/LJSpeech-1.1", "-o", tmp_path / "out")
     for split, before in found.items():
         assert {u.id for u in before} <= {u.id for u in read_manifest(tmp_path / f"out/ljspeech_{split}.jsonl")}
+
+
+def test_subsets_in_another_language():
+    recordings = {"r": SimpleNamespace(sources=[SimpleNamespace(source="r.flac")])}
+    said = [SimpleNamespace(id=i, text=t, recording_id="r", speaker="s", duration=1.0) for i, t in ("bä", "a ")]
+    found = {name: {"recordings": recordings, "supervisions": said} for name in ("train-a", "train-b", "dev")}
+    manifests = _by_subset("corpus", found, "train", language="sv")
+    expected = Utterance("ä", Path("r.flac"), "b", "s", "sv", 1.0)  # the other has no text
+    assert manifests == {"corpus_train.jsonl": [expected] * 2, "corpus_dev.jsonl": [expected]}
 
 
 def make_libritts(subset: Path, count: int) -> None:

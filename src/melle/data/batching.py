@@ -10,6 +10,7 @@ import zlib
 from array import array
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -196,6 +197,14 @@ class FrameBudgetSampler(Sampler[list[RowIndex]]):
         return Plan(items, starts, rows, bounds, order)
 
 
+class EpochStart(NamedTuple):
+    """Where an epoch began, or was gone on with."""
+
+    step: int  # optimiser steps before it
+    epoch: int
+    done: int  # batches of it, of all ranks, that had been seen before
+
+
 class EndlessBatches(Sampler[list[RowIndex]]):
     """Epoch after epoch of a sampler without end, and where in them training stands.
 
@@ -204,8 +213,7 @@ class EndlessBatches(Sampler[list[RowIndex]]):
 
     def __init__(self, sampler: FrameBudgetSampler):
         self.sampler = sampler
-        # Where each epoch began: the step, the epoch, and how many of its batches had been seen before.
-        self._begun: list[tuple[int, int, int]] = [(0, 0, 0)]
+        self._begun = [EpochStart(0, 0, 0)]  # every epoch so far
         self._plans: dict[int, int] = {}  # fingerprints of the plans of the epochs that were begun
         self._expected: int | None = None  # that of the epoch which was interrupted
 
@@ -217,7 +225,7 @@ class EndlessBatches(Sampler[list[RowIndex]]):
             length, self._plans[epoch] = len(plan), plan.fingerprint()
             if self._expected not in (None, self._plans[epoch]):
                 logger.warning("The data or its batches have changed: epoch %d begins anew.", epoch)
-                done, self._begun[-1] = 0, (step, epoch, 0)
+                done, self._begun[-1] = 0, EpochStart(step, epoch, 0)
             self._expected = None
             empty = empty + 1 if length < self.sampler.world_size else 0
             if empty == 3:
@@ -228,18 +236,18 @@ class EndlessBatches(Sampler[list[RowIndex]]):
             yield from self.sampler.share(epoch, done)
             step += (length - done) // self.sampler.world_size
             epoch, done = epoch + 1, 0
-            self._begun.append((step, epoch, done))
+            self._begun.append(EpochStart(step, epoch, done))
 
     def state_dict(self, steps: int) -> dict[str, int]:
         """Where training stands after ``steps`` steps in all, for any number of ranks to go on from."""
         # What is left of an epoch for too few ranks may be enough for those that go on.
-        begun, epoch, done = next((p for p in reversed(self._begun) if p[0] < steps), self._begun[0])
-        done += (steps - begun) * self.sampler.world_size
-        return {"steps": steps, "epoch": epoch, "batches": done, "plan": self._plans.get(epoch)}
+        begun = next((start for start in reversed(self._begun) if start.step < steps), self._begun[0])
+        batches = begun.done + (steps - begun.step) * self.sampler.world_size
+        return {"steps": steps, "epoch": begun.epoch, "batches": batches, "plan": self._plans.get(begun.epoch)}
 
     def load_state_dict(self, state: dict[str, int]) -> None:
         """Go on behind the batches already seen, by however many ranks; of a run on shards the steps alone count."""
-        self._begun = [(state["steps"], state.get("epoch", 0), state.get("batches", 0))]
+        self._begun = [EpochStart(state["steps"], state.get("epoch", 0), state.get("batches", 0))]
         self._expected = state.get("plan")
 
 

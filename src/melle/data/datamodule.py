@@ -47,7 +47,7 @@ class MelleDataModule(lightning.LightningDataModule):
         mel: what a frame is.
         tokenizer: makes the tokenizer from the training texts, such as ``partial(SymbolTokenizer.fit, unit="words")``.
         reduction_factor: r of the network that will read the batches.
-        batch_frames: frames and tokens per batch, padding counted.
+        batch_frames: positions per batch: text tokens, mel frames and one more per row, padding counted.
         max_attention: most rows × positions² of a batch, None for no limit.
         max_join: utterances of one speaker joined into a row, at most.  max_row_seconds: limit of joining.
         silence: shortens silences, such as ``SileroTrim()``, or None.
@@ -223,7 +223,7 @@ class MelleDataModule(lightning.LightningDataModule):
         return self._loader_of("train", self._batches)
 
     def frames_per_batch(self) -> float:
-        """Mel frames that a training batch is expected to hold: the mean of the first epoch."""
+        """Mel frames that a training batch is expected to hold, without padding: the mean of the first epoch."""
         sampler = self._make_sampler("train", shuffle=True)
         return float(sampler.frames.sum(dtype=np.int64)) / len(sampler.plan(0))
 

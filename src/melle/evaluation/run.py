@@ -53,7 +53,7 @@ class Evaluation:
         samples: how often a model speaks every utterance, each time with another seed.
         batch_size: utterances synthesised at a time.
         seed: of synthesis and of the bootstrap.
-        device: where models and vocoders run; "auto": on a GPU where there is one.
+        device: where models and vocoders run, such as "cuda"; "auto": on a GPU where there is one.
         keep_audio: keep the audio of every utterance that was made; else the report's is all there is.
     """
 
@@ -93,7 +93,7 @@ class Evaluation:
             Model(checkpoint, vocodings[self.vocoder_of(checkpoint)], self.options, self.weights)
             for checkpoint in self.checkpoints
         ]
-        trial = partial(Trial, seed=self.seed, output=self.output)
+        trial = partial(Trial, seed=self.seed, output=self.output)  # one system under one protocol
         encoders = {key: judge for key, judge in self.judges.items() if judge.kind == "speaker"}
         trials, suited = [], {}
         for name, cases in self.protocols.items():

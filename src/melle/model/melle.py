@@ -53,7 +53,7 @@ class Melle(nn.Module):
         text_attention: "causal" (paper) or "bidirectional" (text tokens see all of the text).
         guided_layers: blocks whose head 0 reports its attention, for the guided-attention loss.
         prenet_*: the pre-net; its dropout also acts at inference.  postnet: "conv" or "none", with its sizes.
-        frame_dropout: share of steps whose frames are hidden from the network in training (paper: 0).
+        frame_dropout: probability in training that a step reads a learned mask embedding and not its frames (paper: 0).
         latent_*: the sampler; ``latent_sampling=False`` is the paper's ablation.
         mel_mean, mel_std: log10-mel statistics; the network works on (mel - mean) / std. 0 and 1 leave it as it is.
         pace: mean mel steps per text token, for position="paced".
@@ -105,15 +105,15 @@ class Melle(nn.Module):
         pace: float = 1.0,
         gradient_checkpointing: bool = False,
     ):
-        shares = {name: value for name, value in locals().items() if name.endswith("dropout")}
+        probabilities = {name: value for name, value in locals().items() if name.endswith("dropout")}
         super().__init__()
         if reduction_factor < 1:
             raise ValueError(f"reduction_factor={reduction_factor} must be 1 or more")
         if heads < 1 or width % heads or (width // heads) % 2:
             raise ValueError(f"width={width} must be an even multiple of heads={heads}, which must be 1 or more")
-        for name, share in shares.items():
-            if not 0 <= share < 1:
-                raise ValueError(f"{name}={share} must be at least 0 and below 1")
+        for name, probability in probabilities.items():
+            if not 0 <= probability < 1:
+                raise ValueError(f"{name}={probability} must be at least 0 and below 1")
         if any(layer not in range(layers) for layer in guided_layers):
             raise ValueError(f"guided_layers={list(guided_layers)}: blocks are numbered 0 to {layers - 1}")
         self.position = choose("position", position, layout.POSITIONS)
@@ -130,6 +130,7 @@ class Melle(nn.Module):
         self.text_position = nn.Embedding(max_text, width) if position == "learned" else None
         self.mel_position = nn.Embedding(max_steps, width) if position == "learned" else None
         self.bos = nn.Parameter(torch.randn(width) * 0.02)
+        # The mask embedding: what the network reads in the place of a step that ``frame_dropout`` hides.
         self.hidden_step = nn.Parameter(torch.randn(width) * 0.02) if frame_dropout > 0 else None
         self.group = group = reduction_factor * n_mels  # values that one step reads and predicts
         self.prenet = PreNet(group, prenet_hidden, width, prenet_layers, prenet_activation, prenet_dropout)
@@ -189,16 +190,16 @@ class Melle(nn.Module):
             mel (B, T, M), mel_lengths (B,): log10 mel; T a multiple of r, lengths in frames.
             segment_steps (B, U): mel steps of each utterance of the row, 0 where a row has fewer.
             longest: positions of the longest row. The row with the longest text is seldom the one with the most steps:
-                without this number, which a GPU would have to be asked for, more padding is computed.
-            true_frames: the sum of ``mel_lengths``. Without it the post-net, in training, has to ask.
+                without this number, which costs a host-device synchronisation to find out, more padding is computed.
+            true_frames: the sum of ``mel_lengths``, without which the post-net synchronises in training to find it out.
         """
         rows, frames, _ = mel.shape
         steps = frames // self.reduction_factor
         target = self.normalise(mel)
         read = self.prenet(target.view(rows, steps, self.group)[:, :-1])
         if self.training and self.hidden_step is not None:
-            hide = torch.rand(rows, steps - 1, 1, device=mel.device) < self.frame_dropout
-            read = torch.where(hide, self.hidden_step.to(read.dtype), read)
+            masked = torch.rand(rows, steps - 1, 1, device=mel.device) < self.frame_dropout
+            read = torch.where(masked, self.hidden_step.to(read.dtype), read)
         x, rotary, mask = self.join(text, text_lengths, text_segments, read, segment_steps, longest)
         slots = layout.step_slots(text_lengths, steps).clamp(max=x.shape[1] - 1)
         guide = []
@@ -217,7 +218,10 @@ class Melle(nn.Module):
         return MelleOutput(target, *latent, refined, self.stop(hidden)[..., 0].float(), guide)
 
     def refine(self, frames: Tensor, valid: Tensor, count: int | None = None) -> Tensor:
-        """y' to y'' (B, T, M), by the post-net where there is one; ``valid`` (B, T) and ``count`` as there."""
+        """y' to y'' (B, T, M), by the post-net where there is one.
+
+        ``valid`` (B, T): True where a frame is no padding. ``count``: how many are (see ``PostNet.forward``).
+        """
         if self.postnet is None:
             return frames
         return self.postnet(frames, valid, count).float()
@@ -263,7 +267,8 @@ class Melle(nn.Module):
         size = int(prefix.max())
         x, rotary, mask = self.join(text, text_lengths, text_segments, read, segment_steps, size, speed)
         for block, cache in zip(self.blocks, caches):
-            x, _ = block.forward(x, rotary, mask, cache)  # never compiled: the cache grows with every step
+            # ``Module.compile`` replaces calls of the block; ``forward`` bypasses it, as the cache changes its shape.
+            x, _ = block.forward(x, rotary, mask, cache)
         last = x.gather(1, (prefix - 1)[:, None, None].expand(-1, 1, x.shape[2]))
         state = DecodingState(prefix, size, steps, even=bool((prefix == size).all()))
         return state, *self.predict(last, temperature, noise)
@@ -279,7 +284,9 @@ class Melle(nn.Module):
         """Read the last frames (B, r, M) in the network's scale; returns the next ones and their stop logits (B,)."""
         rows, place = len(frames), state.place
         first = state.prefix_size  # slot of the first new step
-        done = (caches[0].length if place is None else place) - (first if isinstance(first, int) else first[:, 0])
+        done = (caches[0].length if place is None else place) - (
+            first if isinstance(first, int) else first[:, 0]
+        )  # steps
         number = state.steps + 1 + done  # this step's index in the row, <BOS> being 0
         x = self.prenet(frames.view(rows, 1, -1).to(self.bos.dtype), None if noise is None else noise.keep)
         if self.mel_position is not None:
@@ -297,7 +304,7 @@ class Melle(nn.Module):
             if place is not None:  # as what is added to scores, which every layer would else make of it on a GPU
                 mask = torch.where(mask, 0.0, -torch.inf).to(x.dtype)
         for block, cache in zip(self.blocks, caches):
-            # Compiled only where the cache does not grow with every step.
+            # Compiled only where the cache keeps its shape; where it grows with every step, ``forward`` bypasses that.
             x, _ = (block.forward if place is None else block)(x, rotary, mask, cache)
         if place is not None:
             place += 1

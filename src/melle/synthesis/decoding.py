@@ -39,8 +39,8 @@ def decode(
 ) -> Iterator[Frames]:
     """Decode requests as one batch, and give their refined frames as soon as they are final.
 
-    Texts and prompts of unequal lengths may be mixed. Each row's random numbers are its own. A row that has ended
-    leaves: its memory and its share of the work go to none once half of the rows have.
+    Texts and prompts of unequal lengths may be mixed. Each row's random numbers are its own. Rows that have ended
+    are computed along until they are half of the batch, which then shrinks to those that go on.
 
     ``fixed``: make steps of fixed shapes, as compiled blocks want them; None: on a CUDA device, as CUDA graphs.
     """
@@ -49,44 +49,44 @@ def decode(
     limit = int(bounds[1].max())
     noise = RowNoise([request.seed for request in requests], network.prenet.units, network.group, device)
     first = StepNoise(noise.prompt(prompt_steps(network, requests)), noise.next().latent)
-    caches, state, made, logits, *prompt = prefill(network, requests, options.temperature, first, room=limit)
+    caches, state, frames, logits, *prompt = prefill(network, requests, options.temperature, first, room=limit)
     step = StepRunner(network, caches, state, options.temperature, device.type == "cuda" if fixed is None else fixed)
     postnet = StreamingPostNet(network, *prompt, limit * r)
     level = torch.tensor([request.level for request in requests], device=device)
     stopping = Stopping(options, *(bound.to(device) for bound in bounds), level, frame_rate, r)
     stops = torch.empty(len(requests), limit, device=device)
     places = list(range(len(requests)))  # the number of the row in each place of the batch
-    going = set(places)
-    done = 0  # frames given away of every row that goes on
+    active = set(places)  # rows that have not ended
+    emitted = 0  # frames of every active row that have been given to the caller
     interval = _check_interval(device)
     for count in range(1, limit + 1):
         if count > 1:
-            made, logits = step(made, noise.next())
-        postnet.append(made)
+            frames, logits = step(frames, noise.next())
+        postnet.append(frames)
         stops[:, count - 1] = logits.sigmoid()
         stopping.update(count, stops[:, count - 1], postnet.raw(stopping.window))
         if count % interval and count < limit:
             continue
         steps = stopping.steps.tolist()
         for place, row in enumerate(places):
-            if row in going and steps[place]:
-                going.discard(row)
+            if row in active and steps[place]:
+                active.discard(row)
                 at, end = torch.tensor([place], device=device), steps[place] * r
-                mel = torch.cat([postnet.refine(at, start, end)[0] for start in range(done, end, BLOCK)])
+                mel = torch.cat([postnet.refine(at, start, end)[0] for start in range(emitted, end, BLOCK)])
                 yield Frames(row, mel, REASONS[int(stopping.reason[place])], stops[place, : steps[place]].cpu())
-        if not going:
+        if not active:
             return
-        if len(going) <= len(places) // 2:
-            kept = torch.tensor([place for place, row in enumerate(places) if row in going], device=device)
-            places = [row for row in places if row in going]
+        if len(active) <= len(places) // 2:
+            kept = torch.tensor([place for place, row in enumerate(places) if row in active], device=device)
+            places = [row for row in places if row in active]
             for part in (noise, postnet, stopping, step):
                 part.select(kept)
-            made, stops = made[kept], stops[kept]
-        while postnet.ready(done):
-            at = torch.tensor([place for place, row in enumerate(places) if row in going], device=device)
-            for row, mel in zip((row for row in places if row in going), postnet.refine(at, done)):
+            frames, stops = frames[kept], stops[kept]
+        while postnet.ready(emitted):
+            at = torch.tensor([place for place, row in enumerate(places) if row in active], device=device)
+            for row, mel in zip((row for row in places if row in active), postnet.refine(at, emitted)):
                 yield Frames(row, mel)
-            done += BLOCK
+            emitted += BLOCK
 
 
 def prefill(

@@ -15,7 +15,14 @@ import torch.distributed as dist
 from lightning.pytorch.callbacks import WeightAveraging
 from torch import Tensor, nn
 
-from melle.checkpoint import KEY, PREFIX, LoadedModel, ModelDescription, load_model, read_hyperparameters
+from melle.checkpoint import (
+    DESCRIPTION_KEY,
+    WEIGHTS_PREFIX,
+    LoadedModel,
+    ModelDescription,
+    load_model,
+    read_hyperparameters,
+)
 from melle.data.batch import Batch
 from melle.errors import UserError
 from melle.losses import SUMMED_OVER_BANDS, LossTerms, MelleLoss
@@ -39,7 +46,8 @@ class MelleModule(lightning.LightningModule):
         optimizer: from the network, and whether a fused implementation may be taken, to an optimiser; only to train.
         schedule: factor of the learning rate by optimiser step; only to train.
         seed: of the random numbers in training.
-        frames_per_batch: mel frames that a training batch is expected to hold, by which losses are divided.
+        frames_per_batch: mel frames that a training batch is expected to hold, by which losses are divided; text
+            tokens and padding do not count (``MelleDataModule.frames_per_batch``).
     """
 
     METRICS = (*(f"validation/{name}" for name in TERMS), "validation/text_gap")  # what can be monitored
@@ -80,7 +88,7 @@ class MelleModule(lightning.LightningModule):
 
         Lightning takes the mean over the batches of an optimiser step, accumulated or of several ranks. As each is
         divided by the frames that a batch is expected to hold, and not by its own, the step's gradient is that of the
-        sum over all of its frames, however these are cut into batches.
+        sum over all of its frames, however these are cut into batches. What is logged is so divided, too.
         """
         # Random numbers belong to the step and the batch's place in it, not to what ran before: a run that is resumed
         # draws the same ones, and so do four ranks and one that accumulates their four batches.
@@ -107,7 +115,7 @@ class MelleModule(lightning.LightningModule):
             self._validation.append(torch.stack((swapped.regression - terms.regression, *terms)))
 
     def on_validation_epoch_end(self) -> None:
-        """Logs them per frame, over all batches and ranks."""
+        """Logs them per true frame, over all batches and ranks."""
         nothing = torch.zeros(1 + len(LossTerms._fields), device=self.device)
         gap, *sums = self.trainer.strategy.reduce(torch.stack((nothing, *self._validation)).sum(0), reduce_op="sum")
         self._validation = []
@@ -163,7 +171,7 @@ class MelleModule(lightning.LightningModule):
             )
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        checkpoint[KEY] = self.description.as_dict()
+        checkpoint[DESCRIPTION_KEY] = self.description.as_dict()
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         # Only where the schedule stands: what it is, the configuration says.
@@ -172,7 +180,7 @@ class MelleModule(lightning.LightningModule):
                 del state[name]
             state["lr_lambdas"] = [None] * len(state["lr_lambdas"])
         for name in ("state_dict", "current_model_state"):
-            rename_old_weights(None, checkpoint.get(name, {}), PREFIX)
+            rename_old_weights(None, checkpoint.get(name, {}), WEIGHTS_PREFIX)
         if "ema_updates" in checkpoint:  # written before WeightAveraging did it
             checkpoint["averaging_state"] = {"n_averaged": torch.tensor(checkpoint["ema_updates"])}
         averages = any(isinstance(callback, WeightAveraging) for callback in self.trainer.callbacks)

@@ -181,7 +181,7 @@ class ShardDataModule(MelleDataModule):
         return kept[:count]
 
     def frames_per_batch(self) -> float:
-        """Mel frames that a training batch is expected to hold: the mean of the first block."""
+        """Mel frames that a training batch is expected to hold, without padding: the mean of the first block."""
         plan = self._blocks().plan(0)
         return float(self.datasets["train"].index.column("frames")[plan.items].sum(dtype=np.int64)) / len(plan)
 

@@ -178,15 +178,16 @@ def _utterances(
     text: Callable[[Any], str] = lambda said: said.text,
     id: Callable[[Any], str] = lambda said: said.id,
     speaker: str | None = None,
+    language: str = "en",
 ) -> list[Utterance]:
-    """lhotse's supervisions as utterances, by their ids; those without a text are skipped."""
+    """lhotse's supervisions as utterances, by their ids; those without a text are skipped. ``language``: of all."""
     utterances = [
         Utterance(
             transcription=" ".join(text(said).split()),
             audio_path=Path(found["recordings"][said.recording_id].sources[0].source),
             id=id(said),
             speaker=speaker or said.speaker,
-            language="en",
+            language=language,
             duration=round(said.duration, 6),
         )
         for said in found["supervisions"]
@@ -194,9 +195,9 @@ def _utterances(
     return sorted((one for one in utterances if one.transcription), key=lambda utterance: utterance.id)
 
 
-def _by_subset(corpus: str, found: dict, train: str) -> dict[str, list[Utterance]]:
+def _by_subset(corpus: str, found: dict, train: str, language: str = "en") -> dict[str, list[Utterance]]:
     manifests: dict[str, list[Utterance]] = {}
     for name, members in found.items():
         manifest = train if name.startswith("train-") else name.replace("-", "_")
-        manifests.setdefault(f"{corpus}_{manifest}.jsonl", []).extend(_utterances(members))
+        manifests.setdefault(f"{corpus}_{manifest}.jsonl", []).extend(_utterances(members, language=language))
     return manifests

@@ -3,6 +3,8 @@
 import pickle
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from melle.cli import main
 from melle.data.dataset import word_tokens
@@ -90,10 +92,138 @@ def test_what_cannot_be_read_is_named():
         ("es", "5 % y 2,5", "cinco por ciento y dos coma cinco"),
         ("it", "28 euro, 3,5", "ventotto euro, tre virgola cinque"),
         ("it", "il 5%", "il cinque per cento"),
+        ("de", "Am 22/07/1998.", "Am zweiundzwanzigsten Juli neunzehnhundertachtundneunzig."),
+        (
+            "fr",
+            "Le 22/07/1998 et le 1/5/2020.",
+            "Le vingt-deux juillet mille neuf cent quatre-vingt-dix-huit et le premier mai deux mille vingt.",
+        ),
+        ("es", "El 22/07/1998.", "El veintidós de julio de mil novecientos noventa y ocho."),
+        (
+            "it",
+            "Il 22/07/1998 e il 1/5/2020.",
+            "Il ventidue luglio millenovecentonovantotto e il primo maggio duemilaventi.",
+        ),
+        (
+            "de",
+            "1/2 Liter, 1/2 Stunde, 3/4, 2/3, 2 1/2",
+            "ein halber Liter, eine halbe Stunde, drei Viertel, zwei Drittel, zweieinhalb",
+        ),
+        (
+            "fr",
+            "1/2, 3/4, 2/3, 1 1/2, 3/4 km",
+            "un demi, trois quarts, deux tiers, un et demi, trois quarts de kilomètre",
+        ),
+        ("es", "1/2, 1/2 hora, 3/4, 2/3, 2 1/2", "un medio, media hora, tres cuartos, dos tercios, dos y medio"),
+        (
+            "it",
+            "1/2, 3/4, 2/3, 2 1/2, 1/2 km, ½ ora",
+            "un mezzo, tre quarti, due terzi, due e mezzo, mezzo chilometro, mezz'ora",
+        ),
+        (
+            "de",
+            "Um 14:30 Uhr, um 8:05 Uhr, von 8-10 Uhr.",
+            "Um vierzehn Uhr dreißig, um acht Uhr fünf, von acht bis zehn Uhr.",
+        ),
+        (
+            "de",
+            "bis 1715, von 1685 bis 1750, 1914-1918",
+            "bis siebzehnhundertfünfzehn, von sechzehnhundertfünfundachtzig bis siebzehnhundertfünfzig, "
+            "neunzehnhundertvierzehn bis neunzehnhundertachtzehn",
+        ),
+        ("de", "um 1900 Euro, in 1200 Metern", "um eintausendneunhundert Euro, in eintausendzweihundert Metern"),
+        (
+            "de",
+            "Tel. 030 1234567 oder +49 30 123456",
+            "Telefon null drei null, eins zwei drei vier fünf sechs sieben oder plus vier neun, drei null, "
+            "eins zwei drei vier fünf sechs",
+        ),
+        (
+            "it",
+            "Tel. 06 1234567 o +39 06 1234567",
+            "Telefono zero sei, uno due tre quattro cinque sei sette o più tre nove, zero sei, uno due tre "
+            "quattro cinque sei sette",
+        ),
+        ("es", "+34 912 345 678", "más tres cuatro, nueve uno dos, tres cuatro cinco, seis siete ocho"),
+        ("fr", "+33 1 23 45 67 89", "plus trente-trois un vingt-trois quarante-cinq soixante-sept quatre-vingt-neuf"),
+        ("de", "S. 12–15", "Seite zwölf bis fünfzehn"),
+        (
+            "de",
+            "20 °C, 120 km/h, 5 kg, 1 m, 2,5 km, 5 m²",
+            "zwanzig Grad Celsius, einhundertzwanzig Kilometer pro Stunde, fünf Kilogramm, ein Meter, zwei "
+            "Komma fünf Kilometer, fünf Quadratmeter",
+        ),
+        (
+            "fr",
+            "20 °C, 120 km/h, 1,5 km, 200 g, 1 m",
+            "vingt degrés Celsius, cent vingt kilomètres à l'heure, un virgule cinq kilomètre, deux cents "
+            "grammes, un mètre",
+        ),
+        (
+            "es",
+            "20 °C, 120 km/h, 1 kg, 21 cm, 2,5 km",
+            "veinte grados Celsius, ciento veinte kilómetros por hora, un kilogramo, veintiún centímetros, "
+            "dos coma cinco kilómetros",
+        ),
+        (
+            "it",
+            "20 °C, 120 km/h, 1 kg, 200 g, 2,5 km",
+            "venti gradi Celsius, centoventi chilometri all'ora, un chilogrammo, duecento grammi, due "
+            "virgola cinque chilometri",
+        ),
+        (
+            "de",
+            "Dr. Müller hat z. B. Hunde, d.h. Tiere usw. Nr. 5 kostet ca. 3 Mio. Euro bzw. 1 Mrd.",
+            "Doktor Müller hat zum Beispiel Hunde, das heißt Tiere und so weiter. Nummer fünf kostet circa "
+            "drei Millionen Euro beziehungsweise eine Milliarde.",
+        ),
+        (
+            "fr",
+            "M. Dupont, Mme Roy et Mlle Rose, Dr Petit, p. ex. J. M. Roy, etc.",
+            "Monsieur Dupont, Madame Roy et Mademoiselle Rose, Docteur Petit, par exemple J. M. Roy, et cetera.",
+        ),
+        (
+            "es",
+            "El Sr. López, la Sra. Ruiz y el Dr. Gil, p. ej. hoy, etc.",
+            "El señor López, la señora Ruiz y el doctor Gil, por ejemplo hoy, etcétera.",
+        ),
+        (
+            "it",
+            "Il Sig. Rossi e il Dott. Bianchi, per es. oggi, ecc.",
+            "Il signor Rossi e il dottor Bianchi, per esempio oggi, eccetera.",
+        ),
+        (
+            "de",
+            "Ludwig XIV. starb. Unter Ludwig XIV. lebte Heinrich IV, Elisabeth II. und Karl V.",
+            "Ludwig der Vierzehnte starb. Unter Ludwig dem Vierzehnten lebte Heinrich der Vierte, Elisabeth "
+            "die Zweite und Karl der Fünfte.",
+        ),
+        ("de", "im XIX. Jahrhundert", "im neunzehnten Jahrhundert"),
+        (
+            "fr",
+            "Louis XIV, François Ier, Charles X, le XVIIIe siècle",
+            "Louis quatorze, François premier, Charles dix, le dix-huitième siècle",
+        ),
+        (
+            "es",
+            "el siglo XVI, Felipe II, Isabel II, Alfonso XIII, los siglos XV y XVI",
+            "el siglo dieciséis, Felipe segundo, Isabel segunda, Alfonso trece, los siglos quince y dieciséis",
+        ),
+        (
+            "it",
+            "il XIX secolo, Luigi XIV, Elisabetta II, nel XX e XXI secolo",
+            "il diciannovesimo secolo, Luigi quattordicesimo, Elisabetta seconda, nel ventesimo e ventunesimo secolo",
+        ),
     ],
 )
 def test_numbers_of_other_languages(language, written, read):
     assert verbalise(written, f"{language}-1") == read
+
+
+@pytest.mark.parametrize("normaliser", ["de-1", "fr-1", "es-1", "it-1"])
+@given(st.text(alphabet="0123456789.,:/-+%$€°'() aAkKmMgIVXS½²①٣é", max_size=30))
+def test_no_figure_of_other_languages_is_left(normaliser, text):
+    assert not any(character.isdecimal() for character in verbalise(text, normaliser))
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from melle.text.verbalise.dates import DATES, YEARS
 from melle.text.verbalise.days import SHORT_DAYS, SHORT_MONTHS, SHORT_NAMES
 from melle.text.verbalise.mathematics import MARKUP, MATHEMATICS
 from melle.text.verbalise.money import MONEY, SIGNS_ALONE
-from melle.text.verbalise.numbers import cardinal
+from melle.text.verbalise.numbers import cardinal, plain_figures
 from melle.text.verbalise.romans import ROMAN
 from melle.text.verbalise.rules import Rule, apply
 from melle.text.verbalise.units import UNITS_RULES
@@ -78,24 +78,7 @@ def verbalise(text: str) -> str:
     """A text that is normal in its marks (``normalise``) with its figures, signs and abbreviations in words."""
     if _PLAIN.fullmatch(text) and not _SHORT.search(text):
         return text
-    return _read_figures(read_acronyms(apply(RULES, _plain_figures(text))))
-
-
-def _plain_figures(text: str) -> str:
-    """½ as 1/2, and figures of other scripts as ours; ² and ³ stay, for a unit's."""
-    if text.isascii():
-        return text
-    return "".join(_plain_figure(text, place) for place in range(len(text)))
-
-
-def _plain_figure(text: str, place: int) -> str:
-    character = text[place]
-    if character.isdecimal():
-        return str(int(character))
-    if "FRACTION" in unicodedata.name(character, "") and unicodedata.category(character) == "No":
-        figures = unicodedata.normalize("NFKC", character).replace("⁄", "/")
-        return f" {figures}" if text[place - 1 : place].isdecimal() else figures
-    return character
+    return _read_figures(read_acronyms(apply(RULES, plain_figures(text))))
 
 
 def _read_figures(text: str) -> str:

@@ -1,4 +1,7 @@
-"""Numbers in German, French, Spanish and Italian, by num2words: whole ones, decimals, ordinals, money, per cent."""
+"""Numbers in German, French, Spanish and Italian, by num2words: whole ones, decimals, ordinals, money, per cent.
+
+What stands beside them, such as units and dates, is read by each language's own rules first.
+"""
 
 from __future__ import annotations
 
@@ -6,8 +9,9 @@ import re
 from re import Match
 from typing import NamedTuple
 
-from melle.text.verbalise import agreement
-from melle.text.verbalise.numbers import LONGEST, cardinal, digits, ordinal, year
+from melle.text.verbalise import agreement, french, german, italian, spanish
+from melle.text.verbalise.numbers import LONGEST, cardinal, digits, ordinal, plain_figures, year
+from melle.text.verbalise.rules import Rule, apply
 
 
 class Language(NamedTuple):
@@ -20,12 +24,12 @@ class Language(NamedTuple):
     percent: str
     ordinal: str  # pattern of what follows the figures of an ordinal
     currencies: dict[str, tuple[str, str]]  # one, many
+    rules: tuple[Rule, ...]  # that come before the numbers
 
 
-_MONTHS = "Januar|Februar|März|April|Mai|Juni|Juli|August|September|Oktober|November|Dezember"
+_MONTHS = german.MONTHS.replace(" ", "|")
 # After these four figures are a year, of which the hundreds are counted: neunzehnhundertvierundachtzig.
 _YEAR = re.compile(rf"(?<!\w)((?:Jahre?|[Ss]eit|{_MONTHS}) )(1[1-9][0-9]{{2}})(?![\w.,]*\d)")
-_DATE = re.compile(r"(?<![\w.,])(\d{1,2})\.\s?(\d{1,2})\.\s?(\d{4})(?![\w]|[.,]\d)")
 _DEGREES = re.compile(
     r"(?<![\w.,)-])(?P<sign>-)?(?P<number>\d+(?:,\d+)?)\s?°(?:\s?(?P<celsius>C)\b|(?(sign)(?!\w)|(?!)))"
 )
@@ -40,23 +44,28 @@ _WORD_BEFORE = re.compile(r"([^\W\d_]+)\s$")
 GERMAN = Language(
     "de", ".", "Komma", "minus", "Prozent", rf"\.(?=\s(?:{'|'.join(agreement.GERMAN_NOUNS)})\b)",
     {"€": ("ein Euro", "Euro"), "$": ("ein Dollar", "Dollar"), "£": ("ein Pfund", "Pfund")},
+    german.RULES,
 )  # fmt: skip
 FRENCH = Language(
     "fr", " ", "virgule", "moins", "pour cent", r"(?:er|ère|re|e|ème|nde|nd)\b",
     {"€": ("un euro", "euros"), "$": ("un dollar", "dollars"), "£": ("une livre", "livres")},
+    french.RULES,
 )  # fmt: skip
 SPANISH = Language(
     "es", ".", "coma", "menos", "por ciento", r"\.?[ºª]|\.?er\b|(?:ro|ra|do|da|to|ta)\b",
     {"€": ("un euro", "euros"), "$": ("un dólar", "dólares"), "£": ("una libra", "libras")},
+    spanish.RULES,
 )  # fmt: skip
 ITALIAN = Language(
     "it", ".", "virgola", "meno", "per cento", r"[ºª°]",
     {"€": ("un euro", "euro"), "$": ("un dollaro", "dollari"), "£": ("una sterlina", "sterline")},
+    italian.RULES,
 )  # fmt: skip
 
 
 def verbalise_numbers(text: str, language: Language) -> str:
     """The text with its numbers in the language's words; all else stays."""
+    text = apply(language.rules, plain_figures(text))
     group = re.escape(language.thousands)
     number = rf"(?<![\w.,])(?P<sign>-)?(?P<whole>\d{{1,3}}(?:{group}\d{{3}})+(?!\d)|\d+)(?:,(?P<part>\d+))?"
     signs = "".join(language.currencies)
@@ -68,7 +77,7 @@ def verbalise_numbers(text: str, language: Language) -> str:
         )
     if language is GERMAN:
         text = re.sub(rf"(?i:\b(?:{_ARTICLES})) \d{{1,3}}\.(?=\s[A-ZÄÖÜ])", _read_german_ordinal, text)
-        text = _YEAR.sub(lambda match: match[1] + year(int(match[2]), "de"), _DATE.sub(_date, text))
+        text = _YEAR.sub(lambda match: match[1] + year(int(match[2]), "de"), text)
     if language is ITALIAN:  # a sign or a C tells degrees from the ordinal: 5°
         text = _DEGREES.sub(_degrees, text)
         text = re.sub(
@@ -85,18 +94,10 @@ def _degrees(match: Match[str]) -> str:
     return f"{amount} Celsius" if match["celsius"] else amount
 
 
-def _date(match: Match[str]) -> str:
-    """24.12.2020 as 24. Dezember 2020, which is read later."""
-    day, month = int(match[1]), int(match[2])
-    if not (1 <= day <= 31 and 1 <= month <= 12):
-        return match[0]
-    return f"{day}. {_MONTHS.split('|')[month - 1]} {match[3]}"
-
-
 def _read_german_ordinal(match: Match[str]) -> str:
     """Am 2. Oktober, die 2. Katze: by its article."""
     article, figures = match[0].removesuffix(".").split()
-    noun = _NOUN_AFTER.match(match.string[match.end() :])[1]
+    noun = _NOUN_AFTER.match(match.string[match.end() : match.end() + 60])[1]
     return f"{article} {ordinal(int(figures), 'de')}{agreement.german_ordinal_ending(article, noun)}"
 
 
@@ -127,8 +128,8 @@ def _ordinal(value: int, match: Match[str], language: Language) -> str:
     """As the noun after it asks, or the letters behind the figures."""
     words, ending = ordinal(value, language.code), match["ordinal"]
     if language is GERMAN:
-        before = _WORD_BEFORE.search(match.string[: match.start()])
-        noun = _NOUN_AFTER.match(match.string[match.end() :])
+        before = _WORD_BEFORE.search(match.string[max(0, match.start() - 40) : match.start()])
+        noun = _NOUN_AFTER.match(match.string[match.end() : match.end() + 60])
         return words + agreement.german_ordinal_ending(before[1] if before else "", noun[1] if noun else "")
     if language is FRENCH:
         return agreement.french_ordinal(words, ending)
@@ -137,12 +138,12 @@ def _ordinal(value: int, match: Match[str], language: Language) -> str:
 
 def _agreeing(words: str, figures: str, match: Match[str], language: Language) -> str | None:
     """A number before what it counts; None where it stays as it is."""
-    found = _NOUN_AFTER.match(match.string[match.end() :])
+    found = _NOUN_AFTER.match(match.string[match.end() : match.end() + 60])
     if found is None:
         return None
     noun = found[1]
     if language is GERMAN:
-        before = _WORD_BEFORE.search(match.string[: match.start()])
+        before = _WORD_BEFORE.search(match.string[max(0, match.start() - 40) : match.start()])
         return agreement.german_one(before[1] if before else "", noun) if figures == "1" and noun[0].isupper() else None
     if noun[0].isupper() or len(noun) < 3:
         return None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 
 from num2words import num2words
 
@@ -44,6 +45,23 @@ def number(written: str, point: str = "point", language: str = "en") -> str:
     before, _, after = written.replace(",", "").partition(".")
     parts = [whole(before, language)] if before else []
     return " ".join([*parts, point, digits(after, language)] if after else parts)
+
+
+def plain_figures(text: str) -> str:
+    """½ as 1/2, and figures of other scripts as ours; ² and ³ stay, for a unit's."""
+    if text.isascii():
+        return text
+    return "".join(_plain_figure(text, place) for place in range(len(text)))
+
+
+def _plain_figure(text: str, place: int) -> str:
+    character = text[place]
+    if character.isdecimal():
+        return str(int(character))
+    if "FRACTION" in unicodedata.name(character, "") and unicodedata.category(character) == "No":
+        figures = unicodedata.normalize("NFKC", character).replace("⁄", "/")
+        return f" {figures}" if text[place - 1 : place].isdecimal() else figures
+    return character
 
 
 def roman(numeral: str) -> int | None:

@@ -1,0 +1,61 @@
+"""French beside numbers: abbreviations, units, dates, fractions, rulers and centuries."""
+
+from __future__ import annotations
+
+from melle.text.verbalise.numbers import cardinal, ordinal
+from melle.text.verbalise.rules import Rule
+from melle.text.verbalise.shared import CAPITAL, NUMERAL, abbreviations, dates, fractions, romans, units
+
+MONTHS = "janvier février mars avril mai juin juillet août septembre octobre novembre décembre"
+_TITLES = {"M.": "Monsieur", "MM.": "Messieurs", "Dr": "Docteur", "Dr.": "Docteur", "Pr": "Professeur"}
+_LADIES = {"Mme": "Madame", "Mmes": "Mesdames", "Mlle": "Mademoiselle", "Mlles": "Mesdemoiselles"}
+_WORDS = {
+    **{"p. ex.": "par exemple", "par ex.": "par exemple", "c.-à-d.": "c'est-à-dire", "env.": "environ"},
+    **{"av. J.-C.": "avant Jésus-Christ", "apr. J.-C.": "après Jésus-Christ", "tél.": "téléphone"},
+}
+_NUMBERED = {"n°": "numéro", "nº": "numéro", "p.": "page", "pp.": "pages", "chap.": "chapitre", "vol.": "volume"}
+_UNITS = {
+    **{"km": ("kilomètre", "kilomètres"), "m": ("mètre", "mètres"), "cm": ("centimètre", "centimètres")},
+    **{"mm": ("millimètre", "millimètres"), "kg": ("kilogramme", "kilogrammes"), "g": ("gramme", "grammes")},
+    **{"mg": ("milligramme", "milligrammes"), "l": ("litre", "litres"), "ml": ("millilitre", "millilitres")},
+    **{"L": ("litre", "litres"), "km/h": ("kilomètre à l'heure", "kilomètres à l'heure")},
+    **{"°C": ("degré Celsius", "degrés Celsius"), "° C": ("degré Celsius", "degrés Celsius")},
+    **{"m²": ("mètre carré", "mètres carrés"), "km²": ("kilomètre carré", "kilomètres carrés")},
+    **{"m³": ("mètre cube", "mètres cubes")},
+    **{"°": ("degré", "degrés"), "min": ("minute", "minutes")},
+}
+_PARTS = {2: "demi", 3: "tiers", 4: "quart"}
+# Kings with a numeral of one letter; longer ones are told apart by themselves.
+_NAMES = "Louis|Charles|Henri|Philippe|François|Napoléon|Jean|Georges|Édouard|Guillaume|Pie|Acte|Chapitre|Tome|Partie"
+
+
+def _share(above: int, below: int) -> str:
+    name = _PARTS.get(below) or ordinal(below, "fr")
+    return f"{cardinal(above, 'fr')} {name}{'' if above == 1 or name.endswith('s') else 's'}"
+
+
+RULES = (
+    Rule(r"\bpp?\.\s?(\d+)-(\d+)(?!\w)", r"pages \1 à \2"),
+    abbreviations(_NUMBERED, r"(?=\s?\d)"),
+    Rule(r"(?<=numéro)(?=\d)", " "),
+    abbreviations(_TITLES, rf"(?=\s{CAPITAL})"),
+    abbreviations(_LADIES),
+    abbreviations(_WORDS),
+    abbreviations({"etc.": "et cetera"}, ends=True),
+    Rule(r"(?<![\w)])\+\s?(?=\d)", "plus "),
+    dates(MONTHS, lambda day, month, year: f"{'1er' if day == 1 else day} {month} {year}"),
+    Rule(r"\bI(er|re|ère)\b", r"1\1"),
+    romans(rf"\b{NUMERAL}(?:e|è|ème)\b", lambda match, value: f"{value}e"),
+    romans(
+        rf"\b(?P<name>{CAPITAL}[\w'-]+)\s(?P<numeral>[IVX]{{2,}})\b(?!')",
+        lambda match, value: f"{match['name']} {value}",
+    ),
+    romans(
+        rf"\b(?P<name>{_NAMES})\s{NUMERAL}\b(?!')",
+        lambda match, value: f"{match['name']} {'1er' if value == 1 else value}",
+    ),
+    units(_UNITS, of=" de ", below_two=True),
+    fractions(
+        _share, lambda whole, part: f"{cardinal(whole, 'fr')} {part}", lambda whole: f"{cardinal(whole, 'fr')} et demi"
+    ),
+)

@@ -160,7 +160,7 @@ def test_errors_are_said_and_a_token_is_asked_for(serve, page):
         text.fill("one")
         spoken(page)
         said = page.evaluate("window.said")  # by a screen reader: the beginning and the end
-        assert said[0].startswith("Waiting") and "of speech in" in said[-1] and len(said) == 2
+        assert said[0].startswith("Speaking") and "of speech in" in said[-1] and len(said) == 2
         text.fill("[pause 99s] one")
         page.get_by_role("button", name="Speak").click()
         expect(page.get_by_role("alert")).to_contain_text("99 s of silence")

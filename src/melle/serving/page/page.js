@@ -124,7 +124,7 @@ async function speak() {
   own.signal.addEventListener("abort", () => player.stop());
   const parts = [];
   let ending = null;
-  announce("Waiting for the first sound …");
+  announce("Speaking …");
   follow(() => player.time, () => running === own && ending === null);
   try {
     const begun = performance.now();

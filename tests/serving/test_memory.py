@@ -1,11 +1,12 @@
-"""The server's threads share a few arenas of the C library."""
+"""The server's threads share a few arenas of the C library; oneDNN keeps few shapes."""
 
+import os
 import subprocess
 import sys
 
 import pytest
 
-from melle.serving.memory import give_back
+from melle.serving.memory import give_back, limit_shapes
 
 THREADS = """
 import ctypes, sys, threading
@@ -56,3 +57,11 @@ def test_threads_share_arenas(tmp_path):
     if limited < 0:
         pytest.skip("this C library has no arenas to limit")
     assert 1 <= limited <= 2 < arenas("usual")
+
+
+def test_few_shapes_are_kept_unless_the_environment_says_otherwise(monkeypatch):
+    for name in ("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "LRU_CACHE_CAPACITY"):
+        monkeypatch.setenv(name, "1024")  # so that it is taken back after the test
+    monkeypatch.delenv("ONEDNN_PRIMITIVE_CACHE_CAPACITY")
+    limit_shapes()
+    assert (os.environ["ONEDNN_PRIMITIVE_CACHE_CAPACITY"], os.environ["LRU_CACHE_CAPACITY"]) == ("16", "1024")

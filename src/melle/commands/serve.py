@@ -36,7 +36,7 @@ class Serve:
 
             from melle.serving.app import create_app
             from melle.serving.guard import LOOPBACK
-            from melle.serving.memory import limit_arenas
+            from melle.serving.memory import limit_arenas, limit_shapes
             from melle.serving.voices import Voices
         except ImportError as error:
             raise UserError(f'serve needs: python -m pip install -e ".[serve]" ({error})') from None
@@ -48,6 +48,7 @@ class Serve:
         token, limits = self.token or os.environ.get(TOKEN) or None, self.limits
         listener = listen(self.host, self.port)
         limit_arenas()
+        limit_shapes()
         model = fetched(self.model or PRETRAINED)
         tts = Synthesizer.from_checkpoint(model, device=self.device, weights=self.weights)
         voices = Voices(tts, model, self.voices, limits.prompt_seconds, limits.voices)

@@ -1,15 +1,17 @@
-"""How the C library keeps memory that is free: many threads with arenas of their own let a server grow for hours."""
+"""What keeps a server's memory flat: the C library gives back what is free, oneDNN remembers few shapes."""
 
 from __future__ import annotations
 
 import asyncio
 import ctypes
+import os
 import sys
 from collections.abc import Callable
 
 _ARENA_MAX, _MMAP_THRESHOLD = -8, -3  # parameters of glibc's mallopt
 ARENAS = 2
 EVERY = 20.0  # seconds: what decoding and vocoding leave in between is some dozen MiB
+SHAPES = 16  # for which oneDNN and PyTorch keep compiled products; by themselves 1024
 LARGE = 1 << 20  # bytes from which memory is given back at once when it is free
 
 
@@ -36,6 +38,15 @@ def limit_arenas(arenas: int = ARENAS, large: int = LARGE) -> bool:
     """
     mallopt = _function("mallopt")
     return mallopt is not None and bool(mallopt(_ARENA_MAX, arenas)) and bool(mallopt(_MMAP_THRESHOLD, large))
+
+
+def limit_shapes(shapes: int = SHAPES) -> None:
+    """Keep compiled products on CPUs for so few shapes, before the first of them; what the environment says goes first.
+
+    Texts and speech of ever other lengths would fill caches of hundreds of MiB, whose entries rarely serve again.
+    """
+    for name in ("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "LRU_CACHE_CAPACITY"):
+        os.environ.setdefault(name, str(shapes))
 
 
 def _function(name: str) -> Callable[..., int] | None:

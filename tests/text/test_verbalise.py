@@ -199,6 +199,12 @@ def test_what_cannot_be_read_is_named():
             "die Zweite und Karl der Fünfte.",
         ),
         ("de", "im XIX. Jahrhundert", "im neunzehnten Jahrhundert"),
+        ("de", "Otto V. Müller", "Otto V. Müller"),
+        ("de", "vom 3.-5. Mai", "vom dritten bis fünften Mai"),
+        ("de", "3 x 4 m", "drei mal vier Meter"),
+        ("fr", "3 x 4 m, 3 × 4, Acte I, Henri I", "trois sur quatre mètres, trois fois quatre, Acte un, Henri premier"),
+        ("es", "3 x 4 m", "tres por cuatro metros"),
+        ("it", "3 x 4 m", "tre per quattro metri"),
         (
             "fr",
             "Louis XIV, François Ier, Charles X, le XVIIIe siècle",

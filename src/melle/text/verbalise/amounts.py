@@ -152,7 +152,7 @@ RANGES = (  # and what else looks like an amount, but is none
         rf"(?<![\w.,])(?P<number>{NUMBER})(?P<scale>[KkMB])(?=\s(?:people|children|(?!{_VERBS})[a-z]+s)\b)", read_scale
     ),
     Rule(r"(\b[A-Z]\w*,? (?:and|or) )3M\b", r"\1three M"),  # the company
-    Rule(rf"(?<![\w.,$£€])(?P<number>{NUMBER})(?P<scale>M)(?=[.,;!?)]*(?:\s|$))(?!\s\w|,\s[A-Z])", read_scale),
+    Rule(rf"(?<![\w.,$£€])(?P<number>{NUMBER})(?P<scale>M)(?=[.,;!?)]*(?:\s|$))(?!\s\w|(?<=\b3M),\s[A-Z])", read_scale),
     Rule(r"(?<=\d(?:st|nd|rd|th))\s?[-—]\s?(?=\d+(?:st|nd|rd|th)\b)", " to "),  # 1st-3rd
     Rule(r"(\b(?:[Oo]pen|works?|working|hours|daily|a|[A-Z]\w+day)[,:]? )(1?\d)-(1?\d)(?![\w.-]|,\d)", read_hours),
     Rule(rf"(?<=\d)(?P<unit>\s?(?:{_BOTH}))\s?[-—]\s?(?=\d[\d.,]*(?P=unit))", r"\g<unit> to "),  # 20%-30%

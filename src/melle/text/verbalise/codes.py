@@ -102,7 +102,7 @@ CODES = (
         re.I,
     ),
     Rule(  # a short number: text STOP to 12345
-        rf"\b((?:{_CALLED})\s+(?:\"?\w+\"?\s+to\s+)?)(\d{{5,6}})(?![\w/:-]|[.,]\d|\s(?:people|[a-z]+s)\b)",
+        rf"\b((?:{_CALLED})\s+(?:\"?\w+\"?\s+(?:to|at|on)\s+)?)(\d{{5,6}})(?![\w/:-]|[.,]\d|\s(?:people|[a-z]+s)\b)",
         lambda match: match[1] + digits(match[2]),
         re.I,
     ),

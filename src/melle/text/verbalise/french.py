@@ -26,7 +26,8 @@ _UNITS = {
 }
 _PARTS = {2: "demi", 3: "tiers", 4: "quart"}
 # Kings with a numeral of one letter; longer ones are told apart by themselves.
-_NAMES = "Louis|Charles|Henri|Philippe|François|Napoléon|Jean|Georges|Édouard|Guillaume|Pie|Acte|Chapitre|Tome|Partie"
+_NAMES = "Louis|Charles|Henri|Philippe|François|Napoléon|Jean|Georges|Édouard|Guillaume|Pie"
+_BOOKS = "Acte|Scène|Chapitre|Tome|Partie|Livre"
 
 
 def _share(above: int, below: int) -> str:
@@ -55,6 +56,9 @@ RULES = (
         lambda match, value: f"{match['name']} {'1er' if value == 1 else value}",
     ),
     units(_UNITS, of=" de ", below_two=True),
+    romans(rf"\b(?P<name>{_BOOKS})\s{NUMERAL}\b(?!')", lambda match, value: f"{match['name']} {value}"),
+    Rule(r"(?<=\d)\s?[x×]\s?(?=\d[\d,]*\s\w*mètres?\b)", " sur "),
+    Rule(r"(?<=\d)\s?[x×]\s?(?=\d)", " fois "),
     fractions(
         _share, lambda whole, part: f"{cardinal(whole, 'fr')} {part}", lambda whole: f"{cardinal(whole, 'fr')} et demi"
     ),

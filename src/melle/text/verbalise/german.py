@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from re import Match
 
 from melle.text.verbalise.agreement import GERMAN_NOUNS, german_gender
@@ -52,6 +53,9 @@ _ACCUSATIVE = "durch|für|gegen|ohne|um"
 def read_ruler(match: Match[str], value: int) -> str:
     """Ludwig XIV. is "Ludwig der Vierzehnte", unter Ludwig XIV. "… dem Vierzehnten", Ludwigs XIV. "… des
     Vierzehnten"."""
+    initial = len(match["numeral"]) == 1 and match["point"] and not match["genitive"]
+    if initial and re.match(rf"\s{CAPITAL}", match.string[match.end() : match.end() + 2]):  # Otto V. Müller
+        return match[0]
     before = (match["before"] or "").strip().lower()
     queen = match["queen"] is not None
     if match["genitive"]:
@@ -99,6 +103,11 @@ RULES = (
     abbreviations(_ENDING, ends=True),
     Rule(r"(?<=[a-zäöüß])str\.(?=\s\d|,)", "straße"),
     dates(MONTHS, lambda day, month, written: f"{day}. {month} {written}"),
+    Rule(  # vom 3.-5. Mai, of which the second is read with the month
+        rf"\b([Vv]om|[Aa]m|[Dd]en|[Dd]em|[Zz]um)\s(\d{{1,2}})\.(?:\s?-\s?|\sbis\s)"
+        rf"(?=\d{{1,2}}\.\s(?:{MONTHS.replace(' ', '|')})\b)",
+        lambda match: f"{match[1]} {ordinal(int(match[2]), 'de')}n bis ",
+    ),
     *telephone("de", "plus"),
     Rule(r"(?<![\w.,:])(?P<hour>[01]?\d|2[0-4])[:.](?P<minute>[0-5]\d)\sUhr\b", read_clock),
     Rule(r"(?<![\w.,:-])(\d{1,2})-(\d{1,2})(?=\sUhr\b)", r"\1 bis \2"),
@@ -124,6 +133,7 @@ RULES = (
         lambda match, value: f"{match['name']} {value}",
     ),
     units({unit: (name, name) for unit, name in _UNITS.items()}),
+    Rule(r"(?<=\d)\s?[x×]\s?(?=\d)", " mal "),
     fractions(_share, lambda whole, part: f"{cardinal(whole, 'de')} {part}", _half),
     Rule(rf"\bein halb ({CAPITAL}\w+)", lambda match: f"{_half_of(match[1])} {match[1]}"),
 )

@@ -58,6 +58,7 @@ RULES = (
     romans(rf"\b(?P<name>{_KINGS}|(?P<queen>{_QUEENS}))\s{NUMERAL}\b", read_ruler),
     romans(rf"\b(?P<name>{CAPITAL}\w+)\s(?P<numeral>[IVX]{{2,}})\b", lambda match, value: f"{match['name']} {value}"),
     units(_UNITS, of=" di "),
+    Rule(r"(?<=\d)\s?[x×]\s?(?=\d)", " per "),
     fractions(
         _share,
         lambda whole, part: f"{cardinal(whole, 'it')} e {part}",

@@ -12,7 +12,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 
 import melle.evaluation.folder  # noqa: F401  (a resolver that the configuration uses)
-from melle.config import readable_arguments
+from melle.config import errors_of_values, readable_arguments
 from melle.console import set_up_console
 from melle.errors import UserError
 from melle.mistakes import explained
@@ -51,7 +51,8 @@ def check_objective(objective: str | None, metrics: Iterable[str]) -> None:
 def main(cfg: DictConfig) -> float | None:
     set_up_console()
     try:
-        metrics = evaluate(cfg)
+        with errors_of_values():
+            metrics = evaluate(cfg)
         check_objective(cfg.objective, metrics)
     except UserError as error:
         if HydraConfig.get().mode == RunMode.MULTIRUN:

@@ -11,7 +11,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
-from melle.config import readable_arguments
+from melle.config import errors_of_values, readable_arguments
 from melle.console import set_up_console
 from melle.errors import UserError
 from melle.mistakes import explained
@@ -31,13 +31,13 @@ def main(cfg: DictConfig) -> float | None:
     started = time.monotonic()
     set_up_console()
     try:
-        if not rank_zero_only.rank:
-            check_judges(cfg)
-        metrics = train(cfg)
+        with errors_of_values():
+            missing = [] if rank_zero_only.rank else check_judges(cfg)
+            metrics = train(cfg)
         if rank_zero_only.rank:
             return None  # one of several processes is enough to report
         print(f"\nTrained for {(time.monotonic() - started) / 60:.1f} minutes: {cfg.run_dir}")
-        write_report(cfg)
+        write_report(cfg, missing)
     except UserError as error:
         if HydraConfig.get().mode == RunMode.MULTIRUN:
             raise  # a row of the sweep's table; the other jobs go on

@@ -11,6 +11,7 @@ from typing import Any
 
 import melle
 from melle.console import run_command, set_up_console
+from melle.nearest import nearest
 from melle.options import add_fields, from_fields
 
 COMMANDS = {  # by name: the dataclass of its options, in ``melle.commands``, and what it does
@@ -53,6 +54,7 @@ class CommandParser(argparse.ArgumentParser):
     """Looks its command's options up when it is used, so that no other command's packages are imported."""
 
     command: str | None = None  # a dataclass in ``melle.commands``, until its options are there
+    words: str | None = None  # of a group of commands: those that lead to it, "" for the first
 
     def complete(self) -> None:
         """Add the options, where they are not there yet."""
@@ -66,7 +68,39 @@ class CommandParser(argparse.ArgumentParser):
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
         self.complete()
-        return super().parse_known_args(None if args is None else self.with_texts(args), namespace)
+        arguments = self.with_texts(sys.argv[1:] if args is None else args)
+        if self.words is not None:
+            self.check_command(arguments)
+            return super().parse_known_args(arguments, namespace)
+        self.check_options(arguments)
+        found, unknown = super().parse_known_args(arguments, namespace)
+        if unknown:  # or the parser of all commands would say so, with its own usage
+            self.error(f"{' '.join(unknown)}: no such option; --help lists those that there are")
+        return found, unknown
+
+    def check_command(self, arguments: Sequence[str]) -> None:
+        """Exit with the nearest command's name where the first argument is none of this group's."""
+        name = next(iter(arguments), "-")
+        own = [words.rpartition(" ")[2] for words in COMMANDS if words.rpartition(" ")[0] == self.words]
+        if name in own or name.startswith("-"):
+            return
+        meant = nearest(name, own)
+        elsewhere = [words for words in COMMANDS if words.rpartition(" ")[2] == name]
+        hint = f"{self.words} {meant}".strip() if meant else next(iter(elsewhere), None)
+        hint = f"did you mean {hint}? There are" if hint else "there are"
+        self.error(f"{name}: no such command; {hint} {', '.join(own)}")
+
+    def check_options(self, arguments: Sequence[str]) -> None:
+        """Exit with the nearest option's name where one is mistyped: argparse says first what else is missing."""
+        known = [option for option in self._option_string_actions if option.startswith("--")]
+        for argument in arguments:
+            name = argument.partition("=")[0]
+            if argument == "--":
+                return
+            if name.startswith("--") and " " not in name and not any(option.startswith(name) for option in known):
+                meant = nearest(name, known)
+                hint = f"did you mean {meant}?" if meant else "--help lists those that there are"
+                self.error(f"{name}: no such option; {hint}")
 
     def with_texts(self, arguments: Sequence[str]) -> list[str]:
         """``--text "-Ouch!"`` as ``--text=-Ouch!``: argparse would take the text for an option, as its own are."""
@@ -86,11 +120,14 @@ def make_parser(complete: bool = False) -> argparse.ArgumentParser:
     """The parser of all commands; ``complete``: with all of their options, for whoever lists them."""
     parser = CommandParser(prog="melle", description="Speech from text in the voice of a prompt.")
     parser.add_argument("--version", action="version", version=f"melle-lightning {melle.__version__}")
+    parser.words = ""
     places = {"": parser.add_subparsers(required=True, metavar="command")}
     for words, about in COMMANDS.items():
         group, _, name = words.rpartition(" ")
         if isinstance(about, str):
-            places[words] = places[group].add_parser(name, help=about).add_subparsers(required=True, metavar="command")
+            inner = places[group].add_parser(name, help=about)
+            inner.words = words
+            places[words] = inner.add_subparsers(required=True, metavar="command")
             continue
         command = places[group].add_parser(name, help=about[1], description=f"{about[1][0].upper()}{about[1][1:]}.")
         command.command = about[0]

@@ -4,24 +4,29 @@ from __future__ import annotations
 
 import re
 import zlib
-from collections.abc import Collection
-from typing import Any
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
+from dataclasses import is_dataclass
+from pathlib import Path
+from types import NoneType
+from typing import Any, get_args, get_type_hints
 
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override, Quote, QuotedString
 from hydra.errors import HydraException, InstantiationException
 from hydra.types import RunMode
-from hydra.utils import instantiate
+from hydra.utils import get_object, instantiate
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import MissingMandatoryValue
+from omegaconf.errors import InterpolationResolutionError, MissingMandatoryValue
 
-from melle.errors import UserError
+from melle.errors import UserError, reason
 
 # Groups that null and ~group empty, and by what: Hydra takes no null where several options may be chosen.
 NO_CHOICE = {"callbacks": "[]", "logger": "[]", "protocol": "[]", "vocoder": "[]", "experiment": "[]"}
 NO_CHOICE |= {"asr": "none", "speaker": "none", "quality": "none", "vad": "none"}
 TEXTS = ("name", "run_dir", "output")  # whatever is given is a name
+PLAIN = {int: "a whole number", float: "a number", bool: "true or false", str: "text", Path: "a path", NoneType: "null"}
 PATHS = ("checkpoint", "init_from", "resume", "data.train", "data.val", "data.test", "data.features", "data.index")
 
 
@@ -43,7 +48,14 @@ def sweep_suffix() -> str:
 
 def corpus_folder(corpus: DictConfig | None) -> str:
     """Where the corpus that ``data.corpus`` describes lies, or would lie; of null what a message can show."""
-    return "(data.corpus is null)" if corpus is None else str(build(corpus).path)
+    if corpus is None:
+        return "(data.corpus is null)"
+    if not OmegaConf.is_dict(corpus):
+        raise UserError(f"data.corpus={corpus}: give settings of the corpus, such as data.corpus.hours=1, or null")
+    try:
+        return str(build(corpus).path)
+    except TypeError as error:
+        raise UserError(_wrong_type(corpus) or f"data.corpus: {reason(error)}") from error
 
 
 OmegaConf.register_new_resolver("sweep_suffix", sweep_suffix, replace=True)
@@ -136,4 +148,42 @@ def build(cfg: DictConfig, **arguments: Any) -> Any:
             raise cause from None
         if isinstance(cause, ValueError):
             raise UserError(str(cause)) from error
+        if isinstance(cause, TypeError) and (wrong := _wrong_type(cfg)) is not None:
+            raise UserError(wrong) from error
         raise
+
+
+@contextmanager
+def errors_of_values() -> Iterator[None]:
+    """Within, what a resolver raises is a UserError; OmegaConf wraps it, where a value is looked up."""
+    try:
+        yield
+    except InterpolationResolutionError as error:
+        cause: BaseException | None = error
+        while cause is not None and not isinstance(cause, UserError):
+            cause = cause.__cause__ or cause.__context__
+        said = " ".join(str(error.msg or error).split())
+        raise UserError(str(cause) if cause is not None else f"{error.full_key}: {said}") from None
+
+
+def _wrong_type(cfg: DictConfig) -> str | None:
+    """A sentence on the first value under ``cfg`` that is not of the plain type that what takes it asks for."""
+    try:
+        target = get_object(cfg._target_)
+        hints = get_type_hints(target if is_dataclass(target) else getattr(target, "__init__", target))
+    except Exception:  # no target, or annotations that do not hold here: nothing is known
+        hints = {}
+    for name in cfg:
+        value = None if OmegaConf.is_missing(cfg, name) else cfg[name]
+        kinds = set(get_args(hints.get(name)) or (hints.get(name),))
+        if value is None:
+            continue
+        if isinstance(value, DictConfig):
+            if (wrong := _wrong_type(value)) is not None:
+                return wrong
+            continue
+        fitting = kinds | ({int} if float in kinds else set()) | ({str} if Path in kinds else set())
+        if kinds <= PLAIN.keys() and type(value) not in fitting:
+            words = sorted({PLAIN[kind] for kind in kinds}, key=list(PLAIN.values()).index)
+            return f"{cfg._get_full_key(name)}={value}: give {' or '.join(words)}"
+    return None

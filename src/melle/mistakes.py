@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import os
 import re
 import sys
@@ -19,11 +18,11 @@ from omegaconf import DictConfig, OmegaConf
 
 from melle.errors import UserError
 from melle.installed import as_installed
+from melle.nearest import nearest
 
 FULL = "HYDRA_FULL_ERROR"  # in the environment: Hydra raises, where it would print its own advice and exit
 NO_NULL = "Config group override must be a string or a list"
 RENAMED = {"max_skipped": "max_nonfinite_steps"}  # keys of earlier versions
-LIKE = 0.6  # of a key or option: how alike two must be, by difflib, for one to be suggested for the other
 
 
 @contextmanager
@@ -70,8 +69,8 @@ def explain(error: Exception, arguments: list[str], conf: Path, config: str) -> 
 def _no_option(name: str, options: list[str] | None, conf: Path) -> str:
     group, _, option = name.rpartition("/")
     known = sorted(options or (file.stem for file in (conf / group).glob("*.yaml")))
-    near = difflib.get_close_matches(option, known, 1, LIKE)
-    hint = f"did you mean {near[0]}? There are" if near else "there are"
+    near = nearest(option, known)
+    hint = f"did you mean {near}? There are" if near else "there are"
     return f"{group}={option}: no such option; {hint} {', '.join(known)}".removeprefix("=")
 
 
@@ -86,10 +85,9 @@ def _no_key(key: str, arguments: list[str], conf: Path, config: str) -> str:
         return f"{given}: not listed in conf/, though there is such a setting; write +{given.lstrip('+~')}"
     last = key.rpartition(".")[2]
     near = [name for name in known if name.rpartition(".")[2] == last]  # the key alone, or of another part
-    near = near or difflib.get_close_matches(key, [*known, *more], 1, LIKE)
-    if not near:
+    best = nearest(key, near, 0.0) if near else nearest(key, [*known, *more])
+    if best is None:
         return f"{given}: no such key; `python {config}.py --cfg job` prints those that there are"
-    best = difflib.get_close_matches(key, near, 1, 0.0)[0]
     return f"{given}: no such key; did you mean {'' if best in known else '+'}{best}?"
 
 

@@ -84,6 +84,12 @@ def fetched(where: str | Path) -> Path:
     return Path(where)
 
 
+def last_checkpoint(folder: Path) -> Path | None:
+    """The newest checkpoint of a run's folder, or of its folder of checkpoints."""
+    places = (folder / "checkpoints" / "last.ckpt", folder / "last.ckpt")
+    return next((path for path in places if path.is_file()), None)
+
+
 def push(folder: str | Path, name: str, private: bool = True) -> str:
     """Upload an exported folder to the hub as ``name``, "user/model"; returns its address."""
     return upload(folder, name.removeprefix("hf://"), FILES, private)
@@ -100,6 +106,8 @@ def _load_folder(folder: Path) -> LoadedModel:
 
 def _describe_folder(folder: Path) -> tuple[ModelDescription, int]:
     """The description, and the steps trained."""
+    if not (folder / CONFIG).is_file() and (last := last_checkpoint(folder)) is not None:
+        raise UserError(f"{folder}: the folder of a run; give its checkpoint, {last}")
     with _user_errors(folder):
         config = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
         tokenizer = json.loads((folder / TOKENIZER).read_text(encoding="utf-8"))

@@ -19,7 +19,7 @@ from melle.errors import UserError
 from melle.evaluation.folder import run_folder
 from melle.files import file_stamp
 from melle.hub import is_hub_name
-from melle.pretrained import CONFIG, ENDINGS, WEIGHTS, fetched, read_description
+from melle.pretrained import CONFIG, ENDINGS, WEIGHTS, fetched, last_checkpoint, read_description
 
 log = logging.getLogger(__name__)
 
@@ -80,6 +80,8 @@ def find_checkpoints(where: str | Path | Sequence[str | Path] | None) -> list[Pa
             found = [Path(item)]
         else:
             found = [path for path in map(Path, sorted(glob(str(item), recursive=True))) if _is_model(path)]
+        if not found and (last := last_checkpoint(Path(item))) is not None:
+            raise UserError(f"{item}: the folder of a run; give its checkpoint, {last}, or '{last.parent}/*.ckpt'")
         if not found:
             raise UserError(f"{item}: no such checkpoint; train one with `python train.py` or give another path")
         paths.extend(found)

@@ -74,8 +74,8 @@ class Evaluation:
     def queue(self) -> Queue:
         """All there is to do. Raises UserError for what cannot be used, before anything is spoken."""
         for name in ("samples", "batch_size"):
-            if getattr(self, name) < 1:
-                raise UserError(f"{name}={getattr(self, name)} must be 1 or more")
+            if not isinstance(value := getattr(self, name), int) or value < 1:
+                raise UserError(f"{name}={value} must be a whole number, 1 or more")
         check_seed(self.seed)
         device = find_device(self.device, "device=")
         check_weights(self.weights, device)

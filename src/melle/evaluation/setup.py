@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +14,11 @@ from melle.data.manifest import read_manifest
 from melle.errors import Unavailable, UserError
 from melle.evaluation.checkpoints import find_checkpoints, read_checkpoints
 from melle.evaluation.filters import filter_cases
+from melle.evaluation.folder import run_folder
 from melle.evaluation.judges.base import Judge
 from melle.evaluation.protocols import Case
 from melle.evaluation.run import Evaluation
+from melle.hub import is_hub_name
 from melle.synthesis.options import DecodingOptions
 
 log = logging.getLogger(__name__)
@@ -28,16 +31,18 @@ SAME = (
     "weights",
     "keep_audio",
 )  # keys as they are
-METRICS_OF = {"asr": "Word error rate", "speaker": "Speaker similarity", "quality": "Naturalness"}  # by kind of judge
+GROUPS = ("asr", "speaker", "quality")  # of judges
 
 
 def evaluation_from(cfg: DictConfig) -> Evaluation:
-    """What conf/evaluate.yaml describes. A warning says which metrics are left out."""
+    """What conf/evaluate.yaml describes. A warning says which judges are left out."""
+    where = OmegaConf.to_container(cfg.checkpoint) if OmegaConf.is_list(cfg.checkpoint) else cfg.checkpoint
+    found = find_checkpoints(where)  # before the cases, whose manifest a run of other settings has elsewhere
+    check_test(cfg, found)
     protocols = protocol_cases(cfg)
     utterances = [u for cases in protocols.values() for case in cases for u in (case.target, case.prompt) if u]
-    where = OmegaConf.to_container(cfg.checkpoint) if OmegaConf.is_list(cfg.checkpoint) else cfg.checkpoint
     return Evaluation(
-        checkpoints=read_checkpoints(find_checkpoints(where), utterances),
+        checkpoints=read_checkpoints(found, utterances),
         protocols=protocols,
         output=Path(cfg.output),
         judges=build_judges(cfg),
@@ -45,6 +50,29 @@ def evaluation_from(cfg: DictConfig) -> Evaluation:
         options=DecodingOptions(**cfg.decoding),
         **{name: cfg[name] for name in SAME},
     )
+
+
+def check_test(cfg: DictConfig, checkpoints: Sequence[Path]) -> None:
+    """Raise UserError where ``data.test`` is of a corpus that was not made; it names what the checkpoint's run used."""
+    test = cfg.data.test
+    if test is None or Path(test).exists() or OmegaConf.select(cfg, "data.corpus") is None:
+        return
+    records = [run_folder(path) / "config.yaml" for path in checkpoints if not is_hub_name(path)]
+    own = next((found for found in map(_test_of_run, records) if found), None)
+    hint = f"data.test={own}, as its config.yaml says" if own else "the data.test that its config.yaml names"
+    raise UserError(
+        f"data.test={test}: no such manifest; no corpus was made with these settings of data.corpus, which "
+        f"`python train.py` does; a run with others is scored by {hint}"
+    )
+
+
+def _test_of_run(record: Path) -> str | None:
+    """The ``data.test`` of a run's config.yaml that is there."""
+    try:
+        test = OmegaConf.select(OmegaConf.load(record), "data.test")
+    except Exception:  # no such file, or one that is no configuration: there is nothing to suggest
+        return None
+    return test if isinstance(test, str) and Path(test).is_file() else None
 
 
 def chosen_vocoders(cfg: DictConfig) -> dict[str, dict[str, Any]]:
@@ -71,26 +99,36 @@ def protocol_cases(cfg: DictConfig) -> dict[str, list[Case]]:
     return {name: filter_cases(name, cases) for name, cases in chosen.items()}
 
 
-def build_judges(cfg: DictConfig, warn: bool = True) -> dict[str, Judge]:
+def build_judges(cfg: DictConfig, warn: bool = True, without: Collection[str] = ()) -> dict[str, Judge]:
     """Those of ``cfg.asr``, ``cfg.speaker`` and ``cfg.quality`` whose packages and weights are there, by their keys.
 
-    ``warn``: whether a warning says of each other one why its metric is left out. Raises UserError for settings that no
-    judge can be made of, such as a mistyped model.
+    ``warn``: whether a warning says of each other one why it is left out. ``without``: keys that are not tried, for
+    they are known to be missing. Raises UserError for settings that no judge can be made of, such as a mistyped model.
     """
-    groups = {group: cfg.get(group) or OmegaConf.create() for group in METRICS_OF}
+    groups = {group: cfg.get(group) or OmegaConf.create() for group in GROUPS}
     for nodes in groups.values():
         for key in sorted(OmegaConf.missing_keys(nodes)):
             raise UserError(f"{key} is not given: add {key}=… to the command")
     judges = {}
     for key, node in ((f"{group}.{name}", node) for group, nodes in groups.items() for name, node in nodes.items()):
+        if key in without:
+            continue
         try:
             judges[key] = build(node)
         except Unavailable as error:
             if warn:
-                group, _, name = key.partition(".")
-                log.warning("%s (%s) is left out: %s", METRICS_OF[group], name, error)
+                log.warning("%s is left out: %s", key, named(error, key, node))
         except UserError as error:
-            option = str(error).partition("=")[0]  # a judge says "model=…", the command "asr.whisper.model=…"
-            said = str(error).replace(f"{option}=", f"{key}.{option}=") if option in node else str(error)
-            raise UserError(said) from None
+            raise UserError(named(error, key, node)) from None
     return judges
+
+
+def judge_keys(cfg: DictConfig) -> list[str]:
+    """Keys of all judges that ``cfg`` names, such as "asr.whisper"."""
+    return [f"{group}.{name}" for group in GROUPS for name in cfg.get(group) or ()]
+
+
+def named(error: UserError, key: str, node: DictConfig) -> str:
+    """A judge's message in terms of the command: a judge says "model=…", the command "asr.whisper.model=…"."""
+    option = str(error).partition("=")[0]
+    return str(error).replace(f"{option}=", f"{key}.{option}=") if option in node else str(error)

@@ -21,7 +21,7 @@ from tqdm import tqdm
 from melle.audio import load_audio, save_audio
 from melle.data.manifest import Utterance
 from melle.devices import is_out_of_memory
-from melle.errors import OutOfMemory
+from melle.errors import OutOfMemory, UserError, reason
 from melle.evaluation.checkpoints import Removed
 from melle.evaluation.judges.base import Judge
 from melle.evaluation.protocols import Case
@@ -164,9 +164,10 @@ class Queue:
         for batch in self._batches(items, records, f"{trial.system.name}: {judge}", bar):
             outputs = [trial.output_of(item, speech) for item in batch]
             clips = [output.waveform if trial.judges[judge].whole else output.new for output in outputs]
-            with _memory_for(judge, len(batch), f"give {judge}.device=cpu"):
+            with _memory_for(judge, len(batch), f"give {judge}.device=cpu"), _errors_of(judge, trial, batch) as scored:
                 for item, found in zip(batch, self._scores(trial, judge, clips)):
                     records.append(item.labels | found)
+                    scored.append(item)
                     bar.update()
 
     def _scores(self, trial: Trial, judge: str, clips: Sequence[Tensor]) -> Iterator[dict[str, Any]]:
@@ -200,6 +201,25 @@ def _memory_for(who: str, count: int, advice: str) -> Iterator[None]:
         if not isinstance(error, OutOfMemory) and not is_out_of_memory(error):
             raise
         raise OutOfMemory(f"{who}: out of memory at a batch of {count} utterances; {advice}") from None
+
+
+@contextmanager
+def _errors_of(judge: str, trial: Trial, batch: Sequence[Item]) -> Iterator[list[Item]]:
+    """Within, what a judge's library raises is a UserError that names the judge and the clip.
+
+    Gives a list of the items that were scored, to be appended to. A judge takes them in order: the next is at fault.
+    """
+    scored: list[Item] = []
+    try:
+        yield scored
+    except Exception as error:
+        if isinstance(error, UserError | OSError) or is_out_of_memory(error):
+            raise
+        clip = batch[min(len(scored), len(batch) - 1)].case.target.id
+        raise UserError(
+            f"{judge} failed at {clip} of {trial.system.name} ({reason(error)}); {judge.partition('.')[0]}=none leaves "
+            "these judges out, and data.test_seconds= utterances by their length; what was scored is kept"
+        ) from error
 
 
 def sample_seeds(count: int, sample: int, seed: int) -> list[int]:

@@ -48,15 +48,17 @@ def choose_cases(cfg: DictConfig) -> list[Case]:
         raise UserError(f"data.test: {error}; report.utterances=0 trains without a report") from None
 
 
-def check_judges(cfg: DictConfig) -> None:
+def check_judges(cfg: DictConfig) -> list[str]:
     """Make the judges of the report once and let them go. Raises UserError where one cannot be made of its settings.
 
     One whose package is not installed, or whose weights cannot be had without a network, is a warning already now.
+    Returns the keys of these, for ``write_report``.
     """
-    if _is_wanted(cfg):
-        from melle.evaluation.setup import build_judges
+    if not _is_wanted(cfg):
+        return []
+    from melle.evaluation.setup import build_judges, judge_keys
 
-        build_judges(cfg)
+    return sorted(set(judge_keys(cfg)) - build_judges(cfg).keys())
 
 
 def check_report(cases: Sequence[Case], tokenizer: Tokenizer) -> None:
@@ -91,11 +93,14 @@ def own_vocoder(cfg: DictConfig, mel: MelSpec) -> dict[str, Any] | None:
     return own
 
 
-def write_report(cfg: DictConfig) -> None:
-    """Let the trained model speak and be scored, and print what to type next. What fails here is a warning."""
+def write_report(cfg: DictConfig, missing: Sequence[str] = ()) -> None:
+    """Let the trained model speak and be scored, and print what to type next. What fails here is a warning.
+
+    ``missing``: judges that ``check_judges`` could not make, which are not tried, nor warned of, again.
+    """
     case = None
     try:
-        case = _score(cfg)
+        case = _score(cfg, missing)
     except Exception as error:  # the run is good whatever comes of this
         said = str(error) if isinstance(error, UserError) else reason(error)
         if isinstance(error, OutOfMemory) or is_out_of_memory(error):
@@ -138,7 +143,7 @@ def _errors_of_the_report() -> Iterator[None]:
         raise UserError(f"the report at the end: {error}; report.utterances=0 trains without one") from None
 
 
-def _score(cfg: DictConfig) -> Case | None:
+def _score(cfg: DictConfig, missing: Sequence[str]) -> Case | None:
     """Print the tables; returns one of the utterances that were spoken."""
     cases = choose_cases(cfg)
     checkpoint = Path(cfg.run_dir) / "checkpoints" / "last.ckpt"
@@ -161,6 +166,7 @@ def _score(cfg: DictConfig) -> Case | None:
         logger.warning("the report speaks through another vocoder than its model's own: %s", error)
         own = None
     vocoder = {"vocoders": {"own": own}} if own else {}
-    results = score(Evaluation(checkpoints, {"cross_sentence": cases}, folder, build_judges(cfg), **vocoder))
+    judges = build_judges(cfg, without=missing)
+    results = score(Evaluation(checkpoints, {"cross_sentence": cases}, folder, judges, **vocoder))
     print(f"\n{format_tables(results)}\n\nHeld-out texts, to listen to: {folder / 'report.html'}")
     return cases[0]

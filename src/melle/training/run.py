@@ -52,7 +52,10 @@ def train(cfg: DictConfig) -> dict[str, float]:
     """
     _silence_warnings()
     check_trainer(cfg.trainer)
-    lightning.seed_everything(cfg.seed, workers=True, verbose=False)
+    try:
+        lightning.seed_everything(cfg.seed, workers=True, verbose=False)
+    except ValueError:
+        raise UserError(f"seed={cfg.seed}: give a whole number from 0 to 4294967295") from None
     if cfg.threads:
         torch.set_num_threads(cfg.threads)
         os.environ["OMP_NUM_THREADS"] = str(cfg.threads)  # for the processes that Lightning starts

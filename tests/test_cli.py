@@ -249,6 +249,23 @@ def test_an_unknown_key_is_no_traceback():
     assert "modle" in result.stderr and "Traceback" not in result.stderr
 
 
+@pytest.mark.parametrize(
+    ("line", "says"),
+    [
+        ("synthesize --txt hello", "melle synthesize: error: --txt: no such option; did you mean --text?"),
+        ("serve --modle=X", "melle serve: error: --modle: no such option; did you mean --model?"),
+        ("serve -x 3", "melle serve: error: -x 3: no such option"),
+        ("synthesise", "melle: error: synthesise: no such command; did you mean synthesize? There are synthesize, "),
+        ("split", "did you mean prepare split?"),
+        ("voice ad", "melle voice: error: ad: no such command; did you mean voice add? There are add, list, remove"),
+    ],
+)
+def test_a_mistyped_command_or_option_is_answered_by_the_nearest(capsys, line, says):
+    with pytest.raises(SystemExit, match="2"):
+        main(line.split())
+    assert says in capsys.readouterr().err
+
+
 def test_a_model_in_its_place_needs_no_name(tiny_checkpoint, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     speak = ["synthesize", "--text", "four two", "-o", "out.wav"]

@@ -11,7 +11,8 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from melle.config import readable_arguments
+from melle.config import errors_of_values, readable_arguments
+from melle.errors import UserError
 from melle.mistakes import explain, explained
 
 ROOT = Path(__file__).parents[1]
@@ -213,3 +214,20 @@ def test_a_mistake_ends_a_script_with_status_2_and_others_are_raised(monkeypatch
     assert said == "error: trainer.max_stesp=1: no such key; did you mean trainer.max_steps?\n"
     with pytest.raises(ValueError, match="other"), explained(ROOT / "conf", "train"):
         raise ValueError("other")
+
+
+@pytest.mark.parametrize(
+    ("typed", "says"),
+    [
+        ("data.corpus.hours=x", "data.corpus.hours=x: give a number"),
+        ("data.corpus.train_voices=1.5", "data.corpus.train_voices=1.5: give a whole number"),
+        ("data.corpus.folder=3", "data.corpus.folder=3: give text or a path"),
+        ("data.corpus=x", "data.corpus=x: give settings of the corpus, "),
+        ("data.corpus.hours=-1", "hours=-1 of the corpus of digits must be above 0"),
+    ],
+)
+def test_a_value_of_a_wrong_type_is_a_sentence_that_names_its_key(typed, says):
+    cfg = composed(typed, "name=x", default="experiment=quickstart")
+    with pytest.raises(UserError) as caught, errors_of_values():
+        print(cfg.data.test)
+    assert str(caught.value).startswith(says) and "\n" not in str(caught.value)

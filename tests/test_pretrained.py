@@ -11,8 +11,8 @@ import torch
 from melle import Synthesizer
 from melle.audio import MelSpec
 from melle.cli import main
-from melle.errors import UserError
-from melle.hub import hub_name, is_hub_name
+from melle.errors import Unavailable, UserError
+from melle.hub import download, hub_name, is_hub_name
 from melle.vocoders import make_vocoder
 from melle.vocoders.griffin_lim import GriffinLim
 from melle.vocoders.vocos.network import VocosSizes
@@ -108,6 +108,7 @@ def test_the_command_speaks_with_it(folder, tmp_path):
     ("name", "content", "says"),
     [
         ("config.json", None, "has no config.json"),
+        ("checkpoints/last.ckpt", b"", r"the folder of a run; give its checkpoint, .*last\.ckpt"),
         ("model.safetensors", None, "has no model.safetensors"),
         ("tokenizer.json", None, "has no tokenizer.json"),
         ("config.json", b"{", "damaged"),
@@ -118,6 +119,9 @@ def test_the_command_speaks_with_it(folder, tmp_path):
     ],
 )
 def test_damaged_folders_are_refused(folder, name, content, says):
+    if "/" in name:
+        (folder / "config.json").unlink()
+        (folder / name).parent.mkdir()
     (folder / name).unlink() if content is None else (folder / name).write_bytes(content)
     with pytest.raises(UserError, match=says):
         Synthesizer.from_pretrained(folder)
@@ -187,6 +191,24 @@ def test_the_hub(folder, tiny_checkpoint, tmp_path, monkeypatch, capsys):
     monkeypatch.setitem(sys.modules, "huggingface_hub", None)
     with pytest.raises(UserError, match=r'"\.\[hub\]"'):
         Synthesizer.from_pretrained("hf://me/digits")
+
+
+def test_a_commit_that_is_on_this_disk_is_no_question_to_the_hub(tmp_path, monkeypatch):
+    def snapshot_download(name, revision, local_files_only, allow_patterns=None):
+        assert local_files_only
+        return str(tmp_path)
+
+    monkeypatch.setitem(sys.modules, "huggingface_hub", SimpleNamespace(snapshot_download=snapshot_download))
+    name, asked = f"hf://me/model@{'0a' * 20}", []
+    monkeypatch.setattr("melle.hub.ask_hub", lambda: asked.append(1) or OSError("no " * 100 + "network"))
+    (tmp_path / "config.json").touch()
+    assert download(name, ["*.json"]) == tmp_path and not asked
+    download(name, ["*.json", "model.bin"])  # of which a part is missing
+    download("hf://me/model@main", ["*.json"])  # which may have moved
+    assert len(asked) == 2
+    monkeypatch.setattr(sys.modules["huggingface_hub"], "snapshot_download", None)
+    with pytest.raises(Unavailable, match=r"^model=tiny: not downloaded before, .* no no…\); give model=FOLDER$"):
+        download(name, ["*.json"], "model=tiny", "give model=FOLDER")
 
 
 @pytest.mark.parametrize(

@@ -36,5 +36,9 @@ class DataError(UserError):
 
 
 def reason(error: Exception) -> str:
-    """What another library's exception says, in one short line with its kind."""
-    return " ".join(f"{type(error).__name__}: {error}".split())[:200]
+    """What another library's exception says, in one short line with its kind: 200 characters of whole words."""
+    said = " ".join(f"{type(error).__name__}: {error}".split())
+    if len(said) <= 200:
+        return said
+    words = said[:200].rpartition(" ")[0]
+    return f"{words if len(words) > 100 else said[:199]}…"

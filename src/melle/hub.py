@@ -11,6 +11,7 @@ from melle.errors import Unavailable, UserError, reason
 
 NAME = re.compile(r"hf:/{1,2}([\w.-]+/[\w.-]+?)(?:@([\w./-]+))?")  # a Path has one slash left
 REACHED_WITHIN = 10.0  # seconds
+COMMIT = re.compile("[0-9a-f]{40}")  # a revision that does not move
 LIKE_A_NAME = re.compile(r"[\w.-]+/[\w.-]+")
 
 
@@ -67,10 +68,16 @@ def is_offline(error: BaseException | None) -> bool:
     return False
 
 
-def download(name: str | Path, files: list[str]) -> Path:
-    """The folder to which the hub's files of these names were downloaded. Raises UserError where that fails."""
+def download(name: str | Path, files: list[str], what: str | None = None, hint: str = "give a file or folder") -> Path:
+    """The folder to which the hub's files of these names were downloaded.
+
+    The hub is not asked for a commit of which this disk has all of ``files``. Raises UserError where a download fails,
+    which begins with ``what``, by default the name, and ends with ``hint``.
+    """
     repository, revision = hub_name(name)
-    fault = _ask_hub()
+    if COMMIT.fullmatch(revision or "") and (folder := _on_this_disk(repository, revision, files)) is not None:
+        return folder
+    what, fault = what or str(name), ask_hub()
     try:
         own = {"revision": revision, "allow_patterns": files, "local_files_only": fault is not None}
         return Path(hub().snapshot_download(repository, **own))
@@ -79,13 +86,24 @@ def download(name: str | Path, files: list[str]) -> Path:
     except Exception as error:  # of the hub's many kinds
         if fault is not None:
             raise Unavailable(
-                f"{name}: not downloaded before, and the hub is out of reach ({reason(fault)}); give a file or folder"
+                f"{what}: not downloaded before, and the hub is out of reach ({reason(fault)}); {hint}"
             ) from None
         kind = Unavailable if is_offline(error) else UserError
-        raise kind(f"{name}: not to be had from the hub ({reason(error)}); give a file or folder") from None
+        raise kind(f"{what}: not to be had from the hub ({reason(error)}); {hint}") from None
 
 
-def _ask_hub() -> Exception | None:
+def _on_this_disk(repository: str, revision: str, files: list[str]) -> Path | None:
+    """The folder of a commit that was downloaded; None where one of ``files`` is missing, as if it broke off."""
+    try:
+        folder = Path(hub().snapshot_download(repository, revision=revision, local_files_only=True))
+    except UserError:
+        raise
+    except Exception:  # not there, in the many ways of the hub's releases
+        return None
+    return folder if all(any(folder.glob(pattern)) for pattern in files) else None
+
+
+def ask_hub() -> Exception | None:
     """Why the hub is out of reach; None where it is not. Asked once, where downloads ask for half a minute."""
     try:
         hub().utils.get_session().head(hub().HfApi().endpoint, timeout=REACHED_WITHIN)

@@ -75,8 +75,8 @@ def test_toplines_alone_and_metrics_that_cannot_be_had(manifest, tmp_path, monke
     metrics = evaluate(config("checkpoint=null", f"data.test={manifest}", f"output={tmp_path}/out"))
     assert metrics["duration_ratio"] == 1.0 and not any("wer" in name or "sim" in name for name in metrics)
     lines = caplog.messages
-    assert any(line.startswith("Word error rate (whisper) is left out") and "[eval]" in line for line in lines)
-    assert any(line.startswith("Speaker similarity (resemblyzer) is left out: ") for line in lines)
+    assert any(line.startswith("asr.whisper is left out") and "[eval]" in line for line in lines)
+    assert any(line.startswith("speaker.resemblyzer is left out: ") for line in lines)
 
 
 def test_several_processes_give_the_table_of_one(checkpoint, manifest, tmp_path):
@@ -104,6 +104,19 @@ def test_a_sweep_over_sampling_settings(checkpoint, manifest, tmp_path):
 def test_bad_input_is_a_user_error(checkpoint, manifest, tmp_path):
     with pytest.raises(UserError, match="no such checkpoint"):
         evaluate(config(f"checkpoint={tmp_path}/none.ckpt", f"data.test={manifest}"))
+    with pytest.raises(UserError, match="no such checkpoint"):  # before the manifest
+        evaluate(config(f"checkpoint={tmp_path}/none.ckpt", f"data.test={tmp_path}/none.jsonl"))
+    with pytest.raises(UserError, match=r"the folder of a run; give its checkpoint, .*/checkpoints/last\.ckpt"):
+        evaluate(config(f"checkpoint={checkpoint.parents[1]}", f"data.test={manifest}"))
+    unmade = "no such manifest; no corpus was made with these settings of data.corpus, .*"
+    demo = [f"checkpoint={checkpoint}", f"data.corpus.folder={tmp_path}/demo"]
+    with pytest.raises(UserError, match=f"{unmade} the data.test that its config.yaml names"):
+        evaluate(config(*demo))
+    (checkpoint.parents[1] / "config.yaml").write_text(f"data: {{test: {manifest}}}")
+    with pytest.raises(UserError, match=f"{unmade} data.test={manifest}, as its config.yaml says"):
+        evaluate(config(*demo))
+    with pytest.raises(UserError, match="samples=x must be a whole number"):
+        evaluate(config(f"checkpoint={checkpoint}", f"data.test={manifest}", *UNJUDGED, "samples=x"))
     with pytest.raises(UserError, match="no such manifest"):
         evaluate(config(f"checkpoint={checkpoint}", f"data.test={tmp_path}/none.jsonl"))
     with pytest.raises(UserError, match="not a checkpoint"):

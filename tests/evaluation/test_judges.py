@@ -120,10 +120,12 @@ def test_without_a_network_a_judge_is_left_out_and_with_a_typo_nothing_begins(ca
         raise OSError("no answer") from (socket.gaierror("no name") if offline else ValueError("no such model"))
 
     monkeypatch.setattr("transformers.AutoFeatureExtractor.from_pretrained", fail)
+    monkeypatch.setattr("melle.evaluation.judges.loading.ask_hub", lambda: None)
     with initialize_config_dir(str(CONF), version_base="1.3"):
         cfg = compose("evaluate", ["asr=none", "speaker=wavlm"])
     if offline:
-        assert build_judges(cfg) == {} and "Speaker similarity (wavlm) is left out: " in caplog.text
+        assert build_judges(cfg, without=["speaker.wavlm"]) == {} and not caplog.text
+        assert build_judges(cfg) == {} and "speaker.wavlm is left out: speaker.wavlm.model=hf://" in caplog.text
     else:
         with pytest.raises(UserError, match=r"speaker\.wavlm\.model=hf://.*no answer"):
             build_judges(cfg)

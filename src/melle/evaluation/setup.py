@@ -117,7 +117,8 @@ def build_judges(cfg: DictConfig, warn: bool = True, without: Collection[str] = 
             judges[key] = build(node)
         except Unavailable as error:
             if warn:
-                log.warning("%s is left out: %s", key, named(error, key, node))
+                group = key.partition(".")[0]
+                log.warning("%s is left out: %s (%s=none asks for none)", key, named(error, key, node), group)
         except UserError as error:
             raise UserError(named(error, key, node)) from None
     return judges

@@ -6,6 +6,7 @@ import operator
 import secrets
 import zlib
 from collections.abc import Sequence
+from numbers import Integral
 from typing import Any
 
 from melle.errors import UserError
@@ -26,7 +27,7 @@ def make_seeds(seed: int | Sequence[int] | None, count: int) -> list[int]:
 
 def check_seed(seed: int) -> None:
     """Raises UserError for a seed that torch's generators cannot take."""
-    if not isinstance(seed, int) or not 0 <= seed < 2**63:
+    if not isinstance(seed, Integral) or not 0 <= seed < 2**63:
         raise UserError(f"seed={seed} must be 0 or more and below 2^63")
 
 

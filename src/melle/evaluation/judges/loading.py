@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from melle.errors import Unavailable, UserError, reason
-from melle.hub import is_offline, locate
+from melle.hub import ask_hub, is_hub_name, is_offline, locate
 
 # Weights that no score depends on, and those of weight normalisation, which older files hold by other names: some
 # releases of transformers read these and report them as missing all the same.
@@ -36,16 +36,18 @@ def loading(option: str, hint: str) -> Iterator[None]:
         raise kind(f"{option}: cannot be loaded ({reason(error)}); {hint}") from None
 
 
-def from_pretrained(model: str) -> dict[str, str]:
+def from_pretrained(model: str) -> dict[str, Any]:
     """Arguments of ``from_pretrained`` of transformers' classes for a local folder or a model of the hub.
 
+    Of the hub, what is on this disk alone where it is out of reach: transformers would ask again and again.
     Raises UserError for what is neither.
     """
     place, revision = locate(model, "model")
-    return {"pretrained_model_name_or_path": place, "revision": revision or "main"}
+    local = {"local_files_only": True} if is_hub_name(model) and ask_hub() is not None else {}
+    return {"pretrained_model_name_or_path": place, "revision": revision or "main"} | local
 
 
-def load_complete(kind: Any, where: dict[str, str], option: str, needed: str) -> Any:
+def load_complete(kind: Any, where: dict[str, Any], option: str, needed: str) -> Any:
     """A model of an auto class of transformers, which would fill in missing weights at random: UserError instead."""
     network, found = kind.from_pretrained(**where, output_loading_info=True)
     missing = [key for key in found["missing_keys"] if not any(part in key for part in UNNEEDED)]

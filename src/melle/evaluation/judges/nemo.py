@@ -37,9 +37,10 @@ class NemoRecogniser(Recogniser):
         self.name = title_of(self.model).removesuffix(".nemo")
         self.device = find_device(self.device, "device=")
         path = Path(self.model).expanduser()
-        with loading(f"model={self.model}", "give a local file by model=FILE.nemo"):
+        hint = "give a local file by model=FILE.nemo"
+        with loading(f"model={self.model}", hint):
             if is_hub_name(self.model):
-                folder = download(self.model, ["*.nemo"])
+                folder = download(self.model, ["*.nemo"], f"model={self.model}", hint)
                 path, self.revision = next(folder.glob("*.nemo")), folder.name
             if path.is_file():
                 loaded = ASRModel.restore_from(str(path), map_location=self.device)

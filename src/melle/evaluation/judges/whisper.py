@@ -100,8 +100,7 @@ def _find(model: str) -> tuple[str, str | None]:
         return str(model), None
     name = f"hf://Systran/faster-whisper-{model}@{REVISIONS[model]}" if model in REVISIONS else str(model)
     if is_hub_name(name):
-        with loading(f"model={model}", "give a local folder by model=FOLDER"):
-            folder = download(name, FILES)
+        folder = download(name, FILES, f"model={model}", "give a local folder by model=FOLDER")
         return str(folder), folder.name
     if "/" in name:
         return locate(model, "model")  # which says what is wrong

@@ -42,7 +42,7 @@ class FakeModel:
 
 @pytest.fixture
 def fake_whisper(monkeypatch, tmp_path):
-    def download(name, files):
+    def download(name, files, what, hint):
         """As ``melle.hub.download``: a folder named after the commit."""
         folder = tmp_path / name.rpartition("@")[2].replace("/", "-")
         folder.mkdir(exist_ok=True)

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from melle.errors import Unavailable, UserError, reason
-from melle.hub import ask_hub, is_hub_name, is_offline, locate
+from melle.hub import ask_hub, hub, is_hub_name, is_offline, locate
 
 # Weights that no score depends on, and those of weight normalisation, which older files hold by other names: some
 # releases of transformers read these and report them as missing all the same.
@@ -40,11 +40,18 @@ def from_pretrained(model: str) -> dict[str, Any]:
     """Arguments of ``from_pretrained`` of transformers' classes for a local folder or a model of the hub.
 
     Of the hub, what is on this disk alone where it is out of reach: transformers would ask again and again.
-    Raises UserError for what is neither.
+    Raises UserError for what is neither, and ``Unavailable`` for what is then not on this disk.
     """
     place, revision = locate(model, "model")
-    local = {"local_files_only": True} if is_hub_name(model) and ask_hub() is not None else {}
-    return {"pretrained_model_name_or_path": place, "revision": revision or "main"} | local
+    where = {"pretrained_model_name_or_path": place, "revision": revision or "main"}
+    if not is_hub_name(model) or (fault := ask_hub()) is None:
+        return where
+    if not isinstance(hub().try_to_load_from_cache(place, "config.json", revision=revision), str):
+        raise Unavailable(
+            f"model={model}: not downloaded before, and the hub is out of reach ({reason(fault)}); "
+            "give a local folder by model=FOLDER"
+        )
+    return where | {"local_files_only": True}
 
 
 def load_complete(kind: Any, where: dict[str, Any], option: str, needed: str) -> Any:

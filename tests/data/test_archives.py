@@ -140,7 +140,10 @@ def test_a_zip_without_a_folder_gets_one(tmp_path):
 
 @pytest.mark.parametrize("name", ["../escaped.txt", "Corpus/../../escaped.txt"])
 @pytest.mark.parametrize("make", [make_tar, make_zip])
-def test_paths_do_not_lead_out(tmp_path, make, name):
+@pytest.mark.parametrize("filters", [True, False])
+def test_paths_do_not_lead_out(tmp_path, monkeypatch, make, name, filters):
+    if not filters:  # Python 3.10.0 to 3.10.11 and 3.11.0 to 3.11.3
+        monkeypatch.delattr(tarfile, "data_filter", raising=False)
     (tmp_path / "in").mkdir()
     archive = make(tmp_path / "in" / ("a.tar.gz" if make is make_tar else "a.zip"), {"Corpus/a": b"a", name: b"b"})
     if make is make_tar:
@@ -150,6 +153,19 @@ def test_paths_do_not_lead_out(tmp_path, make, name):
     else:
         unpack(archive, tmp_path / "in/root", "Corpus")
         assert not list(tmp_path.glob("escaped.txt")) and not list((tmp_path / "in").glob("escaped.txt"))
+
+
+def test_links_are_refused_and_files_unpacked_without_filters(tmp_path, monkeypatch):
+    monkeypatch.delattr(tarfile, "data_filter", raising=False)
+    unpack(make_tar(tmp_path / "b.tar.gz", {"Corpus/x/a": b"a"}), tmp_path / "good", "Corpus")
+    assert tree(tmp_path / "good") == {"Corpus/x/a": b"a"}
+    with tarfile.open(tmp_path / "a.tar.gz", "w:gz") as tar:
+        link = tarfile.TarInfo("Corpus/link")
+        link.type, link.linkname = tarfile.SYMTYPE, "/etc/hostname"
+        tar.addfile(link)
+    with pytest.raises(UserError, match="written elsewhere"):
+        unpack(tmp_path / "a.tar.gz", tmp_path / "root", "Corpus")
+    assert tree(tmp_path / "root") == {}
 
 
 @pytest.mark.parametrize("ending, mode", [(".tar.gz", "w:gz"), (".tar.bz2", "w:bz2")])

@@ -24,10 +24,16 @@ from melle.locks import making
 WAITS = (1, 2, 4, 8)  # seconds before another attempt, where the network or the server fails
 PASSING = (408, 429, 500, 502, 503, 504)  # what a server answers that may answer otherwise soon
 DAMAGED = (tarfile.TarError, zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, OSError)
-REFUSED = getattr(tarfile, "FilterError", ())  # older Pythons know it from their last updates on
 OPENERS = {".gz": gzip.open, ".bz2": bz2.open}
 
 logger = logging.getLogger(__name__)
+
+
+class LeadsOut(tarfile.TarError):
+    """A member that would be written outside the folder, or is no file and no folder."""
+
+
+REFUSED = (LeadsOut, getattr(tarfile, "FilterError", LeadsOut))  # Python has filters from 3.10.12 and 3.11.4 on
 
 
 def provide(
@@ -139,6 +145,19 @@ def _extract(archive: Path, folder: Path) -> None:
         OPENERS[archive.suffix](watched) as content,
         tarfile.open(fileobj=content, mode="r|") as tar,
     ):
-        tar.extractall(folder, filter="data")  # refuses paths and links that lead out of the folder
+        _extract_members(tar, folder)
         while content.read(1 << 20):  # the checksum of a compressed file comes at its end
             pass
+
+
+def _extract_members(tar: tarfile.TarFile, folder: Path) -> None:
+    """Raises one of ``REFUSED`` for a path or a link that leads out of the folder."""
+    if hasattr(tarfile, "data_filter"):
+        tar.extractall(folder, filter="data")
+        return
+    root = folder.resolve()
+    for member in tar:
+        inside = (root / member.name).resolve().is_relative_to(root)
+        if not inside or not (member.isfile() or member.isdir()):
+            raise LeadsOut(f"{member.name!r} is no file or folder inside")
+        tar.extract(member, folder, set_attrs=False)

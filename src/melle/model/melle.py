@@ -144,11 +144,8 @@ class Melle(nn.Module):
         self.latent = LatentSampler(
             width, group, latent_hidden, latent_layers, latent_activation, latent_dropout, latent_bias, latent_sampling
         )
-        self.postnet = (
-            PostNet(n_mels, postnet_channels, postnet_layers, postnet_kernel, postnet_activation, postnet_dropout)
-            if postnet == "conv"
-            else None
-        )
+        sizes = (postnet_channels, postnet_layers, postnet_kernel)
+        self.postnet = PostNet(n_mels, *sizes, postnet_activation, postnet_dropout) if postnet == "conv" else None
         for embedding in (self.text_embedding, self.text_position, self.mel_position):
             if embedding is not None:
                 nn.init.normal_(embedding.weight, std=0.02)
@@ -284,9 +281,8 @@ class Melle(nn.Module):
         """Read the last frames (B, r, M) in the network's scale; returns the next ones and their stop logits (B,)."""
         rows, place = len(frames), state.place
         first = state.prefix_size  # slot of the first new step
-        done = (caches[0].length if place is None else place) - (
-            first if isinstance(first, int) else first[:, 0]
-        )  # steps
+        given = first if isinstance(first, int) else first[:, 0]
+        done = (caches[0].length if place is None else place) - given  # steps
         number = state.steps + 1 + done  # this step's index in the row, <BOS> being 0
         x = self.prenet(frames.view(rows, 1, -1).to(self.bos.dtype), None if noise is None else noise.keep)
         if self.mel_position is not None:

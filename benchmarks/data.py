@@ -140,7 +140,7 @@ class _Fixed:
     """What a plain loader does: so many rows a batch, drawn at random, without end."""
 
     def __init__(self, count: int, rows: int):
-        self.count, self.rows = count, rows
+        self.count, self.rows = count, min(rows, count)  # more than all would never fill a batch
 
     def __iter__(self):
         rng = np.random.default_rng(0)

@@ -77,7 +77,7 @@ done
 step synthesis 60 "$PYTHON" -m benchmarks.synthesis "${small[@]}" --model melle --device "$DEVICE" \
   --seconds "$seconds" --reduction-factors 1 --batches $batches
 # shellcheck disable=SC2086
-step loader 45 "$PYTHON" -m benchmarks.data --utterances 20000 --recordings 20 --workers $workers --seconds 4 --lines 0
+step loader 45 "$PYTHON" -m benchmarks.data --utterances 20000 --recordings 20 --workers $workers --seconds 4
 
 # 3. The English model for the time that is left but 90 s; TERM saves, and the same command goes on from there.
 if [ -n "${DATA:-}" ]; then

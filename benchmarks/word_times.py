@@ -6,7 +6,7 @@ Every recording is prompted by another of its speaker. Prints the errors of begi
 ``words``, in milliseconds.
 
 With ``--asr`` the model says the same sentences itself, too, and its times are compared with those that Whisper gives
-its words (those that it hears as written). Whisper's own times are coarse: how far the known ones of the recordings lie
+its words (those that it writes alike). Whisper's own times are coarse: how far the known ones of the recordings lie
 from them is printed beside.
 """
 

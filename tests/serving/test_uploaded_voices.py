@@ -127,8 +127,8 @@ def test_a_voice_without_its_recording_disturbs_no_other(serve, tmp_path):
         refused(ask(address, voice="carl"), 400, "voice_not_found")
         doubtful = upload(address, "emil", text="one hello " + "two " * 30)  # 32 words in a second
         assert doubtful.status_code == 201
-        told = " ".join(doubtful.json()["warnings"])
-        assert "does not know 'hello'" in told and "times as short as its transcript would take" in told
+        warnings = " ".join(doubtful.json()["warnings"])
+        assert "does not know 'hello'" in warnings and "times as short as its transcript would take" in warnings
         refused(upload(address, "carl"), 409, "exists")
         assert httpx.delete(f"{address}/v1/voices/carl").status_code == 200
         assert upload(address, "carl").status_code == 201

@@ -105,7 +105,7 @@ def create_app(
         except UserError as error:
             raise ApiError(400, str(error), "invalid_value", "input") from None
         try:
-            check_script(body.input, tts.tokenizer)  # a client would not hear of words that are left out
+            check_script(body.input, tts.tokenizer)  # a client would not be warned of words that are left out
         except UserError as error:
             raise ApiError(400, str(error), "unsupported_script", "input") from None
         prompt = await run_in_threadpool(voices.find, body.voice_name)

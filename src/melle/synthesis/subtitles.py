@@ -35,7 +35,7 @@ def check_ending(path: Path) -> str:
 def write_subtitles(path: Path | None, words: Sequence[Word], language: str = "en") -> None:
     """Words with their times, in the form that the file's ending says; None writes nothing.
 
-    ``language``: code by which sentences are told apart.
+    ``language``: code by which sentences are split.
     """
     if path is None:
         return

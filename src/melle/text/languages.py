@@ -28,7 +28,7 @@ _NAMED = dict(
 
 
 def language_code(language: str) -> str:
-    """What tells languages apart, whatever their country and the length of the code: en-us, en_GB and eng are "en".
+    """What distinguishes languages, whatever their country and the length of the code: en-us, en_GB and eng are "en".
 
     So is a name: "English", "American English", "English (US)".
     """

@@ -1,6 +1,6 @@
 """How numbers and ordinals agree with the noun after them, in German, French, Spanish and Italian.
 
-Genders are told by the noun's ending, which is right for most nouns; German's, which it tells least of all, by a list,
+Genders follow from the noun's ending, which is right for most nouns; German's, where it is least so, from a list,
 too.
 """
 

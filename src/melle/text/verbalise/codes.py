@@ -8,7 +8,7 @@ from re import Match
 from melle.text.verbalise.numbers import cardinal, digits, whole, year
 from melle.text.verbalise.rules import Rule
 
-# What is told apart by a number of three or four figures that is read in pairs: Boeing 747, Form 1040. Rooms are not
+# What is distinguished by a number of three or four figures that is read in pairs: Boeing 747, Form 1040. Rooms are not
 # among these: corpora of models that read by en-1 hold them, spoken as whole numbers.
 _NUMBERED = "Flight|Route|Highway|Interstate|Boeing|Form|Peugeot|Porsche|Xbox|Hwy|HTTP|[Ee]rror"
 _STATES = (

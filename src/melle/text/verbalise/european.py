@@ -78,7 +78,7 @@ def verbalise_numbers(text: str, language: Language) -> str:
     if language is GERMAN:
         text = re.sub(rf"(?i:\b(?:{_ARTICLES})) \d{{1,3}}\.(?=\s[A-ZÄÖÜ])", _read_german_ordinal, text)
         text = _YEAR.sub(lambda match: match[1] + year(int(match[2]), "de"), text)
-    if language is ITALIAN:  # a sign or a C tells degrees from the ordinal: 5°
+    if language is ITALIAN:  # a sign or a C makes it degrees, not the ordinal: 5°
         text = _DEGREES.sub(_degrees, text)
         text = re.sub(
             r"(?<![\w.,-])1\s(?=([a-zà-ù]{3,})\b(?<!più)(?<!meno))", lambda match: agreement.italian_one(match[1]), text

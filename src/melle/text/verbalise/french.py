@@ -25,7 +25,7 @@ _UNITS = {
     **{"°": ("degré", "degrés"), "min": ("minute", "minutes")},
 }
 _PARTS = {2: "demi", 3: "tiers", 4: "quart"}
-# Kings with a numeral of one letter; longer ones are told apart by themselves.
+# Kings with a numeral of one letter; longer ones are numerals by themselves.
 _NAMES = "Louis|Charles|Henri|Philippe|François|Napoléon|Jean|Georges|Édouard|Guillaume|Pie"
 _BOOKS = "Acte|Scène|Chapitre|Tome|Partie|Livre"
 

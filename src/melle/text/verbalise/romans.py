@@ -6,6 +6,7 @@ from re import Match
 
 from melle.text.verbalise.numbers import cardinal, ordinal, roman
 from melle.text.verbalise.rules import Rule
+from melle.text.verbalise.shared import romans
 
 RULERS = (  # names that are followed by an ordinal
     "Henry|Charles|George|Edward|William|James|Richard|John|Elizabeth|Mary|Anne|Victoria|Louis|Philip|Francis|Napoleon|"
@@ -25,16 +26,14 @@ _ROYAL = (
 _REIGNED = "was|were|is|has|had|died|ruled|reigned|became|succeeded|ascended|never|and|who|in"
 
 
-def read_ruler(match: Match[str]) -> str:
+def read_ruler(match: Match[str], value: int) -> str:
     """Henry VIII is "Henry the eighth"."""
-    value = roman(match["numeral"])
-    return f"{match['name']} the {ordinal(value)}" if value else match[0]
+    return f"{match['name']} the {ordinal(value)}"
 
 
-def read_part(match: Match[str]) -> str:
+def read_part(match: Match[str], value: int) -> str:
     """World War II is "World War two", Rocky IV "Rocky four"."""
-    value = roman(match["numeral"].upper())
-    return f"{match['name']} {cardinal(value)}" if value else match[0]
+    return f"{match['name']} {cardinal(value)}"
 
 
 def read_world_war(match: Match[str]) -> str:
@@ -42,29 +41,27 @@ def read_world_war(match: Match[str]) -> str:
     return f"World War {cardinal(roman(match['numeral']) or int(match['numeral']))}"
 
 
-def read_century(match: Match[str]) -> str:
+def read_century(match: Match[str], value: int) -> str:
     """The XIX century is "the nineteenth century"."""
-    value = roman(match["numeral"])
-    return f"{ordinal(value)}{match['end']}" if value else match[0]
+    return f"{ordinal(value)}{match['end']}"
 
 
-def read_item(match: Match[str]) -> str:
+def read_item(match: Match[str], value: int) -> str:
     """IV. at the beginning is "four.", (iii) "(three)"."""
-    value = roman(match["numeral"].upper())
-    return f"{match['before']}{cardinal(value)}{match['end']}" if value else match[0]
+    return f"{match['before']}{cardinal(value)}{match['end']}"
 
 
 ROMAN = (
     Rule(r"\bWW(?P<numeral>I{1,2}|[12])\b", read_world_war),
-    Rule(r"\b(?P<numeral>[IVX]+)(?:th|st|nd|rd)?(?P<end>[ -][Cc]entur(?:y|ies)\b)", read_century),
-    Rule(r"\b(?P<numeral>[IVX]+)(?P<end>(?= and \w+ centur(?:y|ies)\b))", read_century),
-    Rule(r"(?P<before>^)(?P<numeral>[IVX]{2,})(?P<end>[.)](?=\s))", read_item),
-    Rule(r"(?P<before>\()(?P<numeral>i{2,3}|iv|vi{0,3}|ix)(?P<end>\))", read_item),
-    Rule(rf"\b(?P<name>(?:{THRONES}) [A-Z]\w+) (?P<numeral>[IVX]+)\b(?!')", read_ruler),
-    Rule(rf"\b(?P<name>{RULERS}) (?P<numeral>[IVX]{{2,}}|[VX])\b", read_ruler),
-    Rule(rf"\b(?P<name>{RULERS}) (?P<numeral>I)(?=[,.;:!?)]|$| of )", read_ruler),
-    Rule(rf"\b(?P<name>{_ROYAL}) (?P<numeral>I)(?= (?:{_REIGNED})\b)", read_ruler),
-    Rule(rf"\b(?P<name>{PARTS}|{PARTS.lower()}) (?P<numeral>[IVXL]+)\b(?!')", read_part),
-    Rule(rf"\b(?P<name>{PARTS}|{PARTS.lower()}) (?P<numeral>i{{2,3}}|iv|vi{{1,3}}|ix)\b(?!')", read_part),
-    Rule(r"\b(?P<name>[A-Z][a-z]+) (?P<numeral>[IVX]{2,})\b", read_part),
+    romans(r"\b(?P<numeral>[IVX]+)(?:th|st|nd|rd)?(?P<end>[ -][Cc]entur(?:y|ies)\b)", read_century),
+    romans(r"\b(?P<numeral>[IVX]+)(?P<end>(?= and \w+ centur(?:y|ies)\b))", read_century),
+    romans(r"(?P<before>^)(?P<numeral>[IVX]{2,})(?P<end>[.)](?=\s))", read_item),
+    romans(r"(?P<before>\()(?P<numeral>i{2,3}|iv|vi{0,3}|ix)(?P<end>\))", read_item),
+    romans(rf"\b(?P<name>(?:{THRONES}) [A-Z]\w+) (?P<numeral>[IVX]+)\b(?!')", read_ruler),
+    romans(rf"\b(?P<name>{RULERS}) (?P<numeral>[IVX]{{2,}}|[VX])\b", read_ruler),
+    romans(rf"\b(?P<name>{RULERS}) (?P<numeral>I)(?=[,.;:!?)]|$| of )", read_ruler),
+    romans(rf"\b(?P<name>{_ROYAL}) (?P<numeral>I)(?= (?:{_REIGNED})\b)", read_ruler),
+    romans(rf"\b(?P<name>{PARTS}|{PARTS.lower()}) (?P<numeral>[IVXL]+)\b(?!')", read_part),
+    romans(rf"\b(?P<name>{PARTS}|{PARTS.lower()}) (?P<numeral>i{{2,3}}|iv|vi{{1,3}}|ix)\b(?!')", read_part),
+    romans(r"\b(?P<name>[A-Z][a-z]+) (?P<numeral>[IVX]{2,})\b", read_part),
 )

@@ -111,10 +111,13 @@ def telephone(code: str, plus: str) -> tuple[Rule, ...]:
 
 
 def romans(pattern: str, write: Callable[[Match[str], int], str]) -> Rule:
-    """Reads the Roman numeral that ``pattern`` names by ``write`` (match, value); what is none stays."""
+    """Reads the Roman numeral that ``pattern`` names by ``write`` (match, value); what is none stays.
+
+    Capitals or not is for ``pattern`` to say.
+    """
 
     def read(match: Match[str]) -> str:
-        value = roman(match["numeral"])
+        value = roman(match["numeral"].upper())
         return write(match, value) if value else match[0]
 
     return Rule(pattern, read)

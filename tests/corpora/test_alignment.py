@@ -15,6 +15,8 @@ from melle.cli import main
 from melle.corpora import align_manifest as module
 from melle.corpora.align_manifest import align_manifest
 from melle.corpora.ctc import STAR, Alignment, CtcAligner, align_words, letters_of, spell
+from melle.data.check import check_manifest
+from melle.data.filters import Limits
 from melle.data.manifest import read_manifest
 from melle.errors import DataError, UserError
 from tests.evaluation.small_recognisers import save_ctc
@@ -139,16 +141,21 @@ def manifest(tmp_path):
 
 def test_a_manifest_gets_its_words_and_a_list_of_what_fits_badly(manifest):
     report = align_manifest(manifest, Fake, "fake", workers=1)
-    aligned = read_manifest(manifest.with_name("my.aligned.jsonl"))
+    output = manifest.with_name("my.aligned.jsonl")
+    aligned = read_manifest(output)
     assert [u.transcription for u in aligned] == TEXTS and all(u.speaker == "ann" for u in aligned)
+    assert [u.alignment_score for u in aligned[:6]] == [0.95, 0.1, 0.95, 0.95, None, 0.525]
     assert aligned[0].words == ((0.0, 0.1), (0.1, 0.2)) and aligned[4].words is None and aligned[9].words is None
     notes = [json.loads(line) for line in manifest.with_name("my.alignment.jsonl").read_text().splitlines()][1:]
     assert [note["line"] for note in notes] == list(range(1, 22))
     assert [note["kind"] for note in notes if "reason" in note] == ["no word", "missing", "not JSON"]
     assert report.lines == 21 and [note["line"] for note in report.poor] == [2]  # "ab kkk" as a whole is above 0.4
     assert report.poor[0]["score"] == 0.1 and report.poor[0]["worst_word"] == "kkk"
+    checked = check_manifest(output, limits=Limits(min_alignment=0.6), workers=1)
+    assert checked.warnings["poor alignment"] == 2
     assert notes[5]["score"] == 0.525 and notes[5]["worst_word"] == "kkk"
     assert "18 of 21 lines aligned" in report.text and "1 fit badly" in report.text and "3 could not" in report.text
+    assert f"melle check {output} --strict --min-alignment 0.4" in report.text
     assert "2 fit badly" in align_manifest(manifest, Fake, "fake", poor=0.6, workers=1).text
 
 

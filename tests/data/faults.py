@@ -212,6 +212,10 @@ class Faults:
                 self.add_line(
                     f"duration {value!s:.9}", json.dumps({**whole, "duration": value}).encode(), "wrong field"
                 )
+        for value in ("1", -0.01, 1.01, True, [], float("nan"), 10**400):
+            self.add_line(
+                f"score {value!s:.9}", json.dumps({**whole, "alignment_score": value}).encode(), "wrong field"
+            )
         self.add_line("5000 digits", line[:-1] + b', "x": ' + b"1" * 5000 + b"}", "not JSON")
 
     def duplicates(self) -> None:

@@ -84,6 +84,22 @@ def test_warnings_are_kept_unless_strict(tmp_path):
     assert [reject["kind"] for reject in rejects(tmp_path)] == ["odd pace", "odd pace", "clipped"]
 
 
+def test_what_fits_its_transcript_badly_is_reported_and_with_strict_rejected(tmp_path):
+    items = items_of(tmp_path)  # the last one was not aligned
+    for item, score in zip(items, (0.95, 0.39, 0.4)):
+        item["alignment_score"] = score
+    manifest = manifest_of(tmp_path, items)
+    report = check_manifest(manifest, workers=1)
+    assert report.kept == 4 and report.warnings == {"poor alignment": 1}
+    assert "line 2, " in report.text and "alignment score 0.39, below 0.4" in report.text
+    assert [u.alignment_score for u in read_manifest(tmp_path / "my.clean.jsonl")] == [0.95, 0.39, 0.4, None]
+    assert check_manifest(manifest, workers=1, strict=True).rejected == {"poor alignment": 1}
+    assert [(reject["line"], reject["kind"]) for reject in rejects(tmp_path)] == [(2, "poor alignment")]
+    assert check_manifest(manifest, None, Limits(min_alignment=0.96), workers=1).warnings == {"poor alignment": 3}
+    with pytest.raises(UserError, match="--min-alignment 40: scores go from 0 to 1"):
+        Limits(min_alignment=40)
+
+
 def test_a_peak_that_touches_full_scale_is_not_clipped(tmp_path):
     tone(tmp_path / "full.wav", level=1.0)
     report = check_manifest(manifest_of(tmp_path, [{"transcription": "a", "audio_path": "full.wav"}]), workers=1)

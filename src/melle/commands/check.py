@@ -20,7 +20,7 @@ class Check:
         "reject texts that its model (or exported folder, or hf://USER/MODEL) cannot say",
         metavar="CHECKPOINT",
     )
-    strict: bool = option(False, "reject what is clipped or has an odd pace, too")
+    strict: bool = option(False, "reject what is clipped, fits its transcript badly or has an odd pace, too")
     workers: int | None = option(None, "processes (default: one per core); the result is the same")
 
     def run(self) -> None:

@@ -50,7 +50,7 @@ def align_manifest(
     poor: float = 0.4,
     workers: int | None = None,
 ) -> Report:
-    """Write ``manifest`` with the ``words`` of every line that can be aligned to ``output``, and the list beside it.
+    """Write ``manifest`` to ``output`` with ``words`` and ``alignment_score`` of every line that can be aligned.
 
     Args:
         make_aligner: called once in each of ``workers`` processes (None: one per core); with one, in this process.
@@ -128,8 +128,10 @@ def _aligned(manifest: Path, lines: list[Line], notes: dict[int, dict[str, Any]]
             utterance = parse_line(content, manifest, number)
         except DataError:
             continue
-        words = notes[number].get("words")
-        yield utterance if words is None else replace(utterance, words=tuple(map(tuple, words)))
+        note = notes[number]
+        if "words" in note:
+            utterance = replace(utterance, words=tuple(map(tuple, note["words"])), alignment_score=note["score"])
+        yield utterance
 
 
 def _report(manifest: Path, output: Path, listed: Path, found: list[dict[str, Any]], poor: float) -> Report:
@@ -148,4 +150,7 @@ def _report(manifest: Path, output: Path, listed: Path, found: list[dict[str, An
     if failed:
         text.append(f"{len(failed)} could not be aligned and have no times. The first:")
         text += [f"  line {note['line']}: {note['reason']}" for note in failed[:3]]
-    return Report(len(found), failed, badly, "\n".join([*text, f"Wrote {output}", f"  and {listed}"]))
+    text += [f"Wrote {output}", f"  and {listed}"]
+    if badly:
+        text.append(f"Without them: python -m melle check {output} --strict --min-alignment {poor:g}")
+    return Report(len(found), failed, badly, "\n".join(text))

@@ -65,9 +65,10 @@ def check_manifest(
         if path.resolve() == manifest.resolve():
             raise UserError(f"{path}: would replace the manifest that is checked; give another name with -o")
     clean.parent.mkdir(parents=True, exist_ok=True)
-    items, tally = Filters(), Tally()
+    limits = limits or Limits()
+    items, tally = Filters(limits.min_alignment), Tally()
     with TemporaryFile("w+", encoding="utf-8", errors="backslashreplace", dir=clean.parent) as faults:
-        for item in _check_all(manifest, limits or Limits(), tokenizer, workers):
+        for item in _check_all(manifest, limits, tokenizer, workers):
             items.add(item)
             if item.kind:
                 faults.write(_rejected_line(item) + "\n")

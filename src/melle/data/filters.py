@@ -6,6 +6,7 @@ import os
 from array import array
 from dataclasses import dataclass
 from hashlib import blake2b
+from math import nan
 from pathlib import Path
 
 import numpy as np
@@ -28,6 +29,7 @@ COLUMNS = {  # what is remembered of every item, and as what
     "seconds": "d",
     "characters": "i",
     "clipped": "f",
+    "alignment": "d",
     "id_key": "Q",
     "file_key": "Q",
     "sound_key": "Q",
@@ -37,10 +39,11 @@ COLUMNS = {  # what is remembered of every item, and as what
 
 @dataclass(frozen=True)
 class Limits:
-    """What a recording may last, in seconds."""
+    """What a recording may last, in seconds, and how well its transcription has to fit."""
 
     min_seconds: float = option(0.3, "reject what is shorter")
     max_seconds: float = option(30.0, "reject what is longer")
+    min_alignment: float = option(0.4, "report what has a lower alignment_score (as `align` writes it), 0 to 1")
 
     def __post_init__(self):
         if not 0 <= self.min_seconds < self.max_seconds:
@@ -48,6 +51,8 @@ class Limits:
                 f"--min-seconds {self.min_seconds:g}, --max-seconds {self.max_seconds:g}: "
                 "give 0 or more, and the smaller one first"
             )
+        if not 0 <= self.min_alignment <= 1:
+            raise UserError(f"--min-alignment {self.min_alignment:g}: scores go from 0 to 1")
 
 
 @dataclass(frozen=True)
@@ -66,6 +71,7 @@ class CheckedItem:
     seconds: float = 0.0
     characters: int = 0
     clipped: float = 0.0  # share of samples in runs at full scale, 0 where it is too small to matter
+    alignment: float = nan  # score, 0 to 1; nan where the manifest has none
     id_key: int = 0
     file_key: int = 0  # of the path with its links resolved
     sound_key: int = 0  # of the samples
@@ -95,6 +101,7 @@ def check_item(line: bytes, path: Path, number: int, limits: Limits, tokenizer: 
         seconds=seconds,
         characters=len(utterance.transcription),
         clipped=_clipped(samples),
+        alignment=nan if utterance.alignment_score is None else utterance.alignment_score,
         id_key=_key(utterance.id.encode()),
         file_key=_key(os.fsencode(os.path.realpath(utterance.audio_path))),
         sound_key=_key(samples.tobytes() + str(rate).encode()),
@@ -106,12 +113,13 @@ class Filters:
     """What is remembered of all items, each in some sixty bytes; and, once ``apply`` has run, which are kept.
 
     Attributes:
-        faulty, kept, clipped, odd: (items,) bool.
+        faulty, kept, clipped, misfit, odd: (items,) bool.
         same_id, same_file, same_sound: (items,) place of the first kept item with the same, -1 for none.
         pace: (items,) characters per second.  speaker: (items,) place in ``speakers``, -1 where unnamed.
     """
 
-    def __init__(self):
+    def __init__(self, min_alignment: float = 0.0):
+        self.min_alignment = min_alignment
         self._columns = {name: array(code) for name, code in COLUMNS.items()}
         self._faulty, self._speaker = array("b"), array("i")
         self._speakers: dict[str, int] = {}
@@ -127,16 +135,17 @@ class Filters:
         self._speaker.append(-1 if item.speaker is None else known.setdefault(item.speaker, len(known)))
 
     def apply(self, strict: bool) -> None:
-        """Decide which items are kept. ``strict``: without those that are clipped or of an odd pace."""
+        """Decide which items are kept. ``strict``: without those that are clipped, fit badly or have an odd pace."""
         values = {name: np.frombuffer(column, column.typecode) for name, column in self._columns.items()}
         self.number, self.seconds, self.characters = values["number"], values["seconds"], values["characters"]
-        self.clip_share, self.text_key = values["clipped"], values["text_key"]
+        self.clip_share, self.alignment, self.text_key = values["clipped"], values["alignment"], values["text_key"]
         self.faulty = np.frombuffer(self._faulty, np.int8).astype(bool)
         self.speaker, self.speakers = np.frombuffer(self._speaker, np.int32), list(self._speakers)
         kept = ~self.faulty
         self.clipped = kept & (self.clip_share > 0)
+        self.misfit = kept & (self.alignment < self.min_alignment)  # false where there is no score
         if strict:
-            kept &= ~self.clipped
+            kept &= ~self.clipped & ~self.misfit
         self.same_id = _repeats(values["id_key"], kept)
         kept &= self.same_id < 0
         self.same_file = _repeats(values["file_key"], kept)
@@ -159,6 +168,9 @@ class Filters:
                 return "duplicate audio", f"{what} of line {self.number[first]}, with {text} transcript"
         if self.clipped[place]:
             return "clipped", f"{100 * self.clip_share[place]:.1f} % of its samples stand at full scale"
+        if self.misfit[place]:
+            score = f"alignment score {self.alignment[place]:.2f}, below {self.min_alignment:g}"
+            return "poor alignment", f"{score}; is this what is said?"
         if self.odd[place]:
             usual = f"{self.median_pace:.1f} is the median"
             return "odd pace", f"{self.pace[place]:.1f} characters per second, where {usual}; is this what is said?"

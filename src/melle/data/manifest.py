@@ -1,9 +1,9 @@
 """Manifests: one JSON object a line, each an utterance with its transcript.
 
 ``{"transcription": "four two", "audio_path": "audio/a.flac"}`` is the reference implementation's form. ``speaker``,
-``language``, ``duration`` (seconds), ``id`` and ``words`` may ride along: ``words`` are the begin and end in seconds of
-every word, ``[[0.15, 0.4], …]``, which guided attention follows. A relative audio path counts from the manifest's
-folder.
+``language``, ``duration`` (seconds), ``id``, ``words`` and ``alignment_score`` may ride along: ``words`` are the begin
+and end in seconds of every word, ``[[0.15, 0.4], …]``, which guided attention follows; the score, from 0 to 1, says how
+well what is written fits what is said. A relative audio path counts from the manifest's folder.
 """
 
 from __future__ import annotations
@@ -29,7 +29,8 @@ UNWRITABLE = re.compile("[\0\ud800-\udfff]")  # NUL, and halves of surrogate pai
 class Utterance:
     """A recording and what is said in it; None where the manifest does not say.
 
-    ``duration`` is in seconds. ``words``: begin and end of every word in seconds, in order.
+    ``duration`` is in seconds. ``words``: begin and end of every word in seconds, in order. ``alignment_score``: how
+    well the transcription fits the sound, 0 to 1, as ``python -m melle align`` finds it.
     """
 
     transcription: str
@@ -39,6 +40,7 @@ class Utterance:
     language: str | None = None
     duration: float | None = None
     words: tuple[tuple[float, float], ...] | None = None
+    alignment_score: float | None = None
 
 
 @dataclass
@@ -121,7 +123,7 @@ def write_manifest(path: str | Path, utterances: Iterable[Utterance]) -> None:
                 "audio_path": audio_from(folder, utterance.audio_path),
                 "id": utterance.id,
             }
-            for field in ("speaker", "language", "duration", "words"):
+            for field in ("speaker", "language", "duration", "words", "alignment_score"):
                 if getattr(utterance, field) is not None:
                     line[field] = getattr(utterance, field)
             file.write(json.dumps(line, ensure_ascii=False) + "\n")
@@ -175,6 +177,9 @@ def parse_line(line: bytes, path: Path, number: int) -> Utterance:
     if words is not None and not _is_words(words):
         message = f'{where}: "words" must be a list of [begin, end] in seconds, in order'
         raise DataError("wrong field", message)
+    score = item.get("alignment_score")
+    if score is not None and not (_is_number(score) and 0 <= score <= 1):
+        raise DataError("wrong field", f'{where}: "alignment_score" must be a number from 0 to 1')
     text = {field: str(item[field]) if item.get(field) is not None else None for field in ("speaker", "language", "id")}
     return Utterance(
         transcription=item["transcription"].strip(),
@@ -184,6 +189,7 @@ def parse_line(line: bytes, path: Path, number: int) -> Utterance:
         language=text["language"],
         duration=float(duration) if duration is not None else None,
         words=None if words is None else tuple((float(begin), float(end)) for begin, end in words),
+        alignment_score=float(score) if score is not None else None,
     )
 
 
@@ -198,14 +204,18 @@ def _is_name(value: object) -> bool:
     return isinstance(value, int) and not isinstance(value, bool)
 
 
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
 def _is_duration(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and 0 < value < 1e9
+    return _is_number(value) and 0 < value < 1e9
 
 
 def _is_words(value: object) -> bool:
     if not isinstance(value, list) or not all(isinstance(word, list) and len(word) == 2 for word in value):
         return False
     times = [time for word in value for time in word]
-    if not all(isinstance(time, int | float) and not isinstance(time, bool) and 0 <= time < 1e9 for time in times):
+    if not all(_is_number(time) and 0 <= time < 1e9 for time in times):
         return False
     return all(begin <= end for begin, end in value) and all(a[0] <= b[0] for a, b in pairwise(value))

@@ -12,10 +12,11 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 
 import melle.evaluation.folder  # noqa: F401  (a resolver that the configuration uses)
-from melle.config import errors_of_values, readable_arguments
+from melle.configs.build import errors_of_values
+from melle.configs.explain import explained
+from melle.configs.overrides import readable_arguments
 from melle.console import set_up_console
 from melle.errors import UserError
-from melle.mistakes import explained
 
 LISTS = ("checkpoint", "protocol", "asr", "speaker", "quality", "vocoder")  # of which several may be given
 

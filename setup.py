@@ -10,7 +10,7 @@ TOP = Path(__file__).parent
 
 
 def copy_scripts(package: Path) -> None:
-    """Put train.py, evaluate.py and conf/ into the folder of the package ``melle``, where ``melle.installed`` looks."""
+    """Put train.py, evaluate.py and conf/ into the folder of the package, where ``melle.entry_points`` looks."""
     place = package / "scripts"
     shutil.rmtree(place, ignore_errors=True)
     shutil.copytree(TOP / "conf", place / "conf")

@@ -11,10 +11,11 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
-from melle.config import errors_of_values, readable_arguments
+from melle.configs.build import errors_of_values
+from melle.configs.explain import explained
+from melle.configs.overrides import readable_arguments
 from melle.console import set_up_console
 from melle.errors import UserError
-from melle.mistakes import explained
 
 LISTS = ("callbacks", "logger", "asr", "speaker")  # groups of which several options may be chosen
 

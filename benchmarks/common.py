@@ -18,7 +18,7 @@ from hydra import compose, initialize_config_dir
 from hydra.errors import HydraException
 from omegaconf import OmegaConf
 
-from melle.config import build
+from melle.configs.build import build
 from melle.console import run_command, set_up_console
 from melle.errors import UserError
 from melle.losses import MelleLoss

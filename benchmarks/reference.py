@@ -18,9 +18,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from melle.data.batch import Batch
+from melle.devices import synchronise
 from melle.model import MelleOutput
 from melle.model.block import make_activation, make_norm
-from melle.peak import synchronise
 
 
 class ReferenceBlock(nn.Module):

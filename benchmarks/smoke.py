@@ -16,11 +16,11 @@ import torch
 
 from benchmarks.common import Preset, attempt, run_benchmark
 from benchmarks.steps import Steps, make_batches, make_step
+from melle.devices import synchronise
 from melle.errors import UserError
 from melle.model import Melle
 from melle.model.compiled import compile_blocks, compiled_graphs
 from melle.options import option
-from melle.peak import synchronise
 
 DECODED = 4  # steps after the first
 SMALL = ("model.layers=3", "model.width=64", "model.heads=4", "model.ff_width=128")  # --scale tiny

@@ -20,14 +20,13 @@ from benchmarks.common import VOCABULARY, Preset, in_own_process, peak_memory, p
 from benchmarks.plain_decoding import PlainDecoder
 from melle.audio import MelSpec
 from melle.checkpoint import LoadedModel, ModelDescription
-from melle.devices import best_device
+from melle.devices import best_device, synchronise
 from melle.errors import UserError
 from melle.model import Melle
 from melle.model.cache import DecodingState, KVCache
 from melle.model.compiled import compile_blocks
 from melle.model.noise import RowNoise
 from melle.options import option
-from melle.peak import synchronise
 from melle.synthesis.cuda_graph import StepRunner
 from melle.synthesis.decoding import decode
 from melle.synthesis.options import DecodingOptions

@@ -15,12 +15,13 @@ import torch
 from benchmarks.common import in_own_process, peak_memory, progress, run_benchmark
 from benchmarks.plain import PlainMelle
 from benchmarks.steps import PRECISIONS, WARMUP, Steps, make_batches, make_step, padding
+from melle.devices import synchronise
 from melle.errors import UserError
 from melle.model import Melle
 from melle.model.compiled import compile_blocks, compiled_graphs
 from melle.model.flops import training_flops
 from melle.options import option
-from melle.peak import matmul_peak, synchronise
+from melle.training.peak_flops import matmul_peak
 
 VARIANTS = ("eager", "eager, checkpointing", "compiled", "compiled, checkpointing", "plain")
 

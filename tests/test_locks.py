@@ -12,9 +12,9 @@ from hydra.core.utils import JobReturn, JobStatus
 from omegaconf import OmegaConf
 
 import evaluate
+from melle.configs.sweeps import SweepTable
 from melle.errors import UserError
 from melle.locks import locked, making
-from melle.sweeps import SweepTable
 from melle.training.resume import find_resume
 from tests.test_readme import ROOT
 

@@ -6,7 +6,7 @@ from test_presets import MODELS, configure
 
 from melle.audio import LogMel
 from melle.checkpoint import LoadedModel, ModelDescription
-from melle.config import build
+from melle.configs.build import build
 from melle.data.batch import Row, collate
 from melle.losses import regression_loss
 from melle.model import Melle

@@ -12,7 +12,7 @@ from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
 from melle.checkpoint import LoadedModel
-from melle.config import build
+from melle.configs.build import build
 from melle.data.batch import Row, collate
 from melle.model import heads
 from melle.synthesis.options import DecodingOptions

@@ -19,7 +19,8 @@ from hydra import compose, initialize_config_dir
 import train
 from evaluate import LISTS
 from melle.cli import make_parser
-from melle.config import build, readable_arguments
+from melle.configs.build import build
+from melle.configs.overrides import readable_arguments
 
 ROOT = Path(__file__).parents[1]
 FILES = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "data/README.md", "data/pretrained/README.md")]

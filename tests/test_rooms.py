@@ -1,11 +1,14 @@
-"""A room (a package or module below ``melle``) imports only from rooms below it: there is no circle."""
+"""Rooms (packages and modules below ``melle``) import only from rooms below them; they and their files are small."""
 
 import ast
 import re
+from collections import Counter
 from graphlib import TopologicalSorter
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
+LINES, FILES = 350, 20  # the most of a file, and of a folder
+LARGE = {"src/melle/synthesis", "src/melle/text/verbalise"}  # folders that are yet to be divided
 
 
 def rooms_imported(path: Path) -> set[str]:
@@ -31,3 +34,16 @@ def test_there_is_no_circle_between_rooms():
     assert {"training", "evaluation", "synthesis", "data"} <= below.keys()
     order = list(TopologicalSorter(below).static_order())  # raises CycleError where there is one
     assert order.index("evaluation") < order.index("training")
+
+
+def test_files_and_rooms_are_small():
+    files = [path for folder in ("src", "benchmarks") for path in (ROOT / folder).rglob("*.py")]
+    assert not {str(path) for path in files if len(path.read_text(encoding="utf-8").splitlines()) > LINES}
+    folders = Counter(path.parent.relative_to(ROOT).as_posix() for path in files)
+    assert {folder for folder, count in folders.items() if count > FILES} <= LARGE
+
+
+def test_private_attributes_of_lightning_and_hydra_are_touched_in_one_file():
+    private = re.compile(r"\b(trainer|module|pl_module|strategy|logger|hydra|cfg|HydraConfig|GlobalHydra)\._(?!_)(\w+)")
+    found = {path.name for path in (ROOT / "src").rglob("*.py") if private.search(path.read_text(encoding="utf-8"))}
+    assert len(found) <= 1, found

@@ -52,9 +52,10 @@ class OptunaStudy(Sweeper):
 
     def _check_direction(self) -> None:
         """Refuse to minimise a metric that is best where it is greatest, or the reverse."""
-        from melle.goal import goal
+        from melle.evaluation import metrics
+        from melle.training import record
 
-        name, mode = goal(self.config)
+        name, mode = (metrics if "objective" in self.config else record).monitor_and_mode(self.config)
         right = {"min": "minimize", "max": "maximize"}.get(mode)
         if right is not None and self.study["direction"] != right:
             said = f"callbacks.best.mode={mode} of {name}"

@@ -21,9 +21,9 @@ import torch
 import torchaudio
 from torch import Tensor, nn
 
+from melle.audio_formats import COMPRESSED
 from melle.errors import DataError, UserError
 from melle.files import written_whole
-from melle.formats import COMPRESSED
 from melle.options import option
 
 logger = logging.getLogger(__name__)

@@ -10,8 +10,7 @@ from inspect import getdoc
 from typing import Any
 
 import melle
-from melle.console import run_command, set_up_console
-from melle.nearest import nearest
+from melle.console import nearest, run_command, set_up_console
 from melle.options import add_fields, from_fields
 
 COMMANDS = {  # by name: the dataclass of its options, in ``melle.commands``, and what it does

@@ -1,15 +1,18 @@
-"""What all entry points share: the console's encoding, one line in place of a traceback, commands to paste."""
+"""What all entry points share: the console's encoding, one line for a traceback, commands to paste, "did you mean"."""
 
 from __future__ import annotations
 
+import difflib
 import os
 import shlex
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
 from melle.errors import UserError
+
+SIMILAR = 0.6  # how alike two names must be, by difflib, for one to be suggested for the other
 
 
 def set_up_console() -> None:
@@ -47,3 +50,8 @@ def note(text: str) -> None:
 def shell_command(*parts: str | Path) -> str:
     """One line that a shell reads as these arguments."""
     return shlex.join(str(part) for part in parts)
+
+
+def nearest(name: str, known: Iterable[str], similar: float = SIMILAR) -> str | None:
+    """The one of ``known`` that a mistyped name probably means; None: none is like it."""
+    return next(iter(difflib.get_close_matches(name, list(known), 1, similar)), None)

@@ -1,4 +1,4 @@
-"""Where tensors live, and what a device fails with."""
+"""Where tensors live, random numbers that repeat there, and what a device fails with."""
 
 from __future__ import annotations
 
@@ -70,6 +70,14 @@ def count_devices(accelerator: str, devices: Any) -> int:
     return int(devices)
 
 
+def synchronise(device: torch.device) -> None:
+    """Wait until the device has done all that it was asked to."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    elif device.type == "mps":
+        torch.mps.synchronize()
+
+
 def is_out_of_memory(error: BaseException) -> bool:
     """Whether a device, or the machine itself, had not the memory that was asked for."""
     if isinstance(error, torch.OutOfMemoryError | MemoryError):
@@ -108,6 +116,17 @@ def is_broken(device: str | torch.device, error: BaseException) -> bool:
 def probe(device: str | torch.device) -> None:
     """The least that a device can be asked for. Raises RuntimeError where it is broken."""
     torch.zeros(1, device=device).item()
+
+
+@contextmanager
+def seeded(seed: int | None, device: torch.device) -> Iterator[None]:
+    """Inside, torch's generators run from ``seed``; afterwards they are as before. None leaves them to run on."""
+    if seed is None:
+        yield
+        return
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        torch.manual_seed(seed)
+        yield
 
 
 @contextmanager

@@ -1,6 +1,6 @@
 """The exceptions that mean "the user can fix this"."""
 
-from melle.installed import as_installed
+from melle.entry_points import as_installed
 
 
 class UserError(Exception):

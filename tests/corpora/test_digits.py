@@ -12,12 +12,12 @@ import pytest
 import soundfile
 from hydra import compose, initialize_config_dir
 
-import melle.config  # noqa: F401, whose resolver the configuration needs
+import melle.configs  # noqa: F401, whose resolver the configuration needs
 from melle.corpora import digits, speaking
 from melle.corpora import voices as voices_module
 from melle.corpora.digits import DigitCorpus
 from melle.corpora.espeak import Espeak, Voice
-from melle.corpora.finish import finish
+from melle.corpora.postprocess import postprocess
 from melle.corpora.speaking import Item, speak_corpus
 from melle.corpora.voices import draw_timbre
 from melle.data.manifest import read_manifest
@@ -93,11 +93,11 @@ def test_audio_has_a_fixed_margin_and_level():
     time = np.arange(22050) / 22050
     tone = (0.01 * np.sin(2 * np.pi * 200 * time)).astype(np.float32)
     for before, after in ((0, 0), (9000, 30000)):
-        speech, earlier = finish(np.pad(tone, (before, after)), 22050, -20.0, 0.05, -55.0)
+        speech, earlier = postprocess(np.pad(tone, (before, after)), 22050, -20.0, 0.05, -55.0)
         assert earlier == pytest.approx(before / 22050 - 0.05, abs=0.012)
         assert len(speech) / 16000 == pytest.approx(1.1, abs=0.03)  # the second of speech and twice 50 ms
         assert 20 * np.log10(np.sqrt(np.mean(speech**2))) == pytest.approx(-20, abs=0.1)
-    assert np.abs(finish(tone, 22050, 0.0, 0.05, -55.0)[0]).max() <= 0.98  # not clipped
+    assert np.abs(postprocess(tone, 22050, 0.0, 0.05, -55.0)[0]).max() <= 0.98  # not clipped
 
 
 # Times of words

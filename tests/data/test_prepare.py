@@ -15,13 +15,13 @@ import pytest
 import soundfile
 from hydra import compose, initialize_config_dir
 
+from melle.audio_formats import COMPRESSED
 from melle.cli import make_parser, read_command
 from melle.data.manifest import Utterance, read_manifest
 from melle.data.sources import manifests as sources
 from melle.data.sources.manifests import share
 from melle.data.sources.published import _by_subset, evaluation_lists, fsdd_split
 from melle.errors import UserError
-from melle.formats import COMPRESSED
 from tests.conftest import install_ffmpeg
 
 pytest.importorskip("lhotse")

@@ -6,7 +6,7 @@ import torch
 import torchaudio
 from omegaconf import OmegaConf
 
-from melle.config import build
+from melle.configs.build import build
 from melle.data import silence
 from melle.data.silence import FADE, SileroTrim
 from melle.errors import DataError, UserError

@@ -426,7 +426,6 @@ def test_after_an_upgrade_everything_that_it_concerns_is_done_again(make, monkey
         ("melle.data.silence", {"model"}),
         ("melle.data.batch", {"model"}),
         ("melle.checkpoint", {"model"}),
-        ("melle.seeding", {"model"}),
         ("melle.evaluation.report", set()),
     ],
 )

@@ -11,7 +11,7 @@ from hydra import compose, initialize_config_dir
 
 from evaluate import LISTS
 from melle.audio import LogMel, MelSpec, load_audio
-from melle.config import readable_arguments
+from melle.configs.overrides import readable_arguments
 from melle.data.manifest import read_manifest
 from melle.errors import UserError
 from melle.evaluation import systems

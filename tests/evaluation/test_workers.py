@@ -12,7 +12,7 @@ from omegaconf import OmegaConf
 from test_evaluate_command import UNJUDGED, config
 
 import melle.evaluation.folder  # noqa: F401  (a resolver that the configuration uses)
-from melle.config import sweep_suffix
+from melle.configs.resolvers import sweep_suffix
 from melle.evaluation import workers as module
 from melle.evaluation.run import score
 from melle.evaluation.setup import evaluation_from

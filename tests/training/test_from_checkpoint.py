@@ -11,7 +11,7 @@ from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
 from melle.checkpoint import LoadedModel, load_model, save_model
-from melle.config import build
+from melle.configs.build import build
 from melle.data.index import open_tokenizer
 from melle.errors import UserError
 from melle.model import Melle

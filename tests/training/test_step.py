@@ -55,7 +55,7 @@ def make(monkeypatch):
 def step(module: MelleModule, batches: list[list[Row]], frames: float) -> tuple[float, torch.Tensor]:
     """Loss and gradients of one step, accumulated over batches as Lightning does it."""
     module.zero_grad()
-    module.frames_per_batch = frames / len(batches)
+    module.expected_frames = frames / len(batches)
     total = 0.0
     for index, some in enumerate(batches):
         loss = module.training_step(collate(some, R), index) / len(batches)
@@ -76,7 +76,7 @@ def test_one_big_batch_and_accumulated_small_ones_give_the_same_loss_and_gradien
 def test_what_is_logged_is_the_loss_that_is_returned(make):
     module = make(1)
     batch = collate(rows(), R)
-    module.frames_per_batch = float(batch.true_frames)
+    module.expected_frames = float(batch.true_frames)
     loss = module.training_step(batch, 0)
     assert module.logged["train/total"] == loss
     torch.manual_seed(0)

@@ -11,7 +11,7 @@ from omegaconf import DictConfig
 from melle import Synthesizer
 from melle.audio import LogMel, MelSpec, save_audio
 from melle.cli import main
-from melle.config import build
+from melle.configs.build import build
 from melle.data.manifest import Utterance, write_manifest
 from melle.errors import UserError
 from melle.training.record import read_metrics

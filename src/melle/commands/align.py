@@ -23,8 +23,8 @@ class Align:
     def run(self) -> None:
         from functools import partial
 
-        from melle.corpora.align_manifest import align_manifest
-        from melle.corpora.ctc import CtcAligner
+        from melle.alignment.align_manifest import align_manifest
+        from melle.alignment.ctc import CtcAligner
         from melle.devices import find_device
 
         device = find_device(self.device, "--device ")

@@ -7,11 +7,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import ClassVar, Literal
 
+from melle.audio_formats import COMPRESSED, OPEN
 from melle.data.sources import published
 from melle.data.sources.folder import prepare
 from melle.data.sources.table import Table
 from melle.errors import UserError
-from melle.formats import COMPRESSED, OPEN
 from melle.options import option
 
 

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from melle.audio_formats import COMPRESSED
 from melle.console import note
 from melle.errors import UserError
-from melle.formats import COMPRESSED
 from melle.options import option, options_of
 from melle.synthesis.options import BEST_PROMPT, LONGEST_PROMPT, DecodingOptions
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from melle.corpora.finish import Words
+from melle.corpora.postprocess import Words
 from melle.corpora.speaking import Spoken
 from melle.errors import UserError
 
@@ -81,7 +81,7 @@ class Espeak:
     Voices with a ``timbre`` of their own are written into a copy of espeak's data (19 MB), made for the first of them.
     """
 
-    margin, silence = 0.05, -55.0  # seconds, dB: as ``finish`` trims what is said
+    margin, silence = 0.05, -55.0  # seconds, dB: as ``postprocess`` trims what is said
 
     def __init__(self) -> None:
         try:

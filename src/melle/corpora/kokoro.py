@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-from melle.corpora.finish import Words
+from melle.corpora.postprocess import Words
 from melle.corpora.speaking import Spoken
 from melle.corpora.teacher import PublishedVoice, Speaker, blend
 from melle.errors import UserError, reason
@@ -60,7 +60,7 @@ class Kokoro:
     ``languages`` are those of which voices are wanted, by espeak's codes or the part before their first hyphen.
     """
 
-    margin, silence = 0.1, -40.0  # seconds, dB, as ``finish`` trims: natural voices begin and end softly
+    margin, silence = 0.1, -40.0  # seconds, dB, as ``postprocess`` trims: natural voices begin and end softly
 
     def __init__(self, folder: str | Path, languages: tuple[str, ...] = ("en",)):
         folder = Path(folder)

@@ -19,7 +19,7 @@ import numpy as np
 import soundfile
 from tqdm import tqdm
 
-from melle.corpora.finish import SAMPLE_RATE, Words, finish, level, shifted
+from melle.corpora.postprocess import SAMPLE_RATE, Words, level, postprocess, shifted
 from melle.data.journal import Journal
 from melle.data.manifest import Totals, Utterance, write_manifest
 from melle.data.processes import map_in_processes
@@ -44,7 +44,7 @@ class Spoken:
 
 
 class Synthesizer(Protocol):
-    """Speaks. ``margin`` (seconds of near-silence) and ``silence`` (dB) are how ``finish`` trims what it says."""
+    """Speaks. ``margin`` (seconds of near-silence) and ``silence`` (dB) are how ``postprocess`` trims what it says."""
 
     margin: float
     silence: float
@@ -226,7 +226,9 @@ def _make_speaker(
         except UserError as error:
             return {**note, "reason": str(error)}
         volume = level(item.voice.name, seed)
-        speech, earlier = finish(spoken.samples, spoken.sample_rate, volume, synthesizer.margin, synthesizer.silence)
+        speech, earlier = postprocess(
+            spoken.samples, spoken.sample_rate, volume, synthesizer.margin, synthesizer.silence
+        )
         audio = f"audio/{item.voice.name}/{item.id}{ending}"
         try:
             with written_whole(folder / audio, sync=False) as path:

@@ -222,7 +222,7 @@ class MelleDataModule(lightning.LightningDataModule):
             self._batches.load_state_dict(self._state)
         return self._loader_of("train", self._batches)
 
-    def frames_per_batch(self) -> float:
+    def expected_frames(self) -> float:
         """Mel frames that a training batch is expected to hold, without padding: the mean of the first epoch."""
         sampler = self._make_sampler("train", shuffle=True)
         return float(sampler.frames.sum(dtype=np.int64)) / len(sampler.plan(0))

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from omegaconf import DictConfig
+
 from melle.evaluation.scores import SystemScore
 
 
@@ -64,6 +66,12 @@ def metric_of(name: str) -> Metric:
 def kind_of(name: str) -> str:
     """What it measures: "wer" for "wer/whisper"."""
     return name.partition("/")[0]
+
+
+def monitor_and_mode(cfg: DictConfig) -> tuple[str, str | None]:
+    """What a sweep of evaluate.py goes by: a metric, or how its name begins, and "min" or "max", whichever is best."""
+    name = cfg.objective or "wer/"
+    return name, {-1: "min", 1: "max"}.get(metric_of(name).better)
 
 
 def judge_of(name: str) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from melle.config import build
+from melle.configs.build import build
 from melle.data.manifest import read_manifest
 from melle.errors import Unavailable, UserError
 from melle.evaluation.checkpoints import find_checkpoints, read_checkpoints

@@ -31,7 +31,7 @@ CODE = {  # our own source that changes what a system gives
     "vocoder": ("melle.vocoders",),
     "model": (
         *("melle.model", "melle.synthesis", "melle.text"),
-        *("melle.checkpoint", "melle.data.batch", "melle.data.silence", "melle.seeding"),  # loading, prompts, sampling
+        *("melle.checkpoint", "melle.data.batch", "melle.data.silence"),  # loading, prompts
     ),
 }
 PACKAGES = {  # others' that do so; a tokenizer needs but some of them

@@ -24,11 +24,11 @@ from melle.checkpoint import (
     read_hyperparameters,
 )
 from melle.data.batch import Batch
+from melle.devices import seeded
 from melle.errors import UserError
 from melle.losses import SUMMED_OVER_BANDS, LossTerms, MelleLoss
 from melle.model import Melle
 from melle.model.old_weights import rename_old_weights
-from melle.seeding import seeded
 from melle.synthesis.speech import Speech
 from melle.text import Marks, marks_of
 
@@ -46,8 +46,8 @@ class MelleModule(lightning.LightningModule):
         optimizer: from the network, and whether a fused implementation may be taken, to an optimiser; only to train.
         schedule: factor of the learning rate by optimiser step; only to train.
         seed: of the random numbers in training.
-        frames_per_batch: mel frames that a training batch is expected to hold, by which losses are divided; text
-            tokens and padding do not count (``MelleDataModule.frames_per_batch``).
+        expected_frames: mel frames that a training batch is expected to hold, by which losses are divided; text
+            tokens and padding do not count (``MelleDataModule.expected_frames``).
     """
 
     METRICS = (*(f"validation/{name}" for name in TERMS), "validation/text_gap")  # what can be monitored
@@ -60,12 +60,12 @@ class MelleModule(lightning.LightningModule):
         optimizer: Callable[..., torch.optim.Optimizer] | None = None,
         schedule: Callable[[int], float] | None = None,
         seed: int = 0,
-        frames_per_batch: float = 1.0,
+        expected_frames: float = 1.0,
     ):
         super().__init__()
         self.network, self.loss, self.description = network, loss, description
         self._optimizer, self._schedule = optimizer, schedule
-        self.seed, self.frames_per_batch = seed, frames_per_batch
+        self.seed, self.expected_frames = seed, expected_frames
         self.batch_size = (0, 0)  # rows and positions of the last batch
         self._validation: list[Tensor] = []  # sums of the batches of a validation
 
@@ -97,7 +97,7 @@ class MelleModule(lightning.LightningModule):
         if not batch.ids:  # a stand-in for a batch that cannot be used keeps ranks in step, and teaches nothing
             with unchanged_buffers(self.network):
                 return 0 * self(batch).total
-        terms = LossTerms(*(term / self.frames_per_batch for term in self(batch)))
+        terms = LossTerms(*(term / self.expected_frames for term in self(batch)))
         for name, value in self._by_name(terms).items():
             self.log(f"train/{name}", value.detach(), prog_bar=name in SHOWN)
         return terms.total

@@ -60,6 +60,13 @@ def read_metrics(run_dir: str | Path) -> dict[str, float]:
     return {name: math.nan if value is None else value for name, value in metrics.items()}
 
 
+def monitor_and_mode(cfg: DictConfig) -> tuple[str, str]:
+    """What a sweep of train.py goes by: the metric of the best checkpoint, and "min" or "max", whichever is best."""
+    best = OmegaConf.select(cfg, "callbacks.best") or {}
+    usual = "validation/mel_distance" if cfg.get("task") == "vocoder" else "validation/regression"
+    return best.get("monitor") or usual, best.get("mode") or "min"
+
+
 def git_state(package: Path) -> dict[str, Any] | None:
     """The revision of the repository that tracks this package, and whether code or configuration differ from it."""
 

@@ -15,13 +15,13 @@ from omegaconf import DictConfig, OmegaConf
 
 from melle.audio import MelSpec
 from melle.checkpoint import load_description
-from melle.config import build
+from melle.configs.build import build
 from melle.console import shell_command
 from melle.data.manifest import read_manifest
 from melle.devices import is_out_of_memory
+from melle.entry_points import as_installed
 from melle.errors import OutOfMemory, UserError, reason
 from melle.evaluation.protocols import Case, cross_sentence
-from melle.installed import as_installed
 from melle.text import Tokenizer
 from melle.vocoders import make_vocoder
 from melle.vocoders.vocos.vocoder import load_vocoder

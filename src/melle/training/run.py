@@ -21,20 +21,19 @@ from tqdm.contrib.logging import logging_redirect_tqdm
 
 from melle.audio import MelSpec
 from melle.checkpoint import ModelDescription, current_arguments, load_description, load_step
-from melle.config import build
+from melle.configs.build import build
 from melle.data.datamodule import MelleDataModule
 from melle.data.statistics import CorpusStatistics
 from melle.devices import is_out_of_memory, killed_a_loader
 from melle.errors import UserError
 from melle.files import check_writable
-from melle.goal import goal
 from melle.model import Melle
 from melle.model.compiled import compile_blocks
 from melle.pretrained import read_description
 from melle.training.callbacks.stop import StopSignals
 from melle.training.from_checkpoint import fill_from_checkpoint
 from melle.training.module import MelleModule
-from melle.training.record import read_metrics, write_metrics, write_record
+from melle.training.record import monitor_and_mode, read_metrics, write_metrics, write_record
 from melle.training.report import check_report, check_vocoder, choose_cases
 from melle.training.resume import check_same_model, find_resume, init_weights, is_new_run, set_aside_later
 from melle.training.trainer import build_trainer, check_monitors, check_trainer
@@ -158,7 +157,7 @@ def build_module(cfg: DictConfig, data: MelleDataModule, checkpoint: Path | None
         optimizer=build(cfg.optim.optimizer, _partial_=True),
         schedule=build(cfg.optim.schedule),
         seed=cfg.seed,
-        frames_per_batch=data.frames_per_batch(),
+        expected_frames=data.expected_frames(),
     )
 
 
@@ -187,7 +186,7 @@ def _summary(network: torch.nn.Module, trainer: lightning.Trainer) -> str:
 
 def objective(cfg: DictConfig, metrics: dict[str, float]) -> float | None:
     """What a sweep goes by: the metric by which the best checkpoint is chosen."""
-    return metrics.get(goal(cfg)[0])
+    return metrics.get(monitor_and_mode(cfg)[0])
 
 
 def _check_parts(cfg: DictConfig, mel: MelSpec) -> None:

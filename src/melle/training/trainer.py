@@ -22,7 +22,7 @@ from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from omegaconf import DictConfig
 
 from melle.checkpoint import load_step
-from melle.config import build
+from melle.configs.build import build
 from melle.devices import best_precision
 from melle.errors import UserError
 from melle.training.callbacks.checkpoint import WholeFiles

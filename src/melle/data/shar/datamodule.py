@@ -180,7 +180,7 @@ class ShardDataModule(MelleDataModule):
         """So many of the utterances, of the first shards: no others are read for it."""
         return kept[:count]
 
-    def frames_per_batch(self) -> float:
+    def expected_frames(self) -> float:
         """Mel frames that a training batch is expected to hold, without padding: the mean of the first block."""
         plan = self._blocks().plan(0)
         return float(self.datasets["train"].index.column("frames")[plan.items].sum(dtype=np.int64)) / len(plan)

@@ -7,11 +7,11 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
+from melle.audio_formats import AUDIO
 from melle.data.manifest import Utterance
 from melle.data.sources.manifests import in_threads, log_skipped, measured, share, write_manifests
 from melle.data.sources.table import Table, read_table
 from melle.errors import DataError, UserError
-from melle.formats import AUDIO
 
 TRANSCRIPTS = (".txt", ".lab", ".normalized.txt")  # beside the recording, of the same stem; capitals count as well
 

@@ -8,9 +8,9 @@ from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
+from melle.audio_formats import AUDIO
 from melle.data.manifest import Utterance, portable
 from melle.errors import UserError
-from melle.formats import AUDIO
 
 DELIMITERS = "\t|;,"
 

@@ -24,13 +24,12 @@ from melle.data.batch import Batch, Row, collate
 from melle.data.index import tokens_of
 from melle.data.manifest import Utterance, read_valid
 from melle.data.pairs import cross_sentence_pairs
-from melle.devices import BrokenDevice, is_broken, is_out_of_memory
+from melle.devices import BrokenDevice, is_broken, is_out_of_memory, seeded
 from melle.errors import OutOfMemory, UserError, reason
 from melle.evaluation.wer import corpus_rate, count_errors
 from melle.files import write_text
 from melle.model import Melle
 from melle.model.attention_map import attention_map
-from melle.seeding import seeded
 from melle.synthesis.options import DecodingOptions
 from melle.synthesis.prompt import Prompt
 from melle.synthesis.speech import Speech

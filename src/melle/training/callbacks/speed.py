@@ -14,11 +14,11 @@ import torch
 from torch import Tensor
 
 from melle.data.batch import Batch
+from melle.devices import seeded
 from melle.model.compiled import compiled_graphs
 from melle.model.flops import training_flops
-from melle.peak import matmul_peak
-from melle.seeding import seeded
 from melle.training.module import MelleModule
+from melle.training.peak_flops import matmul_peak
 
 GIB = 2**30
 

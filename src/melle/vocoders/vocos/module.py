@@ -18,7 +18,7 @@ from torch.utils.data import DataLoader
 from tqdm import tqdm
 
 from melle.audio import MelSpec, save_audio, within_scale
-from melle.config import build
+from melle.configs.build import build
 from melle.devices import count_devices
 from melle.errors import UserError
 from melle.vocoders.vocos.discriminators import Discriminators

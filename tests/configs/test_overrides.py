@@ -11,11 +11,12 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from melle.config import errors_of_values, readable_arguments
+from melle.configs.build import errors_of_values
+from melle.configs.explain import explain, explained
+from melle.configs.overrides import readable_arguments
 from melle.errors import UserError
-from melle.mistakes import explain, explained
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 LISTS = ("callbacks", "logger")
 
 

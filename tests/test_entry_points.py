@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from melle import installed
+from melle import entry_points
 from melle.errors import DataError, UserError
 
 ROOT = Path(__file__).parents[1]
@@ -34,7 +34,7 @@ def wheel(tmp_path_factory):
     ],
 )
 def test_scripts_of_a_wheel_compose_its_own_configuration(wheel, tmp_path, command, arguments, says):
-    code = f"import melle.installed as i; assert i.SCRIPTS.is_dir(); i.{command}()"
+    code = f"import melle.entry_points as i; assert i.SCRIPTS.is_dir(); i.{command}()"
     environment = {**os.environ, "PYTHONPATH": str(wheel), "PYTHONDONTWRITEBYTECODE": "1"}
     run = subprocess.run(
         [sys.executable, "-c", code, *arguments], cwd=tmp_path, env=environment, capture_output=True, text=True
@@ -47,10 +47,10 @@ def test_scripts_of_a_wheel_compose_its_own_configuration(wheel, tmp_path, comma
 def test_commands_name_no_clone_where_there_is_none(monkeypatch, tmp_path):
     typed = 'run `python train.py name=a`: python -m pip install -e ".[eval,nemo]"; or python evaluate.py'
     error, faulty = UserError(typed), DataError("kind", typed)
-    assert str(error) == str(faulty) == installed.as_installed(typed) == typed
-    monkeypatch.setattr(installed, "SCRIPTS", tmp_path)
+    assert str(error) == str(faulty) == entry_points.as_installed(typed) == typed
+    monkeypatch.setattr(entry_points, "SCRIPTS", tmp_path)
     instead = 'run `melle-train name=a`: python -m pip install "melle-lightning[eval,nemo]"; or melle-evaluate'
-    assert str(error) == str(faulty) == installed.as_installed(typed) == instead
+    assert str(error) == str(faulty) == entry_points.as_installed(typed) == instead
 
 
 def test_a_wheel_holds_every_file_that_is_no_module():

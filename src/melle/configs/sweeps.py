@@ -20,7 +20,7 @@ from hydra.experimental.callback import Callback
 from hydra.types import RunMode
 from hydra.utils import get_method
 from lightning.pytorch.utilities import rank_zero_only
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
 from melle.errors import UserError
 from melle.files import write_text, written_whole
@@ -28,10 +28,6 @@ from melle.locks import locked
 
 LAUNCHED = {"MASTER_ADDR", "MASTER_PORT", "NODE_RANK", "LOCAL_RANK", "WORLD_SIZE", "OMP_NUM_THREADS"}  # by Lightning
 WIDEST = 80  # characters of a reason in table.md
-
-
-# A job's folder is its run's, wherever the sweep's own is.
-OmegaConf.register_new_resolver("absolute", os.path.abspath, replace=True)
 
 
 class SweepTable(Callback):
@@ -44,7 +40,8 @@ class SweepTable(Callback):
         run: key of the configuration under which a job's own folder stands.
         metrics: dotted name of the function that reads a job's metrics, by name, from that folder.
         shown: how the names of the table's metrics begin, besides "step"; the first one is left out of its heads.
-        goal: dotted name of the function that reads from the configuration what rows are sorted by, best first.
+        monitor: dotted name of the function that reads from the configuration by which metric rows are sorted, or how
+            its name begins, and "min" or "max", whichever of it is best, or None.
     """
 
     def __init__(
@@ -52,15 +49,15 @@ class SweepTable(Callback):
         run: str = "run_dir",
         metrics: str = "melle.training.record.read_metrics",
         shown: Sequence[str] = ("validation/", "samples/"),
-        goal: str = "melle.goal.goal",
+        monitor: str = "melle.training.record.monitor_and_mode",
     ):
         self.folder: Path | None = None  # of the sweep, in a sweep
         self.run, self.metrics, self.shown = run, metrics, tuple(shown)
-        self.goal, self.sorted_by, self.mode = goal, "", None
+        self.monitor, self.sorted_by, self.mode = monitor, "", None
 
     def on_multirun_start(self, config: DictConfig, **_: Any) -> None:
         self.folder = Path(config.hydra.sweep.dir).absolute()
-        self.sorted_by, self.mode = get_method(self.goal)(config)
+        self.sorted_by, self.mode = get_method(self.monitor)(config)
         # Jobs are composed anew, from their own overrides and these.
         excluded = [*config.hydra.job.config.override_dirname.exclude_keys, *fixed_keys(config.hydra.overrides.task)]
         config.hydra.overrides.hydra.append(f"hydra.job.config.override_dirname.exclude_keys={json.dumps(excluded)}")

@@ -13,17 +13,17 @@ from hydra.errors import CompactHydraException
 from omegaconf import OmegaConf
 
 from melle.checkpoint import load_model
-from melle.goal import goal
-from melle.sweeps import fixed_keys, format_rows, job_arguments, sweep_rows
-from melle.training.record import read_metrics, write_metrics
+from melle.configs.sweeps import fixed_keys, format_rows, job_arguments, sweep_rows
+from melle.evaluation import metrics as of_evaluation
+from melle.training.record import monitor_and_mode, read_metrics, write_metrics
 from tests.training.test_train import ROOT, SMALL
 
 # A sweep as train.py makes it, whose training is one formula.
 APP = """
 import sys, hydra
-from melle.config import build
+from melle.configs.build import build
 from melle.errors import UserError
-from melle.training.record import read_metrics, write_metrics
+from melle.training.record import monitor_and_mode, read_metrics, write_metrics
 
 @hydra.main(config_path="conf", config_name="config", version_base="1.3")
 def main(cfg):
@@ -148,14 +148,14 @@ def test_rows_go_by_what_the_sweep_goes_by():
     metrics = [{"validation/regression": 1.0, "own": 2.0}, {"validation/regression": 2.0, "own": 3.0}, {}]
     best = OmegaConf.create({"callbacks": {"best": {"monitor": "own", "mode": "max"}}})
     for config, order in (({}, "abc"), ({"callbacks": {"best": None}}, "abc"), (best, "bac")):
-        metric, mode = goal(OmegaConf.create(config))
+        metric, mode = monitor_and_mode(OmegaConf.create(config))
         _, rows = sweep_rows(jobs, metrics, metric, ("validation/",), mode)
         assert "".join(row[-1] for row in rows) == order
-    assert goal(OmegaConf.create({"task": "vocoder", "callbacks": {"best": None}})) == (
+    assert monitor_and_mode(OmegaConf.create({"task": "vocoder", "callbacks": {"best": None}})) == (
         "validation/mel_distance",
         "min",
     )
-    assert goal(OmegaConf.create({"objective": "utmos/x"})) == ("utmos/x", "max")
+    assert of_evaluation.monitor_and_mode(OmegaConf.create({"objective": "utmos/x"})) == ("utmos/x", "max")
 
 
 def test_what_optuna_draws_from():

@@ -6,6 +6,8 @@ import time
 
 import torch
 
+from melle.devices import synchronise
+
 LONG_ENOUGH = 0.02  # seconds of one product on a CPU: short to wait for, long beside what its call costs
 
 
@@ -29,11 +31,3 @@ def _seconds(device: torch.device, dtype: torch.dtype, size: int, repetitions: i
         torch.mm(a, b, out=out)
     synchronise(device)
     return (time.perf_counter() - start) / repetitions
-
-
-def synchronise(device: torch.device) -> None:
-    """Wait until the device has done all that it was asked to."""
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
-    elif device.type == "mps":
-        torch.mps.synchronize()

@@ -11,10 +11,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from melle.alignment import align_manifest as module
+from melle.alignment.align_manifest import align_manifest
+from melle.alignment.ctc import STAR, Alignment, CtcAligner, align_words, letters_of, spell
 from melle.cli import main
-from melle.corpora import align_manifest as module
-from melle.corpora.align_manifest import align_manifest
-from melle.corpora.ctc import STAR, Alignment, CtcAligner, align_words, letters_of, spell
 from melle.data.check import check_manifest
 from melle.data.filters import Limits
 from melle.data.manifest import read_manifest

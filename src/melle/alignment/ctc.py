@@ -16,7 +16,6 @@ import torch
 import torchaudio
 from torch import Tensor
 
-from melle.corpora.finish import Words
 from melle.errors import DataError, UserError, reason
 from melle.hub import is_hub_name, locate
 from melle.text.normalise import written_words
@@ -29,7 +28,7 @@ STAR = -1  # stands for something said that the recogniser has no letters for, s
 class Alignment:
     """Begin and end of every word in seconds, and the mean probability of each one's letters, 0 to 1."""
 
-    words: Words
+    words: tuple[tuple[float, float], ...]
     scores: tuple[float, ...]
 
     @property

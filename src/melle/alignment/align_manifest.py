@@ -17,8 +17,8 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
+from melle.alignment.ctc import CtcAligner
 from melle.audio import load_audio
-from melle.corpora.ctc import CtcAligner
 from melle.data.journal import Journal
 from melle.data.manifest import Utterance, parse_line, read_lines, write_manifest
 from melle.data.processes import cores, map_in_processes

@@ -16,9 +16,9 @@ from hydra.errors import CompactHydraException, MissingConfigException, Override
 from hydra.utils import get_object
 from omegaconf import DictConfig, OmegaConf
 
+from melle.console import nearest
+from melle.entry_points import as_installed
 from melle.errors import UserError
-from melle.installed import as_installed
-from melle.nearest import nearest
 
 FULL = "HYDRA_FULL_ERROR"  # in the environment: Hydra raises, where it would print its own advice and exit
 NO_NULL = "Config group override must be a string or a list"

@@ -1,4 +1,4 @@
-"""What becomes of synthesized sound before it is written: resampled to 16 kHz, trimmed, set to a voice's level."""
+"""Post-processing of synthesized sound before it is written: resampled to 16 kHz, trimmed, set to a voice's level."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def level(voice: str, seed: int) -> float:
     return LEVEL + LEVEL_SPREAD * generator.uniform(-1, 1)
 
 
-def finish(
+def postprocess(
     waveform: np.ndarray, sample_rate: int, decibels: float, margin: float, silence: float
 ) -> tuple[np.ndarray, float]:
     """Resample to 16 kHz, trim to the speech and ``margin`` seconds around it, set the level.

@@ -13,8 +13,7 @@ from melle.cli import main
 from melle.errors import UserError
 from melle.synthesis import rendering
 from melle.synthesis.options import LONGEST_PROMPT
-from melle.synthesis.prompt import Prompt
-from melle.synthesis.prompt_audio import clipped_share, match_level, sound_faults, trim_silence
+from melle.synthesis.prompt import Prompt, clipped_share, match_level, sound_faults, trim_silence
 from melle.synthesis.synthesizer import Synthesizer
 from tests.synthesis.test_decoding import bias_stop
 

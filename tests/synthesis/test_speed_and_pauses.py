@@ -11,10 +11,9 @@ from hypothesis import strategies as st
 from melle.cli import main
 from melle.errors import UserError
 from melle.model.layout import paced_text_positions
+from melle.synthesis.chunking import Part, show_text, split_pauses
 from melle.synthesis.options import DecodingOptions
-from melle.synthesis.pauses import Piece, split_pauses
-from melle.synthesis.plan import show_text
-from melle.synthesis.stretch import Stretch
+from melle.synthesis.rendering import Stretch
 from melle.synthesis.synthesizer import Synthesizer
 from tests.synthesis.test_decoding import PROMPT
 
@@ -89,7 +88,7 @@ def test_later_parts_take_the_speed_from_the_first_alone(tts):
     ],
 )
 def test_pauses_are_found(text, pieces, after):
-    assert split_pauses(text) == ([Piece(*piece) for piece in pieces], after)
+    assert split_pauses(text) == ([Part(*piece) for piece in pieces], after)
 
 
 def test_pauses_are_silent_and_the_rest_is_spoken_as_before(tts):

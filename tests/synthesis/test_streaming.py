@@ -1,20 +1,21 @@
 """A stream is the whole, piece by piece; long texts are spoken in parts of one voice."""
 
+import string
 from dataclasses import replace
 
 import pytest
+import tokenizers
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from melle.synthesis import rendering, synthesizer
-from melle.synthesis.chunking import split_text
-from melle.synthesis.crossfade import PAUSE, gravest_reason
-from melle.synthesis.options import DecodingOptions
-from melle.synthesis.plan import make_plan
+from melle.synthesis.chunking import PAUSE, make_parts, split_text
+from melle.synthesis.crossfade import gravest_reason
+from melle.synthesis.options import DecodingOptions, derive_seed
 from melle.synthesis.prompt import Prompt
-from melle.synthesis.seeds import derive_seed
 from melle.synthesis.synthesizer import Synthesizer
+from melle.text.subwords import SubwordTokenizer
 from tests.synthesis.test_decoding import PROMPT, bias_stop
 
 LONG = " ".join(["one two three four five six seven eight"] * 2)
@@ -204,8 +205,23 @@ def test_what_is_not_known_is_left_out_of_a_book_with_one_warning(tts, caplog):
     words = LONG.split()
     text = " ".join([*words[:7], "“🙂”", "—", "hello…", *words[7:]])
     parts = [[*words[start : start + 5]] for start in range(0, 16, 5)]
-    chunks = make_plan(text, None, "en", DecodingOptions(), tts.description, tts.network).chunks
-    assert [token for _, tokens in chunks for token in tokens] == tts.tokenizer.encode(LONG)
-    assert len(chunks) <= len(parts) + 1 and all(0 < len(tokens) <= 5 for _, tokens in chunks)
+    made, _ = make_parts(text, None, "en", DecodingOptions(), tts.description, tts.network)
+    assert [token for part in made for token in part.tokens] == tts.tokenizer.encode(LONG)
+    assert len(made) <= len(parts) + 1 and all(0 < len(part.tokens) <= 5 for part in made)
     (record,) = caplog.records
     assert "hello" in record.getMessage()
+
+
+def test_parts_after_the_first_or_a_prompt_begin_with_a_byte_level_space(tts):
+    bpe = tokenizers.models.BPE({letter: n for n, letter in enumerate(string.ascii_lowercase + "Ġ")}, [])
+    library = tokenizers.Tokenizer(bpe)
+    library.pre_tokenizer = tokenizers.pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer = SubwordTokenizer(library.to_str(), spaced=True)
+    model = replace(tts.description, tokenizer=tokenizer, most_tokens=9)
+    texts, space = ["one two", "three", "four"], tokenizer.encode("a b")[1]
+    for prompt in (None, Prompt(None, "six", tokenizer.encode("six"), torch.zeros(8, 80))):
+        parts, _ = make_parts("one two three [pause 1s] four", prompt, "en", DecodingOptions(), model, tts.network)
+        assert [part.text for part in parts] == texts
+        for number, part in enumerate(parts):
+            begins = [space] if number or prompt is not None else []
+            assert part.tokens == begins + tokenizer.encode(part.text)

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from melle.errors import UserError
-from melle.synthesis.plan import list_texts
+from melle.synthesis.chunking import list_texts
 from melle.text.normalise import normalise
 from melle.text.symbols import SymbolTokenizer
 

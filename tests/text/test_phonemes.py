@@ -5,7 +5,7 @@ import pytest
 
 from melle.data.index import tokens_of
 from melle.errors import UserError
-from melle.synthesis.plan import find_language
+from melle.synthesis.chunking import find_language
 from melle.text import FIRST, tokenizer_from_dict
 from melle.text.languages import language_code
 from melle.text.phonemes import PhonemeTokenizer

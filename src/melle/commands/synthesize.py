@@ -75,7 +75,7 @@ class Synthesize:
 
     def run(self) -> None:
         """Speak as asked."""
-        from melle.synthesis.seeds import check_seed
+        from melle.synthesis.options import check_seed
 
         if self.checkpoint is None:
             if not PRETRAINED.is_dir():
@@ -116,7 +116,7 @@ class Synthesize:
     def _speak_to_file(self, voice: dict[str, Any]) -> None:
         from melle.audio import AudioWriter, save_audio
         from melle.files import check_writable
-        from melle.synthesis.plan import find_language
+        from melle.synthesis.chunking import find_language
         from melle.synthesis.subtitles import check_subtitles, write_subtitles
 
         if self.subtitles is not None:
@@ -145,7 +145,7 @@ class Synthesize:
 
     def _show(self, tts: Synthesizer, texts: Sequence[str]) -> None:
         """Print texts as they are read, where that is asked for."""
-        from melle.synthesis.plan import show_text
+        from melle.synthesis.chunking import show_text
 
         for text in texts if self.show_text else ():
             print(show_text(text, tts.tokenizer))
@@ -155,7 +155,7 @@ class Synthesize:
         from melle.evaluation.judges.speaker import Resemblyzer
         from melle.evaluation.judges.whisper import Whisper
         from melle.synthesis.best_of import best_of
-        from melle.synthesis.plan import find_language
+        from melle.synthesis.chunking import find_language
 
         speaker = None if how["prompt"] is None else Resemblyzer()
         language = find_language(self.language, tts.tokenizer)

@@ -28,9 +28,8 @@ from melle.evaluation.systems import Model, Topline, Vocoding
 from melle.evaluation.tasks import Queue, Trial
 from melle.evaluation.tensorboard import write_tensorboard
 from melle.files import check_writable
-from melle.synthesis.options import DecodingOptions
+from melle.synthesis.options import DecodingOptions, check_seed
 from melle.synthesis.quantize import check_weights
-from melle.synthesis.seeds import check_seed
 
 log = logging.getLogger(__name__)
 

@@ -28,7 +28,7 @@ from melle.evaluation.protocols import Case
 from melle.evaluation.records import Records, digest
 from melle.evaluation.systems import Model, Output, System
 from melle.files import file_name, file_stamp
-from melle.synthesis.seeds import derive_seed
+from melle.synthesis.options import derive_seed
 
 
 @dataclass(frozen=True)

@@ -13,8 +13,8 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from melle.errors import UserError
 from melle.serving.encoding import FORMATS, Encoder
+from melle.synthesis.chunking import split_pauses
 from melle.synthesis.options import DecodingOptions
-from melle.synthesis.pauses import split_pauses
 from melle.synthesis.prompt import Prompt
 from melle.synthesis.speech import Chunk, Speech
 from melle.synthesis.synthesizer import Synthesizer

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 
 from melle.errors import UserError
+from melle.synthesis.options import derive_seed, each
 from melle.synthesis.prompt import Prompt, Voice, read_samples
-from melle.synthesis.seeds import derive_seed, each
 from melle.synthesis.speech import Speech
 from melle.synthesis.synthesizer import Synthesizer
 

@@ -1,34 +1,154 @@
-"""Long texts in parts that the model can speak: sentences, and where one is too long, clauses or runs of words."""
+"""A text in parts that the model can speak at once, with the silences between them.
+
+Pauses that it asks for, "Ready? [pause 1.5s] Go!", and gaps between sentences part it; and what is longer than the
+model's texts is spoken sentence by sentence, by clauses, or by runs of words.
+"""
 
 from __future__ import annotations
 
+import logging
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import cache
+from typing import Any, NamedTuple
 
+from melle.checkpoint import ModelDescription
 from melle.errors import UserError
-from melle.text import Tokenizer
+from melle.model import Melle
+from melle.synthesis.options import LONGEST_GAP, DecodingOptions
+from melle.synthesis.prompt import Prompt
+from melle.synthesis.request import check_positions
+from melle.text import Tokenizer, marks_of
+from melle.text.base import is_speakable
+from melle.text.languages import language_code
+from melle.text.normalise import check_text
+from melle.text.verbalise import language_of
 
-Encoded = tuple[str, list[int]]  # a text that fits the model, and its tokens
-
+PAUSE = 0.25  # seconds, between parts of a text that is too long to be spoken at once
+MOST_TOKENS = 300  # of a text spoken at once, where the training data's longest is not known
+OTHERWISE = {"cmn": "zh", "nb": "no"}  # codes of espeak, as Whisper and others have them
 WIDE = "，、；：。"  # after which scripts without blanks have none
 # After these a clause ends: comma, semicolon and colon before a blank ("3,000" is one word), full-width ones, and dash.
 CLAUSE = re.compile(rf"(?<=[,;:])\s+|(?<=[{WIDE}])\s*|\s+(?=[–—-]\s)")
+_MARK = re.compile(r"\[\s*pause\b([^\]\[]*)\]", re.I)
+_LENGTH = re.compile(r"[\s:=]*(\d+(?:\.\d+)?|\.\d+)\s*(ms|s|sec|seconds?)?\s*", re.I)
+
+logger = logging.getLogger(__name__)
 
 
-def encode_chunks(text: str, tokens: list[int], most: int, tokenizer: Tokenizer, language: str) -> list[Encoded]:
-    """A text and its ``tokens``; where these are more than ``most``, its parts (``split_text``), each with its own."""
+class Part(NamedTuple):
+    """What is spoken at once, the seconds of silence before it, and its tokens once it was encoded."""
+
+    text: str
+    pause: float
+    tokens: Sequence[int] = ()
+
+
+def make_parts(
+    text: str,
+    prompt: Prompt | None,
+    language: str | None,
+    options: DecodingOptions,
+    model: ModelDescription,
+    network: Melle,
+) -> tuple[list[Part], list[float]]:
+    """What is spoken one after the other, with its tokens, and the seconds of silence before, between and after.
+
+    Its sentences are split as in ``language``; None: as in the model's (``find_language``).
+
+    Raises UserError for a text without anything to say, or a pause that is none.
+    """
+    pieces, after = split_pauses(text)
+    if not pieces:
+        raise UserError(f"the text {text[:40]!r} holds nothing to say; give at least one word")
+    language = find_language(language, model.tokenizer)
+    if options.sentence_gap is not None:
+        pieces = split_sentences(pieces, options.sentence_gap, language)
+    parts: list[Part] = []
+    for piece in pieces:
+        parts += _encode(piece, prompt, language, model, network, alone=len(pieces) == 1, first=not parts)
+    return parts, [*(part.pause for part in parts), after]
+
+
+def split_pauses(text: str) -> tuple[list[Part], float]:
+    """The pieces between the pauses of a text, and the seconds of silence after the last one.
+
+    Silences that follow each other add up. Raises UserError for a mark that is none, or no text (``check_text``).
+    """
+    check_text(text)
+    parts = _MARK.split(text)  # by turns text and what a mark holds
+    pieces: list[Part] = []
+    pause = 0.0
+    for number, part in enumerate(parts):
+        if number % 2:
+            pause += _seconds(part)
+            if pause > LONGEST_GAP:
+                raise UserError(f"[pause{part}]: {pause:g} s of silence; {LONGEST_GAP:g} s at a time are the most")
+        elif number == 0 and len(parts) == 1:
+            return [Part(text, 0.0)], 0.0
+        else:
+            closing = re.match(r"\s*[.,;:!?…]*", part)[0]  # what closes the words before the mark
+            if closing.strip() and pieces:
+                pieces[-1] = pieces[-1]._replace(text=pieces[-1].text + closing.strip())
+                part = part[len(closing) :]
+            if is_speakable(part):
+                pieces.append(Part(part.strip(), pause))
+                pause = 0.0
+    return pieces, pause
+
+
+def split_sentences(pieces: list[Part], gap: float, language: str) -> list[Part]:
+    """The sentences of the pieces, with ``gap`` seconds between them where no pause is asked for."""
+    import sentencex
+
+    found = []
+    for piece in pieces:
+        pause = piece.pause
+        for sentence in sentencex.segment(language, piece.text):
+            if is_speakable(sentence):
+                found.append(Part(sentence.strip(), pause))
+                pause = gap
+    return found or pieces
+
+
+def _encode(
+    piece: Part,
+    prompt: Prompt | None,
+    language: str,
+    model: ModelDescription,
+    network: Melle,
+    alone: bool,
+    first: bool,
+) -> Iterator[Part]:
+    """With tokens, in as few parts as the model can speak; ``alone``: of a text; ``first``: of several."""
+    tokenizer, follows = model.tokenizer, bool(prompt.tokens) if prompt is not None else not first
+    tokens = encode_text(piece.text, tokenizer, follows)
+    most = model.most_tokens or MOST_TOKENS
+    marks = marks_of(tokenizer).count
+    before = marks + (0 if prompt is None else len(prompt.tokens))
+    if network.max_positions is not None:
+        room = network.max_positions[0]
+        most = min(most, room - before)
+        if most < 1:
+            check_positions(before + len(tokens), 0, network)
+        if prompt is None and (not alone or len(tokens) > most):  # the first part is the prompt of the others
+            most = min(most, (room - marks) // 2)
     if len(tokens) <= most:
-        return [(text, tokens)]
+        yield piece._replace(tokens=tokens)
+        return
 
-    def encode(part: str) -> list[int]:
+    def encode(text: str, follows: bool = follows) -> list[int]:
         """Without the warnings that the whole text had. What cannot be spoken alone, such as a dash, has no tokens."""
         try:
-            return tokenizer.encode_known(part)[0]
+            return tokenizer.encode_known(text, follows=follows)[0]
         except UserError:
             return []
 
-    parts = split_text(text, lambda part: (len(encode(part)) or len(part)) <= most, language)
-    return [(part, ids) for part in parts if (ids := encode(part))]
+    pause = piece.pause
+    for text in split_text(piece.text, lambda text: (len(encode(text)) or len(text)) <= most, language):
+        if tokens := encode(text, follows):
+            yield Part(text, pause, tokens)
+            pause, follows = PAUSE, True
 
 
 def split_text(text: str, fits: Callable[[str], bool], language: str = "en") -> list[str]:
@@ -59,6 +179,47 @@ def split_text(text: str, fits: Callable[[str], bool], language: str = "en") -> 
     return joined
 
 
+def find_language(language: str | None, tokenizer: Tokenizer) -> str:
+    """The code of a text's language; None: the tokenizer's, else English. Warns once of one that it reads wrongly."""
+    own = getattr(tokenizer, "language", None) or language_of(tokenizer.normaliser or "en")
+    if language is None:
+        code = language_code(own)
+        return OTHERWISE.get(code, code)
+    if not tokenizer.speaks(language):
+        _warn_language(language, own)
+    return language
+
+
+@cache
+def _warn_language(language: str, own: str) -> None:
+    logger.warning("language %s: the model reads every text as %s; take a model of that language", language, own)
+
+
+def list_texts(text: Any) -> list[str]:
+    """One text, or several, as a list. Raises UserError where ``check_text`` does."""
+    texts = [text] if isinstance(text, str | bytes) or not isinstance(text, Iterable) else list(text)
+    for one in texts:
+        check_text(one)
+    return texts
+
+
+def encode_text(text: str, tokenizer: Tokenizer, follows: bool = False) -> list[int]:
+    """Its tokens (``follows``: after another text). Raises UserError where there is nothing to say."""
+    if text.strip() and not is_speakable(text):
+        raise UserError(f"the text {text[:40]!r} holds nothing to say; give at least one word")
+    return tokenizer.encode(text, follows=follows)
+
+
+def show_text(text: str, tokenizer: Tokenizer) -> str:
+    """The text as it is read aloud, with its pauses."""
+    pieces, after = split_pauses(text)
+    shown = []
+    for piece in pieces:
+        shown += [f"[pause {piece.pause:g}s]"] if piece.pause else []
+        shown.append(tokenizer.spoken(piece.text))
+    return " ".join([*shown, *([f"[pause {after:g}s]"] if after else [])])
+
+
 def _shorten(sentence: str, fits: Callable[[str], bool]) -> Iterator[str]:
     if fits(sentence):
         yield sentence
@@ -85,3 +246,10 @@ def _fill(pieces: list[str], fits: Callable[[str], bool], between: str = " ") ->
             run = longer
     if run:
         yield run
+
+
+def _seconds(written: str) -> float:
+    found = _LENGTH.fullmatch(written)
+    if found is None:
+        raise UserError(f"[pause{written}]: say how long, such as [pause 0.5s] or [pause 300ms]")
+    return float(found[1]) / (1000 if (found[2] or "").lower() == "ms" else 1)

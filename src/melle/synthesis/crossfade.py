@@ -12,7 +12,6 @@ from torch import Tensor
 from melle.audio import MelSpec
 from melle.synthesis.speech import Speech, Timings, shifted
 
-PAUSE = 0.25  # seconds, between parts of a text that is too long to be spoken at once
 GRAVITY = ("stop", "unfinished", "length", "degenerate", "empty")  # finish reasons, the gravest last
 FADE = 0.005  # seconds, at the edges of a part
 

@@ -16,8 +16,8 @@ from melle.data.manifest import portable
 from melle.devices import BrokenDevice, device_errors
 from melle.errors import UserError
 from melle.files import check_writable
-from melle.synthesis.plan import find_language
-from melle.synthesis.seeds import check_seed
+from melle.synthesis.chunking import find_language
+from melle.synthesis.options import check_seed
 from melle.synthesis.speech import Speech
 from melle.synthesis.subtitles import write_subtitles
 from melle.synthesis.synthesizer import Synthesizer

@@ -1,9 +1,15 @@
-"""How to decode; without torch, so that the command line knows it at once."""
+"""How to decode, and seeds of what is said; without torch, so that the command line knows it at once."""
 
 from __future__ import annotations
 
 import math
+import operator
+import secrets
+import zlib
+from collections.abc import Sequence
 from dataclasses import dataclass
+from numbers import Integral
+from typing import Any
 
 from melle.errors import UserError
 from melle.options import option
@@ -59,3 +65,31 @@ class DecodingOptions:
         if self.max_length is not None and not (self.min_length or 0) < self.max_length < math.inf:
             least = "0" if self.min_length is None else f"min_length={self.min_length}"
             raise UserError(f"max_length={self.max_length} must be a number above {least}")
+
+
+def derive_seed(seed: int, what: str, number: int) -> int:
+    """The seed of part, attempt or candidate ``number``; of number 0 it is ``seed`` itself."""
+    return seed if number == 0 else zlib.crc32(f"{seed} {what} {number}".encode())
+
+
+def make_seeds(seed: int | Sequence[int] | None, count: int) -> list[int]:
+    """One for each of ``count`` texts; None draws them."""
+    seeds = [secrets.randbits(32) if seed is None else operator.index(seed) for seed in each("seed", seed, count)]
+    for seed in seeds:
+        check_seed(seed)
+    return seeds
+
+
+def check_seed(seed: int) -> None:
+    """Raises UserError for a seed that torch's generators cannot take."""
+    if not isinstance(seed, Integral) or not 0 <= seed < 2**63:
+        raise UserError(f"seed={seed} must be 0 or more and below 2^63")
+
+
+def each(name: str, value: Any, count: int) -> list[Any]:
+    """One value for every text, or as many values as texts."""
+    if isinstance(value, str) or not isinstance(value, Sequence):
+        return [value] * count
+    if len(value) != count:
+        raise ValueError(f"{count} texts, but {len(value)} values of {name}")
+    return list(value)

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import copy
+import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
-from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -18,35 +18,16 @@ from melle.devices import device_errors, find_device
 from melle.errors import UserError
 from melle.model.compiled import compile_blocks
 from melle.synthesis.decoding import Frames, decode
-from melle.synthesis.options import DecodingOptions
+from melle.synthesis.options import DecodingOptions, derive_seed
 from melle.synthesis.quantize import check_weights, quantize
 from melle.synthesis.request import Request
-from melle.synthesis.seeds import derive_seed
-from melle.synthesis.speech import Speech, Timings, Word
-from melle.synthesis.stretch import Stretch
+from melle.synthesis.speech import Chunk, Speech, Timings, Word
 from melle.synthesis.words import ends_early, find_words
 from melle.text import normalising
 from melle.vocoders import Vocoder, default_vocoder
 
 LIGHTER = "take lighter weights (--weights bfloat16) or another device (--device cpu)"  # advice
 Decoder = Callable[[Sequence[Request], DecodingOptions], Iterator[Frames]]
-
-
-class Rendered(NamedTuple):
-    """What was made of a request."""
-
-    speech: Speech
-    decoded: Tensor  # (T, M) log10: frames before any stretching
-    request: Request
-
-
-class RenderedPart(NamedTuple):
-    """What has come of a request since the last part."""
-
-    waveform: Tensor  # (N,) samples
-    mel: Tensor  # (T, M) log10, ahead of the samples
-    decoded: Tensor  # (T', M) log10: frames before any stretching
-    finish_reason: str | None  # of the last part
 
 
 class Renderer:
@@ -91,26 +72,39 @@ class Renderer:
         self.vocoder = (default_vocoder(self.spec, model.vocoder) if vocoder is None else vocoder).to(self.device)
 
     def render(
-        self, requests: Sequence[Request], options: DecodingOptions, started: float, retries: int = 0
-    ) -> list[Rendered]:
+        self,
+        requests: Sequence[Request],
+        options: DecodingOptions,
+        started: float,
+        retries: int = 0,
+        words: bool = False,
+    ) -> list[tuple[Speech, Tensor]]:
         """Speak requests as one batch, and those that do not end by themselves again with other seeds.
 
-        ``started``: when the call did, by ``time.perf_counter``.
+        ``started``: when the call did, by ``time.perf_counter``. Returns each one's speech, and its frames (T, M) in
+        log10 as they were decoded, before any stretching.
         """
         rendered = self._render(requests, options, started)
         for attempt in range(1, retries + 1):
-            failed = [number for number, one in enumerate(rendered) if one.speech.finish_reason != "stop"]
+            failed = [number for number, (speech, _) in enumerate(rendered) if speech.finish_reason != "stop"]
             if not failed:
                 break
             seeds = [derive_seed(requests[number].seed, "attempt", attempt) for number in failed]
             again = [replace(requests[number], seed=seed) for number, seed in zip(failed, seeds)]
             for number, other in zip(failed, self._render(again, options, started)):
-                if other.speech.finish_reason == "stop":
+                if other[0].finish_reason == "stop":
                     rendered[number] = other
+        if words:
+            for number, (speech, decoded) in enumerate(rendered):
+                said = replace(requests[number], seed=speech.seed)
+                rendered[number] = replace(speech, words=self.words_of(said, decoded, options)), decoded
         return rendered
 
-    def render_stream(self, request: Request, options: DecodingOptions) -> Iterator[RenderedPart]:
-        """Speak one request, and give frames and samples as soon as they are final."""
+    def render_stream(
+        self, request: Request, options: DecodingOptions, started: float
+    ) -> Iterator[tuple[Chunk, Tensor | None]]:
+        """Speak one request, and give frames and samples as soon as they are final; with the last, all frames (T, M)
+        as they were decoded."""
         vocode, stretch, mels = self.vocoder.stream(), self._stretch(options), []
         for frames in self._decode([request], options):
             last = frames.finish_reason is not None
@@ -118,8 +112,10 @@ class Renderer:
             with self._vocoding(len(mel)):
                 samples = vocode(mel.to(self.device), last).cpu()
             mels.append(frames.mel)
-            reason = self._ending(frames.finish_reason, request, torch.cat(mels)) if last else None
-            yield RenderedPart(samples.nan_to_num(0.0).clamp(-1, 1), mel, frames.mel, reason)
+            decoded = torch.cat(mels) if last else None
+            reason = self._ending(frames.finish_reason, request, decoded) if last else None
+            samples, elapsed = samples.nan_to_num(0.0).clamp(-1, 1), time.perf_counter() - started
+            yield Chunk(samples, self.spec.sample_rate, mel, elapsed, reason), decoded
 
     def words_of(self, request: Request, decoded: Tensor, options: DecodingOptions) -> tuple[Word, ...]:
         """When the words of what was decoded for a request are spoken, by guided attention."""
@@ -131,10 +127,12 @@ class Renderer:
         """How many times as fast the network is to speak: only paced positions know of a pace."""
         return options.speed if self.network.position == "paced" else 1.0
 
-    def _render(self, requests: Sequence[Request], options: DecodingOptions, started: float) -> list[Rendered]:
+    def _render(
+        self, requests: Sequence[Request], options: DecodingOptions, started: float
+    ) -> list[tuple[Speech, Tensor]]:
         mels: list[list[Tensor]] = [[] for _ in requests]
         first: dict[int, float] = {}
-        rendered: dict[int, Rendered] = {}
+        rendered: dict[int, tuple[Speech, Tensor]] = {}
         vocoding = 0.0  # seconds, which the decoding of the others waits
         for row, mel, reason, stop in self._decode(requests, options):
             mels[row].append(mel)
@@ -156,7 +154,7 @@ class Renderer:
                 seed=requests[row].seed,
                 timings=Timings(first[row], done - started - vocoding, took),
             )
-            rendered[row] = Rendered(speech, decoded, requests[row])
+            rendered[row] = speech, decoded
             vocoding += took
         return [rendered[row] for row in range(len(requests))]
 
@@ -187,3 +185,36 @@ class Renderer:
     def _vocoding(self, frames: int) -> AbstractContextManager[None]:
         seconds = frames / self.spec.frame_rate
         return device_errors(self.device, f"the vocoder makes {seconds:.1f} s of sound", LIGHTER)
+
+
+class Stretch:
+    """Frames that come piece by piece, ``speed`` times as fast, by linear interpolation in log10 between two of them.
+
+    A band of a mel frame is a frequency, whatever the time: the vocoder then speaks faster at the same pitch. At speed
+    1 frames pass as they are.
+    """
+
+    def __init__(self, speed: float):
+        self.speed = speed
+        self._left: Tensor | None = None  # frames from which the next one is taken
+        self._at = 0.0  # where between them
+
+    def __call__(self, mel: Tensor, last: bool) -> Tensor:
+        """The next frames (T', M), given the next (T, M); ``last``: there are no more."""
+        if self.speed == 1:
+            return mel
+        if self._left is not None:
+            mel = torch.cat((self._left, mel))
+        if not len(mel):
+            return mel
+        # All places up to the last frame that is known; at the end that frame stands for what would follow.
+        end = len(mel) - (0 if last else 1)
+        count = max(0, math.ceil((end - self._at) / self.speed))
+        places = self._at + self.speed * torch.arange(count, dtype=torch.float64)
+        low = places.floor().long().clamp(max=len(mel) - 1)
+        high = (low + 1).clamp(max=len(mel) - 1)
+        made = torch.lerp(mel[low], mel[high], (places - low).to(mel.dtype)[:, None])
+        following = self._at + self.speed * len(places)
+        drop = min(int(following), len(mel))
+        self._left, self._at = mel[drop:], following - drop
+        return made

@@ -15,14 +15,12 @@ from torch import Tensor
 from melle.devices import device_errors
 from melle.errors import UserError
 from melle.pretrained import fetched, load_pretrained
-from melle.synthesis.chunking import Encoded
+from melle.synthesis.chunking import Part, encode_text, list_texts, make_parts
 from melle.synthesis.crossfade import CrossFade, gravest_reason, join_speech
-from melle.synthesis.options import BEST_PROMPT, DecodingOptions
-from melle.synthesis.plan import Plan, encode_text, list_texts, make_plan
+from melle.synthesis.options import BEST_PROMPT, DecodingOptions, derive_seed, each, make_seeds
 from melle.synthesis.prompt import Prompt, Recording, Voice, as_prompt, read_beginning, read_prompt
-from melle.synthesis.rendering import Rendered, Renderer
+from melle.synthesis.rendering import Renderer
 from melle.synthesis.request import Request, make_request
-from melle.synthesis.seeds import derive_seed, each, make_seeds
 from melle.synthesis.speech import Chunk, Speech, shifted
 from melle.synthesis.voices import named_prompts
 
@@ -104,40 +102,32 @@ class Synthesizer(Renderer):
         started = time.perf_counter()
         texts = list_texts(text)
         seeds, options = make_seeds(seed, len(texts)), options or DecodingOptions()
-        prompt, prompt_text = named_prompts(self.source, voice, prompt, prompt_text, len(texts))
-        prompts = self._read_prompts(prompt, prompt_text, len(texts))
+        prompts = self._read_prompts(prompt, prompt_text, voice, len(texts))
         plans = [
-            make_plan(text, prompt, language, options, self.description, self.network)
+            make_parts(text, prompt, language, options, self.description, self.network)
             for text, prompt in zip(texts, prompts)
         ]
-        rendered: dict[tuple[int, int], Rendered] = {}  # by text and chunk
-
-        def request_of(number: int, chunk: int) -> Request:
-            chunks, voice = plans[number].chunks, prompts[number]
-            seed = derive_seed(seeds[number], "part", chunk)
-            if voice is None and chunk:  # whose pace has the speed already
-                lead = _continue_as(chunks[0], rendered[number, 0].decoded)
-                return self._request(chunks[chunk], lead, seed, options)
-            leads = voice is None and len(chunks) > 1
-            return self._request(chunks[chunk], voice, seed, options, leads, self.pace_speed(options))
-
-        # Without a prompt the first chunk of a text decides its voice, so the others wait for it.
-        now, later = [], []
-        for number, plan in enumerate(plans):
-            for chunk in range(len(plan.chunks)):
-                (later if prompts[number] is None and chunk else now).append((number, chunk))
+        keys = [(number, part) for number, (parts, _) in enumerate(plans) for part in range(len(parts))]
+        # Without a prompt the first part of a text decides its voice, so the others wait for it.
+        later = [key for key in keys if prompts[key[0]] is None and key[1]]
+        now = [key for key in keys if prompts[key[0]] is not None or not key[1]]
+        leads: list[Prompt | None] = [None] * len(texts)
+        spoken: dict[tuple[int, int], Speech] = {}
         size = max(len(texts), ROWS)
         for keys in (now, later):
             for batch in (keys[start : start + size] for start in range(0, len(keys), size)):
-                requests = [request_of(*key) for key in batch]
-                rendered.update(zip(batch, self.render(requests, options, started, retries)))
-        spoken = {key: one.speech for key, one in rendered.items()}
-        if words:
-            for key, (speech, decoded, request) in rendered.items():
-                spoken[key] = replace(speech, words=self.words_of(request, decoded, options))
+                requests = [
+                    self._request(plans[number][0], part, prompts[number], leads[number], seeds[number], options)
+                    for number, part in batch
+                ]
+                rendered = self.render(requests, options, started, retries, words)
+                for (number, part), request, (speech, decoded) in zip(batch, requests, rendered):
+                    spoken[number, part] = speech
+                    if part == 0:
+                        leads[number] = _lead(request, decoded)
         speeches = [
-            join_speech([spoken[number, n] for n in range(len(plan.chunks))], plan.pauses, self.spec, seed)
-            for number, (plan, seed) in enumerate(zip(plans, seeds))
+            join_speech([spoken[number, part] for part in range(len(parts))], pauses, self.spec, seed)
+            for number, ((parts, pauses), seed) in enumerate(zip(plans, seeds))
         ]
         return speeches[0] if isinstance(text, str) else speeches
 
@@ -160,11 +150,10 @@ class Synthesizer(Renderer):
         self._check_words(words)
         started = time.perf_counter()
         (seed,) = make_seeds(seed, 1)
-        prompt, prompt_text = named_prompts(self.source, voice, prompt, prompt_text, 1)
-        (read,) = self._read_prompts(prompt, prompt_text, 1)
+        (read,) = self._read_prompts(prompt, prompt_text, voice, 1)
         options = options or DecodingOptions()
-        plan = make_plan(text, read, language, options, self.description, self.network)
-        return self._stream(plan, read, options, seed, started, words)
+        parts, pauses = make_parts(text, read, language, options, self.description, self.network)
+        return self._stream(parts, pauses, read, options, seed, started, words)
 
     def continuation(
         self,
@@ -193,85 +182,96 @@ class Synthesizer(Renderer):
         for text_, recording, seed_ in zip(texts, recordings, make_seeds(seed, len(texts))):
             with _reading_prompt():
                 prompt = read_beginning(recording, self.description, self.log_mel)
-            requests.append(self._request((text_, encode_text(text_, self.tokenizer)), prompt, seed_, options))
-        speeches = [one.speech for one in self.render(requests, options, started)] if requests else []
+            part = Part(text_, 0.0, encode_text(text_, self.tokenizer))
+            requests.append(self._request([part], 0, prompt, None, seed_, options))
+        speeches = [speech for speech, _ in self.render(requests, options, started)] if requests else []
         return speeches[0] if isinstance(text, str) else speeches
 
     def read_prompt(self, prompt: Voice, prompt_text: str | None = None) -> Prompt:
         """A prompt that is read, for many calls in one voice. Warns of what makes a bad one; raises UserError."""
-        (read,) = self._read_prompts(prompt, prompt_text, 1)
+        (read,) = self._read_prompts(prompt, prompt_text, None, 1)
         if read is None:
             raise UserError("there is no prompt to read: give a recording and what is said in it")
         return read
 
-    def _stream(
-        self, plan: Plan, voice: Prompt | None, options: DecodingOptions, seed: int, started: float, words: bool
-    ) -> Iterator[Chunk]:
-        chunks, fade, reasons = plan.chunks, CrossFade(self.spec, plan.pauses), []
-        speed, given = self.pace_speed(options), 0  # frames
-        start = round(plan.pauses[0] * self.spec.frame_rate)  # of the part, in frames
-        for number, chunk in enumerate(chunks):
-            leads = voice is None and len(chunks) > 1
-            request = self._request(chunk, voice, derive_seed(seed, "part", number), options, leads, speed)
-            mels = []
-            for part in self.render_stream(request, options):
-                last = part.finish_reason is not None
-                waveform = fade(part.waveform, last)
-                mel = fade.frames(part.mel.clone(), last)
-                if leads or words:
-                    mels.append(part.decoded)
-                given += len(mel)
-                reasons += [part.finish_reason] if last else []
-                elapsed, end = time.perf_counter() - started, last and number == len(chunks) - 1
-                ending = (gravest_reason(reasons), tuple(reasons) if len(chunks) > 1 else ()) if end else (None, ())
-                found = self.words_of(request, torch.cat(mels), options) if words and last else ()
-                found = shifted(found, start / self.spec.frame_rate)
-                yield Chunk(waveform, self.spec.sample_rate, mel, elapsed, *ending, found)
-            start = given
-            if leads:
-                voice, speed = _continue_as(chunk, torch.cat(mels)), 1.0
-
     def _request(
         self,
-        chunk: Encoded,
+        parts: Sequence[Part],
+        number: int,
         prompt: Prompt | None,
+        lead: Prompt | None,
         seed: int,
         options: DecodingOptions,
-        leads: bool = False,
-        speed: float = 1.0,
     ) -> Request:
-        text, tokens = chunk
-        if prompt is not None and prompt.tokens and getattr(self.tokenizer, "spaced", False):
-            tokens = self.tokenizer.encode(text, follows=True)
-        return make_request(text, tokens, prompt, seed, options, self.description, self.network, leads, speed)
+        """For a part of a text. ``lead``: what its first part said, where there is no prompt: it has the speed."""
+        part, seed = parts[number], derive_seed(seed, "part", number)
+        voice, speed = (lead, 1.0) if prompt is None and lead is not None else (prompt, self.pace_speed(options))
+        leads = voice is None and len(parts) > 1
+        return make_request(part.text, part.tokens, voice, seed, options, self.description, self.network, leads, speed)
+
+    def _stream(
+        self,
+        parts: Sequence[Part],
+        pauses: Sequence[float],
+        prompt: Prompt | None,
+        options: DecodingOptions,
+        seed: int,
+        started: float,
+        words: bool,
+    ) -> Iterator[Chunk]:
+        fade, lead, reasons = CrossFade(self.spec, pauses), None, []
+        start = round(pauses[0] * self.spec.frame_rate)  # of the part, in frames
+        given = 0  # frames
+        for number in range(len(parts)):
+            request = self._request(parts, number, prompt, lead, seed, options)
+            for chunk, decoded in self.render_stream(request, options, started):
+                last = decoded is not None
+                chunk = replace(chunk, waveform=fade(chunk.waveform, last), mel=fade.frames(chunk.mel.clone(), last))
+                given += len(chunk.mel)
+                if last:
+                    reasons.append(chunk.finish_reason)
+                    end, found = number == len(parts) - 1, self.words_of(request, decoded, options) if words else ()
+                    chunk = replace(
+                        chunk,
+                        finish_reason=gravest_reason(reasons) if end else None,
+                        parts=tuple(reasons) if end and len(parts) > 1 else (),
+                        words=shifted(found, start / self.spec.frame_rate),
+                    )
+                    lead = lead or _lead(request, decoded)
+                yield chunk
+            start = given
 
     def _check_words(self, words: bool) -> None:
         if words and not self.network.guided_layers:
             raise UserError("the times of words come from guided attention, and this model was trained without it")
 
     def _read_prompts(
-        self, prompt: Voice | Sequence[Voice], prompt_text: str | Sequence[str | None] | None, count: int
+        self,
+        prompt: Voice | Sequence[Voice],
+        prompt_text: str | Sequence[str | None] | None,
+        voice: str | Sequence[str | None] | None,
+        count: int,
     ) -> list[Prompt | None]:
-        """Each once, though many texts may be spoken in one voice."""
+        """One for each text; each is read once, though many texts may be spoken in one voice."""
         known: dict[tuple[Any, ...], Prompt] = {}
 
-        def read(voice: Prompt) -> Prompt:
-            key = (str(voice.audio) if isinstance(voice.audio, str | Path) else id(voice.audio), voice.text)
+        def read(prompt: Prompt) -> Prompt:
+            key = (str(prompt.audio) if isinstance(prompt.audio, str | Path) else id(prompt.audio), prompt.text)
             if key not in known:
-                tokens = self.tokenizer.encode(voice.text)
                 with _reading_prompt():
-                    known[key] = read_prompt(voice, tokens, self.description, self.log_mel)
+                    known[key] = read_prompt(prompt, self.description, self.log_mel)
             return known[key]
 
+        prompt, prompt_text = named_prompts(self.source, voice, prompt, prompt_text, count)
         texts = each("prompt_text", prompt_text, count)
-        voices = [as_prompt(voice, text) for voice, text in zip(each("prompt", prompt, count), texts)]
-        return [voice if voice is None or voice.mel is not None else read(voice) for voice in voices]
+        prompts = [as_prompt(voice, text) for voice, text in zip(each("prompt", prompt, count), texts)]
+        return [prompt if prompt is None or prompt.mel is not None else read(prompt) for prompt in prompts]
 
 
 def _reading_prompt() -> AbstractContextManager[None]:
     return device_errors(torch.device("cpu"), "reading the prompt", f"cut out {BEST_PROMPT}")
 
 
-def _continue_as(chunk: Encoded, mel: Tensor) -> Prompt:
+def _lead(request: Request, mel: Tensor) -> Prompt:
     """What was just said, as the prompt of what follows."""
-    return Prompt(None, *chunk, mel)
+    return Prompt(None, request.text, request.tokens, mel)

@@ -24,8 +24,8 @@ from melle.console import shell_command
 from melle.errors import UserError
 from melle.files import check_writable, write_text
 from melle.locks import locked
+from melle.synthesis.options import each
 from melle.synthesis.prompt import Prompt, load_voice, read_prompt
-from melle.synthesis.seeds import each
 from melle.text.normalise import check_text
 from melle.text.scripts import check_script
 
@@ -136,7 +136,7 @@ def add_voice(
         raise UserError("a voice needs its transcript: say what is spoken in the recording")
     if model is not None:
         check_script(text, model.tokenizer)
-        read_prompt(Prompt(recording, text), model.tokenizer.encode(text), model, LogMel(model.mel))
+        read_prompt(Prompt(recording, text), model, LogMel(model.mel))
     return keep_voice(name, load_voice(recording, RATE), text, folder or user_folder(), replace)
 
 

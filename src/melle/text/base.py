@@ -51,7 +51,7 @@ class Tokenizer(Protocol):
         """
         ...
 
-    def encode_known(self, text: str, strict: bool = False) -> tuple[list[int], list[str]]:
+    def encode_known(self, text: str, strict: bool = False, follows: bool = False) -> tuple[list[int], list[str]]:
         """As ``encode``, with what is left out instead of a warning."""
         ...
 
@@ -109,12 +109,12 @@ class LenientTokenizer:
         return language_code(language) == language_of(self.normaliser)
 
     def encode(self, text: str, strict: bool = False, follows: bool = False) -> list[int]:
-        ids, unknown = self.encode_known(text, strict)
+        ids, unknown = self.encode_known(text, strict, follows)
         if unknown and not strict:
             warn_left_out(text, tuple(unknown))
         return ids
 
-    def encode_known(self, text: str, strict: bool = False) -> tuple[list[int], list[str]]:
+    def encode_known(self, text: str, strict: bool = False, follows: bool = False) -> tuple[list[int], list[str]]:
         """As ``encode``, with what is left out instead of a warning."""
         plain = self.spoken(text)
         if not plain:

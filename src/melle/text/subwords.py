@@ -96,9 +96,9 @@ class SubwordTokenizer(LenientTokenizer):
         unknown = sorted({text[a:b] for id, (a, b) in zip(encoding.ids, encoding.offsets) if id == self._unknown})
         return [FIRST + id for id in encoding.ids if id != self._unknown], unknown
 
-    def encode(self, text: str, strict: bool = False, follows: bool = False) -> list[int]:
-        ids = super().encode(text, strict)
-        return self.known(f" {self.spoken(text)}")[0] if follows and self.spaced else ids
+    def encode_known(self, text: str, strict: bool = False, follows: bool = False) -> tuple[list[int], list[str]]:
+        ids, unknown = super().encode_known(text, strict)
+        return (self.known(f" {self.spoken(text)}")[0] if follows and self.spaced else ids), unknown
 
     def word_spans(self, ids: Iterable[int]) -> None:
         """Not known: tokens of a language model may reach across words."""

@@ -94,7 +94,7 @@ def check(tts: Synthesizer, rng: random.Random, batch: int) -> Counter[str]:
         if prompt is not None:
             level = speech_level(tts.log_mel(prompt.audio))
         if parts == 1 and speech.finish_reason != "empty":
-            # The guards hear what comes before the post-net, which moves it a little.
+            # What ends speech is judged by what comes before the post-net, which moves it a little.
             assert float(loudness(speech.mel).max()) >= level - SILENT - 1.0
     return Counter(speech.finish_reason for speech in speeches)
 

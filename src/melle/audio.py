@@ -36,7 +36,7 @@ MOST_SAMPLES = 2**48  # more is a header's way of saying that it does not know
 WRITTEN = ("WAV", "FLAC", "OGG", "MP3", "AIFF", "AU", "CAF", "W64", "RF64")  # others may keep a rate of their own
 KNOWN = "give a WAV, FLAC, Ogg or MP3 file"
 MOST_LOSS = 4.5  # dB that the mean of all channels may lose against the loudest: unrelated ones lose 3, one alone 6
-PIECE = 2**16  # samples written at once: of many more libsndfile's Vorbis encoder overruns the stack
+BLOCK = 2**16  # samples written at once: of many more libsndfile's Vorbis encoder overruns the stack
 
 
 @dataclass(frozen=True)
@@ -300,8 +300,8 @@ class AudioWriter:
     def write(self, waveform: Tensor) -> None:
         """The next samples (N,), clipped at full scale; what is no number is silence."""
         samples = waveform.detach().cpu().float().nan_to_num(0.0).clamp(-1, 1)
-        for piece in samples.split(PIECE):
-            self._file.write(piece.numpy())
+        for block in samples.split(BLOCK):
+            self._file.write(block.numpy())
         self._samples += len(waveform)
 
     def __exit__(self, *error: Any) -> None:

@@ -79,7 +79,7 @@ def import_reference(
     Args:
         text: see ``open_text``.
         flags: its ``args.json``; None: the one beside ``checkpoint``, where there is one.
-        pace: measured lengths of texts; None: those of LibriSpeech where they apply, else guards that do not bind.
+        pace: measured lengths of texts; None: those of LibriSpeech where they apply, else bounds that never apply.
         overrides: ``heads``, ``activation``, ``prenet_activation``, ``postnet_activation``, which win over the flags;
             None counts as not given.
 

@@ -50,8 +50,8 @@ def translate(weights: ReferenceWeights) -> tuple[dict[str, Any], dict[str, Tens
     state: dict[str, Tensor] = {}
     state["text_embedding.weight"] = embedding = take("text_embedding.weight")
     width = embedding.shape[1]
-    begin = "mel_bos_embed.weight" if "mel_bos_embed.weight" in weights else "mel_bos_embed"
-    state["bos"] = take(begin).reshape(-1)
+    name = "mel_bos_embed.weight" if "mel_bos_embed.weight" in weights else "mel_bos_embed"
+    state["bos"] = take(name).reshape(-1)
     for number, name in enumerate(("prenet_l1", "prenet_l2", "prenet_lout")):
         _linear(weights, f"mel_embedding.{name}", state, f"prenet.layers.{number}")
     n_mels = MelSpec().n_mels

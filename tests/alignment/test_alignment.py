@@ -218,8 +218,8 @@ def test_a_recogniser_of_transformers_aligns_its_own_transcript_best(recogniser)
     assert aligner.letters == LETTERS and aligner.blank == 0 and aligner.rate == 16000
     torch.manual_seed(1)
     waveform = torch.randn(16000)
-    heard = aligner._log_probs(waveform)
-    path = heard.argmax(1).tolist()
+    log_probs = aligner._log_probs(waveform)
+    path = log_probs.argmax(1).tolist()
     letters = {number: letter for letter, number in LETTERS.items()}
     text = "".join(letters.get(label, "") for label in collapsed(path))
     assert len(text) > 3

@@ -49,20 +49,20 @@ def test_training_takes_the_good_and_names_the_bad(faults, tmp_path):
     index = open_index(manifest, tokenizer, MelSpec().frame_rate, tmp_path / "index")
     found = {fault.line: fault.kind for fault in index.faults}
     data = UtteranceDataset(index, tokenizer, MelSpec())
-    heard = set()
+    used = set()
     for number in range(len(index)):
         if index.column("frames")[number] < 2000:  # the hours are skipped by the budget of a batch
             row = data[(number,)]
             found |= {fault.line: fault.kind for fault in row.faults}
-            heard |= {int(index.column("line")[number])} if row.ids else set()
+            used |= {int(index.column("line")[number])} if row.ids else set()
     harmless = {"too short", "silent", "clipped", "duplicate id", "duplicate audio", "wrong duration", "cut short"}
     for number, item in enumerate(items, start=1):
         if not item.kinds:
-            assert number in heard, item.what
+            assert number in used, item.what
         elif not item.kinds & harmless and "too long" not in item.kinds:
             assert found.get(number) in item.kinds | {"unknown text"}, (item.what, found.get(number))
-            assert number not in heard
-    assert len(heard) + len(found) > 900
+            assert number not in used
+    assert len(used) + len(found) > 900
 
 
 def test_the_result_does_not_depend_on_the_number_of_processes(faults, tmp_path):

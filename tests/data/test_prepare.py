@@ -289,8 +289,8 @@ def test_vctk(tmp_path, bare):
                 tone(corpus / f"wav48_silence_trimmed/{speaker}/{stem}_mic{microphone}.flac", rate=48000)
             if (speaker, number) != ("p225", 2):
                 text(corpus / f"txt/{speaker}/{stem}.txt", "Please call Stella.\n")
-    told = "".join(f"{speaker} 23 F English Southern England\n" for speaker in speakers)
-    text(corpus / "speaker-info.txt", f"ID AGE GENDER ACCENTS REGION COMMENTS\n{told}")
+    listed = "".join(f"{speaker} 23 F English Southern England\n" for speaker in speakers)
+    text(corpus / "speaker-info.txt", f"ID AGE GENDER ACCENTS REGION COMMENTS\n{listed}")
     pack(tmp_path / "made", tmp_path / "root/VCTK-Corpus-0.92.zip")
     run("vctk", "--root", tmp_path / "root", "-o", tmp_path / "out")
     found = [read_manifest(tmp_path / f"out/vctk_{split}.jsonl") for split in ("train", "validation", "test")]

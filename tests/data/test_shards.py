@@ -20,7 +20,7 @@ from melle.data.batching import EndlessBatches, FrameBudgetSampler
 from melle.data.datamodule import MelleDataModule
 from melle.data.manifest import Utterance, read_manifest, write_manifest
 from melle.data.shar.datamodule import ShardBatches, ShardDataModule
-from melle.data.shar.reading import Clip, find_shards, read_clips, waveform
+from melle.data.shar.reading import StoredItem, find_shards, read_items, waveform
 from melle.data.shar.schedule import Blocks, Schedule
 from melle.errors import UserError
 from melle.text.symbols import SymbolTokenizer
@@ -270,7 +270,7 @@ def test_shards_may_lie_elsewhere(corpus, shards, tmp_path):
     for ours, theirs in zip(batches(data, 4), batches(local, 4)):
         assert ours.ids == theirs.ids and torch.equal(ours.mel, theirs.mel) and not ours.faults
     shard = find_shards(shards)[0]
-    assert len(waveform(read_clips(shard, [3])[3], MelSpec().sample_rate, "x")) > 4000
+    assert len(waveform(read_items(shard, [3])[3], MelSpec().sample_rate, "x")) > 4000
 
 
 def test_packing_and_reading_say_which_channel_they_take(tmp_path, caplog, monkeypatch):
@@ -288,7 +288,7 @@ def test_packing_and_reading_say_which_channel_they_take(tmp_path, caplog, monke
         assert cut.num_channels == 1 and abs(cut.load_audio()).max() == pytest.approx(0.4, abs=0.01)
     monkeypatch.setattr("melle.audio._warned_of_channels", False)
     caplog.clear()
-    read = waveform(Clip(b"", (tmp_path / "s.flac").read_bytes()), 16000, "shard 3, utterance anti")
+    read = waveform(StoredItem(b"", (tmp_path / "s.flac").read_bytes()), 16000, "shard 3, utterance anti")
     assert np.abs(read.numpy() - wave).max() < 1e-3
     assert "shard 3, utterance anti: its channels cancel" in caplog.text
 
@@ -348,8 +348,8 @@ def test_the_command_packs_what_can_be_used(corpus, tmp_path, capsys, monkeypatc
     manifest.write_text("\n".join([*lines[:20], bad, "{broken", lines[0]]) + "\n")
     command = ["prepare", "shards", "--manifest", str(manifest), "-o", str(tmp_path / "a/packed"), "--shard-size", "7"]
     assert main([*command, "--workers", "2", "--sample-rate", "8000"]) == 0
-    told = capsys.readouterr()
-    assert "20 utterances in shards" in told.out and "3 of 23 utterances skipped" in told.out
+    printed = capsys.readouterr()
+    assert "20 utterances in shards" in printed.out and "3 of 23 utterances skipped" in printed.out
     assert len((tmp_path / "a/packed.skipped.jsonl").read_text().splitlines()) == 3
     cuts = list(lhotse.CutSet.from_shar(in_dir=tmp_path / "a/packed"))
     assert len(cuts) == 20 and {cut.sampling_rate for cut in cuts} == {8000}

@@ -74,7 +74,7 @@ def test_lines_keep_what_they_say_and_recordings_are_found(tmp_path):
     assert split(manifest, tmp_path / "my", "--validation", 6, "--test", 6) == 0
     assert split(manifest, tmp_path / "far/away", "--validation", 6, "--test", 6) == 0
     before = {utterance.id: utterance for utterance in read_manifest(manifest)}
-    told = {f"all-{n}": json.loads(line) for n, line in enumerate(manifest.read_text("utf-8-sig").splitlines(), 1)}
+    lines = {f"all-{n}": json.loads(line) for n, line in enumerate(manifest.read_text("utf-8-sig").splitlines(), 1)}
     for folder in (tmp_path / "my", tmp_path / "far/away"):
         after = [u for name in ("train", "validation", "test") for u in read_manifest(folder / f"{name}.jsonl")]
         assert sorted(u.id for u in after) == sorted(before)
@@ -82,7 +82,7 @@ def test_lines_keep_what_they_say_and_recordings_are_found(tmp_path):
             assert os.path.realpath(u.audio_path) == os.path.realpath(before[u.id].audio_path)
         items = {i["id"]: i for lines in parts(folder).values() for i in lines}
         for id, item in items.items():
-            assert {**item, "audio_path": told[id]["audio_path"]} == {**told[id], "id": id}
+            assert {**item, "audio_path": lines[id]["audio_path"]} == {**lines[id], "id": id}
     assert items["all-2"]["audio_path"] == str(tmp_path / "my/wavs/1.wav")
     assert {i["audio_path"][:5] for i in parts(tmp_path / "my")["train"]} == {"wavs/", str(tmp_path)[:5]}
 
@@ -156,9 +156,9 @@ def test_broken_lines_and_files_of_before_are_logged(tmp_path, caplog):
     (tmp_path / "out").mkdir()
     (tmp_path / "out/test.jsonl").write_text("mine\n")
     assert split(manifest, tmp_path / "out", "--validation", 3, "--test", 0) == 0
-    told = caplog.text
-    assert "1 lines skipped; the first: " in told and "line 61: not JSON" in told
-    assert f"{tmp_path / 'out/test.jsonl'}: from an earlier split" in told
+    logged = caplog.text
+    assert "1 lines skipped; the first: " in logged and "line 61: not JSON" in logged
+    assert f"{tmp_path / 'out/test.jsonl'}: from an earlier split" in logged
     assert (tmp_path / "out/test.jsonl").read_text() == "mine\n"
     (tmp_path / "out/test.jsonl").unlink()
     lines = [item for lines in parts(tmp_path / "out").values() for item in lines]

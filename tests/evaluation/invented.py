@@ -108,7 +108,7 @@ def _row(protocol, system, run, step, utterances, recognisers, encoders, samples
             metrics[name] = float(np.mean([u.values[name] for u in utterances]))
     metrics["duration_ratio"] = sum(u.seconds for u in utterances) / sum(u.recording_seconds for u in utterances)
     if run is not None:
-        metrics["natural_stops"] = float(np.mean([u.finish_reason == "stop" for u in utterances]))
+        metrics["eos_rate"] = float(np.mean([u.finish_reason == "stop" for u in utterances]))
         metrics["real_time_factor"] = float(generator.uniform(0.1, 0.3))
         if samples > 1:
             deviations = {name: abs(0.02 * value) for name, value in metrics.items()}

@@ -49,7 +49,7 @@ def rows(folder: Path) -> list[dict]:
 def test_evaluate_is_a_function(checkpoint, manifest, capsys):
     metrics = evaluate(config(f"checkpoint={checkpoint}", f"data.test={manifest}", *JUDGES, "utterances=6"))
     assert metrics["wer/whisper"] > 0.5
-    assert {"sim_o/resemblyzer", "sim_r/resemblyzer", "natural_stops", "real_time_factor"} <= metrics.keys()
+    assert {"sim_o/resemblyzer", "sim_r/resemblyzer", "eos_rate", "real_time_factor"} <= metrics.keys()
     head, *table = capsys.readouterr().out.split("\n\n")[0].splitlines()
     assert head == "cross_sentence: 6 utterances"
     assert [line.split()[0] for line in table[3:]] == ["recordings", "recordings", "tiny/last"]

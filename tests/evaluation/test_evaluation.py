@@ -99,7 +99,7 @@ def test_the_whole_way(make, checkpoint, tmp_path, asr, speaker):
     assert recordings.metrics["sim_others/bands"] < 0.5
     assert vocoded.metrics["wer/tones"] == 0 and vocoded.metrics["nearest_right/bands"] == 1
     assert (model.run, model.step) == ("tiny", 7) and model.metrics["real_time_factor"] > 0
-    assert model.metrics["natural_stops"] == 0  # a threshold of 1 is never reached: all are cut
+    assert model.metrics["eos_rate"] == 0  # a threshold of 1 is never reached: all are cut
     assert asr.calls == 36 and speaker.calls == 36  # the prompts are recordings that were scored before
 
     folder = tmp_path / "out"

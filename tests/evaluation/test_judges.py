@@ -63,10 +63,10 @@ def test_scores_depend_on_versions_of_packages_and_of_our_own_code(monkeypatch, 
     assert package != module != records.source_digest("melle.files")
 
 
-@pytest.mark.parametrize("helper", ["melle.evaluation.judges.unispeech", "melle.evaluation.judges.base", "melle.audio"])
-def test_scores_depend_on_the_code_of_what_judges_share(monkeypatch, helper):
+@pytest.mark.parametrize("shared", ["melle.evaluation.judges.unispeech", "melle.evaluation.judges.base", "melle.audio"])
+def test_scores_depend_on_the_code_of_what_judges_share(monkeypatch, shared):
     judge = make(Recogniser, model="base")
-    before, path, read = judge.depends_on(), Path(util.find_spec(helper).origin), Path.read_bytes
+    before, path, read = judge.depends_on(), Path(util.find_spec(shared).origin), Path.read_bytes
     records.source_digest.cache_clear()
     assert judge.depends_on() == before
     monkeypatch.setattr(Path, "read_bytes", lambda self: read(self) + (b"#" if self == path else b""))

@@ -40,7 +40,7 @@ def test_table():
         row(
             step=1000,
             samples=3,
-            metrics={"wer/whisper": 0.25, "natural_stops": 0.5},
+            metrics={"wer/whisper": 0.25, "eos_rate": 0.5},
             intervals={"wer/whisper": (0.2, 0.3)},
             edits={"wer/whisper": ErrorCounts(24, 1, 2, 3)},
             deviations={"wer/whisper": 0.012},
@@ -55,7 +55,7 @@ def test_table():
         ("WER %", "whisper base", ["5.0", "25.0 ± 1.2", "12.5"]),
         ("95 % interval", "whisper base", ["0.0 - 10.0", "20.0 - 30.0", ""]),
         ("S+D+I/words", "whisper base", ["", "1+2+3/24", ""]),
-        ("stops %", "", ["", "50.0", ""]),
+        ("EOS %", "", ["", "50.0", ""]),
     ]
     assert [(judge, len(columns)) for judge, columns in table.groups()] == [("", 1), ("whisper base", 3), ("", 1)]
     assert [column.head for column in make_table(rows[:1], NAMES).columns] == ["WER %", "95 % interval"]

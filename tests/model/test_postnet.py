@@ -16,7 +16,7 @@ def test_a_known_count_changes_nothing(lengths):
         x = frames.clone().requires_grad_()
         trained = postnet(x, valid, count)
         trained.square().sum().backward()
-        heard = postnet.eval()(frames, valid, count)
-        results.append([trained, x.grad, heard, *(p.grad for p in postnet.parameters()), *postnet.buffers()])
+        out = postnet.eval()(frames, valid, count)
+        results.append([trained, x.grad, out, *(p.grad for p in postnet.parameters()), *postnet.buffers()])
     for a, b in zip(*results, strict=True):
         torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-5 * b.detach().abs().max().item())

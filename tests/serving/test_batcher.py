@@ -14,7 +14,7 @@ def network():
     return make(**KINDS["r = 4, paced, bidirectional"])
 
 
-def hear(call, rows) -> list[torch.Tensor]:
+def receive(call, rows) -> list[torch.Tensor]:
     mels = [[] for _ in rows]
     for frames in call.decode(rows, FREE):
         mels[frames.row].append(frames.mel)
@@ -37,10 +37,10 @@ def test_who_asks_for_much_leaves_room_for_others(network):
 
 def test_threads_hear_their_own(network):
     rows = make_rows(network)
-    heard = {}
+    received = {}
     with Batcher(network, FREE, 62.5, rows=2) as batcher:
         threads = [
-            threading.Thread(target=lambda n=n: heard.update({n: hear(Call(batcher), rows[n : n + 2])}))
+            threading.Thread(target=lambda n=n: received.update({n: receive(Call(batcher), rows[n : n + 2])}))
             for n in range(3)
         ]
         for thread in threads:
@@ -49,7 +49,7 @@ def test_threads_hear_their_own(network):
             thread.join(30)
         assert batcher.running == 0
     for n in range(3):
-        for row, mel in zip(rows[n : n + 2], heard[n]):
+        for row, mel in zip(rows[n : n + 2], received[n]):
             torch.testing.assert_close(mel, speak(network, [row])[0], rtol=0, atol=2e-4)
 
 
@@ -65,7 +65,7 @@ def test_a_call_that_is_cancelled_ends(network):
         assert not batcher._waiting
         with pytest.raises(Cancelled):
             next(call.decode(rows, FREE))
-        assert len(hear(Call(batcher), rows)) == 4  # others go on
+        assert len(receive(Call(batcher), rows)) == 4  # others go on
     with pytest.raises(Cancelled):  # the server has stopped
         next(Call(batcher).decode(rows, FREE))
 
@@ -77,7 +77,7 @@ def test_closing_ends_who_waits(network):
 
     def wait():
         with pytest.raises(Cancelled):
-            hear(Call(batcher), make_rows(network))
+            receive(Call(batcher), make_rows(network))
         ended.append(True)
 
     with Batcher(network, FREE, 62.5, rows=2) as batcher:

@@ -1,4 +1,4 @@
-"""Sound that is encoded piece by piece is what it is at once."""
+"""Sound that is encoded in chunks is what it is at once."""
 
 import io
 from itertools import pairwise
@@ -16,7 +16,7 @@ from melle.serving.encoding import FORMATS, Encoder, StreamingResampler
 RATES = [(16000, 24000), (22050, 24000), (24000, 24000), (44100, 24000)]
 
 
-def pieces(samples: torch.Tensor, cuts: list[int]) -> list[torch.Tensor]:
+def chunks(samples: torch.Tensor, cuts: list[int]) -> list[torch.Tensor]:
     places = sorted({min(cut, len(samples)) for cut in cuts} | {0, len(samples)})
     return [samples[a:b] for a, b in pairwise(places)]
 
@@ -25,7 +25,7 @@ def pieces(samples: torch.Tensor, cuts: list[int]) -> list[torch.Tensor]:
 @given(st.sampled_from(RATES), st.integers(1, 5000), st.lists(st.integers(0, 5000), max_size=6))
 def test_resampling_in_pieces_is_resampling(rates, count, cuts):
     samples = torch.randn(count, generator=torch.Generator().manual_seed(count))
-    parts = pieces(samples, cuts)
+    parts = chunks(samples, cuts)
     streaming = StreamingResampler(*rates)
     made = torch.cat([streaming(part, number == len(parts) - 1) for number, part in enumerate(parts)])
     torch.testing.assert_close(made, resample(samples, *rates), rtol=0, atol=1e-5)

@@ -170,7 +170,7 @@ def test_training_on_a_full_disk_ends_with_an_error_and_whole_files(tmp_path, to
         try:
             train(cfg)
         except UserError as error:
-            print("told:", error)
+            print("refused:", error)
         folder = Path({str(disk)!r}) / "run/checkpoints"
         print("files:", *sorted(path.name for path in folder.iterdir()))
         print("step:", load_model(folder / "last.ckpt").step)
@@ -179,7 +179,7 @@ def test_training_on_a_full_disk_ends_with_an_error_and_whole_files(tmp_path, to
     command = f"mount -t tmpfs -o size=5m none {disk} && exec {sys.executable} {tmp_path / 'script.py'}"
     done = subprocess.run([*mount, command], capture_output=True, text=True, timeout=200)
     assert done.returncode == 0, done.stderr[-3000:]
-    assert "told:" in done.stdout and "could not be written" in done.stdout and "keep=" in done.stdout
+    assert "refused:" in done.stdout and "could not be written" in done.stdout and "keep=" in done.stdout
     files = done.stdout.split("files: ")[1].splitlines()[0].split()
     last = int(done.stdout.split("step: ")[1])
     assert last >= 1 and f"step_{last:06d}.ckpt" in files and not any("partial" in name for name in files)

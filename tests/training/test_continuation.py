@@ -67,8 +67,8 @@ def test_bad_recordings_are_left_out_and_told(tmp_path, tone_manifests, seen, ca
         "train-b-2": "missing",
         "train-19": "not JSON",
     }
-    told = capsys.readouterr().err + caplog.text
-    assert told.count("train-b-2") >= 1 and "3 of 19 utterances skipped" in told
+    printed = capsys.readouterr().err + caplog.text
+    assert printed.count("train-b-2") >= 1 and "3 of 19 utterances skipped" in printed
 
 
 def test_too_much_bad_data_is_an_error_that_says_what(tmp_path, tone_manifests):
@@ -90,8 +90,8 @@ def test_a_batch_of_which_nothing_can_be_used_teaches_nothing(tmp_path, tone_man
     train(configure(tmp_path, tone_manifests, 4, *options, "optim.schedule.warmup_steps=1"))
     assert good and [[], [[good[0].id]]] in (seen[:2], seen[1::-1])
     states = [torch.load(tmp_path / f"run/checkpoints/step_00000{n}.ckpt", weights_only=True) for n in range(1, 5)]
-    heard = [int(state["current_model_state"]["network.postnet.norms.0.num_batches_tracked"]) for state in states]
-    assert heard == [sum(map(bool, seen[: n + 1])) for n in range(4)] and heard[-1] == 2
+    updates = [int(state["current_model_state"]["network.postnet.norms.0.num_batches_tracked"]) for state in states]
+    assert updates == [sum(map(bool, seen[: n + 1])) for n in range(4)] and updates[-1] == 2
     assert all(torch.isfinite(value).all() for state in states for value in state["state_dict"].values())
 
 

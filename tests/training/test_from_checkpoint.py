@@ -79,8 +79,8 @@ def test_a_model_is_fine_tuned_from_where_it_was(tmp_path, tone_manifests, base,
     save_pretrained(load_model(base), folder)
     cfg = finetune(tmp_path / "run", tone_manifests, folder, 3)
     last = train(cfg)
-    told = capsys.readouterr().err
-    assert f"Begins with the weights of {folder}" in told and "not taken" not in told
+    printed = capsys.readouterr().err
+    assert f"Begins with the weights of {folder}" in printed and "not taken" not in printed
     before, after = load_model(base), load_model(tmp_path / "run/checkpoints/last.ckpt")
     assert after.step == 3 and after.description.mel == before.description.mel
     assert after.description.mel.floor == 1e-5 and after.description.mel.f_max == 7000
@@ -174,11 +174,11 @@ def test_texts_that_the_checkpoint_cannot_express_are_skipped_and_logged(
     mixed = tmp_path / "mixed.jsonl"
     mixed.write_text("".join(json.dumps(item) + "\n" for item in lines))
     train(finetune(tmp_path / "run", tone_manifests, base, 3, f"data.train={mixed}"))
-    told = capsys.readouterr().err + caplog.text
+    printed = capsys.readouterr().err + caplog.text
     ids = {item["id"] for item in lines}
     assert {id for batch in seen for row in batch for id in row} == ids - {lines[0]["id"], lines[4]["id"]}
-    assert "never learned: 'hello'" in told and f"{mixed}: 2 of 18 utterances skipped (2 unknown text)" in told
-    assert "not taken" not in told
+    assert "never learned: 'hello'" in printed and f"{mixed}: 2 of 18 utterances skipped (2 unknown text)" in printed
+    assert "not taken" not in printed
     listed = [json.loads(line) for line in (tmp_path / "run/skipped_items/train.jsonl").read_text().splitlines()]
     assert [(item["line"], item["kind"]) for item in listed] == [(1, "unknown text"), (5, "unknown text")]
     with pytest.raises(UserError, match=rf"2 of 18 .*: python -m melle check {mixed} --tokenizer {base}"):

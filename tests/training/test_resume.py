@@ -35,7 +35,7 @@ def test_a_job_that_is_started_again_goes_on(tmp_path, tone_manifests, pretraine
     assert find_resume(False, tmp_path / "new") is None
 
 
-def test_other_frames_are_refused_or_told(tmp_path, tone_manifests, pretrained, capsys):
+def test_other_frames_are_refused_or_named(tmp_path, tone_manifests, pretrained, capsys):
     with pytest.raises(UserError, match=r"other mel frames.*hop_length=256.*restore data\.mel"):
         train(configure(tmp_path / "first", tone_manifests, 6, ONE, "data.mel.hop_length=200"))
     begin(tmp_path, tone_manifests, pretrained, "data.mel.hop_length=200")
@@ -72,10 +72,10 @@ def test_a_new_run_begins_with_the_averaged_weights_of_another(tmp_path, tone_ma
 def test_what_does_not_fit_is_listed(tmp_path, tone_manifests, pretrained, capsys):
     options = ("model.reduction_factor=2", "tokenizer.unit=characters")
     model, given = begin(tmp_path, tone_manifests, pretrained, *options), load_model(pretrained)
-    told = capsys.readouterr().err
+    printed = capsys.readouterr().err
     for name in ("text_embedding.weight", "prenet.", "latent.project.weight"):
-        assert f"not taken: {name}" in told
-    assert "not taken: blocks" not in told and "here" in told
+        assert f"not taken: {name}" in printed
+    assert "not taken: blocks" not in printed and "here" in printed
     for block, other in zip(model.network.blocks, given.network.blocks):
         for value, expected in zip(block.parameters(), other.parameters()):
             torch.testing.assert_close(value, expected)

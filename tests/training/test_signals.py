@@ -43,10 +43,10 @@ def start(tmp_path, tones, *overrides, **environment) -> subprocess.Popen:
 def test_a_signal_saves_first(tmp_path, tone_manifests, losses, name):
     process = start(tmp_path, tone_manifests)
     process.send_signal(getattr(signal, name))
-    _, told = process.communicate(timeout=60)
-    assert process.returncode == 128 + getattr(signal, name), told[-2000:]
-    assert f"{name}: saving after this step" in told and "The same command goes on from there" in told
-    assert "Traceback" not in told
+    _, printed = process.communicate(timeout=60)
+    assert process.returncode == 128 + getattr(signal, name), printed[-2000:]
+    assert f"{name}: saving after this step" in printed and "The same command goes on from there" in printed
+    assert "Traceback" not in printed
     state = torch.load(tmp_path / "run/checkpoints/last.ckpt", weights_only=True)
     assert state["global_step"] > 0 and state["MelleDataModule"]["steps"] == state["global_step"]
     again = configure(tmp_path, tone_manifests, state["global_step"] + 2, "callbacks.speech.count=0", *LENGTHS[2:])
@@ -59,9 +59,9 @@ def test_loader_processes_outlive_the_signal(tmp_path, tone_manifests):
     process = start(tmp_path, tone_manifests, "data.workers=2", "trainer.accumulate_grad_batches=8")
     os.killpg(process.pid, signal.SIGINT)
     os.killpg(process.pid, signal.SIGTERM)
-    _, told = process.communicate(timeout=60)
-    assert process.returncode in (128 + signal.SIGINT, 128 + signal.SIGTERM), told[-2000:]
-    assert "Traceback" not in told and "The same command goes on from there" in told
+    _, printed = process.communicate(timeout=60)
+    assert process.returncode in (128 + signal.SIGINT, 128 + signal.SIGTERM), printed[-2000:]
+    assert "Traceback" not in printed and "The same command goes on from there" in printed
     assert torch.load(tmp_path / "run/checkpoints/last.ckpt", weights_only=True)["global_step"] > 0
 
 
@@ -90,8 +90,8 @@ def test_slurm_gets_its_job_back(tmp_path, tone_manifests):
     slurm |= {"SLURM_PROCID": "0", "SLURM_LOCALID": "0", "SLURM_NODEID": "0", "SLURM_JOB_NAME": "melle"}
     process = start(tmp_path, tone_manifests, PATH=f"{tmp_path / 'bin'}:{os.environ['PATH']}", **slurm)
     process.send_signal(signal.SIGUSR1)
-    _, told = process.communicate(timeout=60)
-    assert process.returncode == 128 + signal.SIGUSR1 and "job 70_3 is queued again" in told, told[-2000:]
+    _, printed = process.communicate(timeout=60)
+    assert process.returncode == 128 + signal.SIGUSR1 and "job 70_3 is queued again" in printed, printed[-2000:]
     assert (tmp_path / "asked").read_text() == "requeue 70_3\n"
     assert torch.load(tmp_path / "run/checkpoints/last.ckpt", weights_only=True)["global_step"] > 0
     assert not list((tmp_path / "run").glob("hpc_ckpt*"))

@@ -1,4 +1,4 @@
-"""Weights & Biases, by a stand-in for its package: runs of both tasks tell it their configuration."""
+"""Weights & Biases, by a stand-in for its package: runs of both tasks give it their configuration."""
 
 import sys
 from types import ModuleType, SimpleNamespace
@@ -13,7 +13,7 @@ ONE = "optim.schedule.warmup_steps=1"
 
 
 class Wandb(ModuleType):
-    """Stands for Weights & Biases: notes what runs are told."""
+    """Stands for Weights & Biases: notes the configuration and what runs log."""
 
     def __init__(self):
         super().__init__("wandb")
@@ -23,7 +23,7 @@ class Wandb(ModuleType):
     def init(self, **options):
         config: dict = {}
         config_ = SimpleNamespace(update=lambda values, allow_val_change=False: config.update(values))
-        run = SimpleNamespace(options=options, told=config, config=config_, logged={}, id="x", name="x")
+        run = SimpleNamespace(options=options, configuration=config, config=config_, logged={}, id="x", name="x")
         run.log = lambda metrics, step=None: run.logged.update(metrics)
         self.runs.append(run)
         return run
@@ -51,12 +51,12 @@ def test_weights_and_biases_gets_the_configuration(tmp_path, tone_manifests, wan
     train(configure(tmp_path, tone_manifests, 2, ONE, *options))
     (run,) = wandb.runs
     assert run.options["project"] == "melle" and run.options["resume"] == "allow"
-    assert run.told["seed"] == 3 and run.told["optim"]["optimizer"]["lr"] == 0.00123
-    assert run.told["model"]["width"] == 32 and "validation/regression" in run.logged
+    assert run.configuration["seed"] == 3 and run.configuration["optim"]["optimizer"]["lr"] == 0.00123
+    assert run.configuration["model"]["width"] == 32 and "validation/regression" in run.logged
 
 
 def test_weights_and_biases_gets_that_of_a_vocoder_too(tmp_path, tone_manifests, wandb):
     train(vocoder(tmp_path, tone_manifests, 2, "logger=wandb", "vocoder_training.learning_rate=0.00123"))
     (run,) = wandb.runs
-    assert run.told["task"] == "vocoder" and run.told["vocoder_training"]["learning_rate"] == 0.00123
+    assert run.configuration["task"] == "vocoder" and run.configuration["vocoder_training"]["learning_rate"] == 0.00123
     assert "validation/mel_distance" in run.logged

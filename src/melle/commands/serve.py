@@ -35,8 +35,8 @@ class Serve:
             import uvicorn
 
             from melle.serving.app import create_app
-            from melle.serving.guard import LOOPBACK
             from melle.serving.memory import limit_arenas, limit_shapes
+            from melle.serving.middleware import LOOPBACK
             from melle.serving.voices import Voices
         except ImportError as error:
             raise UserError(f'serve needs: python -m pip install -e ".[serve]" ({error})') from None

@@ -92,13 +92,13 @@ class SileroTrim:
         keep, inner, fade = (round(s * sample_rate) for s in (self.keep_seconds, self.max_inner_seconds, FADE))
         before = (inner + fade) // 2  # kept of a silence that is cut, with what blends
         after = inner + fade - before
-        pieces, start = [], max(speech[0][0] - keep, 0)
+        segments, start = [], max(speech[0][0] - keep, 0)
         for (_, end), (following, _) in pairwise(speech):
             if following - end > inner:
-                pieces.append(waveform[start : end + before])
+                segments.append(waveform[start : end + before])
                 start = following - after
-        pieces.append(waveform[start : speech[-1][1] + keep])
-        return _blend(pieces, fade)
+        segments.append(waveform[start : speech[-1][1] + keep])
+        return _blend(segments, fade)
 
     @torch.inference_mode()
     def _speech(self, waveform: Tensor, sample_rate: int) -> list[tuple[int, int]]:
@@ -116,16 +116,16 @@ class SileroTrim:
                 min_silence_duration_ms=round(MIN_SILENCE * 1000),
                 speech_pad_ms=0,
             )
-        return [(piece["start"] * sample_rate // RATE, piece["end"] * sample_rate // RATE) for piece in found]
+        return [(segment["start"] * sample_rate // RATE, segment["end"] * sample_rate // RATE) for segment in found]
 
 
-def _blend(pieces: list[Tensor], fade: int) -> Tensor:
-    """Join the pieces, each overlapping the next by ``fade`` samples. Equal power, because noise is not correlated."""
+def _blend(segments: list[Tensor], fade: int) -> Tensor:
+    """Join segments, each overlapping the next by ``fade`` samples. Equal power, because noise is not correlated."""
     angle = torch.linspace(0, torch.pi / 2, fade)
-    whole = pieces[0].clone()
-    for piece in pieces[1:]:
-        joint = whole[len(whole) - fade :] * angle.cos() + piece[:fade] * angle.sin()
-        whole = torch.cat([whole[: len(whole) - fade], joint, piece[fade:]])
+    whole = segments[0].clone()
+    for segment in segments[1:]:
+        joint = whole[len(whole) - fade :] * angle.cos() + segment[:fade] * angle.sin()
+        whole = torch.cat([whole[: len(whole) - fade], joint, segment[fade:]])
     return whole
 
 

@@ -112,7 +112,7 @@ def _metrics(utterances: Sequence[UtteranceScore]) -> dict[str, float]:
     found["duration_ratio"] = spoken / max(sum(u.recording_seconds for u in utterances), 1e-9)
     by_model = [u for u in utterances if u.finish_reason is not None]
     if by_model:
-        found["natural_stops"] = statistics.fmean(u.finish_reason in ("stop", "unfinished") for u in by_model)
+        found["eos_rate"] = statistics.fmean(u.finish_reason in ("stop", "unfinished") for u in by_model)
         found["real_time_factor"] = sum(u.computing or 0.0 for u in by_model) / max(spoken, 1e-9)
     return found
 

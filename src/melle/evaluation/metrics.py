@@ -49,7 +49,7 @@ METRICS = {
     "dnsmos_background": Metric("background", 2, "absence of noise, by the same network", better=1),
     "dnsmos_p808": Metric("P.808", 2, "overall quality by another network", better=1),
     "mel_distance": Metric("mel dist.", 3, REMADE, better=-1),
-    "natural_stops": Metric("stops %", 1, "utterances that the model ended by itself", percent=True, better=1),
+    "eos_rate": Metric("EOS %", 1, "utterances that the model ended by itself", percent=True, better=1),
     "duration_ratio": Metric("length", 2, "seconds spoken per second recorded"),
     "words_per_second": Metric("words/s", 2, "words of the text per second of speech", narrow=False),
     "pitch": Metric("pitch Hz", 0, PITCH, narrow=False),

@@ -18,7 +18,7 @@ from melle.errors import UserError
 from melle.serving.batcher import Batcher, Call, Cancelled
 from melle.serving.errors import ApiError
 from melle.serving.metrics import Metrics
-from melle.serving.speech import Piece, event
+from melle.serving.speech import EncodedChunk, event
 
 logger = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -57,7 +57,7 @@ class SpeechResponse(Response):
 
     def __init__(
         self,
-        speak: Callable[[Call], Iterator[Piece]],
+        speak: Callable[[Call], Iterator[EncodedChunk]],
         media_type: str,
         batcher: Batcher,
         pool: Executor,
@@ -92,23 +92,23 @@ class SpeechResponse(Response):
 
     async def _answer(self, send: Send, begun: float) -> None:
         async with self._gate.enter():
-            pieces = in_thread(self._pool, self._speak_safely)
-            async for piece in pieces:
+            chunks = in_thread(self._pool, self._speak_safely)
+            async for chunk in chunks:
                 if not self._started:
                     self._started = True
                     self._metrics.first.observe(time.perf_counter() - begun)
                     await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
-                self._metrics.speech.inc(piece.seconds)
-                await send({"type": "http.response.body", "body": piece.content, "more_body": True})
+                self._metrics.speech.inc(chunk.seconds)
+                await send({"type": "http.response.body", "body": chunk.content, "more_body": True})
             await send({"type": "http.response.body", "body": b"", "more_body": False})
 
-    def _speak_safely(self) -> Iterator[Piece]:
+    def _speak_safely(self) -> Iterator[EncodedChunk]:
         """Whatever goes wrong is an ApiError."""
         try:
-            for piece in self._speak(self._call):
+            for chunk in self._speak(self._call):
                 if self._call.cancelled:
                     raise Cancelled
-                yield piece
+                yield chunk
         except Cancelled:
             raise ApiError(503, "the server stops", "stopping") from None
         except BrokenDevice as error:

@@ -20,11 +20,11 @@ from melle.errors import UserError
 from melle.serving.answer import Gate, SpeechResponse
 from melle.serving.batcher import Batcher, Call
 from melle.serving.errors import ApiError, add_error_handlers
-from melle.serving.guard import Guard
 from melle.serving.limits import Limits
 from melle.serving.memory import EVERY, give_back_every
 from melle.serving.metrics import Metrics
-from melle.serving.speech import Piece, SpeechRequest, speak
+from melle.serving.middleware import Middleware
+from melle.serving.speech import EncodedChunk, SpeechRequest, speak
 from melle.serving.voices import Voices
 from melle.synthesis.options import SPEEDS, DecodingOptions
 from melle.synthesis.prompt import Prompt
@@ -76,9 +76,9 @@ def create_app(
 
     app = FastAPI(title="MELLE", lifespan=lifespan, docs_url=None, redoc_url=None)
     add_error_handlers(app)
-    app.add_middleware(Guard, metrics=metrics, limits=limits, token=token, host=host, public_host=public_host)
+    app.add_middleware(Middleware, metrics=metrics, limits=limits, token=token, host=host, public_host=public_host)
 
-    def utter(call: Call, body: SpeechRequest, prompt: Prompt | None) -> Iterator[Piece]:
+    def utter(call: Call, body: SpeechRequest, prompt: Prompt | None) -> Iterator[EncodedChunk]:
         own = copy.copy(tts)
         own.decoder = call.decode
         return speak(own, body, prompt, replace(options, speed=body.speed))

@@ -130,14 +130,14 @@ class Batcher:
                 unwanted, self._unwanted = self._unwanted, set()
                 for key in unwanted:
                     self._running.pop(key, None)
-                joining = self._next()
+                new = self._next()
             try:
                 batch.leave(unwanted)
-                given = batch.join(joining) if joining else []
+                given = batch.join(new) if new else []
                 self.steps, self.row_steps = self.steps + 1, self.row_steps + len(batch)
                 given += batch.step()
             except Exception as error:  # memory, say: all rows share it, and those to come have a chance
-                logger.exception("decoding failed; its %d rows are given up", len(batch) + len(joining))
+                logger.exception("decoding failed; its %d rows are given up", len(batch) + len(new))
                 with self._changed:
                     self._fail(error, waiting=False)
                 batch = self._make()
@@ -152,13 +152,13 @@ class Batcher:
 
     def _next(self) -> dict[int, Request]:
         """The requests that join now."""
-        joining = {}
+        new = {}
         while self._waiting and len(self._running) < self._rows:
             busy = Counter(map(id, self._running.values()))
             key = min(self._waiting, key=lambda key: busy[id(self._waiting[key][0])])  # the first of the least
-            call, joining[key] = self._waiting.pop(key)
+            call, new[key] = self._waiting.pop(key)
             self._running[key] = call
-        return joining
+        return new
 
     def _fail(self, error: Exception, waiting: bool = True) -> None:
         """Notify those whose rows are decoded, and those who wait, that they get no more."""

@@ -10,7 +10,7 @@ import soundfile
 import torch
 from torch import Tensor
 
-from melle.audio import PIECE, resample
+from melle.audio import BLOCK, resample
 
 OPENAI_RATE = 24000  # samples per second of "pcm" in OpenAI's API; Opus knows it too, as it does not every model's
 CONTEXT = 240  # samples to each side that resampling looks at, more than its filter's
@@ -37,7 +37,7 @@ FORMATS = {
 
 
 class Encoder:
-    """Mono samples (N,) at ``rate``, piece by piece, to bytes of the format."""
+    """Mono samples (N,) at ``rate``, in chunks, to bytes of the format."""
 
     def __init__(self, name: str, rate: int):
         self.format = FORMATS[name]
@@ -53,8 +53,8 @@ class Encoder:
         samples = self._resample(samples.nan_to_num(0.0).clamp(-1, 1), last).clamp(-1, 1)
         if self._file is None:
             return (samples * 32767).round().to(torch.int16).numpy().astype("<i2").tobytes()
-        for piece in samples.split(PIECE):
-            self._file.write(piece.numpy())
+        for block in samples.split(BLOCK):
+            self._file.write(block.numpy())
         if last:
             self._file.close()
         if not self.format.streamed:
@@ -68,7 +68,7 @@ class Encoder:
 
 
 class StreamingResampler:
-    """Samples that come in pieces to another rate, the same as if they came at once."""
+    """Samples that come in chunks to another rate, the same as if they came at once."""
 
     def __init__(self, rate: int, new_rate: int):
         self.rate, self.new_rate = rate, new_rate

@@ -58,22 +58,24 @@ class SpeechRequest(BaseModel):
 
 
 @dataclass
-class Piece:
+class EncodedChunk:
     """The next bytes of an answer, and the seconds of speech that they hold."""
 
     content: bytes
     seconds: float
 
 
-def speak(tts: Synthesizer, request: SpeechRequest, prompt: Prompt | None, options: DecodingOptions) -> Iterator[Piece]:
-    """The answer, piece by piece: as it is spoken where the format can be streamed, else whole."""
+def speak(
+    tts: Synthesizer, request: SpeechRequest, prompt: Prompt | None, options: DecodingOptions
+) -> Iterator[EncodedChunk]:
+    """The answer, in chunks: as it is spoken where the format can be streamed, else whole."""
     with closing(Encoder(request.response_format, tts.spec.sample_rate)) as encode:
         yield from _speak(tts, request, prompt, options, encode)
 
 
 def _speak(
     tts: Synthesizer, request: SpeechRequest, prompt: Prompt | None, options: DecodingOptions, encode: Encoder
-) -> Iterator[Piece]:
+) -> Iterator[EncodedChunk]:
     pieces, after = split_pauses(request.input)
     silence = sum(piece.pause for piece in pieces) + after
     if silence > MOST_SILENCE:
@@ -98,7 +100,7 @@ def _speak(
             if last:
                 content += event("speech.audio.done", **ending(chunk, encode.rate, request.seed, seconds), words=words)
         if content:
-            yield Piece(content, length)
+            yield EncodedChunk(content, length)
 
 
 def ending(chunk: Chunk | Speech, rate: int, seed: int, seconds: float) -> dict[str, Any]:

@@ -123,23 +123,23 @@ def init_weights(network: Melle, ours: ModelDescription, checkpoint: str | Path)
     theirs = model.network.state_dict()
     theirs_read = with_normaliser(model.description.tokenizer, ours.tokenizer.normaliser)  # which changes no token
     same_text = theirs_read.as_dict() == ours.tokenizer.as_dict()
-    left_out, taken = [], 0
+    not_taken, taken = [], 0
     if model.description.mel != ours.mel:
-        left_out.append(f"its mel frames ({model.description.mel}, here {ours.mel})")
+        not_taken.append(f"its mel frames ({model.description.mel}, here {ours.mel})")
     for name, weight in network.state_dict().items():
         if name not in theirs:
-            left_out.append(f"{name} (not in it)")
+            not_taken.append(f"{name} (not in it)")
         elif theirs[name].shape != weight.shape:
-            left_out.append(f"{name} ({_shape(theirs[name])}, here {_shape(weight)})")
+            not_taken.append(f"{name} ({_shape(theirs[name])}, here {_shape(weight)})")
         elif name == "text_embedding.weight" and not same_text:
-            left_out.append(f"{name} (another tokenizer)")
+            not_taken.append(f"{name} (another tokenizer)")
         else:
             weight.copy_(theirs[name])
             taken += weight.ndim >= 2
-    left_out += [f"{name} (not here)" for name in sorted(theirs.keys() - network.state_dict().keys())]
+    not_taken += [f"{name} (not here)" for name in sorted(theirs.keys() - network.state_dict().keys())]
     if not taken:
         raise UserError(f"init_from={checkpoint}: none of its matrices fits this model")
-    return left_out
+    return not_taken
 
 
 def _shape(weight: nn.Parameter | torch.Tensor) -> str:

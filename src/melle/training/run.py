@@ -141,8 +141,8 @@ def build_module(cfg: DictConfig, data: MelleDataModule, checkpoint: Path | None
     if earlier is not None:
         check_same_model(checkpoint, earlier, description)
     if first is not None:
-        left_out = init_weights(network, description, cfg.init_from)
-        print(f"Begins with the weights of {cfg.init_from}.", *left_out, sep="\n  not taken: ", file=sys.stderr)
+        not_taken = init_weights(network, description, cfg.init_from)
+        print(f"Begins with the weights of {cfg.init_from}.", *not_taken, sep="\n  not taken: ", file=sys.stderr)
     if cfg.compile:
         try:
             compile_blocks(network)

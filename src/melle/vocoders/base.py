@@ -1,4 +1,4 @@
-"""What every vocoder offers: a whole utterance at once, or piece by piece."""
+"""What every vocoder offers: a whole utterance at once, or in chunks."""
 
 from __future__ import annotations
 

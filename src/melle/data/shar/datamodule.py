@@ -25,14 +25,14 @@ from melle.data.dataset import LONGER, SPARE, UtteranceDataset
 from melle.data.index import Fault, open_index
 from melle.data.manifest import Utterance
 from melle.data.shar.index import ShardIndex, open_shard_index, open_shard_tokenizer
-from melle.data.shar.reading import Clip, find_shards, parse_cut, read_clips, waveform
+from melle.data.shar.reading import StoredItem, find_shards, parse_cut, read_items, waveform
 from melle.data.shar.schedule import Blocks, Schedule
 from melle.data.sources.archives import require_lhotse
 from melle.data.statistics import CorpusStatistics
 from melle.errors import DataError, UserError
 from melle.text import marks_of
 
-Clips = dict[int, Clip]
+StoredItems = dict[int, StoredItem]
 
 logger = logging.getLogger(__name__)
 
@@ -41,18 +41,18 @@ class ShardUtterances(UtteranceDataset):
     """Rows of utterances in shards, features computed on the fly."""
 
     index: ShardIndex
-    _read: Clips | None = None  # what was last read by ``load``
+    _read: StoredItems | None = None  # what was last read by ``load``
 
-    def read(self, numbers: NDArray) -> Clips:
+    def read(self, numbers: NDArray) -> StoredItems:
         """The utterances of these numbers, their recordings as stored (compressed), in one pass over their shards."""
-        clips: Clips = {}
+        items: StoredItems = {}
         owners = self.index.shard_of(numbers)
         for shard in np.unique(owners).tolist():
             lines = self.index.column("line")[numbers[owners == shard]].tolist()
             places = dict(zip(lines, numbers[owners == shard].tolist()))
-            found = read_clips(self.index.shards[shard], lines)
-            clips.update({places[line]: clip for line, clip in found.items()})
-        return clips
+            found = read_items(self.index.shards[shard], lines)
+            items.update({places[line]: item for line, item in found.items()})
+        return items
 
     def load(self, number: int) -> tuple[Utterance, Tensor]:
         """An utterance and its log10 mel (T, M); its shard is read whole. Raises DataError where it cannot be used."""
@@ -61,17 +61,17 @@ class ShardUtterances(UtteranceDataset):
             self._read = self.read(np.arange(*self.index.column("start")[shard : shard + 2]))
         return self.decode(number, self._read[number])
 
-    def decode(self, number: int, clip: Clip) -> tuple[Utterance, Tensor]:
+    def decode(self, number: int, item: StoredItem) -> tuple[Utterance, Tensor]:
         """The utterance that was read, and its log10 mel (T, M). Raises DataError where it cannot be used."""
         name, where, rate = self.index.name(number), self.place(number), self.log_mel.spec.sample_rate
-        sound = waveform(clip, rate, where)
+        sound = waveform(item, rate, where)
         if self.silence is not None:
             sound = self.silence(sound, rate)
         mel = self.log_mel(sound)
         planned = int(self.index.column("frames")[number])
         if len(mel) > planned * LONGER + SPARE:
             raise DataError("wrong duration", f"{where}: {len(mel)} frames where its cut says {planned}; write it anew")
-        utterance = parse_cut(clip.line, name)
+        utterance = parse_cut(item.line, name)
         if utterance.id != name:
             raise DataError("changed", f"{name}: its shard has changed; remove the folder data.index names")
         return utterance, mel
@@ -112,25 +112,25 @@ class ShardBatches(IterableDataset[Batch]):
         turns = Schedule(self.blocks.length, ranks, slots, self.state).turns(self.rank, worker.id if worker else 0)
         coming = self._prepare(*next(turns))
         while True:
-            rows, clips = coming.result()
+            rows, items = coming.result()
             half = len(rows) // 2  # by then half of the memory is free again
             for number, batch in enumerate(rows):
                 if number == half:
                     coming = self._prepare(*next(turns))
-                yield self._collate(batch, clips)
+                yield self._collate(batch, items)
 
-    def _prepare(self, block: int, batches: list[int]) -> Future[tuple[list[list[RowIndex]], Clips]]:
+    def _prepare(self, block: int, batches: list[int]) -> Future[tuple[list[list[RowIndex]], StoredItems]]:
         plan = self.blocks.plan(block)
         rows = [plan.batch(batch) for batch in batches]
         numbers = np.sort(np.array([number for batch in rows for row in batch for number in row]))
         return _in_background(lambda: (rows, self.utterances.read(numbers)))
 
-    def _collate(self, rows: list[RowIndex], clips: Clips) -> Batch:
+    def _collate(self, rows: list[RowIndex], items: StoredItems) -> Batch:
         spec = self.utterances.log_mel.spec
         marks = marks_of(self.utterances.tokenizer)
 
         def load(number: int) -> tuple[Utterance, Tensor]:
-            return self.utterances.decode(number, clips.pop(number))  # whose memory is free again
+            return self.utterances.decode(number, items.pop(number))  # whose memory is free again
 
         return collate([self.utterances.row(row, load) for row in rows], self.reduction_factor, spec.n_mels, marks)
 

@@ -36,7 +36,7 @@ class Shard:
 
 
 @dataclass(frozen=True)
-class Clip:
+class StoredItem:
     """An utterance out of a shard: its line, and its recording as stored; if ``sound`` is empty, ``fault`` says why."""
 
     line: bytes
@@ -135,7 +135,7 @@ def parse_cut(line: bytes, where: str) -> Utterance:
     return Utterance(text.strip(), Path(where), name, speaker, language, float(seconds))
 
 
-def read_clips(shard: Shard, numbers: Iterable[int]) -> dict[int, Clip]:
+def read_items(shard: Shard, numbers: Iterable[int]) -> dict[int, StoredItem]:
     """The utterances of a shard that stand in the lines ``numbers`` (from 0), in one pass over its files.
 
     All are given, those that cannot be had without sound. A tar file that ends early costs what is behind its end.
@@ -143,13 +143,13 @@ def read_clips(shard: Shard, numbers: Iterable[int]) -> dict[int, Clip]:
     try:
         lines = read_cuts(shard)
     except DataError as error:
-        return {number: Clip(b"", fault=str(error)) for number in numbers}
+        return {number: StoredItem(b"", fault=str(error)) for number in numbers}
     wanted = {_id(lines[number]) if number < len(lines) else None: number for number in numbers}
     found: dict[str, bytes] = {}
     _, fault = _tries(shard.recording, lambda: _read_tar(shard.recording, wanted.keys(), found))
     fault = f"{shard.recording}: {fault or 'no such recording in it'}"
     return {
-        number: Clip(lines[number] if number < len(lines) else b"", found.get(name, b""), fault)
+        number: StoredItem(lines[number] if number < len(lines) else b"", found.get(name, b""), fault)
         for name, number in wanted.items()
     }
 
@@ -187,15 +187,15 @@ def _tries(address: str, read: Callable[[], Any]) -> tuple[Any, str]:
     return None, fault
 
 
-def waveform(clip: Clip, sample_rate: int, name: str) -> Tensor:
-    """The sound of a clip, mono float32 samples (N,) at ``sample_rate``. Raises DataError where it cannot be used.
+def waveform(item: StoredItem, sample_rate: int, name: str) -> Tensor:
+    """The waveform of an item, mono float32 samples (N,) at ``sample_rate``. Raises DataError where it cannot be used.
 
     ``name``: what messages call it.
     """
-    if not clip.sound:
-        raise DataError("missing", f"{name}: {clip.fault}")
+    if not item.sound:
+        raise DataError("missing", f"{name}: {item.fault}")
     try:
-        samples, rate = soundfile.read(io.BytesIO(clip.sound), dtype="float32", always_2d=True)
+        samples, rate = soundfile.read(io.BytesIO(item.sound), dtype="float32", always_2d=True)
     except Exception as error:  # a broken stream can make the decoder fail in many ways
         message = f"{name}: not readable as audio ({reason(error)}); write the shard anew"
         raise DataError("unreadable", message) from None

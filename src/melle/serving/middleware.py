@@ -17,7 +17,7 @@ LOOPBACK = ("localhost", "127.0.0.1", "::1")
 DRAINED = 10  # times the limit that are read and forgotten, so that the client gets the reason for the refusal
 
 
-class Guard:
+class Middleware:
     """ASGI middleware: reads the whole body before the application runs.
 
     Args:

@@ -11,7 +11,7 @@ from melle.errors import UserError
 from melle.evaluation.protocols import Case
 from melle.synthesis.prompt import load_voice
 from melle.text import Tokenizer
-from melle.text.base import is_speakable
+from melle.text.normalise import is_speakable
 
 log = logging.getLogger(__name__)
 

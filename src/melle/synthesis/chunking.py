@@ -19,9 +19,8 @@ from melle.synthesis.options import LONGEST_GAP, DecodingOptions
 from melle.synthesis.prompt import Prompt
 from melle.synthesis.request import check_positions
 from melle.text import Tokenizer, marks_of
-from melle.text.base import is_speakable
 from melle.text.languages import language_code
-from melle.text.normalise import check_text
+from melle.text.normalise import check_text, is_speakable
 from melle.text.verbalise import language_of
 
 PAUSE = 0.25  # seconds, between parts of a text that is too long to be spoken at once

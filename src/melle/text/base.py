@@ -8,7 +8,7 @@ from typing import Any, NamedTuple, Protocol
 
 from melle.errors import UserError
 from melle.text.languages import language_code
-from melle.text.normalise import is_word, warn_left_out
+from melle.text.normalise import is_speakable, warn_left_out
 from melle.text.verbalise import check_normaliser, language_of, require_normaliser, verbalise
 
 PAD, EOS = 0, 1  # ids that every tokenizer leaves free: padding, and the end of the text (the paper's <EOS>)
@@ -122,7 +122,7 @@ class LenientTokenizer:
         ids, unknown = self.known(plain)
         if unknown:  # a tokenizer from before texts were normalised may know the text as it was written
             ids, unknown = min((ids, unknown), self.known(" ".join(text.split())), key=lambda found: len(found[1]))
-        if unknown and (not is_word(self.decode(ids)) or (strict and any(map(is_word, unknown)))):
+        if unknown and (not is_speakable(self.decode(ids)) or (strict and any(map(is_speakable, unknown)))):
             raise UserError(self.complaint(unknown))
         return ids, unknown
 
@@ -174,8 +174,3 @@ def spans(ids: Iterable[int], between: Container[int]) -> list[tuple[int, int]]:
         elif start is None:
             start = end - 1
     return found if start is None else [*found, (start, end)]
-
-
-def is_speakable(text: str) -> bool:
-    """Whether there is a letter or a digit in it."""
-    return is_word(text)

@@ -68,9 +68,9 @@ def spellings(character: str) -> list[str]:
     return [way for way in ways if way and way != character]
 
 
-def is_word(unknown: str) -> bool:
+def is_speakable(text: str) -> bool:
     """Whether there is a letter or a digit in it, so that without it something would not be said."""
-    return any(unicodedata.category(character)[0] in "LN" for character in unknown)
+    return any(unicodedata.category(character)[0] in "LN" for character in text)
 
 
 def warn_left_out(text: str, unknown: tuple[str, ...]) -> None:

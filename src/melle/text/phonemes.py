@@ -12,7 +12,7 @@ from melle.errors import UserError
 from melle.text.base import FIRST, LenientTokenizer, spans
 from melle.text.cache import remembered
 from melle.text.languages import language_code
-from melle.text.normalise import is_word
+from melle.text.normalise import is_speakable
 from melle.text.scripts import foreign_words, script_complaint, without
 from melle.text.symbols import SymbolTokenizer
 from melle.text.verbalise import find_normaliser
@@ -73,7 +73,7 @@ class PhonemeTokenizer(LenientTokenizer):
         foreign = foreign_words(text, self.language)  # of which espeak would say the letters' names
         if foreign:
             text = without(text, foreign)
-            if not is_word(text):
+            if not is_speakable(text):
                 raise UserError(script_complaint(foreign, self.language))
         ids, unknown = self._known(text)
         return ids, [*foreign, *unknown]

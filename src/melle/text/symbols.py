@@ -8,7 +8,7 @@ from typing import Any
 
 from melle.errors import UserError
 from melle.text.base import FIRST, PAD, LenientTokenizer, spans
-from melle.text.normalise import is_word, normalise, spellings
+from melle.text.normalise import is_speakable, normalise, spellings
 from melle.text.verbalise import find_normaliser
 
 
@@ -84,7 +84,7 @@ class SymbolTokenizer(LenientTokenizer):
                 found = next((way for way in ways if None not in way), None)
             if found is None:
                 unknown.add(character)
-                found = [] if blank is None or is_word(character) or character in "'\"" else blank
+                found = [] if blank is None or is_speakable(character) or character in "'\"" else blank
             for id in found if isinstance(found, list) else [found]:
                 if id != blank or (ids and ids[-1] != blank):  # single blanks, and none at the beginning
                     ids.append(id)

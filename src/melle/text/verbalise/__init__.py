@@ -17,7 +17,11 @@ from melle.text.cache import remembered
 from melle.text.languages import language_code
 from melle.text.normalise import normalise
 from melle.text.verbalise import english
-from melle.text.verbalise.european import FRENCH, GERMAN, ITALIAN, SPANISH, verbalise_numbers
+from melle.text.verbalise.european import verbalise_numbers
+from melle.text.verbalise.french import FRENCH
+from melle.text.verbalise.german import GERMAN
+from melle.text.verbalise.italian import ITALIAN
+from melle.text.verbalise.spanish import SPANISH
 
 _READERS: dict[str, Callable[[str], str]] = {  # of each language the newest last
     "en-1": english.verbalise,

@@ -1,4 +1,4 @@
-"""English titles and other abbreviations, and Roman numerals after names."""
+"""English titles and other abbreviations."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Callable
 from re import Match
 
 from melle.text.verbalise.romans import PARTS
-from melle.text.verbalise.rules import Rule, ends_sentence
+from melle.text.verbalise.rules import Rule, closing_point
 
 TITLES = {  # before a name; the point never ends a sentence
     **{"Mr": "Mister", "Mrs": "Missus", "Ms": "Miz", "Dr": "Doctor", "Prof": "Professor", "Rev": "Reverend"},
@@ -97,10 +97,6 @@ _BEFORE_INITIALS = re.compile(  # the text's or a sentence's start, a title, "by
 )
 
 
-def _point(match: Match[str]) -> str:
-    return "." if match[0].endswith(".") and ends_sentence(match) else ""
-
-
 def _like(words: str) -> Callable[[Match[str]], str]:
     """Reads as ``words``, with a capital where the abbreviation has one."""
     return lambda match: f"{words[0].upper()}{words[1:]}" if match[0][0].isupper() else words
@@ -118,13 +114,13 @@ def read_title(match: Match[str]) -> str:
 
 def read_road(match: Match[str]) -> str:
     """Baker St. is "Baker Street"; the point stays where it ends the sentence."""
-    return f"{match[1]} {ROADS[match[2]]}{_point(match)}"
+    return f"{match[1]} {ROADS[match[2]]}{closing_point(match)}"
 
 
 def read_suffix(match: Match[str]) -> str:
     """etc. is "et cetera", Jr. "Junior"."""
     several = re.match(rf"\s(?:{'|'.join(SUFFIXES)})\b", match.string[match.end() :])
-    return SUFFIXES[match[1]] + ("" if several else _point(match))
+    return SUFFIXES[match[1]] + ("" if several else closing_point(match))
 
 
 def read_numbered(match: Match[str]) -> str:
@@ -149,7 +145,7 @@ def read_points(match: Match[str]) -> str:
                 _WHERE.search(match.string[max(0, match.start() - 20) : match.start()]) and not _STATE.match(after)
             )
         )
-    return "-".join(letters).upper() + (match["s"] or "") + ("" if named else _point(match))
+    return "-".join(letters).upper() + (match["s"] or "") + ("" if named else closing_point(match))
 
 
 def read_initials(match: Match[str]) -> str:
@@ -179,9 +175,9 @@ ABBREVIATIONS = (
     Rule(rf"\b({'|'.join(TITLES)})\.(?=[\s-]?[A-Z\d])", read_title),
     Rule(rf"\b({'|'.join(ALONE)})(?:(?=\s[A-Z])|\.(?=\s(?:and|or|&)\s))", read_title),
     Rule(rf"\b({'|'.join(SUFFIXES)})\.", read_suffix),
-    Rule(r"(?<=\d(?:st|nd|rd|th)) c\.", lambda match: f" century{_point(match)}"),
+    Rule(r"(?<=\d(?:st|nd|rd|th)) c\.", lambda match: f" century{closing_point(match)}"),
     Rule(r"\b(Jr|Sr)\b", read_suffix),
-    Rule(r"\bPh\.?\s?D\b\.?", lambda match: f"P-H-D{_point(match)}"),
+    Rule(r"\bPh\.?\s?D\b\.?", lambda match: f"P-H-D{closing_point(match)}"),
     Rule(r"(?<![\w.-])[A-HJ-Z]\.(?:\s[A-Z]\.){0,3}\s?(?=[A-Z]['a-z])", read_initials),
     Rule(r"(?<![\w.])((?:[A-Za-z]\.){2,}(?:[A-Z](?![\w.]))?)(?P<s>'s)?(?!\w)", read_points),
 )

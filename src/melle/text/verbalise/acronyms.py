@@ -5,20 +5,17 @@ from __future__ import annotations
 import re
 from re import Match
 
+from melle.text.verbalise.rules import word_set
 
-def _words(text: str) -> frozenset[str]:
-    return frozenset(re.findall(r"\w+", text))
-
-
-SPOKEN = _words("NASA NATO AIDS LASER RADAR SONAR GIF RAM ROM PIN SIM ZIP GUI LAN WAN SAT ESA CERN SWAT FIFA OPEC")
-SPELLED = _words(
+SPOKEN = word_set("NASA NATO AIDS LASER RADAR SONAR GIF RAM ROM PIN SIM ZIP GUI LAN WAN SAT ESA CERN SWAT FIFA OPEC")
+SPELLED = word_set(
     "US UK EU UN UAE USA CIA FBI AI IT ID IQ LA AC UV IOC IRA ISO IEEE UCLA NAACP ASAP ISBN ESPN HIV AM PM OS IP AD "
     "BC AA AAA CEO CFO CTO COO NBA IBM API URL USB GPU CPU USD USSR ATM ETA FAQ DIY EPA FDA IMF IPO IRS MIA MBA UFO "
     "VIP VAT AOL MIT OECD NYU UPS PA HBO DOJ DOE DJIA NYSE UTC EST EDT CST CDT PST PDT GMT OCR ASR BCE HDMI "
     "USC LOL OMG FYI TBA TBD IMO IMHO AKA DOB POV EOD IOU DUI"
 )
-AMBIGUOUS = _words("US IT AM AD ID LA PA UPS MIA MIT DOE")  # spelled, but words too: among shouted words, words
-SHOUTED = _words(
+AMBIGUOUS = word_set("US IT AM AD ID LA PA UPS MIA MIT DOE")  # spelled, but words too: among shouted words, words
+SHOUTED = word_set(
     "A I AN AS AT BE BY DO GO HA HE HI IF IN IS ME MY NO OF OH ON OR SO TO UP WE YE AH OX ALL AND ANY ARE ARM ART "
     "ASK BAD BAG BAR BED BIG BOX BOY BUS BUT BUY CAN CAR CAT CUT DAD DAY DEN DID DIE DIG DOG DRY EAR EAT EGG END EYE "
     "FAR FAT FEW FIT FLY FOR FUN GET GOD GOT GUN GUY HAD HAS HAT HER HEY HIM HIS HIT HOT HOW ICE ILL ITS JOB JOY KEY "
@@ -29,8 +26,8 @@ SHOUTED = _words(
     "DOT DUE FED FIG FOG FOX GAP GAS HEN HID HUG INN INK JAM JAR JET JUG LIP LID LOG MUD NAP NUT OAK OWE OWL PIE "
     "PIG PIT POT RAT RAW RIB ROB ROD ROW RUB RUG SIN TAP TIN TIP TOE TON VET VOW WEB WIG"
 )
-AFTER_THE = _words("WHO")  # words, and after "the" names that are spelled
-SOUNDS = _words("HM HMM MM SH SHH PSST BRR GRR TSK PFFT NTH MR MRS MS DR ST JR SR")  # without a vowel, not spelled
+AFTER_THE = word_set("WHO")  # words, and after "the" names that are spelled
+SOUNDS = word_set("HM HMM MM SH SHH PSST BRR GRR TSK PFFT NTH MR MRS MS DR ST JR SR")  # without a vowel, not spelled
 _CAPITALS = re.compile(r"(?<![\w-])([A-Z]{2,})('?s)?(?![\w'])(?!-[A-Z]\b)")
 _WORD = re.compile(r"[\w'-]+")
 

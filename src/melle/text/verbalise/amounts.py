@@ -8,7 +8,6 @@ from re import Match
 from melle.text.verbalise.numbers import NUMBER, cardinal, digits, number, ordinal, whole, year
 from melle.text.verbalise.rules import SIGN, Rule, signed
 
-_DENOMINATORS = {2: ("half", "halves"), 4: ("quarter", "quarters")}
 _BESIDE = ((24, 7), (9, 11), (7, 7), (20, 20))  # no fractions: 9/11
 _BOTH = r"%|°[CF]?|kg|km|cm|mm|m|g|mg|lbs?|oz|ft|GB|MB|mph|hrs?|mins?"  # units that both ends of a range may have
 _VERBS = r"(?:is|was|has|as|does|says|makes|sells|its|his|this)\b"  # that follow 3M, which is a company
@@ -70,10 +69,15 @@ def read_fraction(match: Match[str]) -> str:
     if not 0 < above < below <= 100 or below < 2:
         words = f"{cardinal(above)} over {cardinal(below)}"
         return f"{cardinal(int(whole_part))} {words}" if whole_part else words
-    one, many = _DENOMINATORS.get(below, (ordinal(below), f"{ordinal(below)}s"))
     if not whole_part:
-        return f"{cardinal(above)} {one if above == 1 else many}"
-    return f"{cardinal(int(whole_part))} and {'a' if above == 1 else cardinal(above)} {one if above == 1 else many}"
+        return f"{cardinal(above)} {denominator(below, above)}"
+    return f"{cardinal(int(whole_part))} and {'a' if above == 1 else cardinal(above)} {denominator(below, above)}"
+
+
+def denominator(below: int, above: int) -> str:
+    """4 is "quarters", or of one "quarter"."""
+    one, many = {2: ("half", "halves"), 4: ("quarter", "quarters")}.get(below, (ordinal(below), f"{ordinal(below)}s"))
+    return one if above == 1 else many
 
 
 def read_ordinal(match: Match[str]) -> str:
@@ -90,8 +94,7 @@ def read_product(match: Match[str]) -> str:
 
 def read_many(match: Match[str]) -> str:
     """100s of people are "hundreds of people", 10,000s "ten thousands"."""
-    words = cardinal(int(match[1].replace(",", ""))).removeprefix("one ")
-    return f"{words}s"
+    return cardinal(int(match[1].replace(",", ""))).removeprefix("one ") + "s"
 
 
 def read_team(match: Match[str]) -> str:

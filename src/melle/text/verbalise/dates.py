@@ -1,14 +1,24 @@
-"""English dates, times of day (``DATES``) and years (``YEARS``): each function reads one kind of match."""
+"""English days and months in short (``SHORT_NAMES``), dates and times of day (``DATES``), and years (``YEARS``)."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from re import Match
 
-from melle.text.verbalise.days import MONTHS, SHORT_DAYS, SHORT_MONTHS, any_of
 from melle.text.verbalise.numbers import cardinal, ordinal, year
-from melle.text.verbalise.rules import Rule, ends_sentence
+from melle.text.verbalise.rules import Rule, any_of, closing_point
 
+MONTHS = (
+    *("January", "February", "March", "April", "May", "June", "July"),
+    *("August", "September", "October", "November", "December"),
+)
+DAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
+SHORT_MONTHS = {month[:3]: month for month in MONTHS} | {"Sept": "September"}
+SHORT_DAYS = {day[:3]: day for day in DAYS} | {"Tues": "Tuesday", "Wednes": "Wednesday", "Thur": "Thursday"}
+SHORT_DAYS |= {"Thurs": "Thursday"}
+_SHORT = SHORT_DAYS | SHORT_MONTHS
+_BETWEEN = {"-": " to ", "—": " to ", "/": " and ", "&": " and "}
 _MONTH = rf"(?P<month>{any_of(MONTHS)}|(?:{any_of(SHORT_MONTHS)})\b\.?)"
 _DAY = r"(?P<day>0?[1-9]|[12]\d|3[01])(?:st|nd|rd|th)?"
 _LAST_DAY = r"(?:-(?P<last>[12]?\d|3[01])(?:st|nd|rd|th)?)?"
@@ -16,6 +26,25 @@ _YEAR = r"(?P<year>1\d{3}|20\d\d)(?![\d,.:]*\d)"
 _HALF_DAY = r"(?P<half>[ap])(?:\.\s?m\.|-?m\b)"
 # Words before a year that would else be taken for a number.
 _IN = r"(?P<before>\b(?:in|since|from|until|till|before|after|during|year|circa)\s)"
+
+
+def read_row(match: Match[str]) -> str:
+    """Mon.-Fri. is "Monday to Friday", Jan, Feb and Mar "January, February and March"."""
+    parts = re.split(rf"\b({any_of(_SHORT)})\b\.?", match[0])
+    between = [_BETWEEN.get(part.strip(), part) for part in parts[::2]]
+    words = [_SHORT[part] for part in parts[1::2]]
+    return "".join(before + word for before, word in zip(between, words)) + between[-1] + closing_point(match)
+
+
+def read_one(match: Match[str]) -> str:
+    """On Mon. is "on Monday"."""
+    return f"{match['before'] or ''}{_SHORT[match['name']]}{closing_point(match)}"
+
+
+def _row(names: Iterable[str]) -> str:
+    """Several in a row, with or without points."""
+    name = rf"\b(?:{any_of(names)})\b\.?"
+    return rf"{name}(?:(?:\s?[-—/&]\s?|\s(?:to|through|thru|and|or)\s|,\s(?:and\s|or\s)?){name})+"
 
 
 def _month(written: str) -> str:
@@ -139,9 +168,22 @@ def read_hour(match: Match[str]) -> str:
 def _half_day(match: Match[str]) -> str:
     if not match["half"]:
         return ""
-    return f" {match['half'].upper()}-M" + ("." if match[0].endswith(".") and ends_sentence(match) else "")
+    return f" {match['half'].upper()}-M{closing_point(match)}"
 
 
+# "Sat." and "Sun." are words, too, and "May" and "Mar" names: these need a word before.
+_SURE = "Mon|Tue|Tues|Wed|Wednes|Thu|Thur|Thurs|Fri|Jan|Feb|Apr|Jun|Jul|Aug|Sep|Sept|Oct|Nov|Dec"
+SHORT_NAMES = (
+    Rule(_row(SHORT_DAYS), read_row),
+    Rule(_row(set(SHORT_MONTHS) - {"May"}) + r"(?!\.?\s\d{1,2}\b)", read_row),
+    Rule(rf"(?P<before>)\b(?P<name>{_SURE})\.(?!\s?\d|\w)", read_one),
+    Rule(
+        r"(?P<before>\b(?:on|to|from|through|until|till|by|every|next|last|this|and|or|in|since) )"
+        r"(?P<name>Sat|Sun|Mar)\.(?!\s?\d|\w)",
+        read_one,
+        re.I,
+    ),
+)
 _MUSIC = (
     "music|songs?|pop|rock|disco|funk|films?|movies?|fashion|style|hits?|bands?|era|shows?|series|decor|hair|kids?|"
     "bab(?:y|ies)|child(?:ren)?|nostalgia|cartoons?|sitcoms?|party|icons?|stars?|cinema"

@@ -10,8 +10,7 @@ from melle.text.verbalise.acronyms import read_acronyms
 from melle.text.verbalise.addresses import ADDRESSES, FILES
 from melle.text.verbalise.amounts import AMOUNTS, NUMBERS, RANGES
 from melle.text.verbalise.codes import CODES, TELEPHONE
-from melle.text.verbalise.dates import DATES, YEARS
-from melle.text.verbalise.days import SHORT_DAYS, SHORT_MONTHS, SHORT_NAMES
+from melle.text.verbalise.dates import DATES, SHORT_DAYS, SHORT_MONTHS, SHORT_NAMES, YEARS
 from melle.text.verbalise.mathematics import MARKUP, MATHEMATICS
 from melle.text.verbalise.money import MONEY, SIGNS_ALONE
 from melle.text.verbalise.numbers import cardinal, plain_figures

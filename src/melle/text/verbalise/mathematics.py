@@ -7,7 +7,7 @@ import unicodedata
 from re import Match
 
 from melle.text.verbalise.numbers import NUMBER, cardinal, number
-from melle.text.verbalise.rules import Rule
+from melle.text.verbalise.rules import Rule, word_set
 
 _RAISED = dict(zip("⁰¹²³⁴⁵⁶⁷⁸⁹⁻⁺", "0123456789-+"))
 _COMPARISONS = {  # between two sides; before a number alone
@@ -19,9 +19,7 @@ _COMPARISONS = {  # between two sides; before a number alone
     "≈": ("is about", "about"),
 }
 _SAME = {"≤": "<=", "⩽": "<=", "≥": ">=", "⩾": ">=", "≠": "!=", "≃": "≈", "≅": "≈", "==": "="}
-_JOINING = frozenset(
-    re.findall(r"\w+", "a an am are as at be by for if in is of on or the to up was with when where and")
-)
+_JOINING = word_set("a an am are as at be by for if in is of on or the to up was with when where and")
 _VERB = re.compile(r"\S+\s(?:is|are|was|were|has|have|will|can|means?)\b")  # pH < 7 is acidic
 _TAGS = (
     "a|abbr|b|big|br|center|code|del|div|em|font|h[1-6]|hr|i|img|ins|li|mark|ol|p|pre|s|small|span|strong|sub|sup|u|ul"

@@ -6,7 +6,7 @@ import re
 from re import Match
 
 from melle.text.verbalise.numbers import NUMBER, cardinal, number
-from melle.text.verbalise.rules import Rule
+from melle.text.verbalise.rules import Rule, any_of
 
 CURRENCIES = {  # one, many, a hundredth, hundredths
     "$": ("dollar", "dollars", "cent", "cents"),
@@ -118,8 +118,8 @@ MONEY = (
     ),
     Rule(
         rf"(?P<a>\b[Aa]n?\s)?(?P<sign>(?<![\w)])-)?(?<![A-Za-z])(?P<currency>"
-        rf"{'|'.join(map(re.escape, sorted(CURRENCIES, key=len, reverse=True)))})\s?{_MANY}{_SCALE}"
-        rf"(?:/(?P<per>{'|'.join(sorted(_PER, key=len, reverse=True))})(?![\w²])|(?P<joint>-)(?=[a-z])"
+        rf"{any_of(CURRENCIES)})\s?{_MANY}{_SCALE}"
+        rf"(?:/(?P<per>{any_of(_PER)})(?![\w²])|(?P<joint>-)(?=[a-z])"
         rf"|(?P<noun>(?=\s(?!(?:{_NO_NOUN})\b)[a-z])))?",
         read_money,
     ),

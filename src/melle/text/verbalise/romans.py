@@ -5,8 +5,7 @@ from __future__ import annotations
 from re import Match
 
 from melle.text.verbalise.numbers import cardinal, ordinal, roman
-from melle.text.verbalise.rules import Rule
-from melle.text.verbalise.shared import romans
+from melle.text.verbalise.rules import Rule, romans
 
 RULERS = (  # names that are followed by an ordinal
     "Henry|Charles|George|Edward|William|James|Richard|John|Elizabeth|Mary|Anne|Victoria|Louis|Philip|Francis|Napoleon|"

@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 from re import Match
 
-from melle.text.verbalise.numbers import NUMBER, cardinal, number, ordinal
-from melle.text.verbalise.rules import SIGN, Rule, ends_sentence, signed
+from melle.text.verbalise.amounts import denominator
+from melle.text.verbalise.numbers import NUMBER, cardinal, number
+from melle.text.verbalise.rules import SIGN, Rule, any_of, closing_point, ends_sentence, signed
 
 UNITS = {  # one, many
     **{"km": ("kilometer", "kilometers"), "m": ("meter", "meters"), "cm": ("centimeter", "centimeters")},
@@ -67,17 +68,12 @@ _EACH = ("ml", "mL", "dl", "dL", "kg", "sec", "min", "hr", "day", "week", "month
 _POWERS = {"²": "square", "³": "cubic"}
 _DIRECTIONS = {"N": "north", "S": "south", "E": "east", "W": "west"}
 # Units that are read without a number, too: people per km².
-_SQUARED = "|".join(unit for unit in ("km", "cm", "mm", "ft", "mi", "yd", "m"))
+_SQUARED = "km|cm|mm|ft|mi|yd|m"
 
 
-def _any(words) -> str:
-    return "|".join(map(re.escape, sorted(words, key=len, reverse=True)))
-
-
-_UNIT = rf"(?P<unit>{_any(UNITS)})(?P<power>[²³])?"
+_UNIT = rf"(?P<unit>{any_of(UNITS)})(?P<power>[²³])?"
 # Joined to a number by a hyphen: a 10-lb bag.
-_JOINED = _any([unit for unit in UNITS if len(unit) > 1 and unit.isascii()] + ["m", "g", "V", "W"])
-_DENOMINATORS = {2: ("half", "halves"), 4: ("quarter", "quarters")}
+_JOINED = any_of([unit for unit in UNITS if len(unit) > 1 and unit.isascii()] + ["m", "g", "V", "W"])
 # What follows a length that describes no noun: 12 in. long.
 _MEASURED = "tall|long|wide|high|deep|thick|across|square|diameter|apart|away|shorter|taller|longer|wider|above|below"
 _NOUN = rf"\s(?!(?:{_MEASURED}|of|and|or|by|to|x|in|on|is|was|from|at|when|if)\b)[a-z]"  # what a length describes
@@ -94,8 +90,7 @@ def read_unit(match: Match[str]) -> str:
     name = one if match["number"] == "1" or described else many
     name = f"{_POWERS[match['power']]} {name}" if match["power"] else name
     per = f" per {_PER[match['per']]}" if match["per"] else ""
-    point = "." if match["point"] and ends_sentence(match) else ""
-    return f"{match['a'] or ''}{signed(match)}{number(match['number'])} {name}{per}{point}"
+    return f"{match['a'] or ''}{signed(match)}{number(match['number'])} {name}{per}{closing_point(match)}"
 
 
 def read_joined(match: Match[str]) -> str:
@@ -115,9 +110,7 @@ def read_part(match: Match[str]) -> str:
     """1/2 km is "half a kilometer", 3/4 in. "three quarters of an inch", 2 1/2 lbs "two and a half pounds"."""
     one, many = UNITS.get(match["unit"], ("inch", "inches"))
     above, below = int(match["above"]), int(match["below"])
-    part, parts = _DENOMINATORS.get(below, (ordinal(below), f"{ordinal(below)}s"))
-    point = "." if match["point"] and ends_sentence(match) else ""
-    share = part if above == 1 else parts
+    share, point = denominator(below, above), closing_point(match)
     if match["whole"]:
         return f"{cardinal(int(match['whole']))} and {'a' if above == 1 else cardinal(above)} {share} {many}{point}"
     a = "an" if one.startswith(("hour", "inch", "ounce")) else "a"
@@ -129,11 +122,10 @@ def read_part(match: Match[str]) -> str:
 def read_feet(match: Match[str]) -> str:
     """5'10" and 5 ft 10 in are "five feet ten inches", a 10' ladder "a ten foot ladder"."""
     feet, inches = match["feet"], match["inches"]
-    point = "." if match[0].endswith(".") and ends_sentence(match) else ""
     if not inches and match["a"] and re.match(_NOUN, match.string[match.end() : match.end() + 60]):
         return f"{match['a']}{cardinal(int(feet))} foot"
     more = f" {number(inches)} {'inch' if inches == '1' else 'inches'}" if inches else ""
-    return f"{match['a'] or ''}{cardinal(int(feet))} {'foot' if feet == '1' else 'feet'}{more}{point}"
+    return f"{match['a'] or ''}{cardinal(int(feet))} {'foot' if feet == '1' else 'feet'}{more}{closing_point(match)}"
 
 
 def read_inches(match: Match[str]) -> str:
@@ -213,7 +205,7 @@ UNITS_RULES = (
     Rule(r"(?P<a>\b[Aa]n?\s)?(?<![.,\w'])(?P<feet>\d{1,2})'(?:\s?(?P<inches>\d{1,2}))?(?![\w'])", read_feet),
     read_inch_marks,
     Rule(
-        rf"(?<![\w.,/]){_FRACTION}\s?(?P<unit>{_any(UNITS)}|in(?=\.|[,;)]|$)|inch(?:es)?)(?![\w²³])(?P<point>\.(?![\w.]))?",
+        rf"(?<![\w.,/]){_FRACTION}\s?(?P<unit>{any_of(UNITS)}|in(?=\.|[,;)]|$)|inch(?:es)?)(?![\w²³])(?P<point>\.(?![\w.]))?",
         read_part,
     ),
     Rule(
@@ -225,7 +217,7 @@ UNITS_RULES = (
     Rule(rf"(?<![\w.,])(?P<number>{NUMBER})-(?P<unit>{_JOINED})(?![\w-])\.?", read_joined),
     Rule(
         rf"(?P<a>\b[Aa]n?\s(?:\d[\d.]*\sby\s)?)?{SIGN}(?<![\w.,])(?P<number>{NUMBER})\s?{_UNIT}"
-        rf"(?:/(?P<per>{_any(_PER)}))?(?!\w|'s\b)"
+        rf"(?:/(?P<per>{any_of(_PER)}))?(?!\w|'s\b)"
         r"(?P<point>\.(?![\w.]))?",
         read_unit,
     ),
@@ -235,7 +227,7 @@ UNITS_RULES = (
         rf"(?![\w'-])(?(a)(?={_NOUN})|(?=[.,;!?)]|$))",
         read_amps,
     ),
-    Rule(rf"(?<=[a-z]{{2}})/(?P<per>{_any(_EACH)})(?!\w)", lambda match: f" per {_PER[match['per']]}"),
+    Rule(rf"(?<=[a-z]{{2}})/(?P<per>{any_of(_EACH)})(?!\w)", lambda match: f" per {_PER[match['per']]}"),
     Rule(rf"(?P<before>/|\bper\s)(?P<unit>{_SQUARED})(?P<power>[²³])(?!\w)", read_rate),
     Rule(rf"(?P<before>)(?<![\w²³])(?P<unit>{_SQUARED})(?P<power>[²³])(?!\w)", read_rate),
     Rule(r"(?<![\w/])km/h(?!\w)", "kilometers per hour"),

@@ -11,6 +11,7 @@ from typing import Any
 
 import melle
 from melle.console import nearest, run_command, set_up_console
+from melle.data.sources import CORPORA
 from melle.options import add_fields, from_fields
 
 COMMANDS = {  # by name: the dataclass of its options, in ``melle.commands``, and what it does
@@ -21,14 +22,9 @@ COMMANDS = {  # by name: the dataclass of its options, in ``melle.commands``, an
     "voice remove": ("voice.Remove", "forget a voice that was saved, and its recording"),
     "serve": ("serve.Serve", "serve speech over HTTP, as OpenAI's API has it, with a web page"),
     "prepare": "write the manifests of a corpus; unpack and download it if need be",
-    "prepare librispeech": ("prepare.LibriSpeech", "960 hours of audiobooks, 2338 readers; 60 GB"),
-    "prepare libritts": ("prepare.LibriTTS", "585 hours of audiobooks in sentences; 80 GB"),
-    "prepare libritts-r": ("prepare.LibriTTSR", "LibriTTS with its sound restored; 80 GB"),
-    "prepare ljspeech": ("prepare.LJSpeech", "24 hours of one reader; 2.6 GB"),
-    "prepare vctk": ("prepare.VCTK", "44 hours of 110 speakers, split by speaker; 11 GB"),
-    "prepare fsdd": ("prepare.FSDD", "3000 spoken digits of 6 speakers; 16 MB"),
+    **{f"prepare {name}": (f"melle.data.sources.{kind}", about) for name, (kind, about) in CORPORA.items()},
     "prepare folder": (
-        "prepare.Folder",
+        "folder.Folder",
         "your own recordings: beside their transcripts (NAME.txt or NAME.lab), or listed in a table",
     ),
     "prepare teacher": (
@@ -58,8 +54,9 @@ class CommandParser(argparse.ArgumentParser):
     def complete(self) -> None:
         """Add the options, where they are not there yet."""
         if self.command is not None:
-            module, name = self.command.split(".")
-            kind, self.command = getattr(import_module(f"melle.commands.{module}"), name), None
+            module, _, name = self.command.rpartition(".")
+            where = module if module.startswith("melle.") else f"melle.commands.{module}"
+            kind, self.command = getattr(import_module(where), name), None
             if not kind.__doc__.startswith(f"{name}("):  # else what ``dataclass`` wrote in place of a docstring
                 self.description = getdoc(kind)
             add_fields(self, kind)

@@ -19,8 +19,10 @@ from melle.audio_formats import COMPRESSED
 from melle.cli import make_parser, read_command
 from melle.data.manifest import Utterance, read_manifest
 from melle.data.sources import manifests as sources
+from melle.data.sources.fsdd import fsdd_split
+from melle.data.sources.librispeech import evaluation_lists
 from melle.data.sources.manifests import share
-from melle.data.sources.published import _by_subset, evaluation_lists, fsdd_split
+from melle.data.sources.published import by_subset
 from melle.errors import UserError
 from tests.conftest import install_ffmpeg
 
@@ -243,7 +245,7 @@ def test_subsets_in_another_language():
     recordings = {"r": SimpleNamespace(sources=[SimpleNamespace(source="r.flac")])}
     said = [SimpleNamespace(id=i, text=t, recording_id="r", speaker="s", duration=1.0) for i, t in ("bä", "a ")]
     found = {name: {"recordings": recordings, "supervisions": said} for name in ("train-a", "train-b", "dev")}
-    manifests = _by_subset("corpus", found, "train", language="sv")
+    manifests = by_subset("corpus", found, "train", language="sv")
     expected = Utterance("ä", Path("r.flac"), "b", "s", "sv", 1.0)  # the other has no text
     assert manifests == {"corpus_train.jsonl": [expected] * 2, "corpus_dev.jsonl": [expected]}
 

@@ -304,6 +304,26 @@ def test_vctk(tmp_path, bare):
     assert read_manifest(tmp_path / "out/vctk_train.jsonl")[0].audio_path.stem.endswith("_mic2")
 
 
+def test_mls(tmp_path):
+    corpus = tmp_path / "made/mls_polish"
+    for split, speaker in (("train", 7), ("dev", 8), ("test", 9)):
+        lines = [(f"{speaker}_1_{number:06}", f"dobry wieczór {number}") for number in range(2)]
+        for id, _ in lines:
+            tone(corpus / split / "audio" / str(speaker) / "1" / f"{id}.flac", 0.2, 16000)
+        text(corpus / split / "transcripts.txt", "".join(f"{id}\t{said}\n" for id, said in lines))
+    text(corpus / "metainfo.txt", "SPEAKER | GENDER | PARTITION\n" + "".join(f"{n} | F | x\n" for n in (7, 8, 9)))
+    pack(tmp_path / "made", tmp_path / "root/mls_polish.tar.gz")
+    out = tmp_path / "out"
+    run("mls", "--root", tmp_path / "root", "-o", out, "--languages", "polish")
+    assert names(out) == [f"mls_polish_{split}.jsonl" for split in ("test", "train", "validation")]
+    audio = tmp_path / "root/mls_polish/dev/audio/8/1/8_1_000001.flac"
+    assert read_manifest(out / "mls_polish_validation.jsonl")[1] == Utterance(
+        "dobry wieczór 1", audio, "8_1_000001", "8", "pl", 0.2
+    )
+    with pytest.raises(UserError, match=r"no mls_dutch, neither unpacked nor as .*; add --download"):
+        run("mls", "--root", tmp_path / "root", "-o", out, "--languages", "polish", "dutch")
+
+
 def test_fsdd(tmp_path):
     corpus = tmp_path / "made/free-spoken-digit-dataset-1.0.10"
     for speaker in ("jackson", "theo"):

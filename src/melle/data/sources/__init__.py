@@ -6,5 +6,6 @@ CORPORA = {
     "libritts-r": ("librispeech.LibriTTSR", "LibriTTS with its sound restored; 80 GB"),
     "ljspeech": ("ljspeech.LJSpeech", "24 hours of one reader; 2.6 GB"),
     "vctk": ("vctk.VCTK", "44 hours of 110 speakers, split by speaker; 11 GB"),
+    "mls": ("mls.MLS", "audiobooks in eight languages, 100 to 45000 hours each; German: 115 GB"),
     "fsdd": ("fsdd.FSDD", "3000 spoken digits of 6 speakers; 16 MB"),
 }

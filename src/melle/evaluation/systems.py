@@ -20,7 +20,7 @@ from melle.evaluation.records import package_versions, source_digest
 from melle.files import file_stamp
 from melle.hub import cached_revision, is_hub_name
 from melle.synthesis.options import DecodingOptions
-from melle.synthesis.prompt import Prompt, read_voice
+from melle.synthesis.prompt import Prompt, read_beginning
 from melle.synthesis.synthesizer import Synthesizer
 from melle.vocoders import Vocoder, make_vocoder
 
@@ -196,7 +196,7 @@ System = Topline | Model
 
 def _with_beginning(tts: Synthesizer, beginning: Tensor, speech: Any) -> Output:
     """Both through the vocoder as one, so that no seam is audible between them."""
-    mel = read_voice(beginning, tts.log_mel, tts.network.reduction_factor)
+    mel = read_beginning(beginning, tts.description, tts.log_mel).mel
     waveform = tts.vocoder(torch.cat([mel, speech.mel]).to(tts.device)).cpu().nan_to_num(0.0)
     waveform = waveform / waveform.abs().max().clamp(min=1)
     return Output(waveform, len(mel) * tts.spec.hop_length, speech.finish_reason)

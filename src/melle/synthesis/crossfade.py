@@ -36,36 +36,30 @@ class CrossFade:
         self._fade = round(FADE * spec.sample_rate)  # samples
         self._part = 0
         self._beginning = True
-        self._around = (0, 0)  # frames of silence before and after the piece that came last
 
-    def __call__(self, waveform: Tensor, last: bool) -> Tensor:
-        """The next samples (N,), and whether their part ends with them; with the silence around the part."""
+    def __call__(self, waveform: Tensor, mel: Tensor, last: bool) -> tuple[Tensor, Tensor]:
+        """The next samples (N,) and log10 frames (T, M), with the silence around their part.
+
+        ``last``: the part ends with them.
+        """
         if self._alone:
-            return waveform
+            return waveform, mel
         before = after = 0
         waveform, count = waveform.clone(), min(self._fade, len(waveform))
         ramp = torch.linspace(0, 1, count + 1)[:-1]
         if self._beginning:
-            before = self._silences[0] if self._part == 0 else 0
+            before, self._silences[0] = self._silences[0], 0
             if len(waveform):
                 waveform[:count] *= ramp
                 self._beginning = False
-            self._silences[0] = 0
         if last:
             waveform[len(waveform) - count :] *= ramp.flip(0)
             self._beginning, self._part = True, self._part + 1
             after = self._silences[self._part]
-        self._around = (before, after)
-        hop = self._spec.hop_length
-        return torch.cat((waveform.new_zeros(before * hop), waveform, waveform.new_zeros(after * hop)))
-
-    def frames(self, mel: Tensor, last: bool) -> Tensor:
-        """The same for frames (T, M). To be called after it."""
-        if self._alone:
-            return mel
-        silence = math.log10(self._spec.floor)
-        before, after = (mel.new_full((frames, mel.shape[1]), silence) for frames in self._around)
-        return torch.cat((before, mel, after))
+        hop, silence = self._spec.hop_length, math.log10(self._spec.floor)
+        quiet = [waveform.new_zeros(frames * hop) for frames in (before, after)]
+        silent = [mel.new_full((frames, mel.shape[1]), silence) for frames in (before, after)]
+        return torch.cat((quiet[0], waveform, quiet[1])), torch.cat((silent[0], mel, silent[1]))
 
 
 def join_speech(speeches: Sequence[Speech], pauses: Sequence[float], spec: MelSpec, seed: int) -> Speech:
@@ -73,8 +67,9 @@ def join_speech(speeches: Sequence[Speech], pauses: Sequence[float], spec: MelSp
     fade, waveforms, mels, words = CrossFade(spec, pauses), [], [], []
     start = round(pauses[0] * spec.frame_rate)  # of the part, in frames
     for speech in speeches:
-        waveforms.append(fade(speech.waveform, last=True))
-        mels.append(fade.frames(speech.mel, last=True))
+        waveform, mel = fade(speech.waveform, speech.mel, last=True)
+        waveforms.append(waveform)
+        mels.append(mel)
         words += shifted(speech.words, start / spec.frame_rate)
         start = sum(map(len, mels))
     if len(speeches) == 1:

@@ -97,13 +97,9 @@ _warn_once = lru_cache(1000)(_warn)  # of a file that is a prompt again and agai
 
 def read_beginning(recording: Recording, model: ModelDescription, log_mel: LogMel) -> Prompt:
     """A recording that is to be gone on from, as it is: where it breaks off matters."""
-    return Prompt(recording, "", mel=read_voice(recording, log_mel, model.network.get("reduction_factor", 1)))
-
-
-def read_voice(recording: Recording, log_mel: LogMel, reduction_factor: int) -> Tensor:
-    """Log10 mel (T, M) of a recording as it is, T a multiple of r. Raises UserError where ``load_voice`` does."""
     name = _name(recording)
-    return _steps(log_mel(load_voice(recording, log_mel.spec.sample_rate, name)), reduction_factor, name)
+    mel = log_mel(load_voice(recording, log_mel.spec.sample_rate, name))
+    return Prompt(recording, "", mel=_steps(mel, model.network.get("reduction_factor", 1), name))
 
 
 def load_voice(recording: Recording, rate: int, name: str | None = None, faintest: float = FAINTEST) -> Tensor:

@@ -22,7 +22,7 @@ from melle.synthesis.prompt import Prompt, Recording, Voice, as_prompt, read_beg
 from melle.synthesis.rendering import Renderer
 from melle.synthesis.request import Request, make_request
 from melle.synthesis.speech import Chunk, Speech, shifted
-from melle.synthesis.voices import named_prompts
+from melle.synthesis.voices import find_voice
 
 ROWS = 16  # parts of long texts that are spoken at a time
 
@@ -226,7 +226,8 @@ class Synthesizer(Renderer):
             request = self._request(parts, number, prompt, lead, seed, options)
             for chunk, decoded in self.render_stream(request, options, started):
                 last = decoded is not None
-                chunk = replace(chunk, waveform=fade(chunk.waveform, last), mel=fade.frames(chunk.mel.clone(), last))
+                waveform, mel = fade(chunk.waveform, chunk.mel.clone(), last)
+                chunk = replace(chunk, waveform=waveform, mel=mel)
                 given += len(chunk.mel)
                 if last:
                     reasons.append(chunk.finish_reason)
@@ -262,10 +263,16 @@ class Synthesizer(Renderer):
                     known[key] = read_prompt(prompt, self.description, self.log_mel)
             return known[key]
 
-        prompt, prompt_text = named_prompts(self.source, voice, prompt, prompt_text, count)
-        texts = each("prompt_text", prompt_text, count)
-        prompts = [as_prompt(voice, text) for voice, text in zip(each("prompt", prompt, count), texts)]
-        return [prompt if prompt is None or prompt.mel is not None else read(prompt) for prompt in prompts]
+        prompts = []
+        given = (("prompt", prompt), ("prompt_text", prompt_text), ("voice", voice))
+        for recording, text, name in zip(*(each(what, values, count) for what, values in given)):
+            if name is not None:
+                if recording is not None or text is not None:
+                    raise UserError("voice= and prompt= both name the voice to speak in; give one of them")
+                recording, text = find_voice(self.source, name)
+            one = as_prompt(recording, text)
+            prompts.append(one if one is None or one.mel is not None else read(one))
+        return prompts
 
 
 def _reading_prompt() -> AbstractContextManager[None]:

@@ -11,9 +11,8 @@ import logging
 import os
 import re
 import shutil
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 import platformdirs
 import torch
@@ -24,7 +23,6 @@ from melle.console import shell_command
 from melle.errors import UserError
 from melle.files import check_writable, write_text
 from melle.locks import locked
-from melle.synthesis.options import each
 from melle.synthesis.prompt import Prompt, load_voice, read_prompt
 from melle.text.normalise import check_text
 from melle.text.scripts import check_script
@@ -91,19 +89,6 @@ def find_voice(model: str | Path | None, name: str) -> NamedVoice:
         raise UserError(f"{model or user_folder()} has no voice {name!r}: {known}{more}")
     _check_present(name, voices[name])
     return voices[name]
-
-
-def named_prompts(
-    model: Path | None, voice: str | Sequence[str | None] | None, prompt: Any, prompt_text: Any, count: int
-) -> tuple[Any, Any]:
-    """``prompt`` and ``prompt_text`` as they are, or those of the voices (``find_voice``) that are named for ``count``
-    texts. Raises UserError where both are given."""
-    if voice is None:
-        return prompt, prompt_text
-    if prompt is not None or prompt_text is not None:
-        raise UserError("voice= and prompt= both name the voice to speak in; give one of them")
-    found = [(None, None) if name is None else find_voice(model, name) for name in each("voice", voice, count)]
-    return [audio for audio, _ in found], [text for _, text in found]
 
 
 def check_name(name: str) -> None:

@@ -36,7 +36,7 @@ def find_words(
     """
     if not len(mel):
         return ()
-    due = places(network, request, mel)
+    due = centres(look(network, request, mel), MOST_SKIPPED * network.reduction_factor)
     times = (np.arange(len(due)) + 0.5) * network.reduction_factor / frame_rate
     tokens, seconds = len(request.tokens), len(mel) / frame_rate
     spans = word_tokens(tokenizer, request.text, request.tokens)
@@ -84,11 +84,6 @@ def ends_early(network: Melle, request: Request, mel: torch.Tensor) -> bool:
     sharp = (weights * (np.abs(token - due[:, None]) <= NEAR)).sum(axis=1).mean()
     spread = (2 * NEAR + 1) / weights.shape[1]
     return bool(sharp > max(SHARP, SHARPER * spread) and weights.shape[1] - due[-1] > UNSAID)
-
-
-def places(network: Melle, request: Request, mel: torch.Tensor) -> NDArray[np.float64]:
-    """Where in the request's text each step of ``mel`` (T, M) is, in tokens (K,): ever further on."""
-    return centres(look(network, request, mel), MOST_SKIPPED * network.reduction_factor)
 
 
 def look(network: Melle, request: Request, mel: torch.Tensor) -> NDArray[np.float64]:

@@ -101,7 +101,7 @@ class Renderer:
         return rendered
 
     def render_stream(
-        self, request: Request, options: DecodingOptions, started: float
+        self, request: Request, options: DecodingOptions, started: float, words: bool = False
     ) -> Iterator[tuple[Chunk, Tensor | None]]:
         """Speak one request, and give frames and samples as soon as they are final; with the last, all frames (T, M)
         as they were decoded."""
@@ -112,10 +112,16 @@ class Renderer:
             with self._vocoding(len(mel)):
                 samples = vocode(mel.to(self.device), last).cpu()
             mels.append(frames.mel)
-            decoded = torch.cat(mels) if last else None
-            reason = self._ending(frames.finish_reason, request, decoded) if last else None
-            samples, elapsed = samples.nan_to_num(0.0).clamp(-1, 1), time.perf_counter() - started
-            yield Chunk(samples, self.spec.sample_rate, mel, elapsed, reason), decoded
+            chunk = Chunk(
+                samples.nan_to_num(0.0).clamp(-1, 1), self.spec.sample_rate, mel, time.perf_counter() - started
+            )
+            if not last:
+                yield chunk, None
+                continue
+            decoded = torch.cat(mels)
+            reason = self._ending(frames.finish_reason, request, decoded)
+            found = self.words_of(request, decoded, options) if words else ()
+            yield replace(chunk, finish_reason=reason, words=found), decoded
 
     def words_of(self, request: Request, decoded: Tensor, options: DecodingOptions) -> tuple[Word, ...]:
         """When the words of what was decoded for a request are spoken, by guided attention."""

@@ -42,7 +42,7 @@ class Chunk:
     sample_rate: int  # samples per second
     mel: Tensor  # (T, M) log10: the frames that have come since the last chunk, ahead of the samples
     elapsed: float  # seconds since the call
-    finish_reason: str | None  # of the last chunk, as in ``Speech``
+    finish_reason: str | None = None  # of the last chunk, as in ``Speech``
     parts: tuple[str, ...] = ()  # of the last chunk, as in ``Speech``
     words: tuple[Word, ...] = ()  # where asked for, of the part that ends with this chunk
 

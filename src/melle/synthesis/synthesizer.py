@@ -224,19 +224,19 @@ class Synthesizer(Renderer):
         given = 0  # frames
         for number in range(len(parts)):
             request = self._request(parts, number, prompt, lead, seed, options)
-            for chunk, decoded in self.render_stream(request, options, started):
+            for chunk, decoded in self.render_stream(request, options, started, words):
                 last = decoded is not None
                 waveform, mel = fade(chunk.waveform, chunk.mel.clone(), last)
                 chunk = replace(chunk, waveform=waveform, mel=mel)
                 given += len(chunk.mel)
                 if last:
                     reasons.append(chunk.finish_reason)
-                    end, found = number == len(parts) - 1, self.words_of(request, decoded, options) if words else ()
+                    end = number == len(parts) - 1
                     chunk = replace(
                         chunk,
                         finish_reason=gravest_reason(reasons) if end else None,
                         parts=tuple(reasons) if end and len(parts) > 1 else (),
-                        words=shifted(found, start / self.spec.frame_rate),
+                        words=shifted(chunk.words, start / self.spec.frame_rate),
                     )
                     lead = lead or _lead(request, decoded)
                 yield chunk

@@ -39,12 +39,12 @@ def whole(figures: str, language: str = "en") -> str:
     return cardinal(int(figures), language)
 
 
-def number(written: str, point: str = "point", language: str = "en") -> str:
-    """A number as written, with commas for thousands and a decimal point: "1,234.50" is "one thousand … point five
+def number(written: str) -> str:
+    """An English number, with commas for thousands and a decimal point: "1,234.50" is "one thousand … point five
     zero"."""
     before, _, after = written.replace(",", "").partition(".")
-    parts = [whole(before, language)] if before else []
-    return " ".join([*parts, point, digits(after, language)] if after else parts)
+    words = whole(before) if before else ""
+    return f"{words} point {digits(after)}".lstrip() if after else words
 
 
 def plain_figures(text: str) -> str:

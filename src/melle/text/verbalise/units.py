@@ -160,10 +160,8 @@ def read_inch_marks(text: str) -> str:
 def read_place(match: Match[str]) -> str:
     """40°26'46"N is "forty degrees twenty-six minutes forty-six seconds north"."""
     degrees, minutes, seconds, direction = match.groups()
-    words = f"{number(degrees)} degree{'' if degrees == '1' else 's'}"
-    words += f" {number(minutes)} minute{'' if minutes == '1' else 's'}" if minutes else ""
-    words += f" {number(seconds)} second{'' if seconds == '1' else 's'}" if seconds else ""
-    return f"{words} {_DIRECTIONS[direction]}"
+    amounts = ((degrees, "degree"), (minutes, "minute"), (seconds, "second"))
+    return " ".join([*(_counted(*amount) for amount in amounts if amount[0]), _DIRECTIONS[direction]])
 
 
 def read_relay(match: Match[str]) -> str:
@@ -181,11 +179,11 @@ def read_amps(match: Match[str]) -> str:
 def read_duration(match: Match[str]) -> str:
     """1h 30m is "one hour thirty minutes", 5m 30s "five minutes thirty seconds"."""
     long, short = ("hour", "minute") if match[2].startswith("h") else ("minute", "second")
-    words = (
-        f"{number(figures)} {name}{'' if figures == '1' else 's'}"
-        for figures, name in ((match[1], long), (match[3], short))
-    )
-    return " ".join(words)
+    return f"{_counted(match[1], long)} {_counted(match[3], short)}"
+
+
+def _counted(figures: str, name: str) -> str:
+    return f"{number(figures)} {name}{'' if figures == '1' else 's'}"
 
 
 _FRACTION = r"(?:(?P<whole>\d{1,3})\s)?(?P<above>[1-9]\d?)/(?P<below>[2-9]|1[0-6]|32|64)"

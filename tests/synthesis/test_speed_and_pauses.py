@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from melle.cli import main
 from melle.errors import UserError
 from melle.model.layout import paced_text_positions
-from melle.synthesis.chunking import Part, show_text, split_pauses
+from melle.synthesis.chunking import show_text
 from melle.synthesis.options import DecodingOptions
 from melle.synthesis.rendering import Stretch
 from melle.synthesis.synthesizer import Synthesizer
@@ -75,20 +75,6 @@ def test_later_parts_take_the_speed_from_the_first_alone(tts):
     whole = tts(text, seed=1, options=options)
     streamed = torch.cat([chunk.mel for chunk in tts.stream(text, seed=1, options=options)])
     torch.testing.assert_close(streamed, whole.mel, atol=1e-3, rtol=0)
-
-
-@pytest.mark.parametrize(
-    ("text", "pieces", "after"),
-    [
-        ("one two", [("one two", 0.0)], 0.0),
-        ("one [pause 0.5s] two", [("one", 0.0), ("two", 0.5)], 0.0),
-        ("[Pause 300ms]one[pause 1]. two [pause 2 seconds]", [("one.", 0.3), ("two", 1.0)], 2.0),
-        ("one [pause .5s] [pause: 1s] two", [("one", 0.0), ("two", 1.5)], 0.0),
-        ("[pause 1s]", [], 1.0),
-    ],
-)
-def test_pauses_are_found(text, pieces, after):
-    assert split_pauses(text) == ([Part(*piece) for piece in pieces], after)
 
 
 def test_pauses_are_silent_and_the_rest_is_spoken_as_before(tts):

@@ -1,21 +1,16 @@
 """A stream is the whole, piece by piece; long texts are spoken in parts of one voice."""
 
-import string
 from dataclasses import replace
 
 import pytest
-import tokenizers
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from melle.synthesis import rendering, synthesizer
-from melle.synthesis.chunking import PAUSE, make_parts, split_text
+from melle.synthesis.chunking import PAUSE
 from melle.synthesis.crossfade import gravest_reason
-from melle.synthesis.options import DecodingOptions, derive_seed
+from melle.synthesis.options import derive_seed
 from melle.synthesis.prompt import Prompt
 from melle.synthesis.synthesizer import Synthesizer
-from melle.text.subwords import SubwordTokenizer
 from tests.synthesis.test_decoding import PROMPT, bias_stop
 
 LONG = " ".join(["one two three four five six seven eight"] * 2)
@@ -115,53 +110,6 @@ def test_a_page_takes_no_more_memory_than_a_sentence(tts, monkeypatch):
     assert seen == [1, 8, 7]
 
 
-@settings(max_examples=100, deadline=None)
-@given(
-    st.lists(
-        st.sampled_from(["a", "of", "word", "sentence", "internationalisation", ",", ".", "!", "—", "Dr.", "三月。"]),
-        min_size=1,
-    ),
-    st.integers(1, 40),
-)
-def test_parts_are_the_text_and_fit(words, most):
-    text = " ".join(words)
-
-    def fits(part: str) -> bool:
-        return sum(character.isalnum() for character in part) <= most
-
-    parts = split_text(text, fits)
-    assert "".join("".join(parts).split()) == "".join(text.split())  # nothing is lost, nothing twice
-    assert all(fits(part) and part == part.strip() for part in parts)
-
-
-@settings(max_examples=100, deadline=None)
-@given(
-    st.lists(st.sampled_from(["word", "at", "*", "...", "—", "!", "* * *", "\n\n", "-" * 30, "三月。"]), min_size=1),
-    st.integers(1, 25),
-)
-def test_parts_can_be_spoken_whatever_is_between_the_words(words, most):
-    text = " ".join(words)
-    parts = split_text(text, lambda part: len(part) <= most)
-
-    def spoken(text: str) -> str:
-        return "".join(character for character in text if character.isalnum())
-
-    assert spoken("".join(parts)) == spoken(text)
-    if len(text.strip()) > most:
-        assert all(len(part) <= most and spoken(part) for part in parts)
-
-
-def test_a_page_of_asterisks_costs_no_more_than_one_of_words():
-    asked = []
-
-    def fits(part: str) -> bool:
-        asked.append(len(part))
-        return len(part) <= 50
-
-    assert split_text("* " * 20000 + "one", fits) == ["one"]
-    assert sum(asked) < 20000 * 300
-
-
 def test_the_whole_is_as_bad_as_its_worst_part(tts):
     assert gravest_reason(["stop", "stop"]) == "stop" and gravest_reason(["length", "stop"]) == "length"
     assert (
@@ -178,50 +126,3 @@ def test_the_whole_is_as_bad_as_its_worst_part(tts):
     again = tts(LONG, PROMPT, seed=speech.seed, retries=3)
     assert torch.equal(again.mel, speech.mel) and speech.seed == 11
     assert tts("one", PROMPT).parts == ()
-
-
-def test_parts_end_where_a_reader_would_breathe():
-    text = "Dr. Smith went home. He slept, ate, and wrote a letter to Mr. Jones! Was it long? It was not."
-    assert split_text(text, lambda part: len(part) <= 30) == [
-        "Dr. Smith went home.",
-        "He slept, ate,",
-        "and wrote a letter to Mr.",
-        "Jones!",
-        "Was it long?",
-        "It was not.",
-    ]
-    assert split_text(text, lambda part: len(part) <= 200) == [text]
-    numbers = "it costs 3,000 and 12:30 then twenty 1,000,000 more words"
-    assert split_text(numbers, lambda part: len(part) <= 30) == [
-        "it costs 3,000 and 12:30 then",
-        "twenty 1,000,000 more words",
-    ]
-    wide = "一二三，四五六，七八九，十"
-    assert split_text(wide, lambda part: len(part) <= 9, "zh") == ["一二三，四五六，", "七八九，十"]
-
-
-def test_what_is_not_known_is_left_out_of_a_book_with_one_warning(tts, caplog):
-    tts.description = replace(tts.description, most_tokens=5)
-    words = LONG.split()
-    text = " ".join([*words[:7], "“🙂”", "—", "hello…", *words[7:]])
-    parts = [[*words[start : start + 5]] for start in range(0, 16, 5)]
-    made, _ = make_parts(text, None, "en", DecodingOptions(), tts.description, tts.network)
-    assert [token for part in made for token in part.tokens] == tts.tokenizer.encode(LONG)
-    assert len(made) <= len(parts) + 1 and all(0 < len(part.tokens) <= 5 for part in made)
-    (record,) = caplog.records
-    assert "hello" in record.getMessage()
-
-
-def test_parts_after_the_first_or_a_prompt_begin_with_a_byte_level_space(tts):
-    bpe = tokenizers.models.BPE({letter: n for n, letter in enumerate(string.ascii_lowercase + "Ġ")}, [])
-    library = tokenizers.Tokenizer(bpe)
-    library.pre_tokenizer = tokenizers.pre_tokenizers.ByteLevel(add_prefix_space=False)
-    tokenizer = SubwordTokenizer(library.to_str(), spaced=True)
-    model = replace(tts.description, tokenizer=tokenizer, most_tokens=9)
-    texts, space = ["one two", "three", "four"], tokenizer.encode("a b")[1]
-    for prompt in (None, Prompt(None, "six", tokenizer.encode("six"), torch.zeros(8, 80))):
-        parts, _ = make_parts("one two three [pause 1s] four", prompt, "en", DecodingOptions(), model, tts.network)
-        assert [part.text for part in parts] == texts
-        for number, part in enumerate(parts):
-            begins = [space] if number or prompt is not None else []
-            assert part.tokens == begins + tokenizer.encode(part.text)

@@ -248,8 +248,6 @@ def _children(process: int) -> list[int]:
 
 @dataclass
 class Data:
-    """The options of this benchmark."""
-
     utterances: int = option(LIBRISPEECH, "of the epoch to batch")
     batch_frames: int = option(50000, "positions per batch, padding counted")
     recordings: int = option(300, "made for the loaders, 12 s each; 0: none")
@@ -271,10 +269,7 @@ class Data:
                 print(bench_memory(self.lines, max(self.workers), self.batches, place))
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """``python -m benchmarks.data``: print what the data path does, beside a plain loader."""
-    return run_benchmark(Data, arguments)
-
+main = partial(run_benchmark, Data)
 
 if __name__ == "__main__":
     raise SystemExit(main())

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from statistics import median
 
@@ -21,8 +22,6 @@ from melle.pretrained import fetched, load_pretrained
 
 @dataclass
 class Onnx:
-    """The options of this benchmark."""
-
     model: str = option("data/pretrained", "an exported folder")
     steps: int = option(100, "to decode in a turn")
     turns: int = option(9, "of each side")
@@ -87,9 +86,7 @@ def _timed(run: Callable[[], None], threads: int) -> float:
     return clock() - started
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    return run_benchmark(Onnx, arguments)
-
+main = partial(run_benchmark, Onnx)
 
 if __name__ == "__main__":
     raise SystemExit(main())

@@ -17,9 +17,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from benchmarks.steps import WARMUP, Steps, make_batches, make_step
 from melle.data.batch import Batch
 from melle.devices import synchronise
-from melle.model import MelleOutput
+from melle.model import Melle, MelleOutput
 from melle.model.block import make_activation, make_norm
 
 
@@ -161,3 +162,30 @@ def take_turns(ours: Any, theirs: Any, batches: Iterable[tuple[Batch, Batch]], w
             if number >= warmup:
                 side.append((clock() - started, batch.true_frames))
     return turns
+
+
+def bench_against_reference(setup: Steps) -> str:
+    """Both sides on equal and on LibriSpeech-like lengths."""
+    device = setup.start()
+    ours, theirs = (
+        make_step(one.train().to(device), setup) for one in (Melle(**setup.arguments), ReferenceMelle(setup.arguments))
+    )
+    equal, random_mix = make_batches(setup, equal=True), make_batches(setup, mixed=True)
+    sorted_mix = make_batches(setup)
+    equal, random_mix, sorted_mix = (batches[WARMUP - 1 :] for batches in (equal, random_mix, sorted_mix))
+    kinds = {
+        "equal lengths, the same batches": (equal, equal),
+        "mixed lengths, the same batches": (random_mix, random_mix),
+        "mixed lengths, each its own batches": (sorted_mix, random_mix),
+    }
+    lines = [
+        f"Training experiment=reference {' '.join(setup.overrides)} on {device}, precision {setup.precision}, "
+        f"batch_frames={setup.batch_frames}, {setup.steps} steps of each side by turns.",
+        f"  {'true frames/s':<37}{'ours':>9}{'theirs':>9}{'ratio':>8}",
+    ]
+    for name, sides in kinds.items():
+        turns = take_turns(ours, theirs, zip(*sides), 1, device)
+        frames, other = turns.speeds
+        ratio = turns.ratio if sides[0] is sides[1] else frames / other
+        lines.append(f"  {name:<37}{frames:>9,.0f}{other:>9,.0f}{ratio:>8.2f}")
+    return "\n".join(lines)

@@ -1,4 +1,4 @@
-"""The server under load, on loopback: throughput, latency, memory, whether answers are mixed up, and hostile requests.
+"""The server under load, on loopback: throughput, latency, memory, and whether answers are mixed up.
 
 The server is a process of its own, ``python -m melle serve``. What it speaks is compared with what ``Synthesizer``
 gives for the same text, voice and seed: the same but for rounding, which decoding, where every frame follows from the
@@ -10,17 +10,16 @@ from __future__ import annotations
 import io
 import math
 import os
-import random
 import socket
 import subprocess
 import sys
 import tempfile
 import time
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import httpx
@@ -30,7 +29,6 @@ import torch
 from torch import Tensor
 
 from benchmarks.common import run_benchmark
-from benchmarks.hostile import Attacker
 from melle.errors import UserError
 from melle.options import option
 from melle.synthesis.synthesizer import Synthesizer
@@ -47,7 +45,7 @@ SENTENCES = (
     "They sold the piano and kept the stool.",
 )
 MOST_OFF = 0.1  # mean difference of two sounds' log10 mels, 2 dB, beyond which they are not the same speech
-WHAT = ("load", "latency", "memory", "hostile")
+WHAT = ("load", "latency", "memory")
 WORDS = ("Yes.", "Good morning.", "Not today.", "Come in.")
 
 
@@ -110,12 +108,12 @@ def check_sound(
     """The greatest distance from what each says alone, and the least from what any other says."""
     voices = read_voices(model)
     prompts = {name: tts.read_prompt(*voices[name]) for _, _, name in requests}
-    heard = [tts.log_mel(torch.from_numpy(decoded(content)[0])) for content, _ in answers]
+    spoken = [tts.log_mel(torch.from_numpy(decoded(content)[0])) for content, _ in answers]
     own, other = 0.0, math.inf
     for number, (seed, text, voice) in enumerate(requests):
         alone = tts.log_mel(tts(text, prompts[voice], seed=seed).waveform)
-        own = max(own, distance(alone, heard[number]) if len(alone) == len(heard[number]) else math.inf)
-        other = min(other, *(distance(alone, mel) for n, mel in enumerate(heard) if n != number))
+        own = max(own, distance(alone, spoken[number]) if len(alone) == len(spoken[number]) else math.inf)
+        other = min(other, *(distance(alone, mel) for n, mel in enumerate(spoken) if n != number))
     return own, other
 
 
@@ -172,44 +170,13 @@ def resident(process: int) -> float:
     return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
 
 
-def attack(address: str, process: subprocess.Popen, place: Path, voices: list[str], count: int, seed: int) -> None:
-    """Hostile requests by eight clients at once."""
-    attackers = [Attacker(address, seed + number) for number in range(8)]
-    order = list(range(count))
-    random.Random(seed).shuffle(order)
-    started, before = time.perf_counter(), {*Path().iterdir()}
-    with ThreadPoolExecutor(9) as pool:
-        slow = pool.submit(attackers[0].slow_body, 60)
-        replies = [
-            reply
-            for part in pool.map(lambda k: [attackers[k].attack(number) for number in order[k::8]], range(8))
-            for reply in part
-        ]
-        took = time.perf_counter() - started
-        replies.append(slow.result())
-    faults = [reply.fault for reply in replies if reply.fault]
-    own = place / "voices"
-    outside = [path for path in place.rglob("*") if path.is_file() and path.parent not in (own, own / "voices")]
-    outside += {*Path().iterdir()} - before  # where the server was started
-    statuses = Counter(str(reply.status or "closed") for reply in replies).most_common()
-    print(f"{count} hostile requests in {took:.0f} s:", ", ".join(f"{n} × {status}" for status, n in statuses))
-    print(f"faults: {len(faults)}; files outside the voices' folder: {len(outside)}; alive: {process.poll() is None}")
-    print("\n".join(faults[:10]))
-    (_, first), *_ = load(address, plan(1, voices), 1)[0]
-    print(f"the next request is answered, first sound after {first:.2f} s; {resident(process.pid):.0f} MiB")
-
-
 @dataclass
 class Serving:
-    """The options of this benchmark."""
-
     what: Sequence[str] = option((), f"of {', '.join(WHAT)}; default: all", "WHAT", nargs="*", choices=[*WHAT, ()])
     model: Path = option(Path("data/pretrained"), "a folder of export, with voices")
     requests: int = option(64, "of the load test")
     clients: int = option(16, "of the load test")
     memory_requests: int = option(2000, "of the test of memory")
-    hostile_requests: int = option(1000, "of the hostile ones")
-    seed: int = option(0, "of the hostile requests")
 
     def run(self) -> None:
         torch.set_num_threads(1)
@@ -217,25 +184,20 @@ class Serving:
         voices = list(read_voices(self.model))
         if not voices:
             raise UserError(f"{self.model}: has no voices; export one with --voices")
-        with tempfile.TemporaryDirectory() as folder:
-            place = Path(folder)
-            with serving(self.model, place / "voices", "--timeout", "300") as (address, process):
-                if "load" in what:
-                    tts = Synthesizer.from_checkpoint(self.model, device="cpu")
-                    measure_load(address, tts, self.model, voices, self.requests, self.clients)
-                if "latency" in what:
-                    measure_latency(address, voices)
-                if "memory" in what:
-                    measure_memory(address, process, voices, self.memory_requests)
-            if "hostile" in what:
-                with serving(self.model, place / "voices", "--timeout", "20") as (address, process):
-                    attack(address, process, place, voices, self.hostile_requests, self.seed)
+        with (
+            tempfile.TemporaryDirectory() as folder,
+            serving(self.model, Path(folder) / "voices", "--timeout", "300") as (address, process),
+        ):
+            if "load" in what:
+                tts = Synthesizer.from_checkpoint(self.model, device="cpu")
+                measure_load(address, tts, self.model, voices, self.requests, self.clients)
+            if "latency" in what:
+                measure_latency(address, voices)
+            if "memory" in what:
+                measure_memory(address, process, voices, self.memory_requests)
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Returns the exit status."""
-    return run_benchmark(Serving, arguments)
-
+main = partial(run_benchmark, Serving)
 
 if __name__ == "__main__":
     raise SystemExit(main())

@@ -9,6 +9,7 @@ import math
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -28,8 +29,6 @@ SMALL = ("model.layers=3", "model.width=64", "model.heads=4", "model.ff_width=12
 
 @dataclass
 class Smoke:
-    """The options of this benchmark."""
-
     device: str = option("auto", "auto, cpu, cuda or mps")
     precision: Literal["32", "bf16", "16"] = option("bf16", "of the arithmetic")
     scale: Literal["full", "tiny"] = option("full", "tiny: narrow blocks, to try this")
@@ -65,7 +64,7 @@ def try_preset(
     network = Melle(**setup.arguments).to(where)
     if compiled:
         compile_blocks(network)
-    batch = make_batches(setup, plain=False)[-1]
+    batch = make_batches(setup)[-1]
     started = time.perf_counter()
     make_step(network, setup)(batch)
     synchronise(where)
@@ -94,10 +93,7 @@ def check_decoding(network: Melle, device: torch.device) -> None:
     assert torch.isfinite(frames).all() and math.isfinite(stop.item()), "decoding gives numbers that are not finite"
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """``python -m benchmarks.smoke``: exit status 2 where a preset failed."""
-    return run_benchmark(Smoke, arguments)
-
+main = partial(run_benchmark, Smoke)
 
 if __name__ == "__main__":
     raise SystemExit(main())

@@ -19,6 +19,7 @@ import time
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -42,8 +43,6 @@ TINY = (
 
 @dataclass
 class Soak:
-    """The options of this benchmark."""
-
     kills: int = option(20, "how often the run is killed")
     seed: int = option(0, "of moments and signals")
     overrides: Sequence[str] = option((), "of train.py, in place of those of a tiny model", "OVERRIDES", nargs="*")
@@ -144,10 +143,7 @@ def soak(kills: int, seed: int, folder: Path, overrides: Sequence[str]) -> str:
     return f"{how}: {killed.last_step()} steps in both runs, all {len(expected)} losses equal to the last bit"
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """``python -m benchmarks.soak``: exit status 2 where a run that is killed comes to something else."""
-    return run_benchmark(Soak, arguments)
-
+main = partial(run_benchmark, Soak)
 
 if __name__ == "__main__":
     raise SystemExit(main())

@@ -10,10 +10,10 @@ from typing import Literal
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from benchmarks.common import VOCABULARY, Preset
 from benchmarks.data import FRAME_RATE, librispeech_like
-from benchmarks.plain import random_batches
 from melle.data.batch import Batch, Row, collate
 from melle.data.batching import FrameBudgetSampler
 from melle.errors import UserError
@@ -50,16 +50,16 @@ def utterances() -> tuple[np.ndarray, np.ndarray]:
     return np.round(seconds * FRAME_RATE).astype(np.int32) + 1, characters // 4 + 1
 
 
-def make_batches(setup: Steps, plain: bool, equal: bool = False) -> list[Batch]:
-    """Random tokens and mels, in batches of similar lengths or drawn at random; those to warm up first.
+def make_batches(setup: Steps, mixed: bool = False, equal: bool = False) -> list[Batch]:
+    """Random tokens and mels, in batches of similar lengths; those to warm up first.
 
-    ``equal``: all utterances are of 10 seconds.
+    ``mixed``: rows are drawn at random, whatever their lengths.  ``equal``: all utterances are of 10 seconds.
     """
     frames, tokens = utterances()
     if equal:
         frames, tokens = np.full_like(frames, round(10 * FRAME_RATE)), np.full_like(tokens, 37)
     plans: Iterator[list[int]]
-    if plain:
+    if mixed:
         plans = random_batches(frames, tokens, setup.batch_frames)
     else:
         nobody = np.full(len(frames), -1, np.int32)
@@ -101,12 +101,20 @@ def make_step(network: torch.nn.Module, setup: Steps) -> Callable[[Batch], None]
     return step
 
 
-def padding(batches: list[Batch], r: int, plain: bool) -> float:
-    """Share of the positions that hold nothing, of rows joined without a gap or, if ``plain``, padded apart."""
-    used = padded = 0
-    for batch in batches:
-        steps = -(-batch.mel_lengths // r)
-        rows = batch.text_lengths + steps
-        longest = batch.text_lengths.max() + steps.max() if plain else rows.max()
-        used, padded = used + int(rows.sum()), padded + int(longest) * len(rows)
-    return 1 - used / padded
+def random_batches(frames: NDArray, tokens: NDArray, batch_frames: int, seed: int = 0) -> Iterator[list[int]]:
+    """Utterances in random order, as many to a batch as its positions allow, padding counted; an epoch."""
+    batch, most_frames, most_tokens = [], 0, 0
+    for number in np.random.default_rng(seed).permutation(len(frames)).tolist():
+        longest = max(most_frames, int(frames[number])) + max(most_tokens, int(tokens[number])) + 1
+        if batch and (len(batch) + 1) * longest > batch_frames:
+            yield batch
+            batch, most_frames, most_tokens = [], 0, 0
+        batch.append(number)
+        most_frames, most_tokens = max(most_frames, int(frames[number])), max(most_tokens, int(tokens[number]))
+    yield batch
+
+
+def padding(batches: list[Batch], r: int) -> float:
+    """Share of the positions that hold nothing."""
+    rows = [batch.text_lengths - (-batch.mel_lengths // r) for batch in batches]
+    return 1 - sum(int(row.sum()) for row in rows) / sum(int(row.max()) * len(row) for row in rows)

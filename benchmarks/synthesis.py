@@ -1,4 +1,4 @@
-"""Decoding of one preset at several reduction factors and batch sizes, beside a plain decoder and beside the memory.
+"""Decoding of one preset at several reduction factors and batch sizes, beside the speed of the memory.
 
 Weights are random, as speed does not depend on them. Every measurement runs in a process of its own.
 """
@@ -10,24 +10,20 @@ import tempfile
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from benchmarks.common import VOCABULARY, Preset, in_own_process, peak_memory, progress, run_benchmark
-from benchmarks.plain_decoding import PlainDecoder
 from melle.audio import MelSpec
 from melle.checkpoint import LoadedModel, ModelDescription
 from melle.devices import best_device, synchronise
 from melle.errors import UserError
 from melle.model import Melle
-from melle.model.cache import DecodingState, KVCache
 from melle.model.compiled import compile_blocks
-from melle.model.noise import RowNoise
 from melle.options import option
-from melle.synthesis.cuda_graph import StepRunner
 from melle.synthesis.decoding import decode
 from melle.synthesis.options import DecodingOptions
 from melle.synthesis.prompt import Prompt
@@ -43,15 +39,11 @@ from melle.vocoders.vocos.vocoder import VocosDescription, save_vocoder
 FRAME_RATE = MelSpec().frame_rate
 TOKENS = 40  # of a text, and of a prompt's: ten seconds or so in the paper's BPE
 PROMPT_SECONDS = 3
-LONG = 2000  # frames of the utterance by which a plain decoder is measured
-PLACES = 5  # in it where steps are timed
 FREE = DecodingOptions(stop_threshold=1.0, max_silence=math.inf, max_still=math.inf)
 
 
 @dataclass
 class Synthesis(Preset):
-    """The options of this benchmark."""
-
     weights: str = option("float32", "float32, bfloat16, float16, or int8 (CPU)")
     compile: bool = option(False, "with torch.compile for the network's blocks")
     seconds: float | None = option(None, "of an utterance; CPU: 2, GPU: 10")
@@ -83,15 +75,6 @@ class Figures:
     memory: int  # bytes at the peak
 
 
-@dataclass(frozen=True)
-class Comparison:
-    """Seconds per step at batch 1, on average over an utterance."""
-
-    ours: float
-    plain: float
-    floor: float
-
-
 def bench_synthesis(options: Synthesis) -> str:
     """The table of all measurements."""
     setups = {r: options.at(r) for r in options.reduction_factors}
@@ -103,30 +86,16 @@ def bench_synthesis(options: Synthesis) -> str:
         f"after a prompt of {PROMPT_SECONDS} s, random weights. Without vocoder unless it is named.",
         f"  {'r':<4}{'batch':>5}{'ms/step':>10}{'floor':>8}{'× floor':>9}{'real time':>11}{'per minute':>12}{'GiB':>8}",
     ]
-    best = 0.0
     for r, setup in setups.items():
         for rows in options.batches:
             progress(f"r = {r}, batch {rows} …")
             figures = _run(measure, setup, rows)
             per_minute = 60 * rows / figures.total
-            best = max(best, rows / figures.step) if r == first else best
             lines.append(
                 f"  {r:<4}{rows:>5}{1e3 * figures.step:>10.2f}{1e3 * figures.floor:>8.2f}"
                 f"{figures.step / figures.floor:>9.2f}{figures.total / seconds / rows:>11.3f}"
                 f"{per_minute:>12.1f}{figures.memory / 2**30:>8.2f}"
             )
-    progress("a plain decoder …")
-    r = first
-    compared: Comparison = _run(compare, setups[r], 0, LONG // r)
-    read = 2 * TOKENS + 2 + round(PROMPT_SECONDS * FRAME_RATE / r)  # positions before an utterance of the table
-    short: Comparison = _run(compare, setups[r], read, read + round(seconds * FRAME_RATE / r))
-    faster, above = compared.plain / compared.ours, compared.ours / compared.floor
-    lines += [
-        f"{LONG} frames at r = {r}, batch 1: {1e3 * compared.ours:.2f} ms/step, {above:.2f} × the floor;",
-        f"a plain decoder, its cache copied at every step, {1e3 * compared.plain:.2f} ms/step: {faster:.2f} × ours.",
-        f"Utterances of the table at r = {r}: {1e3 * short.plain:.2f} ms/step by the plain decoder, at batch 1;",
-        f"ours, at its best batch, makes {best * short.plain:.1f} × as many.",
-    ]
     for name, (sound, factor) in _run(vocode, setups[most]).items():
         lines.append(f"{name}: first sound after {sound:.2f} s at r = {most}, RTF {factor:.3f}")
     lines.append(
@@ -146,8 +115,8 @@ def measure(setup: Synthesis, rows: int) -> Figures:
     prompt = round(PROMPT_SECONDS * FRAME_RATE / r) * r
     batch = [_row(row, prompt, steps, network.n_mels) for row in range(rows)]
     for count in (3, 4):  # to warm up; compiled blocks take other sizes for any size from the second on
-        for piece in decode(network, [_row(0, prompt, count, network.n_mels)] * rows, FREE, FRAME_RATE, fixed):
-            del piece
+        for _ in decode(network, [_row(0, prompt, count, network.n_mels)] * rows, FREE, FRAME_RATE, fixed):
+            pass
     read = []
     prefill = network.prefill
 
@@ -159,45 +128,12 @@ def measure(setup: Synthesis, rows: int) -> Figures:
 
     network.prefill = timed_prefill
     started = time.perf_counter()
-    for piece in decode(network, batch, FREE, FRAME_RATE, fixed):
-        del piece
+    for _ in decode(network, batch, FREE, FRAME_RATE, fixed):
+        pass
     synchronise(device)
     ended = time.perf_counter()
     size = 2 * TOKENS + 2 + prompt // r + steps // 2
     return Figures((ended - read[0]) / (steps - 1), floor(network, rows, size), ended - started, peak_memory(device))
-
-
-def compare(setup: Synthesis, first: int, last: int) -> Comparison:
-    """Steps at several places between two positions of an utterance, ours and plain in turn."""
-    network, device = _prepare(setup)
-    ours, plain, floors = [], [], []
-    repetitions = 5 if device.type == "cpu" else 50
-    for place in range(PLACES):
-        length = round(first + (place + 0.5) * (last - first) / PLACES)
-        frames = torch.randn(1, network.reduction_factor, network.n_mels, device=device)
-        decoder = PlainDecoder(network, length)
-        caches, state = _caches_and_state(network, length, repetitions + 1)
-        if setup.compile:  # after the plain decoder took its copy
-            compile_blocks(network)
-        step = StepRunner(network, caches, state, 1.0, fixed=setup.compile or device.type == "cuda")
-        noise = RowNoise([0], network.prenet.units, network.group, device)
-        # In turn, so that other work on the machine slows both.
-        times: dict[str, list[float]] = {"ours": [], "plain": []}
-        for _ in range(repetitions + 1):
-            for name, run in (
-                ("ours", lambda: step(frames, noise.next())),  # noqa: B023
-                ("plain", lambda: decoder.step(frames)),  # noqa: B023
-            ):
-                synchronise(device)
-                started = time.perf_counter()
-                with torch.inference_mode():
-                    run()
-                synchronise(device)
-                times[name].append(time.perf_counter() - started)
-        ours.append(sorted(times["ours"][1:])[repetitions // 2])
-        plain.append(sorted(times["plain"][1:])[repetitions // 2])
-        floors.append(floor(network, 1, length))
-    return Comparison(*(sum(values) / PLACES for values in (ours, plain, floors)))
 
 
 def vocode(setup: Synthesis) -> dict[str, tuple[float, float]]:
@@ -236,9 +172,9 @@ def floor(network: Melle, rows: int, length: int) -> float:
     for part in network.modules():
         if isinstance(part, torch.ao.nn.quantized.dynamic.Linear):  # one byte a weight
             size += part.weight().numel()
-    begin = network.bos
-    size += 2 * len(network.blocks) * rows * length * begin.numel() * begin.element_size()
-    return size / bandwidth(begin.device)
+    bos = network.bos
+    size += 2 * len(network.blocks) * rows * length * bos.numel() * bos.element_size()
+    return size / bandwidth(bos.device)
 
 
 def bandwidth(device: torch.device) -> float:
@@ -269,16 +205,6 @@ def _row(number: int, prompt: int, steps: int, n_mels: int) -> Request:
     return Request("", texts[1], voice, number, steps, steps, -99.0)
 
 
-def _caches_and_state(network: Melle, length: int, more: int) -> tuple[list[KVCache], DecodingState]:
-    """Of a row with so many positions, whose keys and values are random numbers."""
-    caches = network.make_caches(1, length + more)
-    for block, cache in zip(network.blocks, caches):
-        values: Tensor = torch.randn(1, block.attention.heads, length, network.head_width).to(network.bos)
-        cache.append(values, values)
-    count = torch.tensor([length], device=network.bos.device)
-    return caches, DecodingState(count, length, torch.zeros_like(count), even=True)
-
-
 def _untrained_hifigan(spec: MelSpec) -> Vocoder:
     """Of the size of SpeechT5's, without its weights: speed does not depend on them."""
     try:
@@ -305,10 +231,7 @@ def _run(function: Any, *arguments: Any) -> Any:
     return result
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """``python -m benchmarks.synthesis``: print what decoding does with time and memory, beside a plain decoder."""
-    return run_benchmark(Synthesis, arguments)
-
+main = partial(run_benchmark, Synthesis)
 
 if __name__ == "__main__":
     raise SystemExit(main())

@@ -1,4 +1,4 @@
-"""Training steps of one preset, eager and compiled, with and without checkpointing, beside a plain implementation.
+"""Training steps of one preset: eager and compiled, with and without checkpointing; or beside the reference's manner.
 
 Every variant runs in a process of its own, so that none pays for another's memory or profits from its compiled code.
 """
@@ -8,12 +8,13 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from statistics import median
 
 import torch
 
 from benchmarks.common import in_own_process, peak_memory, progress, run_benchmark
-from benchmarks.plain import PlainMelle
+from benchmarks.reference import bench_against_reference
 from benchmarks.steps import PRECISIONS, WARMUP, Steps, make_batches, make_step, padding
 from melle.devices import synchronise
 from melle.errors import UserError
@@ -23,13 +24,11 @@ from melle.model.flops import training_flops
 from melle.options import option
 from melle.training.peak_flops import matmul_peak
 
-VARIANTS = ("eager", "eager, checkpointing", "compiled", "compiled, checkpointing", "plain")
+VARIANTS = ("eager", "eager, checkpointing", "compiled", "compiled, checkpointing")
 
 
 @dataclass
 class Train(Steps):
-    """The options of this benchmark."""
-
     variants: Sequence[str] = option(VARIANTS, "which to time; default: all", choices=VARIANTS)
     against_reference: bool = option(False, "experiment=reference beside the reference's manner")
 
@@ -39,12 +38,7 @@ class Train(Steps):
         super().__post_init__()
 
     def run(self) -> None:
-        if self.against_reference:
-            from benchmarks.against_reference import bench_against_reference
-
-            print(bench_against_reference(self))
-        else:
-            print(bench_train(self, self.variants))
+        print(bench_against_reference(self) if self.against_reference else bench_train(self, self.variants))
 
 
 @dataclass(frozen=True)
@@ -77,11 +71,9 @@ def bench_train(setup: Steps, variants: Sequence[str] = VARIANTS) -> str:
 def measure(setup: Steps, variant: str) -> Figures:
     """Train for a few steps in this process, which has done nothing before."""
     device = setup.start()
-    batches = make_batches(setup, variant == "plain")
-    network: Melle | PlainMelle = Melle(**setup.arguments, gradient_checkpointing="checkpointing" in variant)
-    if variant == "plain":
-        network = PlainMelle(network)
-    elif "compiled" in variant:
+    batches = make_batches(setup)
+    network = Melle(**setup.arguments, gradient_checkpointing="checkpointing" in variant)
+    if "compiled" in variant:
         compile_blocks(network)
     step = make_step(network.to(device), setup)
     with torch.device("meta"):
@@ -102,7 +94,7 @@ def measure(setup: Steps, variant: str) -> Figures:
         steps_per_second=1 / median(times[timed]),
         flops_per_second=median(work[timed]),
         memory=peak_memory(device),
-        padding=padding(batches[timed], setup.r, variant == "plain"),
+        padding=padding(batches[timed], setup.r),
         warmup=sum(times[:WARMUP]) - WARMUP * median(times[timed]),
         graphs=compiled_graphs()[0],
     )
@@ -114,39 +106,28 @@ def find_peak(setup: Steps) -> float:
 
 
 def table(setup: Steps, peak: float, results: dict[str, Figures | str]) -> str:
-    """A line for every variant, beside "plain"."""
-    plain = results.get("plain")
-    name = f"{setup.model} ({setup.parameters / 1e6:.1f} M parameters)"
-    header = (
-        f"{'frames/s':>10}{'× plain':>9}{'steps/s':>9}{'MFU':>7}{'GiB':>8}{'padding':>9}{'compiling':>11}{'graphs':>8}"
-    )
+    """A line for every variant."""
+    memory = "memory of tensors at the peak" if setup.device == "cuda" else "memory of the process at its peak"
     lines = [
-        f"Training {name} on {setup.device}, precision {setup.precision}, batch_frames={setup.batch_frames},",
+        f"Training {setup.model} ({setup.parameters / 1e6:.1f} M parameters) on {setup.device}, precision "
+        f"{setup.precision}, batch_frames={setup.batch_frames},",
         f"{setup.steps} steps timed; a matrix product reaches {peak / 1e12:,.3f} TFLOP/s. Medians; true frames only.",
-        f"  {'':<25}{header}",
+        f"  {'':<25}{'frames/s':>10}{'steps/s':>9}{'MFU':>7}{'GiB':>8}{'padding':>9}{'compiling':>11}{'graphs':>8}",
     ]
     for variant, result in results.items():
         if isinstance(result, str):
             lines.append(f"  {variant:<25}{result}")
             continue
-        ratio = f"{result.frames_per_second / plain.frames_per_second:.2f}" if isinstance(plain, Figures) else ""
         compiling = f"{result.warmup:.0f} s" if "compiled" in variant else ""
         lines.append(
-            f"  {variant:<25}{result.frames_per_second:>10,.0f}{ratio:>9}{result.steps_per_second:>9.2f}"
+            f"  {variant:<25}{result.frames_per_second:>10,.0f}{result.steps_per_second:>9.2f}"
             f"{result.flops_per_second / peak:>7.1%}{result.memory / 2**30:>8.2f}{result.padding:>9.1%}"
             f"{compiling:>11}{result.graphs:>8}"
         )
-    lines.append(
-        "MFU: model FLOPs utilisation, of that product's speed. GiB: "
-        + ("memory of tensors at the peak." if setup.device == "cuda" else "memory of the process at its peak.")
-    )
-    return "\n".join(lines)
+    return "\n".join([*lines, f"MFU: model FLOPs utilisation, of that product's speed. GiB: {memory}."])
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """``python -m benchmarks.train``: print what a training step does with time and memory, beside a plain one."""
-    return run_benchmark(Train, arguments)
-
+main = partial(run_benchmark, Train)
 
 if __name__ == "__main__":
     raise SystemExit(main())

@@ -15,6 +15,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from difflib import SequenceMatcher
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -37,8 +38,6 @@ from melle.synthesis.words import find_words
 
 @dataclass
 class WordTimes:
-    """The options of this benchmark."""
-
     checkpoint: str = option(..., "a .ckpt file of train.py, or a folder of export")
     manifest: Path = option(..., "JSONL with speakers and words")
     utterances: int = option(60, "at most")
@@ -52,7 +51,7 @@ class WordTimes:
         whisper = None if self.asr is None else open_whisper(self.asr)
         begins, ends = [], []
         kinds = ("own begins", "own ends", "known begins", "known ends")
-        heard: dict[str, list[float]] = {kind: [] for kind in kinds}
+        of_whisper: dict[str, list[float]] = {kind: [] for kind in kinds}
         for number, utterance in enumerate(utterances[: self.utterances]):
             others = [each for each in utterances if each.speaker == utterance.speaker and each.id != utterance.id]
             if not others:
@@ -74,12 +73,12 @@ class WordTimes:
                     sound = load_audio(utterance.audio_path, tts.spec.sample_rate)
                     for what, samples, words in (("own", speech.waveform, speech.words), ("known", sound, known_words)):
                         for word, start, end in recognised(whisper, samples, tts.spec.sample_rate, words):
-                            heard[f"{what} begins"].append(1000 * (word.start - start))
-                            heard[f"{what} ends"].append(1000 * (word.end - end))
+                            of_whisper[f"{what} begins"].append(1000 * (word.start - start))
+                            of_whisper[f"{what} ends"].append(1000 * (word.end - end))
         if not begins:
             raise UserError(f"{self.manifest}: no two utterances of a speaker have words; add them by melle align")
         report = {"begins": begins, "ends": ends, "both": begins + ends}
-        report |= {f"{name} against Whisper's": errors for name, errors in heard.items() if errors}
+        report |= {f"{name} against Whisper's": errors for name, errors in of_whisper.items() if errors}
         for name, errors in ((name, np.array(errors)) for name, errors in report.items()):
             sizes = np.abs(errors)
             print(
@@ -111,10 +110,7 @@ def recognised(whisper: Any, waveform: Tensor, rate: int, words: Sequence[Word])
             yield words[a + n], found[b + n].start, found[b + n].end
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """``python -m benchmarks.word_times``; returns the exit status."""
-    return run_benchmark(WordTimes, arguments)
-
+main = partial(run_benchmark, WordTimes)
 
 if __name__ == "__main__":
     raise SystemExit(main())

@@ -3,8 +3,7 @@
 import pytest
 import torch
 
-from benchmarks.against_reference import bench_against_reference
-from benchmarks.reference import ReferenceMelle, Turns
+from benchmarks.reference import ReferenceMelle, Turns, bench_against_reference
 from benchmarks.steps import Steps
 from melle.data.batch import Row, collate
 from melle.model import Melle

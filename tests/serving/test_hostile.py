@@ -6,7 +6,7 @@ from collections import Counter
 
 import httpx
 
-from benchmarks.hostile import Attacker
+from tests.serving.hostile import Attacker
 from tests.serving.test_speech_endpoint import ask
 
 COUNT = 96  # six of each kind

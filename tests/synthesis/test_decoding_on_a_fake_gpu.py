@@ -6,7 +6,6 @@ import pytest
 import torch
 from torch._subclasses.fake_tensor import unset_fake_temporarily
 
-from benchmarks.synthesis import _caches_and_state
 from melle.model import Melle
 from melle.model.noise import StepNoise
 from melle.synthesis.postnet_streaming import StreamingPostNet
@@ -14,6 +13,7 @@ from melle.synthesis.quantize import quantize
 from melle.synthesis.stopping import DecodingOptions, Stopping
 from tests.conftest import TINY
 from tests.fake_gpu import GPU, Moved, fake_gpu, put_on_gpu
+from tests.model.plain_decoder import caches_and_state
 
 KINDS = {
     "learned": {"reduction_factor": 1, "position": "learned", "max_text": 64, "max_steps": 64},
@@ -35,7 +35,7 @@ def prepare(kind: str, weights: str, watch):
     with unset_fake_temporarily():
         network = quantize(Melle(**{**TINY, "vocab_size": 12, **KINDS[kind]}).eval(), weights)
     put_on_gpu(network)
-    caches, state = _caches_and_state(network, 21, 9)
+    caches, state = caches_and_state(network, 21, 9)
     state = state.fix(caches)
     frames = torch.empty(1, network.reduction_factor, 80, device=GPU)
     keep = torch.empty(1, 1, network.prenet.units, device=GPU)

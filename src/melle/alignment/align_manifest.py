@@ -19,6 +19,7 @@ from tqdm import tqdm
 
 from melle.alignment.ctc import CtcAligner
 from melle.audio import load_audio
+from melle.console import shell_command
 from melle.data.journal import Journal
 from melle.data.manifest import Utterance, parse_line, read_lines, write_manifest
 from melle.data.processes import cores, map_in_processes
@@ -152,5 +153,6 @@ def _report(manifest: Path, output: Path, listed: Path, found: list[dict[str, An
         text += [f"  line {note['line']}: {note['reason']}" for note in failed[:3]]
     text += [f"Wrote {output}", f"  and {listed}"]
     if badly:
-        text.append(f"Without them: python -m melle check {output} --strict --min-alignment {poor:g}")
+        command = ("check", output, "--strict", "--min-alignment", f"{poor:g}")
+        text.append(f"Without them: {shell_command('python', '-m', 'melle', *command)}")
     return Report(len(found), failed, badly, "\n".join(text))

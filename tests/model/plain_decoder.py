@@ -9,6 +9,7 @@ from torch import Tensor
 
 from melle.model import Melle
 from melle.model.attention import rotate
+from melle.model.cache import DecodingState, KVCache
 from melle.model.linear import make_plain
 
 
@@ -51,3 +52,13 @@ class PlainDecoder:
             x = x + block.mlp(block.mlp_norm(x))
         hidden = net.norm(x).to(net.stop.weight.dtype)
         return net.latent(hidden).frames.view(1, net.reduction_factor, net.n_mels), net.stop(hidden)[:, 0, 0]
+
+
+def caches_and_state(network: Melle, length: int, more: int) -> tuple[list[KVCache], DecodingState]:
+    """Of a row with so many positions, whose keys and values are random numbers."""
+    caches = network.make_caches(1, length + more)
+    for block, cache in zip(network.blocks, caches):
+        values: Tensor = torch.randn(1, block.attention.heads, length, network.head_width).to(network.bos)
+        cache.append(values, values)
+    count = torch.tensor([length], device=network.bos.device)
+    return caches, DecodingState(count, length, torch.zeros_like(count), even=True)

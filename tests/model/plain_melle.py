@@ -1,17 +1,13 @@
-"""The model as it is usually written first, to compare with: same sizes, same weights, same losses, other manners.
+"""The network as it is usually written first, to compare with: same sizes, same weights, same losses, other manners.
 
 Text and mel are padded apart and stand one after the other with their padding between them; a dense mask of floats is
 added to the attention's scores, whose softmax is computed in full; queries, keys and values come from matrices of their
-own; rows are drawn at random, whatever their lengths.
+own.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from melle.model import Melle, MelleOutput
@@ -124,16 +120,3 @@ def refine(postnet: PostNet, frames: Tensor) -> Tensor:
         x = norm(convolution(x))
         x = postnet.dropout(postnet.activation(x) if index < last else x)
     return frames + x.transpose(1, 2)
-
-
-def random_batches(frames: NDArray, tokens: NDArray, batch_frames: int, seed: int = 0) -> Iterator[list[int]]:
-    """Utterances in random order, as many to a batch as its positions allow, padding counted; an epoch."""
-    batch, most_frames, most_tokens = [], 0, 0
-    for number in np.random.default_rng(seed).permutation(len(frames)).tolist():
-        longest = max(most_frames, int(frames[number])) + max(most_tokens, int(tokens[number])) + 1
-        if batch and (len(batch) + 1) * longest > batch_frames:
-            yield batch
-            batch, most_frames, most_tokens = [], 0, 0
-        batch.append(number)
-        most_frames, most_tokens = max(most_frames, int(frames[number])), max(most_tokens, int(tokens[number]))
-    yield batch

@@ -5,11 +5,9 @@ import pytest
 
 from melle.data.index import tokens_of
 from melle.errors import UserError
-from melle.synthesis.chunking import find_language
 from melle.text import FIRST, tokenizer_from_dict
-from melle.text.languages import language_code
+from melle.text.languages import check_script, find_language, foreign_words, language_code
 from melle.text.phonemes import PhonemeTokenizer
-from melle.text.scripts import check_script, foreign_words
 
 
 @pytest.fixture(scope="module")

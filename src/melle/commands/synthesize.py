@@ -116,8 +116,8 @@ class Synthesize:
     def _speak_to_file(self, voice: dict[str, Any]) -> None:
         from melle.audio import AudioWriter, save_audio
         from melle.files import check_writable
-        from melle.synthesis.chunking import find_language
         from melle.synthesis.subtitles import check_subtitles, write_subtitles
+        from melle.text.languages import find_language
 
         if self.subtitles is not None:
             check_subtitles(self.subtitles)
@@ -155,7 +155,7 @@ class Synthesize:
         from melle.evaluation.judges.speaker import Resemblyzer
         from melle.evaluation.judges.whisper import Whisper
         from melle.synthesis.best_of import best_of
-        from melle.synthesis.chunking import find_language
+        from melle.text.languages import find_language
 
         speaker = None if how["prompt"] is None else Resemblyzer()
         language = find_language(self.language, tts.tokenizer)

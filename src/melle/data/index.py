@@ -31,7 +31,7 @@ from melle.errors import DataError, UserError
 from melle.files import folder_written_whole
 from melle.locks import locked
 from melle.text import Tokenizer, tokenizer_from_dict
-from melle.text.verbalise import language_of
+from melle.text.languages import language_of
 
 VERSION = 2  # raise it when the columns change
 COLUMNS = {"line": "i", "frames": "i", "tokens": "i", "speaker": "i"}  # int32
@@ -251,7 +251,7 @@ def _build(manifest: Path, tokenizer: Tokenizer, frame_rate: float, folder: Path
 def tokens_of(text: str, language: str | None, tokenizer: Tokenizer) -> tuple[list[int], list[str]]:
     """Token ids of a text to train on, and the marks that are dropped. Raises DataError where words would be."""
     if not tokenizer.speaks(language):
-        own = f"tokenizer.language={getattr(tokenizer, 'language', None) or language_of(tokenizer.normaliser or '')}"
+        own = f"tokenizer.language={language_of(tokenizer) or ''}"
         raise DataError("other language", f"its language is {language}, and {own}; use lines of one language")
     try:
         return tokenizer.encode_known(text, strict=True)

@@ -29,8 +29,8 @@ from melle.serving.voices import Voices
 from melle.synthesis.options import SPEEDS, DecodingOptions
 from melle.synthesis.prompt import Prompt
 from melle.synthesis.synthesizer import Synthesizer
+from melle.text.languages import check_script
 from melle.text.normalise import check_text
-from melle.text.scripts import check_script
 
 ALIASES = ("tts-1", "tts-1-hd", "gpt-4o-mini-tts")  # what clients of OpenAI's API ask for by default
 PAGE = {

@@ -18,8 +18,8 @@ from melle.synthesis.request import check_positions
 from melle.synthesis.synthesizer import Synthesizer
 from melle.synthesis.voices import NAME, RATE, NamedVoice, keep_voice, read_voices, remove_voice, user_folder
 from melle.text import marks_of
+from melle.text.languages import check_script
 from melle.text.normalise import check_text
-from melle.text.scripts import check_script
 
 MOST_TEXT = 1000  # characters of what is said in a recording
 MOST_VALUES = 2**25  # samples of all channels that a recording may have: they are decoded at once

@@ -6,10 +6,8 @@ model's texts is spoken sentence by sentence, by clauses, or by runs of words.
 
 from __future__ import annotations
 
-import logging
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from functools import cache
 from typing import Any, NamedTuple
 
 from melle.checkpoint import ModelDescription
@@ -19,20 +17,16 @@ from melle.synthesis.options import LONGEST_GAP, DecodingOptions
 from melle.synthesis.prompt import Prompt
 from melle.synthesis.request import check_positions
 from melle.text import Tokenizer, marks_of
-from melle.text.languages import language_code
+from melle.text.languages import find_language
 from melle.text.normalise import check_text, is_speakable
-from melle.text.verbalise import language_of
 
 PAUSE = 0.25  # seconds, between parts of a text that is too long to be spoken at once
 MOST_TOKENS = 300  # of a text spoken at once, where the training data's longest is not known
-OTHERWISE = {"cmn": "zh", "nb": "no"}  # codes of espeak, as Whisper and others have them
 WIDE = "，、；：。"  # after which scripts without blanks have none
 # After these a clause ends: comma, semicolon and colon before a blank ("3,000" is one word), full-width ones, and dash.
 CLAUSE = re.compile(rf"(?<=[,;:])\s+|(?<=[{WIDE}])\s*|\s+(?=[–—-]\s)")
 _MARK = re.compile(r"\[\s*pause\b([^\]\[]*)\]", re.I)
 _LENGTH = re.compile(r"[\s:=]*(\d+(?:\.\d+)?|\.\d+)\s*(ms|s|sec|seconds?)?\s*", re.I)
-
-logger = logging.getLogger(__name__)
 
 
 class Part(NamedTuple):
@@ -176,22 +170,6 @@ def split_text(text: str, fits: Callable[[str], bool], language: str = "en") -> 
         elif fits(f"{joined[-1]} {part}"):
             joined[-1] = f"{joined[-1]} {part}"
     return joined
-
-
-def find_language(language: str | None, tokenizer: Tokenizer) -> str:
-    """The code of a text's language; None: the tokenizer's, else English. Warns once of one that it reads wrongly."""
-    own = getattr(tokenizer, "language", None) or language_of(tokenizer.normaliser or "en")
-    if language is None:
-        code = language_code(own)
-        return OTHERWISE.get(code, code)
-    if not tokenizer.speaks(language):
-        _warn_language(language, own)
-    return language
-
-
-@cache
-def _warn_language(language: str, own: str) -> None:
-    logger.warning("language %s: the model reads every text as %s; take a model of that language", language, own)
 
 
 def list_texts(text: Any) -> list[str]:

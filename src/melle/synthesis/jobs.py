@@ -16,12 +16,12 @@ from melle.data.manifest import portable
 from melle.devices import BrokenDevice, device_errors
 from melle.errors import UserError
 from melle.files import check_writable
-from melle.synthesis.chunking import find_language
 from melle.synthesis.options import check_seed
 from melle.synthesis.speech import Speech
 from melle.synthesis.subtitles import write_subtitles
 from melle.synthesis.synthesizer import Synthesizer
 from melle.synthesis.voices import find_voice
+from melle.text.languages import find_language
 from melle.text.normalise import HALF
 
 LONGEST_NAME = 200  # bytes of UTF-8; most file systems take 255, endings included

@@ -24,8 +24,8 @@ from melle.errors import UserError
 from melle.files import check_writable, write_text
 from melle.locks import locked
 from melle.synthesis.prompt import Prompt, load_voice, read_prompt
+from melle.text.languages import check_script
 from melle.text.normalise import check_text
-from melle.text.scripts import check_script
 
 logger = logging.getLogger(__name__)
 

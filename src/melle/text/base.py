@@ -7,9 +7,9 @@ from importlib import import_module
 from typing import Any, NamedTuple, Protocol
 
 from melle.errors import UserError
-from melle.text.languages import language_code
+from melle.text.languages import language_code, language_of
 from melle.text.normalise import is_speakable, warn_left_out
-from melle.text.verbalise import check_normaliser, language_of, require_normaliser, verbalise
+from melle.text.verbalise import check_normaliser, require_normaliser, verbalise
 
 PAD, EOS = 0, 1  # ids that every tokenizer leaves free: padding, and the end of the text (the paper's <EOS>)
 FIRST = 2  # the first id of a tokenizer's own
@@ -106,7 +106,7 @@ class LenientTokenizer:
     def speaks(self, language: str | None) -> bool:
         if language is None or self.normaliser is None:
             return True
-        return language_code(language) == language_of(self.normaliser)
+        return language_code(language) == language_of(self)
 
     def encode(self, text: str, strict: bool = False, follows: bool = False) -> list[int]:
         ids, unknown = self.encode_known(text, strict, follows)

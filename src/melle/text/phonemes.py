@@ -11,9 +11,8 @@ from typing import Any
 from melle.errors import UserError
 from melle.text.base import FIRST, LenientTokenizer, spans
 from melle.text.cache import remembered
-from melle.text.languages import language_code
+from melle.text.languages import foreign_words, language_code, script_complaint, without
 from melle.text.normalise import is_speakable
-from melle.text.scripts import foreign_words, script_complaint, without
 from melle.text.symbols import SymbolTokenizer
 from melle.text.verbalise import find_normaliser
 

@@ -49,11 +49,6 @@ def require_normaliser(language: str | None) -> str:
     return name
 
 
-def language_of(normaliser: str) -> str:
-    """The code of the language that a normaliser reads."""
-    return normaliser.split("-")[0]
-
-
 def check_normaliser(name: str | None) -> None:
     """Raises UserError for a name that this version does not know."""
     if name is not None and name not in _READERS:

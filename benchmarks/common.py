@@ -6,6 +6,7 @@ import argparse
 import multiprocessing
 import resource
 import sys
+import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -20,6 +21,7 @@ from omegaconf import OmegaConf
 
 from melle.configs.build import build
 from melle.console import run_command, set_up_console
+from melle.devices import synchronise
 from melle.errors import UserError
 from melle.losses import MelleLoss
 from melle.model import Melle
@@ -95,7 +97,7 @@ def configure(model: str, overrides: Sequence[str]) -> tuple[dict[str, Any], Mel
     return arguments, build(cfg.loss)
 
 
-def run_benchmark(kind: type, arguments: Sequence[str] | None) -> int:
+def run_benchmark(kind: type, arguments: Sequence[str] | None = None) -> int:
     """Read the options of a benchmark, a dataclass in its module, and call its ``run``; returns the exit status."""
     set_up_console()  # before --help is printed
     module = sys.modules[kind.__module__]
@@ -121,6 +123,20 @@ def attempt(function: Callable, *arguments: Any) -> tuple[bool, Any]:
         return True, function(*arguments)
     except Exception as error:  # not all kinds can be sent to another process
         return False, f"{type(error).__name__}: {(str(error).strip().splitlines() or ['no reason given'])[0]}"
+
+
+def timed(run: Callable[[], Any], device: torch.device) -> float:
+    """Seconds until the device has done it.
+
+    On one CPU thread they are the processor's, to which other work on the machine matters little.
+    """
+    one = device.type == "cpu" and torch.get_num_threads() == 1
+    clock = time.process_time if one else time.perf_counter
+    synchronise(device)
+    started = clock()
+    run()
+    synchronise(device)
+    return clock() - started
 
 
 def progress(what: str, end: str = "\n") -> None:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import multiprocessing
 import os
+import re
 import tempfile
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +25,7 @@ from melle.audio import MelSpec
 from melle.data.batch import Batch, collate
 from melle.data.batching import EndlessBatches, FrameBudgetSampler
 from melle.data.build_features import build_features
+from melle.data.datamodule import MelleDataModule
 from melle.data.dataset import UtteranceDataset
 from melle.data.features import FeatureStore
 from melle.data.index import open_index, open_tokenizer
@@ -31,7 +34,6 @@ from melle.text.symbols import SymbolTokenizer
 
 LIBRISPEECH = 281_241  # utterances of its 960 hours of training data
 SPEAKERS = 2338
-H100_FRAMES = 370_000  # frames per second at 50 % of its peak, for 12 layers of width 1024
 FRAME_RATE = MelSpec().frame_rate
 
 
@@ -112,7 +114,6 @@ def bench_loaders(recordings: int, workers: Sequence[int], seconds: float, batch
     lines = [f"Loaders over {recordings} recordings of {index.column('frames').mean() / FRAME_RATE:.1f} s on average,"]
     lines[0] += f" {seconds:.0f} s each ({os.cpu_count()} cores):"
     lines.append(f"  {'loader':<28}{'workers':>8}{'items/s':>10}{'frames/s':>12}")
-    best = {0: 0.0}
     for name, data, batches in (
         ("fixed batches, on the fly", fly, fixed),
         ("frame budget, on the fly", fly, endless),
@@ -124,15 +125,6 @@ def bench_loaders(recordings: int, workers: Sequence[int], seconds: float, batch
             )
             items, frames = _measure(loader, seconds)
             lines.append(f"  {name:<28}{count:>8}{items:>10,.0f}{frames:>12,.0f}")
-            if data is cached:
-                best[count] = frames
-    count = max(best)
-    per_core = best[count] / max(1, count)
-    all_cores = 16 * per_core
-    lines.append(
-        f"An H100 eats at most {H100_FRAMES:,} frames/s. From features, each of {max(1, count)} workers gives "
-        f"{per_core:,.0f}: {all_cores:,.0f} on 16 cores if they scale, {all_cores / H100_FRAMES:.1f} times that."
-    )
     return "\n".join(lines)
 
 
@@ -168,33 +160,19 @@ def _measure(loader: Iterable[Batch], seconds: float) -> tuple[float, float]:
 
 def bench_memory(lines: int, workers: int, batches: int, folder: Path) -> str:
     """Memory of a rank and its loader processes together over part of an epoch of a manifest of so many lines."""
-    manifest = _huge_manifest(lines, folder)
-    queue = multiprocessing.get_context("spawn").Queue()
-    process = multiprocessing.get_context("spawn").Process(target=_run_rank, args=(manifest, workers, batches, queue))
-    started = time.perf_counter()
+    arguments = _huge_manifest(lines, folder), workers, batches
+    process, peak = multiprocessing.get_context("spawn").Process(target=_run_rank, args=arguments), 0
     process.start()
-    peak, marks, stage = 0, {}, "index"
     while process.is_alive():
-        while not queue.empty():
-            stage = queue.get()
-            marks[stage] = [time.perf_counter() - started, 0]
-        used = _memory(process.pid)
-        peak = max(peak, used)
-        if stage in marks:
-            marks[stage][1] = max(marks[stage][1], used)
+        peak = max(peak, _memory(process.pid))
         time.sleep(0.2)
-    process.join()
     if process.exitcode:
         raise RuntimeError(f"the measured process ended with status {process.exitcode}")
-    shown = "; ".join(f"{name}: {used / 2**30:.2f} GiB from {at:.0f} s" for name, (at, used) in marks.items())
-    name = f"Memory with a manifest of {lines:,} lines, 1 rank and {workers} workers"
-    return f"{name}: peak {peak / 2**30:.2f} GiB ({shown})"
+    return f"Memory with a manifest of {lines:,} lines, 1 rank and {workers} workers: peak {peak / 2**30:.2f} GiB"
 
 
 def _huge_manifest(lines: int, folder: Path) -> Path:
     count = 64
-    seconds, _ = librispeech_like(lines)
-    seconds = np.minimum(seconds, 3.0)
     make_recordings(folder / "huge", count, np.linspace(1.4, 3.0, count), np.full(count, 30))
     text = "and so it was that the long day came to an end with nothing said"
     with (folder / "huge/huge.jsonl").open("w") as file:
@@ -208,21 +186,14 @@ def _huge_manifest(lines: int, folder: Path) -> Path:
     return folder / "huge/huge.jsonl"
 
 
-def _run_rank(manifest: Path, workers: int, batches: int, queue) -> None:
+def _run_rank(manifest: Path, workers: int, batches: int) -> None:
     torch.set_num_threads(1)
-    from melle.data.datamodule import MelleDataModule
-
-    queue.put("index")
     data = MelleDataModule(
         manifest, manifest.with_name("train.jsonl"), 1, fit, index=manifest.parent / "index", workers=workers
     )
     data.setup()
-    queue.put("first batch")
-    loader = iter(data.train_dataloader())
-    for number in range(batches):
-        next(loader)
-        if number % max(1, batches // 3) == 0:
-            queue.put(f"batch {number}")
+    for _ in islice(data.train_dataloader(), batches):
+        pass
 
 
 def _memory(process: int) -> int:
@@ -230,9 +201,8 @@ def _memory(process: int) -> int:
     total = 0
     for pid in [process, *_children(process)]:
         try:
-            for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
-                if line.startswith("Pss_Anon:") or line.startswith("Pss_Shmem:") or line.startswith("Pss_File:"):
-                    total += int(line.split()[1]) * 1024
+            rollup = Path(f"/proc/{pid}/smaps_rollup").read_text()
+            total += 1024 * int(re.search(r"^Pss: +(\d+)", rollup, re.MULTILINE)[1])
         except OSError:  # it has ended
             continue
     return total

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import tempfile
-import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -13,7 +11,7 @@ from statistics import median
 import numpy as np
 import torch
 
-from benchmarks.common import run_benchmark
+from benchmarks.common import run_benchmark, timed
 from melle.model.noise import StepNoise
 from melle.onnx.export import export_onnx
 from melle.options import option
@@ -70,20 +68,13 @@ def bench_onnx(model: str, steps: int, turns: int, threads: int) -> str:
     seconds: dict[str, list[float]] = {"the network": [], "ONNX graphs": []}
     for turn in range(turns + 1):
         for times, run in zip(seconds.values(), (ours, graphs)):
-            took = _timed(run, threads)
+            took = timed(run, torch.device("cpu"))
             if turn:  # the first one warms up
                 times.append(took)
     plain, other = (median(times) for times in seconds.values())
     lines = [f"{steps} steps of {r} frames after text and prompt, {model}, {threads} threads, medians of {turns}:"]
     lines += [f"  {name:<14}{median(times) / steps * 1e3:>8.2f} ms a step" for name, times in seconds.items()]
     return "\n".join([*lines, f"  ONNX graphs are {plain / other:.2f} times as fast"])
-
-
-def _timed(run: Callable[[], None], threads: int) -> float:
-    clock = time.process_time if threads == 1 else time.perf_counter
-    started = clock()
-    run()
-    return clock() - started
 
 
 main = partial(run_benchmark, Onnx)

@@ -7,8 +7,8 @@ norms see padding; rows are drawn at random, whatever their lengths. Both sides 
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterable
+from functools import partial
 from itertools import pairwise
 from statistics import median
 from typing import Any, NamedTuple
@@ -17,9 +17,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from benchmarks.common import timed
 from benchmarks.steps import WARMUP, Steps, make_batches, make_step
 from melle.data.batch import Batch
-from melle.devices import synchronise
 from melle.model import Melle, MelleOutput
 from melle.model.block import make_activation, make_norm
 
@@ -144,23 +144,17 @@ class Turns(NamedTuple):
         return ours, theirs
 
 
-def take_turns(ours: Any, theirs: Any, batches: Iterable[tuple[Batch, Batch]], warmup: int, device: Any) -> Turns:
-    """Steps of both sides by turns, each on its own batch; the first ``warmup`` pairs are not timed.
-
-    On one CPU thread the time is that of the processor, to which other work on the machine matters little.
-    """
+def take_turns(
+    ours: Any, theirs: Any, batches: Iterable[tuple[Batch, Batch]], warmup: int, device: torch.device
+) -> Turns:
+    """Steps of both sides by turns, each on its own batch; the first ``warmup`` pairs are not timed."""
     turns = Turns([], [])
-    one = torch.device(device).type == "cpu" and torch.get_num_threads() == 1
-    clock = time.process_time if one else time.perf_counter
     for number, pair in enumerate(batches):
         both = list(zip((ours, theirs), pair, turns))
         for step, batch, side in reversed(both) if number % 2 else both:
-            synchronise(device)
-            started = clock()
-            step(batch)
-            synchronise(device)
+            seconds = timed(partial(step, batch), device)
             if number >= warmup:
-                side.append((clock() - started, batch.true_frames))
+                side.append((seconds, batch.true_frames))
     return turns
 
 

@@ -6,7 +6,6 @@ Meant for a device that nothing has run on yet: what fails says why, and the oth
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -15,9 +14,8 @@ from typing import Literal
 
 import torch
 
-from benchmarks.common import Preset, attempt, run_benchmark
+from benchmarks.common import Preset, attempt, run_benchmark, timed
 from benchmarks.steps import Steps, make_batches, make_step
-from melle.devices import synchronise
 from melle.errors import UserError
 from melle.model import Melle
 from melle.model.compiled import compile_blocks, compiled_graphs
@@ -65,17 +63,12 @@ def try_preset(
     if compiled:
         compile_blocks(network)
     batch = make_batches(setup)[-1]
-    started = time.perf_counter()
-    make_step(network, setup)(batch)
-    synchronise(where)
-    trained = time.perf_counter() - started
+    trained = timed(partial(make_step(network, setup), batch), where)
     if not all(torch.isfinite(parameter).all() for parameter in network.parameters()):
         raise FloatingPointError("weights are not finite after one step")
-    started = time.perf_counter()
-    check_decoding(network.eval(), where)
-    return f"ok, training step {trained:.2f} s, decoding {time.perf_counter() - started:.2f} s" + (
-        f", {compiled_graphs()[0]} graphs" if compiled else ""
-    )
+    decoded = timed(partial(check_decoding, network.eval(), where), where)
+    graphs = f", {compiled_graphs()[0]} graphs" if compiled else ""
+    return f"ok, training step {trained:.2f} s, decoding {decoded:.2f} s{graphs}"
 
 
 @torch.inference_mode()

@@ -16,7 +16,7 @@ from typing import Any
 
 import torch
 
-from benchmarks.common import VOCABULARY, Preset, in_own_process, peak_memory, progress, run_benchmark
+from benchmarks.common import VOCABULARY, Preset, in_own_process, peak_memory, progress, run_benchmark, timed
 from melle.audio import MelSpec
 from melle.checkpoint import LoadedModel, ModelDescription
 from melle.devices import best_device, synchronise
@@ -151,11 +151,7 @@ def vocode(setup: Synthesis) -> dict[str, tuple[float, float]]:
             continue  # not installed
         mel = torch.randn(round(5 * FRAME_RATE), network.n_mels, device=device) - 2
         vocoder(mel[:32])
-        synchronise(device)
-        started = time.perf_counter()
-        vocoder(mel)
-        synchronise(device)
-        factor = (time.perf_counter() - started) / 5
+        factor = timed(partial(vocoder, mel), device) / 5
         tts = Synthesizer(LoadedModel(network, description, 0), vocoder, device)
         next(tts.stream(words[0], prompt, options=FREE))  # to warm up
         stream = tts.stream(" ".join(words[:TOKENS]), prompt, options=FREE)
@@ -180,15 +176,9 @@ def floor(network: Melle, rows: int, length: int) -> float:
 def bandwidth(device: torch.device) -> float:
     """Bytes per second of a product of a large matrix with a vector: the best of a few."""
     matrix = torch.randn(8192, 8192, device=device)
-    vector, best = torch.randn(8192, device=device), math.inf
-    for _ in range(8):
-        synchronise(device)
-        started = time.perf_counter()
-        for _ in range(1 if device.type == "cpu" else 20):
-            matrix @ vector
-        synchronise(device)
-        best = min(best, (time.perf_counter() - started) / (1 if device.type == "cpu" else 20))
-    return matrix.numel() * matrix.element_size() / best
+    vector, times = torch.randn(8192, device=device), 1 if device.type == "cpu" else 20
+    best = min(timed(lambda: [matrix @ vector for _ in range(times)], device) for _ in range(8))
+    return matrix.numel() * matrix.element_size() * times / best
 
 
 def _prepare(setup: Synthesis) -> tuple[Melle, torch.device]:

@@ -5,7 +5,6 @@ Every variant runs in a process of its own, so that none pays for another's memo
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -13,10 +12,9 @@ from statistics import median
 
 import torch
 
-from benchmarks.common import in_own_process, peak_memory, progress, run_benchmark
+from benchmarks.common import in_own_process, peak_memory, progress, run_benchmark, timed
 from benchmarks.reference import bench_against_reference
 from benchmarks.steps import PRECISIONS, WARMUP, Steps, make_batches, make_step, padding
-from melle.devices import synchronise
 from melle.errors import UserError
 from melle.model import Melle
 from melle.model.compiled import compile_blocks, compiled_graphs
@@ -80,22 +78,18 @@ def measure(setup: Steps, variant: str) -> Figures:
         sizes = Melle(**setup.arguments)
     times, rates, work = [], [], []
     for batch in batches:
-        synchronise(device)
-        started = time.perf_counter()
-        step(batch)
-        synchronise(device)
-        times.append(time.perf_counter() - started)
+        times.append(timed(partial(step, batch), device))
         own = -(-batch.mel_lengths // setup.r)
         rates.append(float(batch.mel_lengths.sum()) / times[-1])
         work.append(float(training_flops(sizes, batch.text_lengths, own)) / times[-1])
-    timed = slice(WARMUP, None)
+    after = slice(WARMUP, None)
     return Figures(
-        frames_per_second=median(rates[timed]),
-        steps_per_second=1 / median(times[timed]),
-        flops_per_second=median(work[timed]),
+        frames_per_second=median(rates[after]),
+        steps_per_second=1 / median(times[after]),
+        flops_per_second=median(work[after]),
         memory=peak_memory(device),
-        padding=padding(batches[timed], setup.r),
-        warmup=sum(times[:WARMUP]) - WARMUP * median(times[timed]),
+        padding=padding(batches[after], setup.r),
+        warmup=sum(times[:WARMUP]) - WARMUP * median(times[after]),
         graphs=compiled_graphs()[0],
     )
 

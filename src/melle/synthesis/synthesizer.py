@@ -153,7 +153,30 @@ class Synthesizer(Renderer):
         (read,) = self._read_prompts(prompt, prompt_text, voice, 1)
         options = options or DecodingOptions()
         parts, pauses = make_parts(text, read, language, options, self.description, self.network)
-        return self._stream(parts, pauses, read, options, seed, started, words)
+
+        def chunks() -> Iterator[Chunk]:
+            fade, lead, reasons = CrossFade(self.spec, pauses), None, []
+            start = round(pauses[0] * self.spec.frame_rate)  # of the part, in frames
+            given = 0  # frames
+            for number in range(len(parts)):
+                request = self._request(parts, number, read, lead, seed, options)
+                for chunk, decoded in self.render_stream(request, options, started, words):
+                    waveform, mel = fade(chunk.waveform, chunk.mel.clone(), last=decoded is not None)
+                    chunk = replace(chunk, waveform=waveform, mel=mel)
+                    given += len(mel)
+                    if decoded is not None:
+                        lead = lead or _lead(request, decoded)
+                        reasons.append(chunk.finish_reason)
+                        chunk = replace(
+                            chunk, finish_reason=None, words=shifted(chunk.words, start / self.spec.frame_rate)
+                        )
+                        if len(reasons) == len(parts):
+                            every = tuple(reasons) if len(parts) > 1 else ()
+                            chunk = replace(chunk, finish_reason=gravest_reason(reasons), parts=every)
+                    yield chunk
+                start = given
+
+        return chunks()
 
     def continuation(
         self,
@@ -208,39 +231,6 @@ class Synthesizer(Renderer):
         voice, speed = (lead, 1.0) if prompt is None and lead is not None else (prompt, self.pace_speed(options))
         leads = voice is None and len(parts) > 1
         return make_request(part.text, part.tokens, voice, seed, options, self.description, self.network, leads, speed)
-
-    def _stream(
-        self,
-        parts: Sequence[Part],
-        pauses: Sequence[float],
-        prompt: Prompt | None,
-        options: DecodingOptions,
-        seed: int,
-        started: float,
-        words: bool,
-    ) -> Iterator[Chunk]:
-        fade, lead, reasons = CrossFade(self.spec, pauses), None, []
-        start = round(pauses[0] * self.spec.frame_rate)  # of the part, in frames
-        given = 0  # frames
-        for number in range(len(parts)):
-            request = self._request(parts, number, prompt, lead, seed, options)
-            for chunk, decoded in self.render_stream(request, options, started, words):
-                last = decoded is not None
-                waveform, mel = fade(chunk.waveform, chunk.mel.clone(), last)
-                chunk = replace(chunk, waveform=waveform, mel=mel)
-                given += len(chunk.mel)
-                if last:
-                    reasons.append(chunk.finish_reason)
-                    end = number == len(parts) - 1
-                    chunk = replace(
-                        chunk,
-                        finish_reason=gravest_reason(reasons) if end else None,
-                        parts=tuple(reasons) if end and len(parts) > 1 else (),
-                        words=shifted(chunk.words, start / self.spec.frame_rate),
-                    )
-                    lead = lead or _lead(request, decoded)
-                yield chunk
-            start = given
 
     def _check_words(self, words: bool) -> None:
         if words and not self.network.guided_layers:

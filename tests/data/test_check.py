@@ -151,7 +151,7 @@ def test_nothing_valid(tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["my.jsonl", "my.rejected.jsonl"]
 
 
-def test_what_the_user_must_mend_first(tmp_path):
+def test_what_the_user_must_fix_first(tmp_path):
     manifest = manifest_of(tmp_path, items_of(tmp_path, 1))
     with pytest.raises(UserError, match="no such manifest"):
         check_manifest(tmp_path / "none.jsonl")

@@ -588,7 +588,7 @@ def test_lines_of_a_table_that_are_of_no_use_are_skipped(tmp_path, caplog):
         (["folder", "--csv", "empty.csv"], "the table is empty"),
     ],
 )
-def test_what_the_user_can_mend_is_an_error_of_one_line(tmp_path, monkeypatch, arguments, message):
+def test_what_the_user_can_fix_is_an_error_of_one_line(tmp_path, monkeypatch, arguments, message):
     monkeypatch.chdir(tmp_path)
     text(tmp_path / "t.csv", "file,words\na.wav,One\n")
     text(tmp_path / "u.csv", "a.wav,One\n")

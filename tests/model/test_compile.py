@@ -133,7 +133,7 @@ def no_compiler() -> str:
     raise InvalidCxxCompiler
 
 
-def test_a_missing_compiler_is_told(monkeypatch):
+def test_a_missing_compiler_is_reported(monkeypatch):
     monkeypatch.setattr("torch._inductor.cpp_builder.get_cpp_compiler", no_compiler)
     with pytest.raises(RuntimeError, match=r"install g\+\+"):
         require_compiler()

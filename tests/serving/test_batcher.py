@@ -35,7 +35,7 @@ def test_who_asks_for_much_leaves_room_for_others(network):
     assert not batcher._waiting
 
 
-def test_threads_hear_their_own(network):
+def test_threads_receive_their_own(network):
     rows = make_rows(network)
     received = {}
     with Batcher(network, FREE, 62.5, rows=2) as batcher:

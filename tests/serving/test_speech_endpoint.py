@@ -124,7 +124,7 @@ def test_formats(serve, tts, model, name):
     )  # MP3 begins with silence
 
 
-def test_many_at_once_each_hear_their_own(serve, tts, model):
+def test_many_at_once_each_receive_their_own(serve, tts, model):
     texts = ["one", "two three four five", "six", "seven eight nine"] * 4
     step, met = tts.network.step, threading.Event()
     tts.network.step = lambda caches, state, *rest: (meet(state), step(caches, state, *rest))[1]

@@ -53,7 +53,7 @@ def test_paced_positions_of_the_last_segment_come_sooner():
     assert found[1, :3].tolist() == [2.0, 6.0, 10.0]
 
 
-def test_a_paced_model_is_told_and_others_are_stretched(tts):
+def test_a_paced_model_gets_the_speed_and_others_are_stretched(tts):
     """The untrained model never ends by itself: it is cut off at its bound, which the speed moves."""
     usual = tts("one two three", PROMPT, seed=1)
     fast = tts("one two three", PROMPT, options=DecodingOptions(speed=1.4), seed=1)

@@ -52,7 +52,7 @@ def broken(tmp_path: Path, tones: Path, bad: dict[str, bytes | None]) -> Path:
     return manifest
 
 
-def test_bad_recordings_are_left_out_and_told(tmp_path, tone_manifests, seen, capsys, caplog):
+def test_bad_recordings_are_skipped_and_reported(tmp_path, tone_manifests, seen, capsys, caplog):
     bad = {"train-a-1": b"RIFF", "train-b-2": None}
     manifest = broken(tmp_path, tone_manifests, bad)
     with manifest.open("a") as file:

@@ -137,7 +137,7 @@ def test_a_model_preset_changes_the_model_alone():
     assert rest("model=quickstart") == rest("model=melle_rope") == rest("model=melle")
 
 
-def test_missing_audio_and_unknown_words_are_told_before_training(tmp_path, tone_manifests):
+def test_missing_audio_and_unknown_words_are_reported_before_training(tmp_path, tone_manifests):
     broken = tmp_path / "broken.jsonl"
     broken.write_text('{"transcription": "two", "audio_path": "gone.wav"}\n')
     one = "optim.schedule.warmup_steps=1"

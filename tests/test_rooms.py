@@ -40,6 +40,9 @@ def test_files_and_rooms_are_small():
     assert not {str(path) for path in files if len(path.read_text(encoding="utf-8").splitlines()) > LINES}
     folders = Counter(path.parent.relative_to(ROOT).as_posix() for path in files)
     assert not {folder for folder, count in folders.items() if count > FILES}
+    # Without it setuptools leaves a folder out of a wheel.
+    packages = {path.parent for path in files if "melle" in path.parts and "hydra_plugins" not in path.parts}
+    assert not {str(folder) for folder in packages if not (folder / "__init__.py").is_file()}
 
 
 def test_private_attributes_of_lightning_and_hydra_are_touched_in_one_file():

@@ -22,7 +22,7 @@ from melle import DecodingOptions, Prompt, Synthesizer
 from melle.audio import MelSpec, loudness, speech_level
 from melle.checkpoint import LoadedModel, ModelDescription
 from melle.model import Melle
-from melle.synthesis.crossfade import GRAVITY
+from melle.synthesis.crossfade import SEVERITY
 from melle.synthesis.stopping import SILENT
 from melle.text.symbols import SymbolTokenizer
 
@@ -82,7 +82,7 @@ def check(tts: Synthesizer, rng: random.Random, batch: int) -> Counter[str]:
     speeches = tts(texts, prompts, options=options, seed=[rng.randrange(2**32) for _ in texts])
     most, description = tts.description.most_tokens, tts.description
     for text, prompt, speech in zip(texts, prompts, speeches):
-        assert speech.finish_reason in GRAVITY
+        assert speech.finish_reason in SEVERITY
         assert torch.isfinite(speech.mel).all() and len(speech.mel) == len(speech.waveform) // 256 > 0
         words = len(text.split())
         parts = 1 if most is None else math.ceil(words / most)

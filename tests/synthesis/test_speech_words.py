@@ -18,7 +18,7 @@ from melle.synthesis.options import DecodingOptions
 from melle.synthesis.speech import Word
 from melle.synthesis.subtitles import check_subtitles, cues, write_subtitles
 from melle.synthesis.synthesizer import Synthesizer
-from melle.synthesis.words import centres, follow
+from melle.synthesis.words import monotonic_path, token_positions
 from tests.conftest import TINY
 from tests.test_readme import ROOT
 
@@ -27,7 +27,7 @@ def test_the_path_is_the_best_of_all():
     scores = np.random.default_rng(3).normal(size=(5, 4))
     paths = [path for path in product(range(4), repeat=5) if all(0 <= b - a <= 2 for a, b in pairwise(path))]
     best = max(paths, key=lambda path: sum(scores[step, token] for step, token in enumerate(path)))
-    assert follow(scores, 2).tolist() == list(best)
+    assert monotonic_path(scores, 2).tolist() == list(best)
 
 
 def test_centres_are_where_attention_was_guided_to():
@@ -35,7 +35,7 @@ def test_centres_are_where_attention_was_guided_to():
     weights = np.exp(-0.5 * (np.arange(30) + 0.5 - due[:, None]) ** 2)
     weights /= weights.sum(axis=1, keepdims=True)
     weights[:, 17] += 0.05  # what lies elsewhere does not count
-    assert np.abs(centres(weights, 8) - due).max() < 0.5
+    assert np.abs(token_positions(weights, 8) - due).max() < 0.5
 
 
 def test_words_end_and_start_where_a_pause_does():
@@ -55,7 +55,7 @@ def test_speech_that_leaves_the_end_of_its_text_unsaid_is_found(last, blur, earl
     due = np.linspace(0.5, last, 30)
     sharp = np.exp(-0.5 * (np.arange(40) + 0.5 - due[:, None]) ** 2)
     weights = (1 - blur) * sharp / sharp.sum(axis=1, keepdims=True) + blur / 40
-    monkeypatch.setattr(words, "look", lambda *_: weights)
+    monkeypatch.setattr(words, "text_attention", lambda *_: weights)
     request = SimpleNamespace(prompt=None)
     assert words.ends_early(tts.network, request, torch.zeros(120, 80)) is early
 

@@ -7,7 +7,7 @@ import torch
 
 from melle.synthesis import rendering, synthesizer
 from melle.synthesis.chunking import PAUSE
-from melle.synthesis.crossfade import gravest_reason
+from melle.synthesis.crossfade import worst_reason
 from melle.synthesis.options import derive_seed
 from melle.synthesis.prompt import Prompt
 from melle.synthesis.synthesizer import Synthesizer
@@ -111,18 +111,17 @@ def test_a_page_takes_no_more_memory_than_a_sentence(tts, monkeypatch):
 
 
 def test_the_whole_is_as_bad_as_its_worst_part(tts):
-    assert gravest_reason(["stop", "stop"]) == "stop" and gravest_reason(["length", "stop"]) == "length"
+    assert worst_reason(["stop", "stop"]) == "stop" and worst_reason(["length", "stop"]) == "length"
     assert (
-        gravest_reason(["length", "degenerate", "stop"]) == "degenerate"
-        and gravest_reason(["empty", "empty"]) == "empty"
+        worst_reason(["length", "degenerate", "stop"]) == "degenerate" and worst_reason(["empty", "empty"]) == "empty"
     )
-    assert gravest_reason(["stop", "empty"]) == "degenerate"  # for something can be heard
+    assert worst_reason(["stop", "empty"]) == "degenerate"  # for something can be heard
     tts.description = replace(tts.description, most_tokens=5)
     with torch.no_grad():  # some parts end by themselves, after one retry or two
         tts.network.stop.weight.normal_(std=3.0)
         tts.network.stop.bias.fill_(-3.0)
     speech = tts(LONG, PROMPT, seed=11, retries=3)
-    assert len(speech.parts) == 4 and speech.finish_reason == gravest_reason(speech.parts)
+    assert len(speech.parts) == 4 and speech.finish_reason == worst_reason(speech.parts)
     again = tts(LONG, PROMPT, seed=speech.seed, retries=3)
     assert torch.equal(again.mel, speech.mel) and speech.seed == 11
     assert tts("one", PROMPT).parts == ()

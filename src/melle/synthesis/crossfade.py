@@ -12,14 +12,14 @@ from torch import Tensor
 from melle.audio import MelSpec
 from melle.synthesis.speech import Speech, Timings, shifted
 
-GRAVITY = ("stop", "unfinished", "length", "degenerate", "empty")  # finish reasons, the gravest last
+SEVERITY = ("stop", "unfinished", "length", "degenerate", "empty")  # finish reasons, the worst last
 FADE = 0.005  # seconds, at the edges of a part
 
 
-def gravest_reason(reasons: Sequence[str]) -> str:
-    """The finish reason of the whole: the gravest of its parts'; "empty" only where nothing of it can be heard."""
-    gravest = max(reasons, key=GRAVITY.index)
-    return "degenerate" if gravest == "empty" and set(reasons) != {"empty"} else gravest
+def worst_reason(reasons: Sequence[str]) -> str:
+    """The finish reason of the whole: the worst of its parts'; "empty" only where nothing of it can be heard."""
+    worst = max(reasons, key=SEVERITY.index)
+    return "degenerate" if worst == "empty" and set(reasons) != {"empty"} else worst
 
 
 class CrossFade:
@@ -79,7 +79,7 @@ def join_speech(speeches: Sequence[Speech], pauses: Sequence[float], spec: MelSp
         sample_rate=spec.sample_rate,
         mel=torch.cat(mels),
         stop=torch.cat([speech.stop for speech in speeches]),
-        finish_reason=gravest_reason([speech.finish_reason for speech in speeches]),
+        finish_reason=worst_reason([speech.finish_reason for speech in speeches]),
         parts=tuple(speech.finish_reason for speech in speeches),
         words=tuple(words),
         seed=seed,

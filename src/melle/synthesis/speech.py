@@ -54,7 +54,7 @@ class Speech:
     ``finish_reason`` is "stop" (the model ended it), "unfinished" (it ended before the end of the text, by its guided
     attention, where it has one), or how it was cut off: "length" (longer than any such text),
     "degenerate" (it fell silent, or held one sound, for long), or "empty" (it ended without any audible sound). A text
-    that was spoken in parts has the gravest of theirs, which are in ``parts``.
+    that was spoken in parts has the worst of theirs, which are in ``parts``.
     """
 
     waveform: Tensor  # (N,) samples

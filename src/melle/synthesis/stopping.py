@@ -8,7 +8,7 @@ from torch import Tensor
 from melle.audio import loudness
 from melle.synthesis.options import DecodingOptions
 
-REASONS = ("stop", "length", "degenerate", "empty")  # the gravest last
+REASONS = ("stop", "length", "degenerate", "empty")  # the worst last
 SILENT = 2.0  # log10: a frame 40 dB below loud speech is silent
 # Deviation over time of a second's bands, each averaged over SMOOTH seconds, in log10, below which it is no speech but
 # one sound held. Of 6,000 seconds of recorded and synthetic speech 99.9 % have 0.25 or more, and all have 0.18.

@@ -16,7 +16,7 @@ from melle.devices import device_errors
 from melle.errors import UserError
 from melle.pretrained import fetched, load_pretrained
 from melle.synthesis.chunking import Part, encode_text, list_texts, make_parts
-from melle.synthesis.crossfade import CrossFade, gravest_reason, join_speech
+from melle.synthesis.crossfade import CrossFade, join_speech, worst_reason
 from melle.synthesis.options import BEST_PROMPT, DecodingOptions, derive_seed, each, make_seeds
 from melle.synthesis.prompt import Prompt, Recording, Voice, as_prompt, read_beginning, read_prompt
 from melle.synthesis.rendering import Renderer
@@ -172,7 +172,7 @@ class Synthesizer(Renderer):
                         )
                         if len(reasons) == len(parts):
                             every = tuple(reasons) if len(parts) > 1 else ()
-                            chunk = replace(chunk, finish_reason=gravest_reason(reasons), parts=every)
+                            chunk = replace(chunk, finish_reason=worst_reason(reasons), parts=every)
                     yield chunk
                 start = given
 

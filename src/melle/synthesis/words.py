@@ -36,7 +36,7 @@ def find_words(
     """
     if not len(mel):
         return ()
-    due = centres(look(network, request, mel), MOST_SKIPPED * network.reduction_factor)
+    due = token_positions(text_attention(network, request, mel), MOST_SKIPPED * network.reduction_factor)
     times = (np.arange(len(due)) + 0.5) * network.reduction_factor / frame_rate
     tokens, seconds = len(request.tokens), len(mel) / frame_rate
     spans = word_tokens(tokenizer, request.text, request.tokens)
@@ -79,14 +79,14 @@ def ends_early(network: Melle, request: Request, mel: torch.Tensor) -> bool:
     continues = request.prompt is not None and not request.prompt.tokens
     if not network.guided_layers or not len(mel) or continues:
         return False
-    weights = look(network, request, mel)
-    due, token = centres(weights, MOST_SKIPPED * network.reduction_factor), np.arange(weights.shape[1]) + 0.5
+    weights = text_attention(network, request, mel)
+    due, token = token_positions(weights, MOST_SKIPPED * network.reduction_factor), np.arange(weights.shape[1]) + 0.5
     sharp = (weights * (np.abs(token - due[:, None]) <= NEAR)).sum(axis=1).mean()
     spread = (2 * NEAR + 1) / weights.shape[1]
     return bool(sharp > max(SHARP, SHARPER * spread) and weights.shape[1] - due[-1] > UNSAID)
 
 
-def look(network: Melle, request: Request, mel: torch.Tensor) -> NDArray[np.float64]:
+def text_attention(network: Melle, request: Request, mel: torch.Tensor) -> NDArray[np.float64]:
     """How much each step of ``mel`` (T, M) looks at each token of the request's text (K, S), by the guided heads."""
     device, r = network.bos.device, network.reduction_factor
     before = request.prompt.mel if request.prompt is not None else mel[:0]
@@ -109,15 +109,15 @@ def look(network: Melle, request: Request, mel: torch.Tensor) -> NDArray[np.floa
     return own.cpu().numpy().astype(float)
 
 
-def centres(weights: NDArray[np.float64], skipped: int) -> NDArray[np.float64]:
+def token_positions(weights: NDArray[np.float64], skipped: int) -> NDArray[np.float64]:
     """Where in the text each step looks, (K, S) → (K,): the mean near the likeliest path that never goes back."""
-    path = follow(np.log(weights + 1e-6), skipped)
+    path = monotonic_path(np.log(weights + 1e-6), skipped)
     token = np.arange(weights.shape[1]) + 0.5
     near = weights * (np.abs(token - token[path][:, None]) <= NEAR) + 1e-9 * (token == token[path][:, None])
     return np.maximum.accumulate((near * token).sum(axis=1) / near.sum(axis=1))
 
 
-def follow(scores: NDArray[np.float64], skipped: int) -> NDArray[np.int64]:
+def monotonic_path(scores: NDArray[np.float64], skipped: int) -> NDArray[np.int64]:
     """The path (K,) of tokens with the highest sum of ``scores`` (K, S) that goes on by up to ``skipped`` a step."""
     steps, tokens = scores.shape
     best, came = scores[0].copy(), np.zeros((steps, tokens), dtype=int)

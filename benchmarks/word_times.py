@@ -33,7 +33,7 @@ from melle.synthesis.prompt import Prompt, read_beginning
 from melle.synthesis.request import make_request
 from melle.synthesis.speech import Word
 from melle.synthesis.synthesizer import Synthesizer
-from melle.synthesis.words import find_words
+from melle.synthesis.word_times import find_words
 
 
 @dataclass

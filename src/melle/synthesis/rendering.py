@@ -22,7 +22,7 @@ from melle.synthesis.options import DecodingOptions, derive_seed
 from melle.synthesis.quantize import check_weights, quantize
 from melle.synthesis.request import Request
 from melle.synthesis.speech import Chunk, Speech, Timings, Word
-from melle.synthesis.words import ends_early, find_words
+from melle.synthesis.word_times import ends_early, find_words
 from melle.text import normalising
 from melle.vocoders import Vocoder, default_vocoder
 

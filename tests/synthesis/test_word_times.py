@@ -13,12 +13,12 @@ from melle.cli import main
 from melle.errors import UserError
 from melle.model import Melle
 from melle.model.attention_map import guided_attention
-from melle.synthesis import rendering, words
+from melle.synthesis import rendering, word_times
 from melle.synthesis.options import DecodingOptions
 from melle.synthesis.speech import Word
 from melle.synthesis.subtitles import check_subtitles, cues, write_subtitles
 from melle.synthesis.synthesizer import Synthesizer
-from melle.synthesis.words import monotonic_path, token_positions
+from melle.synthesis.word_times import monotonic_path, token_positions
 from tests.conftest import TINY
 from tests.test_readme import ROOT
 
@@ -43,11 +43,11 @@ def test_words_end_and_start_where_a_pause_does():
     for first, last in ((0, 10), (40, 52), (70, 74), (90, 100)):
         loud[first:last] = -3.0
     edges = np.array([[0.04, 0.45], [0.45, 0.72], [0.72, 0.93]])
-    snapped = words.snap_to_pauses(edges, loud, 100.0)
+    snapped = word_times.snap_to_pauses(edges, loud, 100.0)
     np.testing.assert_allclose(snapped, [[0.10, 0.40], [0.52, 0.72], [0.72, 0.90]])
-    np.testing.assert_array_equal(words.snap_to_pauses(edges, torch.zeros(100, 80), 100.0), edges)
+    np.testing.assert_array_equal(word_times.snap_to_pauses(edges, torch.zeros(100, 80), 100.0), edges)
     far = np.array([[0.1, 0.2], [0.2, 0.9]])
-    np.testing.assert_allclose(words.snap_to_pauses(far, loud, 100.0), [[0.1, 0.2], [0.2, 0.9]])  # within a word
+    np.testing.assert_allclose(word_times.snap_to_pauses(far, loud, 100.0), [[0.1, 0.2], [0.2, 0.9]])  # within a word
 
 
 @pytest.mark.parametrize(("last", "blur", "early"), [(36, 0.0, False), (24, 0.0, True), (24, 1.0, False)])
@@ -55,9 +55,9 @@ def test_speech_that_leaves_the_end_of_its_text_unsaid_is_found(last, blur, earl
     due = np.linspace(0.5, last, 30)
     sharp = np.exp(-0.5 * (np.arange(40) + 0.5 - due[:, None]) ** 2)
     weights = (1 - blur) * sharp / sharp.sum(axis=1, keepdims=True) + blur / 40
-    monkeypatch.setattr(words, "text_attention", lambda *_: weights)
+    monkeypatch.setattr(word_times, "text_attention", lambda *_: weights)
     request = SimpleNamespace(prompt=None)
-    assert words.ends_early(tts.network, request, torch.zeros(120, 80)) is early
+    assert word_times.ends_early(tts.network, request, torch.zeros(120, 80)) is early
 
 
 def test_what_is_unfinished_is_said_and_tried_again(tts, monkeypatch):

@@ -1,4 +1,4 @@
-"""English days and months in short (``SHORT_NAMES``), dates and times of day (``DATES``), and years (``YEARS``)."""
+"""Days and months in short (``SHORT_NAMES``), dates and times of day (``DATES``), and years (``YEARS``)."""
 
 from __future__ import annotations
 

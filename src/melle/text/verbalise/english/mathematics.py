@@ -1,4 +1,4 @@
-"""English readings of signs between numbers and letters: comparisons, powers, arrows, Greek letters."""
+"""Signs between numbers and letters: comparisons, powers, arrows, Greek letters."""
 
 from __future__ import annotations
 

@@ -1,11 +1,11 @@
-"""E-mail addresses, addresses of web pages, hashtags and names with @, as they are read aloud in English."""
+"""E-mail addresses, addresses of web pages, hashtags and names with @."""
 
 from __future__ import annotations
 
 import re
 from re import Match
 
-from melle.text.verbalise.acronyms import spell
+from melle.text.verbalise.english.acronyms import spell
 from melle.text.verbalise.rules import Rule
 
 SIGNS = {

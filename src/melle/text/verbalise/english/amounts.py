@@ -1,4 +1,4 @@
-"""English shares, fractions, ranges and plain numbers."""
+"""Shares, fractions, ranges and plain numbers."""
 
 from __future__ import annotations
 

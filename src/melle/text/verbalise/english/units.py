@@ -1,11 +1,11 @@
-"""English measures: units after numbers, feet and inches, degrees of a map."""
+"""Measures: units after numbers, feet and inches, degrees of a map."""
 
 from __future__ import annotations
 
 import re
 from re import Match
 
-from melle.text.verbalise.amounts import denominator
+from melle.text.verbalise.english.amounts import denominator
 from melle.text.verbalise.numbers import NUMBER, cardinal, number
 from melle.text.verbalise.rules import SIGN, Rule, any_of, closing_point, ends_sentence, signed
 

@@ -1,4 +1,4 @@
-"""English Roman numerals: after names of rulers, of parts and of centuries."""
+"""Roman numerals: after names of rulers, of parts and of centuries."""
 
 from __future__ import annotations
 

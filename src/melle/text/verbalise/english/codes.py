@@ -1,4 +1,4 @@
-"""English numbers that name something, and are read figure by figure or in pairs: telephones, flights, postal codes."""
+"""Numbers that name something, and are read figure by figure or in pairs: telephones, flights, postal codes."""
 
 from __future__ import annotations
 

@@ -5,18 +5,18 @@ from __future__ import annotations
 import re
 import unicodedata
 
-from melle.text.verbalise.abbreviations import ABBREVIATIONS, ALONE, ROADS, SUFFIXES
-from melle.text.verbalise.acronyms import read_acronyms
-from melle.text.verbalise.addresses import ADDRESSES, FILES
-from melle.text.verbalise.amounts import AMOUNTS, NUMBERS, RANGES
-from melle.text.verbalise.codes import CODES, TELEPHONE
-from melle.text.verbalise.dates import DATES, SHORT_DAYS, SHORT_MONTHS, SHORT_NAMES, YEARS
-from melle.text.verbalise.mathematics import MARKUP, MATHEMATICS
-from melle.text.verbalise.money import MONEY, SIGNS_ALONE
+from melle.text.verbalise.english.abbreviations import ABBREVIATIONS, ALONE, ROADS, SUFFIXES
+from melle.text.verbalise.english.acronyms import read_acronyms
+from melle.text.verbalise.english.addresses import ADDRESSES, FILES
+from melle.text.verbalise.english.amounts import AMOUNTS, NUMBERS, RANGES
+from melle.text.verbalise.english.codes import CODES, TELEPHONE
+from melle.text.verbalise.english.dates import DATES, SHORT_DAYS, SHORT_MONTHS, SHORT_NAMES, YEARS
+from melle.text.verbalise.english.mathematics import MARKUP, MATHEMATICS
+from melle.text.verbalise.english.money import MONEY, SIGNS_ALONE
+from melle.text.verbalise.english.romans import ROMAN
+from melle.text.verbalise.english.units import UNITS_RULES
 from melle.text.verbalise.numbers import cardinal, plain_figures
-from melle.text.verbalise.romans import ROMAN
 from melle.text.verbalise.rules import Rule, apply
-from melle.text.verbalise.units import UNITS_RULES
 
 SIGNS = (
     Rule(r"\b([A-Za-z]):\s?\\", r"\1 colon backslash "),

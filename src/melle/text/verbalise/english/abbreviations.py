@@ -1,4 +1,4 @@
-"""English titles and other abbreviations."""
+"""Titles and other abbreviations."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable
 from re import Match
 
-from melle.text.verbalise.romans import PARTS
+from melle.text.verbalise.english.romans import PARTS
 from melle.text.verbalise.rules import Rule, closing_point
 
 TITLES = {  # before a name; the point never ends a sentence

@@ -1,4 +1,4 @@
-"""English amounts of money."""
+"""Amounts of money."""
 
 from __future__ import annotations
 

@@ -220,6 +220,14 @@ def test_what_cannot_be_read_is_named():
             "il XIX secolo, Luigi XIV, Elisabetta II, nel XX e XXI secolo",
             "il diciannovesimo secolo, Luigi quattordicesimo, Elisabetta seconda, nel ventesimo e ventunesimo secolo",
         ),
+        (
+            "de",
+            "Auf S.5, unter Nr.7, das sind ca.5 km",
+            "Auf Seite fünf, unter Nummer sieben, das sind circa fünf Kilometer",
+        ),
+        ("fr", "le n°5, voir p.5", "le numéro cinq, voir page cinq"),
+        ("es", "la pág.5", "la página cinco"),
+        ("it", "a pag.5, il n.5", "a pagina cinque, il numero cinque"),
     ],
 )
 def test_numbers_of_other_languages(language, written, read):

@@ -79,7 +79,6 @@ def agree(words: str, match: Match[str]) -> str:
 _RULES = (
     Rule(r"\bpp?\.\s?(\d+)-(\d+)(?!\w)", r"pages \1 à \2"),
     abbreviations(_NUMBERED, r"(?=\s?\d)"),
-    Rule(r"(?<=numéro)(?=\d)", " "),
     abbreviations(_TITLES, rf"(?=\s{CAPITAL})"),
     abbreviations(_LADIES),
     abbreviations(_WORDS),

@@ -87,10 +87,12 @@ def abbreviations(words: dict[str, str], before: str = "", *, ends: bool = False
         if match.start() == 0 or key not in spoken:
             word = word[0].upper() + word[1:]
         last = ends_sentence(match) if ends else not match.string[match.end() :].strip("\"')] ")
+        if match.string[match.end() : match.end() + 1].isdecimal():  # p.5
+            return f"{word} "
         return word + ("." if match[1].endswith(".") and last else "")
 
     written = any_of(set(words) | {word[0].upper() + word[1:] for word in words}).replace(r"\ ", r"\s?")
-    return Rule(rf"(?<![\w.,])(?<!\b[{_UPPER}]\.\s)({written})(?!\w){before}", read)
+    return Rule(rf"(?<![\w.,])(?<!\b[{_UPPER}]\.\s)({written})(?![^\W\d]){before}", read)
 
 
 def units(names: dict[str, tuple[str, str]], *, of: str = " ", below_two: bool = False) -> Rule:

@@ -12,7 +12,7 @@ import torch
 from melle.audio import MelSpec, load_audio, save_audio
 from melle.checkpoint import ModelDescription
 from melle.corpora.espeak import Espeak, Voice
-from melle.corpora.speaking import Item, speak_corpus
+from melle.corpora.generate import Item, speak_corpus
 from melle.data.manifest import Utterance, read_manifest, with_duration, write_manifest
 from melle.model import Melle
 from melle.text.symbols import SymbolTokenizer

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from melle.corpora.speaking import Spoken
+from melle.corpora.generate import Spoken
 from melle.corpora.teacher import PublishedVoice
 from melle.errors import UserError
 

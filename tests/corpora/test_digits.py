@@ -13,12 +13,12 @@ import soundfile
 from hydra import compose, initialize_config_dir
 
 import melle.configs  # noqa: F401, whose resolver the configuration needs
-from melle.corpora import digits, speaking
+from melle.corpora import digits, generate
 from melle.corpora import voices as voices_module
 from melle.corpora.digits import DigitCorpus
 from melle.corpora.espeak import Espeak, Voice
+from melle.corpora.generate import Item, speak_corpus
 from melle.corpora.postprocess import postprocess
-from melle.corpora.speaking import Item, speak_corpus
 from melle.corpora.voices import draw_timbre
 from melle.data.manifest import read_manifest
 from melle.errors import UserError
@@ -238,7 +238,7 @@ def test_the_configuration_names_the_folder_of_its_corpus(tmp_path):
 
 @pytest.mark.parametrize("error", [OSError("disk full"), KeyboardInterrupt()])
 def test_a_failure_in_the_middle_leaves_no_manifest_and_the_next_run_goes_on(corpus, tmp_path, monkeypatch, error):
-    write, written = speaking.soundfile.write, []
+    write, written = generate.soundfile.write, []
 
     def fail(path, *args, **kwargs):
         written.append(path)
@@ -247,7 +247,7 @@ def test_a_failure_in_the_middle_leaves_no_manifest_and_the_next_run_goes_on(cor
             raise error
 
     with monkeypatch.context() as patched:
-        patched.setattr(speaking.soundfile, "write", fail)
+        patched.setattr(generate.soundfile, "write", fail)
         with pytest.raises(UserError if isinstance(error, OSError) else type(error)):
             tiny(tmp_path / "demo").prepare()
         assert not list(tmp_path.rglob("*.jsonl")) and not list(tmp_path.rglob("*.partial"))

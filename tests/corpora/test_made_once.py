@@ -9,7 +9,7 @@ import numpy as np
 
 from melle.corpora.digits import DigitCorpus
 from melle.corpora.espeak import Espeak
-from melle.corpora.speaking import Spoken
+from melle.corpora.generate import Spoken
 
 
 class Gate:

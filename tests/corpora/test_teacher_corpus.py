@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 import soundfile
 
-from melle.corpora import speaking
+from melle.corpora import generate
 from melle.corpora.english.corpus import TeacherCorpus
-from melle.corpora.speaking import speak_corpus
+from melle.corpora.generate import speak_corpus
 from melle.corpora.teacher import Settings, TeacherPlan
 from melle.data.manifest import read_manifest
 from melle.errors import UserError
@@ -175,7 +175,7 @@ def test_what_cannot_be_spoken_is_listed_and_skipped(tmp_path):
 
 
 def test_a_full_disk_is_one_sentence_and_leaves_nothing_half_written(corpus, tmp_path, monkeypatch):
-    write, written = speaking.soundfile.write, []
+    write, written = generate.soundfile.write, []
 
     def full(path, speech, *arguments, **options):
         written.append(path)
@@ -184,7 +184,7 @@ def test_a_full_disk_is_one_sentence_and_leaves_nothing_half_written(corpus, tmp
             raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patched:
-        patched.setattr(speaking.soundfile, "write", full)
+        patched.setattr(generate.soundfile, "write", full)
         with pytest.raises(UserError, match=r"No space left on device\); make room .* goes on where it stopped"):
             speak(tmp_path / "english")
     assert not written[-1].exists() and not list((tmp_path / "english").rglob("*.partial"))

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from melle.corpora.espeak import Espeak, Voice
-from melle.corpora.speaking import Item, description_of, speak_corpus
+from melle.corpora.generate import Item, description_of, speak_corpus
 from melle.corpora.voices import describe, held_out_voices, train_voices
 from melle.errors import UserError
 

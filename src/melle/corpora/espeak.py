@@ -12,8 +12,8 @@ from pathlib import Path
 
 import numpy as np
 
+from melle.corpora.generate import Spoken
 from melle.corpora.postprocess import Words
-from melle.corpora.speaking import Spoken
 from melle.errors import UserError
 
 # Values of the C interface (espeak-ng/speak_lib.h).

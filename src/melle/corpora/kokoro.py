@@ -20,8 +20,8 @@ from typing import Any
 
 import numpy as np
 
+from melle.corpora.generate import Spoken
 from melle.corpora.postprocess import Words
-from melle.corpora.speaking import Spoken
 from melle.corpora.teacher import PublishedVoice, Speaker, blend
 from melle.errors import UserError, reason
 from melle.text.phonemes import espeak_phonemizer

@@ -14,7 +14,7 @@ from typing import Protocol
 
 import numpy as np
 
-from melle.corpora.speaking import FORMATS, Item, Synthesizer
+from melle.corpora.generate import FORMATS, Item, Synthesizer
 from melle.errors import UserError
 
 BLENDED = 6.0  # concentration of the weights in a blend: most have their voices in shares of a quarter or more

@@ -17,13 +17,13 @@ from fastapi.responses import JSONResponse, Response
 from starlette.concurrency import run_in_threadpool
 
 from melle.errors import UserError
-from melle.serving.answer import Gate, SpeechResponse
 from melle.serving.batcher import Batcher, Call
 from melle.serving.errors import ApiError, add_error_handlers
 from melle.serving.limits import Limits
 from melle.serving.memory import EVERY, give_back_every
 from melle.serving.metrics import Metrics
 from melle.serving.middleware import Middleware
+from melle.serving.response import Gate, SpeechResponse
 from melle.serving.speech import EncodedChunk, SpeechRequest, speak
 from melle.serving.voices import Voices
 from melle.synthesis.options import SPEEDS, DecodingOptions

@@ -11,8 +11,8 @@ from typing import Literal
 from melle.console import shell_command
 from melle.corpora.english.lexicon import held_out
 from melle.corpora.english.sentences import sentences
+from melle.corpora.generate import description_of, differences, speak_corpus
 from melle.corpora.kokoro import HELD_OUT, Kokoro
-from melle.corpora.speaking import description_of, differences, speak_corpus
 from melle.corpora.teacher import Settings, TeacherPlan, digest_of, training_texts
 from melle.data.manifest import read_manifest
 from melle.errors import UserError

@@ -1,7 +1,9 @@
-"""Files and folders that are there whole or not at all."""
+"""Files and folders that are there whole or not at all, and what tells whether one has changed."""
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
 import shutil
 import tempfile
@@ -88,6 +90,11 @@ def file_stamp(path: str | Path) -> list[Any]:
     files = sorted(path.iterdir()) if path.is_dir() else [path]
     found = [(file.name, file.stat()) for file in files if file.is_file()]
     return [str(path), *([name, status.st_size, status.st_mtime_ns] for name, status in found)]
+
+
+def digest(content: Any) -> str:
+    """A short name for plain values: 16 hexadecimal digits, the same for the same values."""
+    return hashlib.sha256(json.dumps(content, sort_keys=True, default=str).encode()).hexdigest()[:16]
 
 
 def check_writable(path: str | Path, folder: bool = False) -> None:

@@ -48,12 +48,12 @@ def title_of(model: str | Path) -> str:
     return Path(hub_name(model)[0] if is_hub_name(model) else model).name
 
 
-def cached_revision(model: str | Path, file: str = "config.json") -> str | None:
+def cached_revision(model: str | Path) -> str | None:
     """Commit of a model of the hub that was downloaded; None for what is not the hub's."""
     if not is_hub_name(model):
         return None
     repository, revision = hub_name(model)
-    path = hub().try_to_load_from_cache(repository, file, revision=revision)
+    path = hub().try_to_load_from_cache(repository, "config.json", revision=revision)
     return Path(path).parent.name if isinstance(path, str) else revision
 
 

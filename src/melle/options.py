@@ -65,9 +65,9 @@ def add_fields(parser: Any, kind: type, prefix: str = "", given_only: bool = Fal
         groups.get(one_of, parser).add_argument(*names, **how)
 
 
-def from_fields(kind: type[T], options: argparse.Namespace, prefix: str = "") -> T:
+def from_fields(kind: type[T], options: argparse.Namespace) -> T:
     """An object of ``kind`` with what the command line says."""
-    return kind(**_values(kind, options, prefix))
+    return kind(**_values(kind, options, ""))
 
 
 def _values(kind: type, options: argparse.Namespace, prefix: str) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from melle.alignment.align_manifest import align_manifest
 from melle.alignment.ctc import STAR, Alignment, CtcAligner, align_words, letters_of, spell
 from melle.cli import main
 from melle.data.check import check_manifest
-from melle.data.filters import Limits
+from melle.data.filters import CheckLimits
 from melle.data.manifest import read_manifest
 from melle.errors import DataError, UserError
 from tests.evaluation.small_recognisers import save_ctc
@@ -151,7 +151,7 @@ def test_a_manifest_gets_its_words_and_a_list_of_what_fits_badly(manifest):
     assert [note["kind"] for note in notes if "reason" in note] == ["no word", "missing", "not JSON"]
     assert report.lines == 21 and [note["line"] for note in report.poor] == [2]  # "ab kkk" as a whole is above 0.4
     assert report.poor[0]["score"] == 0.1 and report.poor[0]["worst_word"] == "kkk"
-    checked = check_manifest(output, limits=Limits(min_alignment=0.6), workers=1)
+    checked = check_manifest(output, limits=CheckLimits(min_alignment=0.6), workers=1)
     assert checked.warnings["poor alignment"] == 2
     assert notes[5]["score"] == 0.525 and notes[5]["worst_word"] == "kkk"
     assert "18 of 21 lines aligned" in report.text and "1 fit badly" in report.text and "3 could not" in report.text

@@ -6,7 +6,7 @@ import soundfile
 
 from melle.cli import read_command
 from melle.data.check import check_manifest
-from melle.data.filters import Limits
+from melle.data.filters import CheckLimits
 from melle.data.manifest import read_manifest
 from melle.errors import UserError
 
@@ -95,9 +95,9 @@ def test_what_fits_its_transcript_badly_is_reported_and_with_strict_rejected(tmp
     assert [u.alignment_score for u in read_manifest(tmp_path / "my.clean.jsonl")] == [0.95, 0.39, 0.4, None]
     assert check_manifest(manifest, workers=1, strict=True).rejected == {"poor alignment": 1}
     assert [(reject["line"], reject["kind"]) for reject in rejects(tmp_path)] == [(2, "poor alignment")]
-    assert check_manifest(manifest, None, Limits(min_alignment=0.96), workers=1).warnings == {"poor alignment": 3}
+    assert check_manifest(manifest, None, CheckLimits(min_alignment=0.96), workers=1).warnings == {"poor alignment": 3}
     with pytest.raises(UserError, match="--min-alignment 40: scores go from 0 to 1"):
-        Limits(min_alignment=40)
+        CheckLimits(min_alignment=40)
 
 
 def test_a_peak_that_touches_full_scale_is_not_clipped(tmp_path):
@@ -126,10 +126,10 @@ def test_the_same_sound_with_another_transcript_says_so(tmp_path):
 
 def test_limits(tmp_path):
     manifest = manifest_of(tmp_path, items_of(tmp_path))
-    report = check_manifest(manifest, limits=Limits(1.05, 1.25), workers=1)
+    report = check_manifest(manifest, limits=CheckLimits(1.05, 1.25), workers=1)
     assert report.rejected == {"too short": 1, "too long": 1}
     with pytest.raises(UserError, match="the smaller one first"):
-        Limits(3, 2)
+        CheckLimits(3, 2)
 
 
 def test_the_tokenizer_of_a_checkpoint(tmp_path, tiny_checkpoint, capsys):

@@ -9,7 +9,7 @@ from faults import FORMATS, Faults, mutations
 from melle.audio import MelSpec, load_audio
 from melle.data.check import check_manifest
 from melle.data.dataset import UtteranceDataset
-from melle.data.filters import Limits, check_item
+from melle.data.filters import CheckLimits, check_item
 from melle.data.index import open_index
 from melle.data.manifest import read_manifest
 from melle.errors import DataError
@@ -78,7 +78,7 @@ def test_the_result_does_not_depend_on_the_number_of_processes(faults, tmp_path)
 def test_no_permission(tmp_path, monkeypatch):
     (tmp_path / "a.wav").write_bytes(b"locked")  # a superuser could open anything: not even this is a sound
     monkeypatch.setattr("os.access", lambda *_: False)
-    finding = check_item(b'{"transcription": "a", "audio_path": "a.wav"}', tmp_path / "m.jsonl", 1, Limits())
+    finding = check_item(b'{"transcription": "a", "audio_path": "a.wav"}', tmp_path / "m.jsonl", 1, CheckLimits())
     assert finding.kind == "no permission"
 
 
@@ -87,14 +87,14 @@ def test_any_bytes_as_a_line_are_a_finding(tmp_path):
     line = b'{"transcription": "good day", "audio_path": "a.wav", "duration": 1.25, "id": "a", "speaker": null}'
     lines = [chance.randbytes(chance.randrange(200)) for _ in range(1000)]
     for number, changed in enumerate([*lines, *mutations(line, 3000)], start=1):
-        assert check_item(changed, tmp_path / "m.jsonl", number, Limits()).kind
+        assert check_item(changed, tmp_path / "m.jsonl", number, CheckLimits()).kind
 
 
 def test_any_bytes_as_audio_are_a_finding(tmp_path):
     """libsndfile answers for mutated headers and frames; whatever it says becomes a finding, or is sound."""
     made = Faults(tmp_path)
     line = b'{"transcription": "good day", "audio_path": "x.wav"}'
-    limits, kinds = Limits(), set()
+    limits, kinds = CheckLimits(), set()
     for ending in FORMATS:
         whole = (made.folder / made.write(f"whole.{ending}")).read_bytes()
         for content in [*mutations(whole, 100), *(made.bytes.randbytes(500) for _ in range(25))]:
@@ -105,7 +105,7 @@ def test_any_bytes_as_audio_are_a_finding(tmp_path):
 
 def test_loading_gives_a_missing_file_the_same_name(faults):
     manifest, items = faults
-    found = [check_item(item.line, manifest, number, Limits()) for number, item in enumerate(items, start=1)]
+    found = [check_item(item.line, manifest, number, CheckLimits()) for number, item in enumerate(items, start=1)]
     missing = [finding for finding in found if finding.kind == "missing"]
     assert len(missing) >= 40
     for finding in missing:

@@ -12,7 +12,7 @@ import soundfile
 from invented import EVIL, invent
 from PIL import Image
 
-from melle.evaluation.examples import AudioFiles, as_flac, choose
+from melle.evaluation.examples import AudioFiles, as_flac, choose_examples
 from melle.evaluation.plots import shorten
 from melle.evaluation.report import write_report
 from melle.evaluation.tables import make_table
@@ -107,7 +107,7 @@ def test_every_part_is_there(page, results):
 
 def test_the_page_holds_the_files_samples_and_pictures_of_them(page, folder, results):
     last = results.systems[3]  # of the first run
-    best = choose(last, 1)["best"][0]
+    best = choose_examples(last, 1)["best"][0]
     recording = next(u.audio for u in results.systems[0].utterances if u.id == best.id)
     for attributes, name in zip(page.all("audio"), (best.prompt_audio, recording, best.audio)):
         kind, _, content = attributes["src"].partition(",")
@@ -220,12 +220,15 @@ def test_plots_are_drawn_once_and_a_dark_page_inverts_them(page, folder):
 def test_chosen_utterances_are_the_best_the_worst_and_others(results):
     row = results.systems[3]
     rates = [u.counts["wer/whisper"].rate for u in row.utterances]
-    chosen = {name: [row.utterances.index(utterance) for utterance in group] for name, group in choose(row, 3).items()}
+    chosen = {
+        name: [row.utterances.index(utterance) for utterance in group]
+        for name, group in choose_examples(row, 3).items()
+    }
     assert list(chosen) == ["best", "worst", "at random"]
     assert [rates[n] for n in chosen["best"]] == sorted(rates)[:3]
     assert [rates[n] for n in chosen["worst"]] == sorted(rates, reverse=True)[:3]
     assert len({n for group in chosen.values() for n in group}) == 9
-    assert [len(group) for group in choose(row, 5).values()] == [5, 5, 2]
+    assert [len(group) for group in choose_examples(row, 5).values()] == [5, 5, 2]
 
 
 def test_the_best_checkpoint_of_a_column_stands_out(folder, results):

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from melle.data.check import check_manifest
-from melle.data.filters import Limits
+from melle.data.filters import CheckLimits
 from melle.options import option, options_of
 
 
@@ -14,7 +14,7 @@ from melle.options import option, options_of
 class Check:
     manifest: Path = option(..., "a JSONL file, one utterance a line", "MANIFEST")
     output: Path | None = option(None, "the clean manifest (default: NAME.clean.jsonl beside it)", "-o")
-    limits: Limits = options_of(Limits)
+    limits: CheckLimits = options_of(CheckLimits)
     tokenizer: str | None = option(
         None,
         "reject texts that its model (or exported folder, or hf://USER/MODEL) cannot say",

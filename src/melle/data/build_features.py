@@ -29,7 +29,7 @@ Result = DataError | float  # seconds of features made; 0 where they were there
 
 
 @dataclass
-class Report:
+class FeatureReport:
     """What a run of ``build_features`` did."""
 
     folder: Path
@@ -54,7 +54,7 @@ def build_features(
     spec: MelSpec | None = None,
     silence: Trim | None = None,
     workers: int | None = None,
-) -> Report:
+) -> FeatureReport:
     """Compute the features of all recordings of the manifests that ``folder`` does not have of them as they are now.
 
     It may be interrupted or killed at any time: what is on disk stays valid, and the next run goes on from there.
@@ -68,7 +68,7 @@ def build_features(
     manifests = [Path(manifest) for manifest in manifests]
     count = sum(sum(1 for _ in read_lines(manifest)) for manifest in manifests)  # says that one is missing, too
     store = FeatureStore(folder, spec, silence.description if silence else "")
-    report = Report(store.folder)
+    report = FeatureReport(store.folder)
     try:
         store.describe()
         with (

@@ -20,7 +20,7 @@ from typing import IO
 from tqdm import tqdm
 
 from melle.data.check_report import Tally, report
-from melle.data.filters import CheckedItem, Filters, Limits, check_item
+from melle.data.filters import CheckedItem, CheckLimits, Filters, check_item
 from melle.data.manifest import Utterance, parse_line, read_lines, write_manifest
 from melle.data.processes import map_in_processes
 from melle.errors import UserError
@@ -32,7 +32,7 @@ Line = tuple[int, int, bytes]  # number, place in the file, content
 
 
 @dataclass(frozen=True)
-class Report:
+class CheckReport:
     """What a check found. Counts of items are by the kind of their fault."""
 
     kept: int
@@ -44,11 +44,11 @@ class Report:
 def check_manifest(
     manifest: str | Path,
     output: str | Path | None = None,
-    limits: Limits | None = None,
+    limits: CheckLimits | None = None,
     tokenizer: Tokenizer | None = None,
     strict: bool = False,
     workers: int | None = None,
-) -> Report:
+) -> CheckReport:
     """Check every item, write the valid ones to ``output`` and the others to NAME.rejected.jsonl beside it.
 
     Of items that repeat each other the first is kept. ``strict`` rejects what is otherwise a warning. ``workers``
@@ -65,7 +65,7 @@ def check_manifest(
         if path.resolve() == manifest.resolve():
             raise UserError(f"{path}: would replace the manifest that is checked; give another name with -o")
     clean.parent.mkdir(parents=True, exist_ok=True)
-    limits = limits or Limits()
+    limits = limits or CheckLimits()
     items, tally = Filters(limits.min_alignment), Tally()
     with TemporaryFile("w+", encoding="utf-8", errors="backslashreplace", dir=clean.parent) as faults:
         for item in _check_all(manifest, limits, tokenizer, workers):
@@ -91,11 +91,11 @@ def check_manifest(
         counts = ", ".join(f"{kind} {count}" for kind, count in tally.rejected.most_common())
         raise UserError(f"{manifest}: none of its {len(items)} items is valid ({counts}); see {rejected}")
     text = "\n".join([*report(manifest, items, tally), "", f"Wrote {clean}", f"  and {rejected}"])
-    return Report(int(items.kept.sum()), tally.rejected, tally.warnings, text)
+    return CheckReport(int(items.kept.sum()), tally.rejected, tally.warnings, text)
 
 
 def _check_all(
-    manifest: Path, limits: Limits, tokenizer: Tokenizer | None, workers: int | None
+    manifest: Path, limits: CheckLimits, tokenizer: Tokenizer | None, workers: int | None
 ) -> Iterator[CheckedItem]:
     """The items, in the order of the lines, as they come."""
     make = partial(_make_check, manifest, limits, tokenizer.as_dict() if tokenizer else None)
@@ -111,7 +111,7 @@ def _check_all(
             bar.update(len(line))
 
 
-def _make_check(manifest: Path, limits: Limits, description: dict | None) -> Callable[[Line], CheckedItem]:
+def _make_check(manifest: Path, limits: CheckLimits, description: dict | None) -> Callable[[Line], CheckedItem]:
     if multiprocessing.parent_process() is not None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 2)  # the MP3 decoder complains to the terminal, amid the progress bar
     tokenizer = tokenizer_from_dict(description) if description else None

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from melle.audio import MelSpec
-from melle.files import write_text, written_whole
+from melle.files import digest, write_text, written_whole
 
 FORMAT = 2  # raise it when LogMel or the files change
 FRAME = np.dtype("<f2")  # resolves log10 magnitudes to 0.004 (0.08 dB), far below what is audible
@@ -37,8 +37,7 @@ class FeatureStore:
     """
 
     def __init__(self, folder: str | Path, spec: MelSpec, silence: str = ""):
-        key = json.dumps([FORMAT, _plain(spec), silence], sort_keys=True)
-        self.folder = Path(folder) / f"mel-{hashlib.sha256(key.encode()).hexdigest()[:16]}"
+        self.folder = Path(folder) / f"mel-{digest([FORMAT, _plain(spec), silence])}"
         self.spec, self.silence = spec, silence
 
     def get(self, path: str | Path) -> Tensor | None:

@@ -38,7 +38,7 @@ COLUMNS = {  # what is remembered of every item, and as what
 
 
 @dataclass(frozen=True)
-class Limits:
+class CheckLimits:
     """What a recording may last, in seconds, and how well its transcription has to fit."""
 
     min_seconds: float = option(0.3, "reject what is shorter")
@@ -78,7 +78,9 @@ class CheckedItem:
     text_key: int = 0
 
 
-def check_item(line: bytes, path: Path, number: int, limits: Limits, tokenizer: Tokenizer | None = None) -> CheckedItem:
+def check_item(
+    line: bytes, path: Path, number: int, limits: CheckLimits, tokenizer: Tokenizer | None = None
+) -> CheckedItem:
     """Line ``number`` of the manifest ``path`` and its recording. Of several faults the first one counts."""
     utterance = None
     try:
@@ -177,7 +179,7 @@ class Filters:
         return None
 
 
-def _read(path: Path, limits: Limits) -> tuple[np.ndarray, int]:
+def _read(path: Path, limits: CheckLimits) -> tuple[np.ndarray, int]:
     """Samples (N,), mono, and their rate in Hz. What is too long by its header is not decoded."""
     seconds = audio_duration(path)
     if seconds > limits.max_seconds:
@@ -190,7 +192,7 @@ def _read(path: Path, limits: Limits) -> tuple[np.ndarray, int]:
     return samples, rate
 
 
-def _check_sound(samples: np.ndarray, seconds: float, utterance: Utterance, limits: Limits) -> None:
+def _check_sound(samples: np.ndarray, seconds: float, utterance: Utterance, limits: CheckLimits) -> None:
     path, claimed = utterance.audio_path, utterance.duration
     if seconds < limits.min_seconds:
         raise DataError("too short", f"{path}: {seconds:.3f} s, less than {limits.min_seconds:g} s")

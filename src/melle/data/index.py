@@ -7,7 +7,6 @@ frame rate, and kept in a folder.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import logging
 import os
@@ -28,7 +27,7 @@ from tqdm import tqdm
 from melle.audio import audio_duration
 from melle.data.manifest import Utterance, parse_line, read_lines
 from melle.errors import DataError, UserError
-from melle.files import folder_written_whole
+from melle.files import digest, folder_written_whole
 from melle.locks import locked
 from melle.text import Tokenizer, tokenizer_from_dict
 from melle.text.languages import language_of
@@ -295,7 +294,3 @@ def _identity(manifest: Path) -> list:
     if not manifest.is_file():
         raise UserError(f"{manifest}: no such manifest; give the path of a JSONL file")
     return [str(manifest.resolve()), *_state(manifest.stat())]
-
-
-def digest(key: list) -> str:
-    return hashlib.sha256(json.dumps(key).encode()).hexdigest()[:16]

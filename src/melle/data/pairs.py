@@ -47,7 +47,7 @@ def cross_sentence_pairs(
         length = f" one of them of {least:g} to {most:g} s," if target_seconds != (0.0, float("inf")) else ""
         raise UserError(f"no speaker of the test manifest has two utterances of different text,{length} add some")
     pairs = []
-    for target in spread(targets, count, seed):
+    for target in spread_over_speakers(targets, count, seed):
         text = _words(target)
         others = ([one for words, one in level if words != text] for level in candidates[target.speaker])
         prompts = next(filter(None, others))
@@ -69,7 +69,7 @@ def within(utterances: Sequence[Utterance], seconds: tuple[float, float]) -> lis
     return [utterance for utterance in utterances if least <= utterance.duration <= most]
 
 
-def spread(utterances: Sequence[Utterance], count: int | None, seed: int) -> list[Utterance]:
+def spread_over_speakers(utterances: Sequence[Utterance], count: int | None, seed: int) -> list[Utterance]:
     """At most ``count``, drawn from every speaker in turn; of fewer the first of more."""
     turns = []
     for own in by_speaker(utterances):

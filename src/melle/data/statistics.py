@@ -55,15 +55,15 @@ def corpus_statistics(data: UtteranceDataset, numbers: NDArray) -> tuple[CorpusS
         mel_mean=mean,
         mel_std=max(square / count - mean**2, 1e-8) ** 0.5,
         frames_per_token=pace,
-        length_range=spread(frames, tokens, pace),
-        pace_range=spread(spoken, tokens, pace),
+        length_range=range_of_lengths(frames, tokens, pace),
+        pace_range=range_of_lengths(spoken, tokens, pace),
         speech_level=float(np.median(levels)),
         most_tokens=max(tokens),
     )
     return statistics, faults
 
 
-def spread(frames: Sequence[int], tokens: Sequence[int], pace: float) -> tuple[float, float]:
+def range_of_lengths(frames: Sequence[int], tokens: Sequence[int], pace: float) -> tuple[float, float]:
     """Between which multiples of tokens × ``pace`` (frames a token) the lengths of 98 in 100 utterances lie."""
     shortest, longest = np.quantile(np.array(frames) / (np.array(tokens) * pace), (0.01, 0.99))
     return float(shortest), float(longest)

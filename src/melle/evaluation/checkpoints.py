@@ -20,11 +20,11 @@ from melle.evaluation.folder import run_folder
 from melle.files import file_stamp
 from melle.hub import is_hub_name
 from melle.pretrained import CONFIG, ENDINGS, WEIGHTS, fetched, last_checkpoint, read_description
+from melle.vocoders.vocos.vocoder import CONFIG as VOCODER
 
 log = logging.getLogger(__name__)
 
 ALSO = ("last.ckpt", "best.ckpt")  # further names of a run's checkpoints
-VOCODER = "vocoder.json"  # of an exported folder, where a vocoder of our own is with it
 
 
 class Removed(UserError):

@@ -116,7 +116,7 @@ def best_first(
     return sorted(utterances, key=rank)
 
 
-def choose(row: SystemScore, count: int) -> dict[str, list[UtteranceScore]]:
+def choose_examples(row: SystemScore, count: int) -> dict[str, list[UtteranceScore]]:
     """``count`` utterances each "best", "worst" and "at random" of the others; no utterance twice.
 
     Where nothing says which are good, all are at random, and always the same.
@@ -143,7 +143,7 @@ def make_examples(
     recordings = {u.id: u.audio for other in others for u in other.utterances}
     return {
         name: [_example(utterance, recordings.get(utterance.id), titles, audio) for utterance in group]
-        for name, group in choose(row, count).items()
+        for name, group in choose_examples(row, count).items()
     }
 
 

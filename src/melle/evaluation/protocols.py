@@ -15,7 +15,7 @@ from torch import Tensor
 
 from melle.audio import load_audio
 from melle.data.manifest import Utterance, read_manifest, with_duration, write_manifest
-from melle.data.pairs import by_speaker, cross_sentence_pairs, spread, within
+from melle.data.pairs import by_speaker, cross_sentence_pairs, spread_over_speakers, within
 from melle.errors import UserError
 
 SHORTEST_REST = 0.5  # seconds that a continuation has to go on for, at least
@@ -104,7 +104,7 @@ def _spread_within(utterances: Sequence[Utterance], seconds: Seconds, count: int
         raise UserError(
             f"the test manifest has no utterance of {least:g} to {most:g} s; give other lengths by data.test_seconds="
         )
-    return spread(chosen, count, seed)
+    return spread_over_speakers(chosen, count, seed)
 
 
 def _listed(targets: Sequence[Utterance], path: str | Path, count: int | None, seed: int) -> list[Case]:
@@ -118,5 +118,5 @@ def _listed(targets: Sequence[Utterance], path: str | Path, count: int | None, s
         if None not in (target.speaker, prompt.speaker) and target.speaker != prompt.speaker:
             raise UserError(f"{path}: prompt {line} is of {prompt.speaker}, its utterance of {target.speaker}")
         cases.append(Case(with_duration(target), prompt))
-    chosen = {id(target) for target in spread([case.target for case in cases], count, seed)}
+    chosen = {id(target) for target in spread_over_speakers([case.target for case in cases], count, seed)}
     return [case for case in cases if id(case.target) in chosen]

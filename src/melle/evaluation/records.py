@@ -90,8 +90,3 @@ def _files(source: str) -> list[Path]:
         raise ValueError(f"{source}: no such module")
     folders = spec.submodule_search_locations
     return sorted(path for folder in folders for path in Path(folder).rglob("*.py")) if folders else [Path(spec.origin)]
-
-
-def digest(content: Any) -> str:
-    """Of plain values."""
-    return hashlib.sha256(json.dumps(content, sort_keys=True, default=str).encode()).hexdigest()[:16]

@@ -25,9 +25,9 @@ from melle.errors import OutOfMemory, UserError, reason
 from melle.evaluation.checkpoints import Removed
 from melle.evaluation.judges.base import Judge
 from melle.evaluation.protocols import Case
-from melle.evaluation.records import Records, digest
+from melle.evaluation.records import Records
 from melle.evaluation.systems import Model, Output, System
-from melle.files import file_name, file_stamp
+from melle.files import digest, file_name, file_stamp
 from melle.synthesis.options import derive_seed
 
 

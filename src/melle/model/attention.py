@@ -50,7 +50,7 @@ class _Rotate(torch.autograd.Function):
 
 
 def _turn(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-    """Reckons in 32 bits, and rounds the result to x's."""
+    """Computes in 32 bits, and rounds the result to x's type."""
     first, second = x.chunk(2, dim=-1)
     turned = torch.empty_like(x)
     left, right = turned.chunk(2, dim=-1)

@@ -16,7 +16,7 @@ from torch.export import Dim
 
 from melle.errors import UserError
 from melle.files import write_text, written_whole
-from melle.onnx.graphs import Prefill, Refine, Spectra, Step
+from melle.onnx.graphs import Prefill, Refine, Step, VocoderSpectra
 from melle.synthesis.synthesizer import Synthesizer
 from melle.synthesis.voices import read_voices
 from melle.vocoders.vocos.vocoder import load_vocoder
@@ -71,7 +71,7 @@ def export_onnx(model: str | Path, folder: str | Path) -> Path:
         described, weights = load_vocoder(model)
         vocoder = described.make()
         vocoder.load_state_dict(weights)
-        _write(Spectra(vocoder), (frames,), folder / "vocoder.onnx", ["mel"], ["spectra"], (VARIES,))
+        _write(VocoderSpectra(vocoder), (frames,), folder / "vocoder.onnx", ["mel"], ["spectra"], (VARIES,))
     (folder / VOICES).mkdir(exist_ok=True)
     for name, voice in read_voices(model).items():
         read = speaker.read_prompt(voice.audio, voice.text)

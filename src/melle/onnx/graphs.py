@@ -98,7 +98,7 @@ class Refine(nn.Module):
         return self.network.denormalise(self.network.refine(frames, valid, count))
 
 
-class Spectra(nn.Module):
+class VocoderSpectra(nn.Module):
     """Log10 mel (1, T, M) to the real and imaginary part of spectra (1, 2, n_fft / 2 + 1, T), by our own vocoder."""
 
     def __init__(self, network: VocosNetwork):

@@ -57,7 +57,7 @@ def create_app(
         name: of the model, as clients ask for it.
         options: of decoding, the same for all.
         token: that every request but those for the page and for health must bear.
-        host: that the server will be bound to.  public_host: of a web server in front (see ``Guard``).
+        host: that the server will be bound to.  public_host: of a web server in front (see ``Middleware``).
     """
     limits, options = limits or Limits(), options or DecodingOptions()
     batcher = Batcher(tts.network, options, tts.spec.frame_rate, limits.rows)

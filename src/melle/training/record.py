@@ -40,7 +40,7 @@ def write_record(run_dir: str | Path, cfg: DictConfig, world_size: int = 1) -> N
             "cpu_cores": os.cpu_count(),
             "gpus": [torch.cuda.get_device_name(number) for number in range(torch.cuda.device_count())],
             "world_size": world_size,
-            "packages": package_versions(),
+            "packages": installed_versions(),
         }
     )
     write_text(path, json.dumps(starts, indent=1, ensure_ascii=False) + "\n")
@@ -83,7 +83,7 @@ def git_state(package: Path) -> dict[str, Any] | None:
         return None
 
 
-def package_versions() -> dict[str, str]:
+def installed_versions() -> dict[str, str]:
     """The versions of this project and of those of its dependencies, optional ones too, that are installed."""
     try:
         requirements = importlib.metadata.requires(PROJECT) or []

@@ -48,16 +48,16 @@ UNSUPPORTED = {
     "fast_dev_run": "give trainer.max_steps=2 and trainer.val_check_interval=2 for a short trial",
     "default_root_dir": "give run_dir",
 }
-MEANINGLESS = {"max_epochs": (-1,), "limit_train_batches": (1.0,), "overfit_batches": (0, 0.0)}  # Lightning's defaults
-MEANINGLESS |= {"reload_dataloaders_every_n_epochs": (0,), "use_distributed_sampler": (False,)}
-MEANINGLESS |= {"fast_dev_run": (False, 0)}
+ALLOWED = {"max_epochs": (-1,), "limit_train_batches": (1.0,), "overfit_batches": (0, 0.0)}  # Lightning's defaults
+ALLOWED |= {"reload_dataloaders_every_n_epochs": (0,), "use_distributed_sampler": (False,)}
+ALLOWED |= {"fast_dev_run": (False, 0)}
 
 
 def check_trainer(trainer: DictConfig) -> None:
     """Raise UserError for an argument of Lightning's Trainer that would not mean here what its documentation says."""
     for name, instead in UNSUPPORTED.items():
         value = trainer.get(name)
-        same = any(value == default and type(value) is type(default) for default in MEANINGLESS.get(name, ()))
+        same = any(value == default and type(value) is type(default) for default in ALLOWED.get(name, ()))
         if value is not None and not same:
             why = "" if name in ("plugins", "fast_dev_run") else ": training has no epochs, it counts steps"
             raise UserError(f"trainer.{name} is not supported{why}; {instead}")

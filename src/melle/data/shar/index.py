@@ -13,10 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from melle.data.index import Columns, IndexBuilder, digest, fitted_once, make_once, valid_items
+from melle.data.index import Columns, IndexBuilder, fitted_once, make_once, valid_items
 from melle.data.shar.reading import Shard, parse_cut, read_cuts
 from melle.errors import DataError
-from melle.files import file_stamp
+from melle.files import digest, file_stamp
 from melle.text import Tokenizer
 
 VERSION = 3  # raise it when the columns change

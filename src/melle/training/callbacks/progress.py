@@ -18,7 +18,7 @@ SHORT = {"total": "loss", "text_gap": "gap", "regression": "reg"}  # and what st
 RECENT = 50  # batches by which the speed is shown
 
 
-class Line(tqdm):
+class ProgressLine(tqdm):
     """A line of progress on stderr: redrawn in place in a terminal, written anew elsewhere, such as in a log file.
 
     Args:
@@ -79,17 +79,17 @@ class StepProgressBar(TQDMProgressBar):
         super().__init__()
         self.seconds = (refresh_seconds, log_seconds)
         self.throughput = Throughput(last=RECENT)
-        self._lines: list[Line] = []
+        self._lines: list[ProgressLine] = []
 
-    def init_train_tqdm(self) -> Line:
+    def init_train_tqdm(self) -> ProgressLine:
         steps = self.trainer.max_steps
         total, first = steps if steps >= 0 else None, self.trainer.global_step
         return self._line(desc="training", total=total, initial=first, leave=True)
 
-    def init_sanity_tqdm(self) -> Line:
+    def init_sanity_tqdm(self) -> ProgressLine:
         return self._line(desc="sanity check", total=int(sum(self.trainer.num_sanity_val_batches)), leave=False)
 
-    def init_validation_tqdm(self) -> Line:
+    def init_validation_tqdm(self) -> ProgressLine:
         batches = sum(self.trainer.num_val_batches)
         total = None if math.isinf(batches) else int(batches)
         return self._line(desc="validation", total=total, position=1, leave=False)
@@ -156,8 +156,8 @@ class StepProgressBar(TQDMProgressBar):
             line.n = trainer.global_step if line.leave else line.n
         self._close()
 
-    def _line(self, **options: Any) -> Line:
-        self._lines.append(Line(self.seconds, disable=self.is_disabled, **options))
+    def _line(self, **options: Any) -> ProgressLine:
+        self._lines.append(ProgressLine(self.seconds, disable=self.is_disabled, **options))
         return self._lines[-1]
 
     def _note(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> None:

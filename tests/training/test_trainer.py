@@ -28,6 +28,7 @@ from melle.training.trainer import build_callbacks, build_trainer, check_trainer
 from tests.training.test_train import CONF, configure
 
 ONE = "optim.schedule.warmup_steps=1"
+OTHERS = ("use_distributed_sampler", "callbacks", "logger", "default_root_dir", "plugins", "fast_dev_run")
 
 
 @pytest.mark.parametrize(
@@ -40,9 +41,11 @@ ONE = "optim.schedule.warmup_steps=1"
     ],
 )
 def test_what_has_no_meaning_here_is_refused_by_name(tmp_path, tone_manifests, argument, seen):
-    with pytest.raises(UserError, match=rf"trainer\.{argument.partition('=')[0]}"):
+    with pytest.raises(UserError, match=rf"trainer\.{argument.partition('=')[0]}") as error:
         train(configure(tmp_path, tone_manifests, 2, ONE, f"++trainer.{argument}"))
     assert not seen
+    is_of_epochs = argument.partition("=")[0] not in OTHERS
+    assert ("no epochs" in str(error.value) or "share of an epoch" in str(error.value)) == is_of_epochs
 
 
 def test_lightnings_own_defaults_are_no_fault():

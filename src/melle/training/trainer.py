@@ -34,13 +34,15 @@ from melle.training.callbacks.stop import StopSignals
 from melle.training.callbacks.whole_steps import WholeSteps
 
 # Training goes through batches without end, counted in optimiser steps: it has no epochs that these could mean.
-UNSUPPORTED = {
+OF_EPOCHS = {
     "max_epochs": "give trainer.max_steps",
     "min_epochs": "give trainer.min_steps",
     "limit_train_batches": "give trainer.max_steps, or a shorter manifest as data.train",
     "overfit_batches": "give a manifest with those utterances as data.train and data.val",
     "reload_dataloaders_every_n_epochs": "leave it out",
     "check_val_every_n_epoch": "give trainer.val_check_interval",
+}
+UNSUPPORTED = OF_EPOCHS | {
     "use_distributed_sampler": "ranks share the batches already; leave it out",
     "callbacks": "use the group callbacks",
     "logger": "use the group logger",
@@ -48,18 +50,23 @@ UNSUPPORTED = {
     "fast_dev_run": "give trainer.max_steps=2 and trainer.val_check_interval=2 for a short trial",
     "default_root_dir": "give run_dir",
 }
-ALLOWED = {"max_epochs": (-1,), "limit_train_batches": (1.0,), "overfit_batches": (0, 0.0)}  # Lightning's defaults
-ALLOWED |= {"reload_dataloaders_every_n_epochs": (0,), "use_distributed_sampler": (False,)}
-ALLOWED |= {"fast_dev_run": (False, 0)}
+DEFAULTS = {  # Lightning's, which change nothing
+    "max_epochs": (-1,),
+    "limit_train_batches": (1.0,),
+    "overfit_batches": (0, 0.0),
+    "reload_dataloaders_every_n_epochs": (0,),
+    "use_distributed_sampler": (False,),
+    "fast_dev_run": (False, 0),
+}
 
 
 def check_trainer(trainer: DictConfig) -> None:
     """Raise UserError for an argument of Lightning's Trainer that would not mean here what its documentation says."""
     for name, instead in UNSUPPORTED.items():
         value = trainer.get(name)
-        same = any(value == default and type(value) is type(default) for default in ALLOWED.get(name, ()))
+        same = any(value == default and type(value) is type(default) for default in DEFAULTS.get(name, ()))
         if value is not None and not same:
-            why = "" if name in ("plugins", "fast_dev_run") else ": training has no epochs, it counts steps"
+            why = ": training has no epochs, it counts steps" if name in OF_EPOCHS else ""
             raise UserError(f"trainer.{name} is not supported{why}; {instead}")
     if isinstance(trainer.get("val_check_interval"), float):
         raise UserError(

@@ -8,6 +8,17 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 LINES, FILES = 350, 20  # the most of a file, and of a folder
+FLOORS = (  # CONTRIBUTING.md's table, row by row
+    {"model", "losses"},
+    {"text", "audio"},
+    {"data", "alignment", "corpora"},
+    {"vocoders", "checkpoint", "pretrained", "reference", "reference_weights"},
+    {"synthesis", "serving", "onnx"},
+    {"evaluation"},
+    {"training"},
+    {"commands", "cli", "__main__"},
+)
+FRAMEWORKS = {"lightning", "hydra", "omegaconf"}
 
 
 def rooms_imported(path: Path) -> set[str]:
@@ -22,12 +33,38 @@ def rooms_imported(path: Path) -> set[str]:
     return found
 
 
-def test_there_is_no_circle_between_rooms():
+def rooms_below() -> dict[str, set[str]]:
     below: dict[str, set[str]] = {}
     for path in (ROOT / "src" / "melle").rglob("*.py"):
         room = path.relative_to(ROOT / "src" / "melle").parts[0].removesuffix(".py")
         if room != "__init__":
             below.setdefault(room, set()).update(rooms_imported(path) - {room})
+    return below
+
+
+def test_a_room_imports_from_its_own_floor_and_those_below():
+    below, known = rooms_below(), set().union(*FLOORS)
+    rows = re.findall(r"^\| (`.*?) \|", (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8"), re.M)
+    shown = [set(re.findall(r"`(\w+)(?:\.py)?`", row)) for row in rows]
+    assert shown == [floor & set().union(*shown) for floor in FLOORS]
+    small = below.keys() - known
+    assert all(below[room] <= small for room in small)  # which all may use
+    allowed = set(small)
+    for floor in FLOORS:
+        allowed |= floor
+        assert not {(room, other) for room in floor for other in below[room] - allowed - {"__version__"}}
+
+
+def test_the_model_knows_nothing_of_frameworks():
+    for path in [*(ROOT / "src" / "melle" / "model").rglob("*.py"), ROOT / "src" / "melle" / "losses.py"]:
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+            assert not FRAMEWORKS & {name.split(".")[0] for name in names}, path
+
+
+def test_there_is_no_circle_between_rooms():
+    below = rooms_below()
     names = re.findall(r"melle\.(\w+)\.[\w.]+", (ROOT / "conf" / "evaluate.yaml").read_text())
     below["evaluation"] |= set(names) - {"evaluation"}  # what its configuration names, it needs as well
     assert {"training", "evaluation", "synthesis", "data"} <= below.keys()

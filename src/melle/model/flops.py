@@ -33,7 +33,7 @@ def training_flops(network: Melle, text_lengths: Tensor, steps: Tensor) -> Tenso
 
 
 def _multiply_adds(module: nn.Module) -> int:
-    """Of all matrices of a module at one position. By their named sizes, as parameters may be sharded."""
+    """Of all matrices of a module at one position."""
     total = 0
     for part in module.modules():
         if isinstance(part, nn.Linear):

@@ -54,9 +54,9 @@ if torch.cuda.is_available():
     print(card.name, f"{card.total_memory / 2**30:.0f} GiB", "CUDA", torch.version.cuda)
 PY
 
-small=() variants=(eager compiled) steps=20 seconds=5 batches="1 8 64" frames=16000 workers="0 4" english=()
+small=() variants=(eager compiled plain) steps=20 seconds=5 batches="1 8 64" frames=16000 workers="0 4" english=()
 if [ "$SCALE" = tiny ]; then
-  small=(model.layers=3 model.width=64 model.heads=4 model.ff_width=128) variants=(eager)
+  small=(model.layers=3 model.width=64 model.heads=4 model.ff_width=128) variants=(eager plain)
   steps=1 seconds=1 batches="1 2" frames=2000 workers=0
   english=(trainer.max_steps=4 trainer.val_check_interval=4 optim.schedule.warmup_steps=1 callbacks.speech=null
     model.layers=3 model.width=64 model.ff_width=128)

@@ -114,7 +114,12 @@ def random_batches(frames: NDArray, tokens: NDArray, batch_frames: int, seed: in
     yield batch
 
 
-def padding(batches: list[Batch], r: int) -> float:
-    """Share of the positions that hold nothing."""
-    rows = [batch.text_lengths - (-batch.mel_lengths // r) for batch in batches]
-    return 1 - sum(int(row.sum()) for row in rows) / sum(int(row.max()) * len(row) for row in rows)
+def padding(batches: list[Batch], r: int, apart: bool = False) -> float:
+    """Share of the positions that hold nothing. ``apart``: text and mel are padded each, else a row as a whole."""
+    used = padded = 0
+    for batch in batches:
+        steps = -(-batch.mel_lengths // r)
+        rows = batch.text_lengths + steps
+        longest = batch.text_lengths.max() + steps.max() if apart else rows.max()
+        used, padded = used + int(rows.sum()), padded + int(longest) * len(rows)
+    return 1 - used / padded

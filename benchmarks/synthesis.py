@@ -1,4 +1,4 @@
-"""Decoding of one preset at several reduction factors and batch sizes, beside the speed of the memory.
+"""Decoding of one preset at several reduction factors and batch sizes, beside the memory's speed and a plain decoder.
 
 Weights are random, as speed does not depend on them. Every measurement runs in a process of its own.
 """
@@ -12,18 +12,22 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from statistics import mean, median
 from typing import Any
 
 import torch
 
 from benchmarks.common import VOCABULARY, Preset, in_own_process, peak_memory, progress, run_benchmark, timed
+from benchmarks.plain_decoding import PlainDecoder, caches_and_state
 from melle.audio import MelSpec
 from melle.checkpoint import LoadedModel, ModelDescription
 from melle.devices import best_device, synchronise
 from melle.errors import UserError
 from melle.model import Melle
 from melle.model.compiled import compile_blocks
+from melle.model.noise import RowNoise
 from melle.options import option
+from melle.synthesis.cuda_graph import StepRunner
 from melle.synthesis.decoding import decode
 from melle.synthesis.options import DecodingOptions
 from melle.synthesis.prompt import Prompt
@@ -39,6 +43,8 @@ from melle.vocoders.vocos.vocoder import VocosDescription, save_vocoder
 FRAME_RATE = MelSpec().frame_rate
 TOKENS = 40  # of a text, and of a prompt's: ten seconds or so in the paper's BPE
 PROMPT_SECONDS = 3
+LONG = 2000  # frames of the utterance by which a plain decoder is measured
+PLACES = 5  # in it where steps are timed
 FREE = DecodingOptions(stop_threshold=1.0, max_silence=math.inf, max_still=math.inf)
 
 
@@ -75,6 +81,15 @@ class Figures:
     memory: int  # bytes at the peak
 
 
+@dataclass(frozen=True)
+class Comparison:
+    """Seconds per step at batch 1, on average over an utterance."""
+
+    ours: float
+    plain: float
+    floor: float
+
+
 def bench_synthesis(options: Synthesis) -> str:
     """The table of all measurements."""
     setups = {r: options.at(r) for r in options.reduction_factors}
@@ -86,16 +101,19 @@ def bench_synthesis(options: Synthesis) -> str:
         f"after a prompt of {PROMPT_SECONDS} s, random weights. Without vocoder unless it is named.",
         f"  {'r':<4}{'batch':>5}{'ms/step':>10}{'floor':>8}{'× floor':>9}{'real time':>11}{'per minute':>12}{'GiB':>8}",
     ]
+    best = 0.0  # steps a second of all rows at the first r
     for r, setup in setups.items():
         for rows in options.batches:
             progress(f"r = {r}, batch {rows} …")
             figures = _run(measure, setup, rows)
+            best = max(best, rows / figures.step) if r == first else best
             per_minute = 60 * rows / figures.total
             lines.append(
                 f"  {r:<4}{rows:>5}{1e3 * figures.step:>10.2f}{1e3 * figures.floor:>8.2f}"
                 f"{figures.step / figures.floor:>9.2f}{figures.total / seconds / rows:>11.3f}"
                 f"{per_minute:>12.1f}{figures.memory / 2**30:>8.2f}"
             )
+    lines += _against_plain(options, setups[first], best)
     for name, (sound, factor) in _run(vocode, setups[most]).items():
         lines.append(f"{name}: first sound after {sound:.2f} s at r = {most}, RTF {factor:.3f}")
     lines.append(
@@ -103,6 +121,22 @@ def bench_synthesis(options: Synthesis) -> str:
         "real time: seconds of computing per second of speech."
     )
     return "\n".join(lines)
+
+
+def _against_plain(options: Synthesis, setup: Synthesis, best: float) -> list[str]:
+    """What a plain decoder takes. ``best``: steps a second of ours, at its best batch."""
+    progress("a plain decoder …")
+    r = options.reduction_factors[0]
+    compared: Comparison = _run(compare, setup, 0, LONG // r)
+    read = 2 * TOKENS + 2 + round(PROMPT_SECONDS * FRAME_RATE / r)  # positions before an utterance of the table
+    short: Comparison = _run(compare, setup, read, read + round(options.seconds * FRAME_RATE / r))
+    faster, above = compared.plain / compared.ours, compared.ours / compared.floor
+    return [
+        f"{LONG} frames at r = {r}, batch 1: {1e3 * compared.ours:.2f} ms/step, {above:.2f} × the floor;",
+        f"a plain decoder, its cache copied at every step, {1e3 * compared.plain:.2f} ms/step: {faster:.2f} × ours.",
+        f"Utterances of the table at r = {r}: {1e3 * short.plain:.2f} ms/step by the plain decoder, at batch 1;",
+        f"ours, at its best batch, makes {best * short.plain:.1f} × as many.",
+    ]
 
 
 def measure(setup: Synthesis, rows: int) -> Figures:
@@ -134,6 +168,34 @@ def measure(setup: Synthesis, rows: int) -> Figures:
     ended = time.perf_counter()
     size = 2 * TOKENS + 2 + prompt // r + steps // 2
     return Figures((ended - read[0]) / (steps - 1), floor(network, rows, size), ended - started, peak_memory(device))
+
+
+def compare(setup: Synthesis, first: int, last: int) -> Comparison:
+    """Steps at several places between two positions of an utterance, ours and plain in turn."""
+    network, device = _prepare(setup)
+    ours, plain, floors = [], [], []
+    repetitions = 5 if device.type == "cpu" else 50
+    for place in range(PLACES):
+        length = round(first + (place + 0.5) * (last - first) / PLACES)
+        frames = torch.randn(1, network.reduction_factor, network.n_mels, device=device)
+        decoder = PlainDecoder(network, length)
+        caches, state = caches_and_state(network, length, repetitions + 1)
+        if setup.compile:  # after the plain decoder took its copy
+            compile_blocks(network)
+        step = StepRunner(network, caches, state, 1.0, fixed=setup.compile or device.type == "cuda")
+        noise = RowNoise([0], network.prenet.units, network.group, device)
+        with torch.inference_mode():  # in turn, so that other work on the machine slows both
+            times = [
+                (
+                    timed(lambda: step(frames, noise.next()), device),  # noqa: B023
+                    timed(lambda: decoder.step(frames), device),  # noqa: B023
+                )
+                for _ in range(repetitions + 1)
+            ]
+        for values, side in zip((ours, plain), zip(*times[1:])):
+            values.append(median(side))
+        floors.append(floor(network, 1, length))
+    return Comparison(mean(ours), mean(plain), mean(floors))
 
 
 def vocode(setup: Synthesis) -> dict[str, tuple[float, float]]:

@@ -1,4 +1,4 @@
-"""Training steps of one preset: eager and compiled, with and without checkpointing; or beside the reference's manner.
+"""Training steps of one preset, eager and compiled, beside a plain implementation; or beside the reference's manner.
 
 Every variant runs in a process of its own, so that none pays for another's memory or profits from its compiled code.
 """
@@ -13,6 +13,7 @@ from statistics import median
 import torch
 
 from benchmarks.common import in_own_process, peak_memory, progress, run_benchmark, timed
+from benchmarks.plain import PlainMelle
 from benchmarks.reference import bench_against_reference
 from benchmarks.steps import PRECISIONS, WARMUP, Steps, make_batches, make_step, padding
 from melle.errors import UserError
@@ -22,7 +23,7 @@ from melle.model.flops import training_flops
 from melle.options import option
 from melle.training.peak_flops import matmul_peak
 
-VARIANTS = ("eager", "eager, checkpointing", "compiled", "compiled, checkpointing")
+VARIANTS = ("eager", "eager, checkpointing", "compiled", "compiled, checkpointing", "plain")
 
 
 @dataclass
@@ -69,9 +70,12 @@ def bench_train(setup: Steps, variants: Sequence[str] = VARIANTS) -> str:
 def measure(setup: Steps, variant: str) -> Figures:
     """Train for a few steps in this process, which has done nothing before."""
     device = setup.start()
-    batches = make_batches(setup)
-    network = Melle(**setup.arguments, gradient_checkpointing="checkpointing" in variant)
-    if "compiled" in variant:
+    plain = variant == "plain"
+    batches = make_batches(setup, mixed=plain)
+    network: Melle | PlainMelle = Melle(**setup.arguments, gradient_checkpointing="checkpointing" in variant)
+    if plain:
+        network = PlainMelle(network)
+    elif "compiled" in variant:
         compile_blocks(network)
     step = make_step(network.to(device), setup)
     with torch.device("meta"):
@@ -88,7 +92,7 @@ def measure(setup: Steps, variant: str) -> Figures:
         steps_per_second=1 / median(times[after]),
         flops_per_second=median(work[after]),
         memory=peak_memory(device),
-        padding=padding(batches[after], setup.r),
+        padding=padding(batches[after], setup.r, apart=plain),
         warmup=sum(times[:WARMUP]) - WARMUP * median(times[after]),
         graphs=compiled_graphs()[0],
     )
@@ -100,21 +104,24 @@ def find_peak(setup: Steps) -> float:
 
 
 def table(setup: Steps, peak: float, results: dict[str, Figures | str]) -> str:
-    """A line for every variant."""
+    """A line for every variant, beside "plain"."""
+    plain = results.get("plain")
     memory = "memory of tensors at the peak" if setup.device == "cuda" else "memory of the process at its peak"
     lines = [
         f"Training {setup.model} ({setup.parameters / 1e6:.1f} M parameters) on {setup.device}, precision "
         f"{setup.precision}, batch_frames={setup.batch_frames},",
         f"{setup.steps} steps timed; a matrix product reaches {peak / 1e12:,.3f} TFLOP/s. Medians; true frames only.",
-        f"  {'':<25}{'frames/s':>10}{'steps/s':>9}{'MFU':>7}{'GiB':>8}{'padding':>9}{'compiling':>11}{'graphs':>8}",
+        f"  {'':<25}{'frames/s':>10}{'× plain':>9}{'steps/s':>9}{'MFU':>7}{'GiB':>8}{'padding':>9}"
+        f"{'compiling':>11}{'graphs':>8}",
     ]
     for variant, result in results.items():
         if isinstance(result, str):
             lines.append(f"  {variant:<25}{result}")
             continue
+        ratio = f"{result.frames_per_second / plain.frames_per_second:.2f}" if isinstance(plain, Figures) else ""
         compiling = f"{result.warmup:.0f} s" if "compiled" in variant else ""
         lines.append(
-            f"  {variant:<25}{result.frames_per_second:>10,.0f}{result.steps_per_second:>9.2f}"
+            f"  {variant:<25}{result.frames_per_second:>10,.0f}{ratio:>9}{result.steps_per_second:>9.2f}"
             f"{result.flops_per_second / peak:>7.1%}{result.memory / 2**30:>8.2f}{result.padding:>9.1%}"
             f"{compiling:>11}{result.graphs:>8}"
         )

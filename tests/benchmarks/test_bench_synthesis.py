@@ -40,7 +40,7 @@ def test_the_table(monkeypatch):
     for _, batch, step, _, _, factor, per_minute, memory in rows:
         assert float(step) > 0 and float(memory) > 0
         assert float(factor) * 0.2 * int(batch) * float(per_minute) / int(batch) == pytest.approx(60, rel=0.05)
-    assert "int8 weights" in text and "griffin_lim: first sound" in text
+    assert "int8 weights" in text and "2000 frames at r = 1" in text and "griffin_lim: first sound" in text
     assert "hifigan" not in text and "vocos: first sound" in text
 
 

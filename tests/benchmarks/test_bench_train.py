@@ -23,6 +23,8 @@ def rows(*lengths: tuple[int, int]) -> list[Row]:
 def test_padding_by_hand():
     batch = collate(rows((5, 14), (3, 8)), 2)  # with <EOS> and in steps of 2: 6 + 7 and 4 + 4 positions
     assert padding([batch], 2) == pytest.approx(1 - 21 / 26)
+    batch = collate(rows((5, 8), (3, 14)), 2)  # 6 + 4 and 4 + 7, padded apart to 6 + 7
+    assert padding([batch], 2, apart=True) == pytest.approx(1 - 21 / 26)
 
 
 def test_random_batches_hold_every_utterance_once_and_keep_the_budget():
@@ -46,10 +48,11 @@ def test_every_variant_has_a_line_and_one_that_fails_says_why(monkeypatch, capsy
     small = ["--model", "melle", "--device", "cpu", "--batch-frames", "1300", "--steps", "1", "--threads", "1"]
     assert main([*small, *(f"model.{size}" for size in TINY)]) == 0
     lines = capsys.readouterr().out.splitlines()
-    for name in ("eager", "eager, checkpointing"):
+    for name in ("eager", "eager, checkpointing", "plain"):
         line = next(line for line in lines if line.startswith(f"  {name}  "))
-        speed, steps = line[len(f"  {name}") :].split()[:2]
-        assert float(speed.replace(",", "")) > 0 and float(steps) > 0
+        speed, ratio, steps = line[len(f"  {name}") :].split()[:3]
+        assert float(speed.replace(",", "")) > 0 and float(ratio) > 0 and float(steps) > 0
+        assert ratio == "1.00" or name != "plain"
     for name in ("compiled", "compiled, checkpointing"):
         assert any(line.startswith(f"  {name}  ") and "install g++" in line for line in lines)
 

@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch._subclasses.fake_tensor import unset_fake_temporarily
 
+from benchmarks.plain_decoding import caches_and_state
 from melle.model import Melle
 from melle.model.noise import StepNoise
 from melle.synthesis.postnet_streaming import StreamingPostNet
@@ -13,7 +14,6 @@ from melle.synthesis.quantize import quantize
 from melle.synthesis.stopping import DecodingOptions, Stopping
 from tests.conftest import TINY
 from tests.fake_gpu import GPU, Moved, fake_gpu, put_on_gpu
-from tests.model.plain_decoder import caches_and_state
 
 KINDS = {
     "learned": {"reduction_factor": 1, "position": "learned", "max_text": 64, "max_steps": 64},

@@ -5,13 +5,13 @@ import copy
 import pytest
 import torch
 
+from benchmarks.plain import PlainMelle
+from benchmarks.plain_decoding import PlainDecoder
 from melle.data.batch import Row, collate
 from melle.losses import MelleLoss
 from melle.model import Melle
 from melle.model.cache import DecodingState, KVCache
 from tests.conftest import TINY
-from tests.model.plain_decoder import PlainDecoder
-from tests.model.plain_melle import PlainMelle
 
 CALM = {"dropout": 0.0, "prenet_dropout": 0.0, "latent_dropout": 0.0, "postnet_dropout": 0.0, "latent_sampling": False}
 SIZES = {"vocab_size": 12, "n_mels": 5, "width": 16, "layers": 2, "heads": 2, "ff_width": 32, "reduction_factor": 2}

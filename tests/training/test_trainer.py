@@ -160,6 +160,10 @@ def _raise(error):
 def test_a_report_that_fails_is_a_warning(tmp_path, tone_manifests, monkeypatch, capsys, caplog):
     cfg = configure(tmp_path, tone_manifests, 2, ONE, "asr=none", "speaker=none")
     train(cfg)
+    with monkeypatch.context() as patch:
+        patch.setattr("melle.devices.best_device", lambda: "cuda:7")  # the report goes where the best device is
+        write_report(cfg)
+    assert "no report: device=cuda:7: this machine has none such" in caplog.text
     monkeypatch.setattr("melle.training.report.choose_cases", lambda cfg: 1 / 0)
     write_report(cfg)
     assert "no report: ZeroDivisionError" in caplog.text

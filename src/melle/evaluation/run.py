@@ -66,7 +66,7 @@ class Evaluation:
     samples: int = 1
     batch_size: int = 30
     seed: int = 0
-    device: str | torch.device = "cpu"
+    device: str | torch.device = "auto"
     weights: str = "float32"
     keep_audio: bool = True
 

@@ -1,5 +1,6 @@
 """Every preset and every option of every group: composes, takes one step of training, speaks."""
 
+from dataclasses import asdict
 from inspect import signature
 from pathlib import Path
 
@@ -215,6 +216,11 @@ def test_option_of_an_evaluation_composes(option):
 def composed(option):
     with initialize_config_dir(str(CONF), version_base="1.3"):
         return compose("train", [option, "name=x", "data=jsonl", "data.train=a", "data.val=b"])
+
+
+def test_an_evaluation_decodes_as_synthesis_does():
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        assert dict(compose("evaluate", ["checkpoint=null"]).decoding) == asdict(DecodingOptions())
 
 
 @pytest.mark.parametrize("name", [path.stem for path in CONF.glob("model/*.yaml")])

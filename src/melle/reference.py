@@ -52,7 +52,7 @@ class Text:
 
 @dataclass(frozen=True)
 class Pace:
-    """How long texts become, by which unprompted speech is guarded: as in ``ModelDescription``."""
+    """How long texts become, which bounds the length of unprompted speech: as in ``ModelDescription``."""
 
     frames_per_token: float
     length_range: tuple[float, float]

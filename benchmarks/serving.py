@@ -44,7 +44,7 @@ SENTENCES = (
     "The old bridge was painted green last summer.",
     "They sold the piano and kept the stool.",
 )
-MOST_OFF = 0.1  # mean difference of two sounds' log10 mels, 2 dB, beyond which they are not the same speech
+MAX_OFF = 0.1  # mean difference of two sounds' log10 mels, 2 dB, beyond which they are not the same speech
 WHAT = ("load", "latency", "memory")
 WORDS = ("Yes.", "Good morning.", "Not today.", "Come in.")
 
@@ -140,7 +140,7 @@ def measure_load(address: str, tts: Synthesizer, model: Path, voices: list[str],
     )
     print(f"{one_by_one / together:.2f} times the throughput, {seconds / together:.1f} times real time")
     own, other = check_sound(tts, model, requests, answers)
-    how = "none lost or mixed up" if len(answers) == count and own < MOST_OFF < other else "LOST OR MIXED UP"
+    how = "none lost or mixed up" if len(answers) == count and own < MAX_OFF < other else "LOST OR MIXED UP"
     print(
         f"log10 mel differs from the same seed alone by {own:.2g} at most, from others by {other:.2g} at least: {how}"
     )

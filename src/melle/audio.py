@@ -30,12 +30,12 @@ logger = logging.getLogger(__name__)
 
 # What soundfile raises for files that are broken, of absurd length, or named like raw samples.
 UNREADABLE = (soundfile.LibsndfileError, OSError, MemoryError, TypeError, ValueError)
-MOST_PEAK = 8.0  # of floating-point samples: more is another scale, such as that of integers
-MOST_RATIO = 2000  # of two rates in lowest terms: the memory of resampling grows with its square
-MOST_SAMPLES = 2**48  # more is a header's way of saying that it does not know
+MAX_PEAK = 8.0  # of floating-point samples: more is another scale, such as that of integers
+MAX_RATIO = 2000  # of two rates in lowest terms: the memory of resampling grows with its square
+MAX_SAMPLES = 2**48  # more is a header's way of saying that it does not know
 WRITTEN = ("WAV", "FLAC", "OGG", "MP3", "AIFF", "AU", "CAF", "W64", "RF64")  # others may keep a rate of their own
 KNOWN = "give a WAV, FLAC, Ogg or MP3 file"
-MOST_LOSS = 4.5  # dB that the mean of all channels may lose against the loudest: unrelated ones lose 3, one alone 6
+MAX_LOSS = 4.5  # dB that the mean of all channels may lose against the loudest: unrelated ones lose 3, one alone 6
 BLOCK = 2**16  # samples written at once: of many more libsndfile's Vorbis encoder overruns the stack
 
 
@@ -138,7 +138,7 @@ def load_audio(
 
 def mono_at(sample_rate: int, samples: Tensor, rate: int, name: str | Path, always_warn: bool = False) -> Tensor:
     """Samples (N, channels) at ``rate`` to mono (M,) at ``sample_rate``. Raises DataError for a rate that cannot be."""
-    if max(rate, sample_rate) // math.gcd(rate, sample_rate) > MOST_RATIO:
+    if max(rate, sample_rate) // math.gcd(rate, sample_rate) > MAX_RATIO:
         raise DataError("odd rate", f"{name}: {rate} samples per second; convert it to {sample_rate}")
     return resample(mix_channels(samples, name, always_warn), rate, sample_rate)
 
@@ -168,7 +168,7 @@ def checked_samples(samples: np.ndarray, name: str | Path) -> Tensor:
     if not np.isfinite(samples).all():
         raise DataError("not finite", f"{name}: holds values that are not numbers; write the file anew")
     peak = max(samples.max(), -samples.min())
-    if peak > MOST_PEAK:
+    if peak > MAX_PEAK:
         raise DataError("too loud", f"{name}: samples up to {peak:.4g} where 1 is full scale; scale it down")
     return torch.from_numpy(samples)
 
@@ -185,7 +185,7 @@ def mix_channels(samples: Tensor, name: str | Path, always_warn: bool = False) -
     mean = samples.mean(dim=1)
     powers = samples.square().mean(dim=0)
     loudest = int(powers.argmax())
-    if float(mean.square().mean()) >= float(powers[loudest]) * 10 ** (-MOST_LOSS / 10):
+    if float(mean.square().mean()) >= float(powers[loudest]) * 10 ** (-MAX_LOSS / 10):
         return mean
     _log_channel(name, loudest, always_warn)
     return samples[:, loudest].contiguous()
@@ -236,7 +236,7 @@ def audio_duration(path: str | Path) -> float:
     except UNREADABLE as error:
         samples, rate = _decode_by_ffmpeg(path, error)
         frames = len(samples)
-    if frames > MOST_SAMPLES:
+    if frames > MAX_SAMPLES:
         raise _unreadable(path, "it does not say how long it is")
     if frames <= 0:
         raise DataError("no sound", f"{path}: holds no sound; remove it from the manifest or record it again")

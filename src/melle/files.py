@@ -17,7 +17,7 @@ from melle.errors import UserError
 if TYPE_CHECKING:
     from torch import Tensor
 
-MOST_BYTES = 180  # of a text in a file's name, in UTF-8
+MAX_BYTES = 180  # of a text in a file's name, in UTF-8
 
 
 @contextmanager
@@ -81,7 +81,7 @@ def file_name(text: str, most: int = 120) -> str:
     At most ``most`` characters, and of those that take several bytes as many as leave room in the 255 of a name.
     """
     name = "".join(character if character.isalnum() or character in "-_." else "-" for character in text)[:most]
-    return name.encode()[:MOST_BYTES].decode(errors="ignore")  # without what is left of a character that is cut
+    return name.encode()[:MAX_BYTES].decode(errors="ignore")  # without what is left of a character that is cut
 
 
 def file_stamp(path: str | Path) -> list[Any]:

@@ -24,7 +24,7 @@ from melle.evaluation.records import source_digest
 from melle.evaluation.report import write_report
 from melle.evaluation.run import Evaluation, score
 from melle.evaluation.scores import UtteranceScore, read_metrics
-from melle.evaluation.systems import CODE, Vocoding
+from melle.evaluation.systems import CODE, NamedVocoder
 from melle.evaluation.tasks import sample_seeds
 from melle.evaluation.wer import ErrorCounts, count_errors
 from melle.files import file_name
@@ -456,14 +456,16 @@ def test_what_a_model_speaks_depends_on_the_packages_that_read_text(make, monkey
 
 def test_what_hifigan_makes_depends_on_the_package_that_has_it(monkeypatch):
     monkeypatch.setattr("melle.evaluation.records._version", lambda name: f"9.9 of {name}")
-    made = {name: Vocoding(name, MelSpec(), {"name": name}, torch.device("cpu")) for name in ("hifigan", "griffin_lim")}
-    packages = {name: vocoding.depends_on()["vocoder_packages"] for name, vocoding in made.items()}
+    made = {
+        name: NamedVocoder(name, MelSpec(), {"name": name}, torch.device("cpu")) for name in ("hifigan", "griffin_lim")
+    }
+    packages = {name: named_vocoder.depends_on()["vocoder_packages"] for name, named_vocoder in made.items()}
     assert packages["griffin_lim"] == {"torch": "9.9 of torch"}
     assert packages["hifigan"] == packages["griffin_lim"] | {"transformers": "9.9 of transformers"}
 
 
 def test_what_is_kept_depends_on_the_kind_of_device(make):
-    one, other = (Vocoding("v", MelSpec(), {"name": "griffin_lim"}, torch.device(kind)) for kind in ("cpu", "meta"))
+    one, other = (NamedVocoder("v", MelSpec(), {"name": "griffin_lim"}, torch.device(kind)) for kind in ("cpu", "meta"))
     assert one.depends_on() != other.depends_on()
     model = make().queue().trials[-1].system
     assert model.depends_on()["device"] == "cpu" and model.depends_on()["checkpoint"] == model.checkpoint.identity()

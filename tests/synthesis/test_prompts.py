@@ -12,7 +12,7 @@ from melle.checkpoint import ModelDescription
 from melle.cli import main
 from melle.errors import UserError
 from melle.synthesis import rendering
-from melle.synthesis.options import LONGEST_PROMPT
+from melle.synthesis.options import MAX_PROMPT
 from melle.synthesis.prompt import Prompt, clipped_share, match_level, sound_faults, trim_silence
 from melle.synthesis.synthesizer import Synthesizer
 from tests.synthesis.test_decoding import bias_stop
@@ -253,8 +253,8 @@ def test_a_lack_of_memory_elsewhere_is_a_sentence_too(tts, tiny_checkpoint, spee
 def test_limits_are_the_same_wherever_they_are_named(tts, speech, capsys, caplog, monkeypatch):
     with pytest.raises(SystemExit):
         main(["synthesize", "--help"])
-    assert f"({LONGEST_PROMPT:g} at most)" in re.sub(r"\s+", " ", capsys.readouterr().out)
-    monkeypatch.setattr("melle.synthesis.prompt.LONGEST_PROMPT", 45.0)
+    assert f"({MAX_PROMPT:g} at most)" in re.sub(r"\s+", " ", capsys.readouterr().out)
+    monkeypatch.setattr("melle.synthesis.prompt.MAX_PROMPT", 45.0)
     with pytest.raises(UserError, match=r"50 s are too long for a prompt \(45 s at most\)"):
         tts.read_prompt(noise(50.0, 0.1), "one")
     tts.description = replace(tts.description, most_tokens=None)

@@ -20,7 +20,7 @@ from melle.errors import DataError, UserError, reason
 from melle.hub import is_hub_name, locate
 from melle.text.normalise import written_words
 
-MOST_SECONDS = 120.0  # of a recording: the recogniser's memory grows with its square
+MAX_SECONDS = 120.0  # of a recording: the recogniser's memory grows with its square
 STAR = -1  # stands for something said that the recogniser has no letters for, such as "21"
 
 
@@ -69,8 +69,8 @@ class CtcAligner:
         if not spelled:
             raise DataError("no word", "nothing in the transcript can be aligned; write what is said")
         seconds = len(waveform) / self.rate
-        if seconds > MOST_SECONDS:
-            raise DataError("too long", f"{seconds:.0f} s, more than {MOST_SECONDS:.0f}; cut it at pauses")
+        if seconds > MAX_SECONDS:
+            raise DataError("too long", f"{seconds:.0f} s, more than {MAX_SECONDS:.0f}; cut it at pauses")
         return align_words(self._log_probs(waveform), spelled, self.blank, seconds)
 
     @torch.inference_mode()

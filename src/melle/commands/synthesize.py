@@ -12,7 +12,7 @@ from melle.audio_formats import COMPRESSED
 from melle.console import note
 from melle.errors import UserError
 from melle.options import option, options_of
-from melle.synthesis.options import BEST_PROMPT, LONGEST_PROMPT, DecodingOptions
+from melle.synthesis.options import BEST_PROMPT, MAX_PROMPT, DecodingOptions
 
 if TYPE_CHECKING:
     from melle.synthesis.speech import Speech, Word
@@ -40,7 +40,7 @@ class Synthesize:
     )
     prompt: Path | None = option(
         None,
-        f"a recording of the voice to speak in, best of {BEST_PROMPT} ({LONGEST_PROMPT:g} at most): WAV, FLAC, "
+        f"a recording of the voice to speak in, best of {BEST_PROMPT} ({MAX_PROMPT:g} at most): WAV, FLAC, "
         f"Ogg, MP3, or, where FFmpeg is installed, whatever that reads, such as {', '.join(COMPRESSED)}",
     )
     prompt_text: str | None = option(None, "what is said in the prompt")

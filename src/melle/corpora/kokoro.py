@@ -31,7 +31,7 @@ UNIT = 600  # samples: durations are counted in these
 # Seconds by which sound begins before its symbol's turn: the median of 600 first words is 27 ms, of 67 words after a
 # pause 37 ms.
 EARLY = 0.03
-MOST_SYMBOLS = 510  # of a text
+MAX_SYMBOLS = 510  # of a text
 STYLE = 256  # numbers in a style vector; a voice has one for every number of symbols
 
 # By the first letter of a voice's name. Japanese and Chinese need other front ends than espeak's.
@@ -89,8 +89,8 @@ class Kokoro:
         read = "".join(symbol for symbol in symbols(text, speaker.language) if symbol in self._vocabulary)
         if not read.strip(MARKS + " "):
             raise UserError(f"the text {text!r} has nothing to say; give it words")
-        if len(read) > MOST_SYMBOLS:
-            raise UserError(f"the text {text!r} has {len(read)} symbols of {MOST_SYMBOLS}; divide it")
+        if len(read) > MAX_SYMBOLS:
+            raise UserError(f"the text {text!r} has {len(read)} symbols of {MAX_SYMBOLS}; divide it")
         style = blend(self._styles, speaker)
         inputs = {
             self._tokens: np.array([[0, *(self._vocabulary[symbol] for symbol in read), 0]]),

@@ -32,7 +32,7 @@ from melle.errors import DataError, UserError
 from melle.locks import making
 from melle.text import Tokenizer, marks_of
 
-LEAST_FRAMES = 5  # fewer say nothing, and batch norms need more than one
+MIN_FRAMES = 5  # fewer say nothing, and batch norms need more than one
 
 
 class MelleDataModule(lightning.LightningDataModule):
@@ -149,8 +149,8 @@ class MelleDataModule(lightning.LightningDataModule):
         self.datasets[split], self.skipped[split] = data, skipped
         self._kept[split] = np.ones(len(data.index), dtype=bool)
         frames = data.index.column("frames")
-        short = f"frames, fewer than {LEAST_FRAMES}"
-        self._skip(split, "too short", frames < LEAST_FRAMES, lambda n: f"{frames[n]} {short}")
+        short = f"frames, fewer than {MIN_FRAMES}"
+        self._skip(split, "too short", frames < MIN_FRAMES, lambda n: f"{frames[n]} {short}")
         self._skip_over_budget(split)
 
     def keep_within(self, most_tokens: int, most_steps: int) -> None:

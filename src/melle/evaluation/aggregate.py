@@ -146,7 +146,7 @@ def _utterances(trial: Trial, prompts: dict[str, Trial], folder: Path) -> list[U
     found: dict[str, Sequence[dict[str, Any]]] = {key: _records(trial, key) for key in trial.judges}
     for key, judge in trial.judges.items():
         if judge.kind == "speaker":  # compared with the prompts as recorded, and through the vocoder of this system
-            both = prompts[PROMPTS], prompts[f"{PROMPTS} through mel and {trial.system.vocoding.name}"]
+            both = prompts[PROMPTS], prompts[f"{PROMPTS} through mel and {trial.system.named_vocoder.name}"]
             records = [found[key], *(_records(one, key) for one in both)]
             embeddings = [[record["embedding"] for record in some] for some in records]
             found[key] = compare_voices([item.case for item in trial.items], both[0].cases, *embeddings)

@@ -18,7 +18,7 @@ from melle.data.manifest import Utterance, read_manifest, with_duration, write_m
 from melle.data.pairs import by_speaker, cross_sentence_pairs, spread_over_speakers, within
 from melle.errors import UserError
 
-SHORTEST_REST = 0.5  # seconds that a continuation has to go on for, at least
+MIN_REST = 0.5  # seconds that a continuation has to go on for, at least
 Seconds = tuple[float, float]
 
 
@@ -79,7 +79,7 @@ def continuation(
     """The first seconds of the recording are given with the text of all of it, and the model goes on."""
     if not 0 < prompt_seconds < math.inf:
         raise UserError(f"protocol.continuation.prompt_seconds={prompt_seconds} must be a number above 0")
-    least = max(seconds[0], prompt_seconds + SHORTEST_REST)
+    least = max(seconds[0], prompt_seconds + MIN_REST)
     chosen = _spread_within(utterances, (least, seconds[1]), count, seed)
     return [Case(target, None, prompt_seconds) for target in chosen]
 

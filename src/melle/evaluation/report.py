@@ -15,7 +15,7 @@ from melle.evaluation.tables import make_table, meanings
 from melle.files import written_whole
 
 TEMPLATES = Path(__file__).with_name("templates")
-MOST_RUNS = 3  # with examples
+MAX_RUNS = 3  # with examples
 
 
 def write_report(folder: Path, results: Results, count: int = 3) -> Path:
@@ -68,8 +68,8 @@ def _section(protocol: str, results: Results, styles: Styles, audio: AudioFiles,
         "table": make_table(rows, results.names),
         "meanings": meanings(rows),
         "charts": make_charts(rows, results.names, styles),
-        "examples": [(row, make_examples(row, rows, results.names, audio, count)) for row in last[:MOST_RUNS]],
-        "without_examples": last[MOST_RUNS:],
+        "examples": [(row, make_examples(row, rows, results.names, audio, count)) for row in last[:MAX_RUNS]],
+        "without_examples": last[MAX_RUNS:],
     }
 
 

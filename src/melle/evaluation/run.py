@@ -24,7 +24,7 @@ from melle.evaluation.judges.base import Judge
 from melle.evaluation.protocols import Case, write_lists
 from melle.evaluation.report import write_report
 from melle.evaluation.scores import Results, SystemScore, write_results
-from melle.evaluation.systems import Model, Topline, Vocoding
+from melle.evaluation.systems import Model, NamedVocoder, Topline
 from melle.evaluation.tasks import Queue, Trial
 from melle.evaluation.tensorboard import write_tensorboard
 from melle.files import check_writable
@@ -79,17 +79,19 @@ class Evaluation:
         device = find_device(self.device, "device=")
         check_weights(self.weights, device)
         check_writable(self.output, folder=True)
-        vocodings = {name: Vocoding(name, self.mel, settings, device) for name, settings in self.vocoders.items()}
+        named_vocoders = {
+            name: NamedVocoder(name, self.mel, settings, device) for name, settings in self.vocoders.items()
+        }
         for checkpoint in self.checkpoints:
             name, own = self.vocoder_of(checkpoint), checkpoint.own_vocoder
-            vocodings.setdefault(name, Vocoding(name, checkpoint.mel, own or {}, device)).build(checkpoint.mel)
-        for vocoding in vocodings.values():
-            vocoding.build(vocoding.spec)
-        first, *_ = vocodings.values()
-        toplines = [Topline(first), *(Topline(one, vocoded=True) for one in vocodings.values())]
-        prompts = [Topline(first, True), *(Topline(one, True, vocoded=True) for one in vocodings.values())]
+            named_vocoders.setdefault(name, NamedVocoder(name, checkpoint.mel, own or {}, device)).build(checkpoint.mel)
+        for named_vocoder in named_vocoders.values():
+            named_vocoder.build(named_vocoder.spec)
+        first, *_ = named_vocoders.values()
+        toplines = [Topline(first), *(Topline(one, vocoded=True) for one in named_vocoders.values())]
+        prompts = [Topline(first, True), *(Topline(one, True, vocoded=True) for one in named_vocoders.values())]
         models = [
-            Model(checkpoint, vocodings[self.vocoder_of(checkpoint)], self.options, self.weights)
+            Model(checkpoint, named_vocoders[self.vocoder_of(checkpoint)], self.options, self.weights)
             for checkpoint in self.checkpoints
         ]
         trial = partial(Trial, seed=self.seed, output=self.output)  # one system under one protocol

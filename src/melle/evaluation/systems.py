@@ -56,7 +56,7 @@ class Output:
         return self.waveform[self.begins :]
 
 
-class Vocoding:
+class NamedVocoder:
     """One of an evaluation's vocoders, by the ``name`` that rows show: ``settings`` are ``make_vocoder``'s arguments.
 
     ``spec`` is the mel of the toplines.
@@ -94,16 +94,18 @@ class Topline:
     run = step = None
     is_random = False  # whether the output depends on the seed
 
-    def __init__(self, vocoding: Vocoding, prompts: bool = False, vocoded: bool = False):
-        self.vocoding, self.prompts, self.saves_audio = vocoding, prompts, vocoded
+    def __init__(self, named_vocoder: NamedVocoder, prompts: bool = False, vocoded: bool = False):
+        self.named_vocoder, self.prompts, self.saves_audio = named_vocoder, prompts, vocoded
         kind = PROMPTS if prompts else RECORDINGS
-        self.name = f"{kind} through mel and {vocoding.name}" if vocoded else kind
-        self.sample_rate = vocoding.spec.sample_rate
+        self.name = f"{kind} through mel and {named_vocoder.name}" if vocoded else kind
+        self.sample_rate = named_vocoder.spec.sample_rate
 
     def depends_on(self) -> dict[str, Any]:
         """Everything but cases and seeds that the output depends on, as plain values."""
         own = {"system": self.name, "sample_rate": self.sample_rate, "code": source_digest(*CODE["recordings"])}
-        return own | ({"mel": self.vocoding.spec.as_dict()} | self.vocoding.depends_on() if self.saves_audio else {})
+        return own | (
+            {"mel": self.named_vocoder.spec.as_dict()} | self.named_vocoder.depends_on() if self.saves_audio else {}
+        )
 
     def speak(self, cases: Sequence[Case], seeds: Sequence[int]) -> list[Output]:
         outputs = []
@@ -117,8 +119,8 @@ class Topline:
         return outputs
 
     def _vocoded(self, output: Output) -> Output:
-        device, begun = self.vocoding.device, time.perf_counter()
-        log_mel, vocoder = self._log_mel.to(device), self.vocoding.build(self.vocoding.spec)
+        device, begun = self.named_vocoder.device, time.perf_counter()
+        log_mel, vocoder = self._log_mel.to(device), self.named_vocoder.build(self.named_vocoder.spec)
         mel = log_mel(output.waveform.to(device))
         # The last frame stands at the end of the recording, and so does the audio beyond that is made of it. What is
         # not a number is silence, as in the file.
@@ -129,7 +131,7 @@ class Topline:
 
     @cached_property
     def _log_mel(self) -> LogMel:
-        return LogMel(self.vocoding.spec)
+        return LogMel(self.named_vocoder.spec)
 
 
 class Model:
@@ -138,8 +140,10 @@ class Model:
     is_random = saves_audio = True
     prompts = False
 
-    def __init__(self, checkpoint: Checkpoint, vocoding: Vocoding, options: DecodingOptions, weights: str = "float32"):
-        self.checkpoint, self.vocoding, self.options, self.weights = checkpoint, vocoding, options, weights
+    def __init__(
+        self, checkpoint: Checkpoint, named_vocoder: NamedVocoder, options: DecodingOptions, weights: str = "float32"
+    ):
+        self.checkpoint, self.named_vocoder, self.options, self.weights = checkpoint, named_vocoder, options, weights
         self.name, self.run, self.step = checkpoint.name, checkpoint.run, checkpoint.step
         self.sample_rate = checkpoint.mel.sample_rate
 
@@ -150,11 +154,11 @@ class Model:
             "weights": self.weights,
             "packages": package_versions(*PACKAGES["model"]),
             "code": source_digest(*CODE["recordings"], *CODE["model"]),
-        } | self.vocoding.depends_on()
+        } | self.named_vocoder.depends_on()
 
     @cached_property
     def synthesizer(self) -> Synthesizer:
-        vocoder, device = self.vocoding.build(self.checkpoint.mel), self.vocoding.device
+        vocoder, device = self.named_vocoder.build(self.checkpoint.mel), self.named_vocoder.device
         try:
             return Synthesizer.from_checkpoint(self.checkpoint.file, vocoder, device, weights=self.weights)
         finally:  # whatever went well or wrong, it must be the file that the table names

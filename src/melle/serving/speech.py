@@ -19,7 +19,7 @@ from melle.synthesis.prompt import Prompt
 from melle.synthesis.speech import Chunk, Speech
 from melle.synthesis.synthesizer import Synthesizer
 
-MOST_SILENCE = 60.0  # seconds that a text may ask for in all: they cost memory, and no time to ask for
+MAX_SILENCE = 60.0  # seconds that a text may ask for in all: they cost memory, and no time to ask for
 Names = Literal["mp3", "opus", "pcm", "wav", "flac"]
 
 
@@ -78,8 +78,8 @@ def _speak(
 ) -> Iterator[EncodedChunk]:
     pieces, after = split_pauses(request.input)
     silence = sum(piece.pause for piece in pieces) + after
-    if silence > MOST_SILENCE:
-        raise UserError(f"the text asks for {silence:g} s of silence; {MOST_SILENCE:g} s are taken")
+    if silence > MAX_SILENCE:
+        raise UserError(f"the text asks for {silence:g} s of silence; {MAX_SILENCE:g} s are taken")
     sse = request.stream_format == "sse"
     how: dict[str, Any] = {"options": options, "seed": request.seed}
     how["words"] = request.words and sse and bool(tts.network.guided_layers)

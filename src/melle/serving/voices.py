@@ -21,8 +21,8 @@ from melle.text import marks_of
 from melle.text.languages import check_script
 from melle.text.normalise import check_text
 
-MOST_TEXT = 1000  # characters of what is said in a recording
-MOST_VALUES = 2**25  # samples of all channels that a recording may have: they are decoded at once
+MAX_TEXT = 1000  # characters of what is said in a recording
+MAX_VALUES = 2**25  # samples of all channels that a recording may have: they are decoded at once
 ADDED_AT_ONCE = 2
 OPENAI_VOICES = (  # all that some clients offer; in an order that stays, as each is the name of one of the model's own
     *("alloy", "echo", "fable", "onyx", "nova", "shimmer"),
@@ -88,8 +88,8 @@ class Voices:
         if not NAME.fullmatch(name):
             message = "a name has at most 64 of the characters a to z, 0 to 9, - and _, the first a letter or digit"
             raise ApiError(400, message, "invalid_name", "name")
-        if not text.strip() or len(text) > MOST_TEXT:
-            message = f"say what is spoken in the recording, in at most {MOST_TEXT} characters"
+        if not text.strip() or len(text) > MAX_TEXT:
+            message = f"say what is spoken in the recording, in at most {MAX_TEXT} characters"
             raise ApiError(400, message, "invalid_text", "text")
         text = " ".join(text.split())
         warnings = self._check_transcript(text)
@@ -182,7 +182,7 @@ class Voices:
             raise UserError("the recording is not readable; give a WAV, FLAC, Ogg or MP3 file") from None
         if header.frames > self._seconds * header.samplerate:
             raise UserError(f"the recording is longer than {self._seconds:g} s; cut out three to ten seconds")
-        if header.frames * header.channels > MOST_VALUES:
+        if header.frames * header.channels > MAX_VALUES:
             raise UserError("the recording has too many samples; convert it to one channel at 48,000 a second")
 
 

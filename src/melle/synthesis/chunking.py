@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from melle.checkpoint import ModelDescription
 from melle.errors import UserError
 from melle.model import Melle
-from melle.synthesis.options import LONGEST_GAP, DecodingOptions
+from melle.synthesis.options import MAX_GAP, DecodingOptions
 from melle.synthesis.prompt import Prompt
 from melle.synthesis.request import check_positions
 from melle.text import Tokenizer, marks_of
@@ -21,7 +21,7 @@ from melle.text.languages import find_language
 from melle.text.normalise import check_text, is_speakable
 
 PAUSE = 0.25  # seconds, between parts of a text that is too long to be spoken at once
-MOST_TOKENS = 300  # of a text spoken at once, where the training data's longest is not known
+MAX_TOKENS = 300  # of a text spoken at once, where the training data's longest is not known
 WIDE = "，、；：。"  # after which scripts without blanks have none
 # After these a clause ends: comma, semicolon and colon before a blank ("3,000" is one word), full-width ones, and dash.
 CLAUSE = re.compile(rf"(?<=[,;:])\s+|(?<=[{WIDE}])\s*|\s+(?=[–—-]\s)")
@@ -75,8 +75,8 @@ def split_pauses(text: str) -> tuple[list[Part], float]:
     for number, part in enumerate(parts):
         if number % 2:
             pause += _seconds(part)
-            if pause > LONGEST_GAP:
-                raise UserError(f"[pause{part}]: {pause:g} s of silence; {LONGEST_GAP:g} s at a time are the most")
+            if pause > MAX_GAP:
+                raise UserError(f"[pause{part}]: {pause:g} s of silence; {MAX_GAP:g} s at a time are the most")
         elif number == 0 and len(parts) == 1:
             return [Part(text, 0.0)], 0.0
         else:
@@ -116,7 +116,7 @@ def _encode(
     """With tokens, in as few parts as the model can speak; ``alone``: of a text; ``first``: of several."""
     tokenizer, follows = model.tokenizer, bool(prompt.tokens) if prompt is not None else not first
     tokens = encode_text(piece.text, tokenizer, follows)
-    most = model.most_tokens or MOST_TOKENS
+    most = model.most_tokens or MAX_TOKENS
     marks = marks_of(tokenizer).count
     before = marks + (0 if prompt is None else len(prompt.tokens))
     if network.max_positions is not None:

@@ -24,7 +24,7 @@ from melle.synthesis.voices import find_voice
 from melle.text.languages import find_language
 from melle.text.normalise import HALF
 
-LONGEST_NAME = 200  # bytes of UTF-8; most file systems take 255, endings included
+MAX_NAME = 200  # bytes of UTF-8; most file systems take 255, endings included
 FIELDS = {"text": str, "id": str, "prompt": str, "prompt_text": str, "voice": str, "seed": int}
 
 
@@ -169,10 +169,10 @@ def _read_job(
     except UserError as error:
         raise UserError(f"{where}: {error}") from None
     own_name = own.get("id", name)
-    if not re.fullmatch(r"[\w.,=@+ -]*\w[\w.,=@+ -]*", own_name) or len(own_name.encode()) > LONGEST_NAME:
+    if not re.fullmatch(r"[\w.,=@+ -]*\w[\w.,=@+ -]*", own_name) or len(own_name.encode()) > MAX_NAME:
         raise UserError(
             f'{where}: the id "{own_name[:80]}" cannot name a file; use letters, digits, dots and hyphens, '
-            f"{LONGEST_NAME} bytes at most"
+            f"{MAX_NAME} bytes at most"
         )
     prompt, prompt_text = voice["prompt"], voice["prompt_text"]
     if named is not None:

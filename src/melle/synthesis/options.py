@@ -15,8 +15,8 @@ from melle.errors import UserError
 from melle.options import option
 
 SPEEDS = (0.5, 2.0)
-LONGEST_GAP = 10.0  # seconds
-SHORTEST_PROMPT, LONGEST_PROMPT = 0.1, 60.0  # seconds
+MAX_GAP = 10.0  # seconds
+MIN_PROMPT, MAX_PROMPT = 0.1, 60.0  # seconds
 BEST_PROMPT = "3 to 10 seconds"
 USUAL_PROMPT = 30.0  # seconds: the longest utterance that training takes, where the model does not say
 
@@ -55,8 +55,8 @@ class DecodingOptions:
             raise UserError(f"stop_threshold={self.stop_threshold} must be above 0 and at most 1")
         if not SPEEDS[0] <= self.speed <= SPEEDS[1]:
             raise UserError(f"speed={self.speed} must be between {SPEEDS[0]:g} and {SPEEDS[1]:g}")
-        if self.sentence_gap is not None and not 0 <= self.sentence_gap <= LONGEST_GAP:
-            raise UserError(f"sentence_gap={self.sentence_gap} must be between 0 and {LONGEST_GAP:g} seconds")
+        if self.sentence_gap is not None and not 0 <= self.sentence_gap <= MAX_GAP:
+            raise UserError(f"sentence_gap={self.sentence_gap} must be between 0 and {MAX_GAP:g} seconds")
         for name in ("max_silence", "max_still"):
             if not getattr(self, name) > 0:
                 raise UserError(f"{name}={getattr(self, name)} must be above 0 seconds; inf turns the limit off")

@@ -11,12 +11,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from melle.audio import MOST_PEAK, LogMel, audio_duration, load_audio, loudness, speech_level
+from melle.audio import MAX_PEAK, LogMel, audio_duration, load_audio, loudness, speech_level
 from melle.checkpoint import ModelDescription
 from melle.data.batch import whole_steps
 from melle.data.silence import speech_span
 from melle.errors import UserError
-from melle.synthesis.options import BEST_PROMPT, LONGEST_PROMPT, SHORTEST_PROMPT, USUAL_PROMPT
+from melle.synthesis.options import BEST_PROMPT, MAX_PROMPT, MIN_PROMPT, USUAL_PROMPT
 
 logger = logging.getLogger(__name__)
 
@@ -24,7 +24,7 @@ Recording = str | Path | Tensor | np.ndarray  # a file, or mono samples (N,) at 
 FAINTEST = 1e-3  # of full scale, -60 dB: what is nowhere louder is silence …
 LEVELLED_FAINTEST = 1e-4  # … or, where the level is matched, -80 dB
 SLACK = 1.25  # by which speech may be slower or faster than 98 of 100 utterances of the training data
-MOST_OFF = 0.3  # log10, 6 dB: a level that differs less from the training data's is left as it is
+MAX_OFF = 0.3  # log10, 6 dB: a level that differs less from the training data's is left as it is
 FULL_SCALE, CLIPPED_RUN, CLIPPED_SHARE = 0.999, 3, 1e-3  # of the peak; samples in a row; of all samples
 # Hz, and how far (log10) below loud speech the bands above are on average, even in hissing sounds. Of 200 recordings of
 # full band all but one have less than 2.9; 400 that went through 8,000 samples a second have more than 3.4.
@@ -133,7 +133,7 @@ def read_samples(audio: Recording, sample_rate: int) -> Tensor:
         raise UserError(f"the prompt holds {samples.dtype}; give floating-point samples between -1 and 1")
     if not torch.isfinite(samples).all():
         raise UserError("the prompt holds values that are not numbers; give samples between -1 and 1")
-    if len(samples) and samples.abs().max() > MOST_PEAK:
+    if len(samples) and samples.abs().max() > MAX_PEAK:
         raise UserError(
             f"the prompt has samples up to {float(samples.abs().max()):.4g} where 1 is full scale; scale it down"
         )
@@ -178,11 +178,11 @@ def _name(recording: Recording | None) -> str:
 
 
 def _check_duration(name: str, seconds: float) -> None:
-    if seconds < SHORTEST_PROMPT:
+    if seconds < MIN_PROMPT:
         raise UserError(f"{name}: {seconds:.3f} s are too short for a prompt; give {BEST_PROMPT} of speech")
-    if seconds > LONGEST_PROMPT:
+    if seconds > MAX_PROMPT:
         raise UserError(
-            f"{name}: {seconds:.0f} s are too long for a prompt ({LONGEST_PROMPT:g} s at most); cut out {BEST_PROMPT}"
+            f"{name}: {seconds:.0f} s are too long for a prompt ({MAX_PROMPT:g} s at most); cut out {BEST_PROMPT}"
         )
 
 
@@ -195,7 +195,7 @@ def trim_silence(waveform: Tensor, log_mel: LogMel) -> Tensor:
 def match_level(waveform: Tensor, level: float, log_mel: LogMel) -> tuple[Tensor, float]:
     """Waveform (N,) scaled to ``level`` (see ``audio.speech_level``) where it is far from it, and the gain in dB."""
     difference = level - speech_level(log_mel(waveform))
-    if abs(difference) <= MOST_OFF:
+    if abs(difference) <= MAX_OFF:
         return waveform, 0.0
     return waveform * 10**difference, 20 * difference
 

@@ -20,7 +20,7 @@ from melle.synthesis.stopping import REASONS, Stopping
 
 POSITIONS = 512  # of a row, that there is room for at first
 COLUMNS = 16  # attention goes over so many positions more than the longest row has, at most
-LONGEST_WINDOW = 1024  # frames: ``max_still`` beyond them is no limit
+MAX_WINDOW = 1024  # frames: ``max_still`` beyond them is no limit
 TENSORS = ("_prefix", "_steps", "_place", "_made", "_recent")  # of the running batch, one row each
 
 
@@ -94,7 +94,7 @@ class RunningBatch:
         nothing = torch.zeros(0, dtype=torch.long, device=self._device)
         self._prefix, self._steps, self._place = nothing, nothing, nothing  # (B,) as in ``DecodingState``
         self._stopping = self._make_stopping([], (nothing, nothing))
-        self._window = self._stopping.window if self._stopping.window <= LONGEST_WINDOW else network.reduction_factor
+        self._window = self._stopping.window if self._stopping.window <= MAX_WINDOW else network.reduction_factor
         self._made = torch.zeros(0, network.reduction_factor, network.n_mels, device=self._device)
         self._recent = torch.zeros(0, self._window, network.n_mels, device=self._device)  # raw frames, in log10
 

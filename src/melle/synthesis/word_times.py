@@ -24,7 +24,7 @@ NEAR = 3.0  # tokens around the path within which attention counts: what lies fu
 # where a word was left out. It is known where attention is a sharp line: at least SHARP of it is near the path, and
 # SHARPER times as much as if it were spread over the text.
 UNSAID, SHARP, SHARPER = 8.0, 0.5, 2.5
-MOST_SKIPPED = 4  # tokens that the path may go on by from a step to the next, for each frame of a step
+MAX_SKIPPED = 4  # tokens that the path may go on by from a step to the next, for each frame of a step
 
 
 def find_words(
@@ -36,7 +36,7 @@ def find_words(
     """
     if not len(mel):
         return ()
-    due = token_positions(text_attention(network, request, mel), MOST_SKIPPED * network.reduction_factor)
+    due = token_positions(text_attention(network, request, mel), MAX_SKIPPED * network.reduction_factor)
     times = (np.arange(len(due)) + 0.5) * network.reduction_factor / frame_rate
     tokens, seconds = len(request.tokens), len(mel) / frame_rate
     spans = word_tokens(tokenizer, request.text, request.tokens)
@@ -80,7 +80,7 @@ def ends_early(network: Melle, request: Request, mel: torch.Tensor) -> bool:
     if not network.guided_layers or not len(mel) or continues:
         return False
     weights = text_attention(network, request, mel)
-    due, token = token_positions(weights, MOST_SKIPPED * network.reduction_factor), np.arange(weights.shape[1]) + 0.5
+    due, token = token_positions(weights, MAX_SKIPPED * network.reduction_factor), np.arange(weights.shape[1]) + 0.5
     sharp = (weights * (np.abs(token - due[:, None]) <= NEAR)).sum(axis=1).mean()
     spread = (2 * NEAR + 1) / weights.shape[1]
     return bool(sharp > max(SHARP, SHARPER * spread) and weights.shape[1] - due[-1] > UNSAID)

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from melle.model.attention_map import diagonality
 
-MOST_LABELS = 40  # tokens that can be told apart beside a map
+MAX_LABELS = 40  # tokens that can be told apart beside a map
 RANGE = 4.0  # log10 magnitude (80 dB) below the recording's peak that colours show
 
 
@@ -103,7 +103,7 @@ def _draw_attention(axes: Axes, weights: Tensor, spectra: Spectra) -> None:
     tokens = weights.shape[1]
     seconds = len(spectra.recording) / spectra.frame_rate
     _image(axes, weights.T, (0, seconds, tokens - 0.5, -0.5), (0, max(float(weights.max()), 1e-6)))
-    if tokens <= MOST_LABELS:
+    if tokens <= MAX_LABELS:
         axes.set_yticks(range(tokens), spectra.tokens, fontsize=9 if tokens <= 20 else 6, parse_math=False)
     else:
         axes.set_ylabel("token")

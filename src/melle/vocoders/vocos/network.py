@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from melle.vocoders.vocos.istft import istft
 
-MOST_LOG_MAGNITUDE = math.log(1e2)  # keeps exp() finite before the network has learned anything
+MAX_LOG_MAGNITUDE = math.log(1e2)  # keeps exp() finite before the network has learned anything
 
 
 @dataclass(frozen=True)
@@ -92,4 +92,4 @@ class VocosNetwork(nn.Module):
         with torch.autocast(x.device.type, enabled=False):  # in bfloat16 phases would be off by a hundredth: a hiss
             predicted = self.head(self.last_norm(x.float().transpose(1, 2))).transpose(1, 2)
         magnitude, phase = predicted.chunk(2, dim=1)
-        return magnitude.clamp(max=MOST_LOG_MAGNITUDE).exp(), phase
+        return magnitude.clamp(max=MAX_LOG_MAGNITUDE).exp(), phase

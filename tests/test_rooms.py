@@ -86,3 +86,30 @@ def test_private_attributes_of_lightning_and_hydra_are_touched_in_one_file():
     private = re.compile(r"\b(trainer|module|pl_module|strategy|logger|hydra|cfg|HydraConfig|GlobalHydra)\._(?!_)(\w+)")
     found = {path.name for path in (ROOT / "src").rglob("*.py") if private.search(path.read_text(encoding="utf-8"))}
     assert len(found) <= 1, found
+
+
+def names_of(path: Path) -> set[str]:
+    """What a module defines or imports at its top level, under whatever condition; a package's modules too."""
+    found = {child.stem for child in path.parent.iterdir()} if path.name == "__init__.py" else set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+            found.add(node.name)
+        elif isinstance(node, ast.Import | ast.ImportFrom):
+            found |= {(alias.asname or alias.name).split(".")[0] for alias in node.names}
+        elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+            found.add(node.id)
+    return found
+
+
+def test_what_is_imported_within_functions_exists_too():
+    wrong = []
+    for place in (ROOT / "src", ROOT / "benchmarks"):
+        for path in place.rglob("*.py"):
+            for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+                if not isinstance(node, ast.ImportFrom) or (node.module or "").split(".")[0] != "melle":
+                    continue
+                module = ROOT / "src" / node.module.replace(".", "/")
+                source = module / "__init__.py" if module.is_dir() else module.with_suffix(".py")
+                known = names_of(source) if source.is_file() else set()
+                wrong += [f"{path}: {node.module}.{alias.name}" for alias in node.names if alias.name not in known]
+    assert not wrong

@@ -156,7 +156,7 @@ def test_the_report_speaks_through_the_vocoder_of_the_model_that_was_fine_tuned(
     assert evaluation.vocoders == {"own": {"name": "vocos", "model": str(exported)}}
     evaluation.queue()  # which makes the vocoders
     systems = [trial.system for trial in evaluation.queue().trials]
-    assert {system.vocoding.name for system in systems} == {"own"}
+    assert {system.named_vocoder.name for system in systems} == {"own"}
 
 
 @pytest.mark.parametrize("change", ["gone", "other frames"])

@@ -55,7 +55,7 @@ def measure(manifest: Path, tokenizer: Tokenizer) -> Pace:
     from melle.audio import LogMel, load_audio, speech_level
     from melle.data.manifest import read_valid
     from melle.data.silence import speech_frames
-    from melle.data.statistics import spread
+    from melle.data.statistics import range_of_lengths
     from melle.errors import UserError
     from melle.reference import Pace
 
@@ -71,7 +71,9 @@ def measure(manifest: Path, tokenizer: Tokenizer) -> Pace:
     # A few utterances do not show how much they vary.
     lengths, paces = (
         (min(0.7, shortest), max(1.5, longest))
-        for shortest, longest in (spread(frames, tokens, mean) for frames in ([len(mel) for mel in mels], spoken))
+        for shortest, longest in (
+            range_of_lengths(frames, tokens, mean) for frames in ([len(mel) for mel in mels], spoken)
+        )
     )
     level = float(np.median([speech_level(mel) for mel in mels]))
     return Pace(mean, lengths, f"{len(mels)} utterances of {manifest}", level, paces)

@@ -28,7 +28,7 @@ class Resemblyzer(SpeakerEncoder):
 
     name = "resemblyzer"
     packages = ("resemblyzer", "torchaudio")
-    device: str = "cpu"
+    device: str = "auto"  # "auto", "cpu", "cuda", …
 
     def __post_init__(self) -> None:
         self.device = find_device(self.device, "device=")

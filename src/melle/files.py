@@ -1,4 +1,4 @@
-"""Files and folders that are there whole or not at all, and what tells whether one has changed."""
+"""Files and folders that are there whole or not at all, and stamps by which one is known to have changed."""
 
 from __future__ import annotations
 

@@ -20,6 +20,7 @@ from tqdm import tqdm
 from melle.alignment.ctc import CtcAligner
 from melle.audio import load_audio
 from melle.console import shell_command
+from melle.data import MIN_ALIGNMENT
 from melle.data.journal import Journal
 from melle.data.manifest import Utterance, parse_line, read_lines, write_manifest
 from melle.data.processes import cores, map_in_processes
@@ -48,7 +49,7 @@ def align_manifest(
     make_aligner: Callable[[], CtcAligner],
     model: str,
     output: str | Path | None = None,
-    poor: float = 0.4,
+    poor: float = MIN_ALIGNMENT,
     workers: int | None = None,
 ) -> Report:
     """Write ``manifest`` to ``output`` with ``words`` and ``alignment_score`` of every line that can be aligned.

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from melle.data import MIN_ALIGNMENT
 from melle.options import option
 
 
@@ -17,7 +18,7 @@ class Align:
         "CTC recogniser, this one of English: local folder or hf://USER/MODEL",
     )
     device: str = option("auto", "auto, cpu, cuda, …")
-    poor: float = option(0.4, "report lines with a lower score, 0 to 1")
+    poor: float = option(MIN_ALIGNMENT, "report lines with a lower score, 0 to 1")
     workers: int | None = option(None, "processes (default: one per core, on a GPU one)")
 
     def run(self) -> None:

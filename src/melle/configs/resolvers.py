@@ -15,7 +15,7 @@ from melle.errors import UserError, reason
 
 
 def sweep_suffix() -> str:
-    """What tells the jobs of a sweep (``-m``) apart, such as "-model.norm-rms_seed-1"; empty outside of a sweep.
+    """By what the jobs of a sweep (``-m``) differ, such as "-model.norm-rms_seed-1"; empty outside of a sweep.
 
     Overrides that all jobs share are a number at its end, which also keeps it short enough for a file system. What
     Hydra or a shell would read as more than a name is a hyphen.

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from melle.audio import audio_duration, mix_channels, read_channels
+from melle.data import MIN_ALIGNMENT
 from melle.data.index import tokens_of
 from melle.data.manifest import Utterance, parse_line
 from melle.errors import DataError, UserError
@@ -43,7 +44,9 @@ class CheckLimits:
 
     min_seconds: float = option(0.3, "reject what is shorter")
     max_seconds: float = option(30.0, "reject what is longer")
-    min_alignment: float = option(0.4, "report what has a lower alignment_score (as `align` writes it), 0 to 1")
+    min_alignment: float = option(
+        MIN_ALIGNMENT, "report what has a lower alignment_score (as `align` writes it), 0 to 1"
+    )
 
     def __post_init__(self):
         if not 0 <= self.min_seconds < self.max_seconds:

@@ -7,10 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from melle.data.processes import cores
-from melle.data.sources.archives import provide
 from melle.data.sources.manifests import write_manifests
 from melle.data.sources.published import Published, output_of, read_recipe, root_of, utterances_of
-from melle.errors import UserError
 from melle.options import option
 
 URL = "https://dl.fbaipublicfiles.com/mls"
@@ -27,15 +25,7 @@ class MLS(Published):
 
     def prepare(self) -> None:
         """Manifests of each language. Transcripts are in lower case, without punctuation."""
-        folders = []
-        for name in self.languages:
-            folder = provide(self.root, f"{URL}/mls_{name}.tar.gz", f"mls_{name}", self.download)
-            if folder is None:
-                raise UserError(
-                    f"{self.root}: no mls_{name}, neither unpacked nor as mls_{name}.tar.gz; add --download or give "
-                    "the folder that holds it as --root"
-                )
-            folders.append(folder)
+        folders = [self.folder_of(f"{URL}/mls_{name}.tar.gz", f"mls_{name}") for name in self.languages]
         found = read_recipe("mls", folders[0].parent, opus=False, num_jobs=cores())
         write_manifests(
             self.output,

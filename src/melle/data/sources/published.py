@@ -40,9 +40,10 @@ class Published:
         """Write the manifests into ``output``."""
         raise NotImplementedError
 
-    def folder_of(self, url: str, folder: str, mark: str, bare: bool = False) -> Path:
-        """The folder of a corpus that is one archive. ``mark``: something in it by which it is known."""
-        found = self.root if (self.root / mark).exists() else provide(self.root, url, folder, self.download, bare)
+    def folder_of(self, url: str, folder: str, mark: str | None = None, bare: bool = False) -> Path:
+        """The folder that one archive holds. ``mark``: something in it by which ``root`` is known to be it."""
+        itself = mark is not None and (self.root / mark).exists()
+        found = self.root if itself else provide(self.root, url, folder, self.download, bare)
         if found is None:
             raise UserError(
                 f"{self.root}: no {folder}, neither unpacked nor as {url.rsplit('/', 1)[-1]}; add --download or give "

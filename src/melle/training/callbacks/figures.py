@@ -16,7 +16,7 @@ from torch import Tensor
 
 from melle.model.attention_map import diagonality
 
-MAX_LABELS = 40  # tokens that can be told apart beside a map
+MAX_LABELS = 40  # tokens beside a map that can still be read
 RANGE = 4.0  # log10 magnitude (80 dB) below the recording's peak that colours show
 
 

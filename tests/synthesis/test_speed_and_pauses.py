@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from melle.cli import main
@@ -36,6 +36,8 @@ def test_stretched_frames_are_those_of_linear_interpolation():
 
 @settings(max_examples=60, deadline=None)
 @given(st.lists(st.integers(0, 9), min_size=1, max_size=8), st.floats(0.5, 2.0))
+@example([4, 5, 9], 1.2)  # 15 frames, whatever 1.2 rounds to
+@example([5, 5, 0, 2, 9, 0], 1.4)  # 21 / 1.4 is a little more than 15
 def test_pieces_give_the_frames_of_the_whole(sizes, speed):
     mel = torch.randn(sum(sizes), 2)
     stretch, pieces = Stretch(speed), []

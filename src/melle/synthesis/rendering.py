@@ -203,7 +203,8 @@ class Stretch:
     def __init__(self, speed: float):
         self.speed = speed
         self._left: Tensor | None = None  # frames from which the next one is taken
-        self._at = 0.0  # where between them
+        # Counts from the beginning: places that were added up would round otherwise than those of the whole.
+        self._before, self._made = 0, 0  # frames read before those that are left; made
 
     def __call__(self, mel: Tensor, last: bool) -> Tensor:
         """The next frames (T', M), given the next (T, M); ``last``: there are no more."""
@@ -214,13 +215,12 @@ class Stretch:
         if not len(mel):
             return mel
         # All places up to the last frame that is known; at the end that frame stands for what would follow.
-        end = len(mel) - (0 if last else 1)
-        count = max(0, math.ceil((end - self._at) / self.speed))
-        places = self._at + self.speed * torch.arange(count, dtype=torch.float64)
+        end = self._before + len(mel) - (0 if last else 1)
+        stop = max(self._made, math.ceil(end / self.speed))
+        places = self.speed * torch.arange(self._made, stop, dtype=torch.float64) - self._before
         low = places.floor().long().clamp(max=len(mel) - 1)
         high = (low + 1).clamp(max=len(mel) - 1)
         made = torch.lerp(mel[low], mel[high], (places - low).to(mel.dtype)[:, None])
-        following = self._at + self.speed * len(places)
-        drop = min(int(following), len(mel))
-        self._left, self._at = mel[drop:], following - drop
+        drop = min(int(self.speed * stop - self._before), len(mel) - 1)  # one stays for what rounding may ask for
+        self._left, self._before, self._made = mel[drop:], self._before + drop, stop
         return made

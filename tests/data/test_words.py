@@ -6,11 +6,14 @@ import numpy as np
 import pytest
 import torch
 
+from melle.audio import MelSpec
 from melle.data.batch import Row, collate, word_pace
+from melle.data.dataset import UtteranceDataset
 from melle.data.manifest import Utterance, parse_line, read_manifest, write_manifest
 from melle.errors import DataError
 from melle.text.phonemes import PhonemeTokenizer
 from melle.text.symbols import SymbolTokenizer
+from melle.text.words import word_tokens
 
 
 def line(words: object) -> bytes:
@@ -88,6 +91,38 @@ def test_words_that_the_tokenizer_joins_share_its_tokens_by_their_letters():
     )
     other = word_pace(times, None, 12, "gone").numpy()  # another number of words: one line
     np.testing.assert_allclose(np.interp([0.0, 17.0, 34.0], *other), [0.0, 6.0, 12.0])
+
+
+def test_a_teachers_words_are_as_espeak_says_them(tmp_path):
+    """Of "go in the end" a teacher gives three times, a forced aligner four: edges of words are due at their tokens."""
+    tokenizer = PhonemeTokenizer.fit(["go in the end"])
+    tokens = tokenizer.encode("go in the end")
+    spans = tokenizer.word_spans(tokens)
+    assert len(spans) == 3
+    data = UtteranceDataset([], tokenizer, MelSpec())
+    frames = 16000 / 256  # a second
+    for times in (((0.1, 0.4), (0.5, 0.7), (2.0, 2.5)), ((0.1, 0.4), (0.5, 0.6), (0.6, 0.7), (2.0, 2.5))):
+        pace = data._pace(Utterance("go in the end", tmp_path / "a.wav", "a", words=times), tokens).numpy()
+        due = np.interp(np.array([0.1, 0.4, 0.5, 0.6999, 2.0, 2.4999]) * frames, *pace)
+        np.testing.assert_allclose(due, [edge for span in spans for edge in span], atol=0.01)
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "go/ɡˌoʊ in/ɪn the/ðɪ end/ˈɛnd",
+        "A/ɐ mistake/mɪstˈeɪk it/ɪt was/wʌz a/ɐ mistake/mɪstˈeɪk",
+        "It/ɪt has/hˈæz been/biːn a/ɐ singer/sˈɪŋɚɹ of/ʌv the/ðə town/tˈaʊn",
+    ],
+)
+def test_words_that_espeak_joins_are_found_by_what_each_is_alone(said):
+    words = [word.split("/") for word in said.split()]
+    text = " ".join(word for word, _ in words)
+    tokenizer = PhonemeTokenizer.fit([text])
+    ids = tokenizer.encode(text)
+    assert len(tokenizer.word_spans(ids)) < len(words)  # espeak joins some
+    spans = word_tokens(tokenizer, text, ids)
+    assert [tokenizer.decode(ids[a:b]) for a, b in spans] == [phonemes for _, phonemes in words]
 
 
 def test_without_times_nothing_is_due():

@@ -79,3 +79,9 @@ def test_errors_say_what_to_do(tokenizer, monkeypatch):
     monkeypatch.setitem(sys.modules, "phonemizer.backend", None)
     with pytest.raises(UserError, match=r'"\.\[phonemes\]"'):
         PhonemeTokenizer("en-us", [])
+
+
+def test_words_that_espeak_runs_together_are_no_warning(caplog):
+    tokenizer = PhonemeTokenizer.fit(["in the end of the day"])
+    assert len(tokenizer.decode(tokenizer.encode("in the end of the day")).split()) < 6
+    assert not caplog.records

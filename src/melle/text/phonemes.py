@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 import threading
@@ -141,7 +142,9 @@ def espeak_phonemizer(
     os.environ["ESPEAK_DATA_PATH"] = espeakng_loader.get_data_path()  # where the library looks unless it is set
     if not EspeakBackend.is_supported_language(language):
         raise UserError(f"tokenizer.language={language}: espeak-ng has no such language; try en-us, fr-fr, de, it …")
-    options |= {"with_stress": True, "language_switch": "remove-flags", "logger": get_logger("quiet")}
+    quiet = get_logger("quiet")
+    quiet.setLevel(logging.CRITICAL)  # else handlers of the root logger show a warning of every "in the" said as one
+    options |= {"with_stress": True, "language_switch": "remove-flags", "logger": quiet}
     backend = EspeakBackend(language, **options)
     separator = Separator(phone="", word=" ", syllable="")
 

@@ -8,6 +8,7 @@ from itertools import pairwise
 
 import numpy as np
 
+from melle.errors import UserError
 from melle.text.base import Tokenizer
 from melle.text.normalise import written_words
 
@@ -17,13 +18,15 @@ Span = tuple[float, float]  # first token and one past the last; between tokens 
 def word_tokens(tokenizer: Tokenizer, text: str, ids: list[int]) -> list[Span]:
     """For every word of ``text`` as it is written, its tokens among ``ids``, the text's.
 
-    "$5" has those of "five dollars". Where the tokenizer does not tell words apart, or joins some (espeak says "in the"
-    as one), tokens are shared out by letters.
+    "$5" has those of "five dollars". Where the tokenizer joins words (espeak says "in the" as one), they are found by
+    what each is by itself; where it does not tell words apart, tokens are shared out by letters.
     """
     spoken = written_words(tokenizer.spoken(text))
-    spans = tokenizer.word_spans(ids)
-    if spans is None or len(spans) != len(spoken):
+    spans: Sequence[Span] | None = tokenizer.word_spans(ids)
+    if not spans:
         spans = spans_by_letters(spoken, len(ids))
+    elif len(spans) != len(spoken):
+        spans = _spans_by_tokens(tokenizer, spoken, ids, spans)
     found: list[Span] = []
     for first, last in group_words(written_words(text), spoken):
         if first < last:
@@ -53,6 +56,45 @@ def group_words(written: Sequence[str], spoken: Sequence[str]) -> list[tuple[int
     if groups and spoken:
         groups[0] = (0, groups[0][1])
     return groups
+
+
+def _spans_by_tokens(tokenizer: Tokenizer, words: Sequence[str], ids: list[int], spans: Sequence[Span]) -> list[Span]:
+    """Where words are in ``ids``, by the tokens of each alone; ``spans`` are of what the tokenizer takes for words.
+
+    A token that none of them has alone belongs to the word between its neighbours that is else not there ("a" is said
+    otherwise alone), or to the word before it in its span, or to the next.
+    """
+    alone = [_encode_alone(tokenizer, word) for word in words]
+    owners = [number for number, tokens in enumerate(alone) for _ in tokens]
+    owner: dict[int, int] = {}  # of a token in ``ids``
+    joined = [token for tokens in alone for token in tokens]
+    for a, b, size in SequenceMatcher(None, joined, ids, autojunk=False).get_matching_blocks():
+        owner |= {b + n: owners[a + n] for n in range(size)}
+    inside = [[place for place in range(int(first), int(last))] for first, last in spans]
+    owner = {place: owner[place] for span in inside for place in span if place in owner}
+    there = {*owner.values()}
+    found: dict[int, list[int]] = {}
+    for span in inside:
+        for place in span:
+            before = max((owner[other] for other in owner if other < place), default=-1)
+            after = min((owner[other] for other in owner if other > place), default=len(words))
+            lost = [number for number in range(before + 1, after) if number not in there]
+            own = owner.get(place, lost[0] if lost else before if place > span[0] and before >= 0 else after)
+            found.setdefault(min(own, len(words) - 1), []).append(place)
+    edges, end = [], 0
+    for number in range(len(words)):
+        places = found.get(number)
+        begin = max(end, places[0]) if places else end
+        end = max(begin, places[-1] + 1) if places else end
+        edges.append((begin, end))
+    return edges
+
+
+def _encode_alone(tokenizer: Tokenizer, word: str) -> list[int]:
+    try:
+        return tokenizer.encode_known(word)[0]
+    except UserError:  # it has no sound
+        return []
 
 
 def spans_by_letters(words: Sequence[str], tokens: int) -> list[Span]:

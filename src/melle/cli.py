@@ -31,6 +31,7 @@ COMMANDS = {  # by name: the dataclass of its options, in ``melle.commands``, an
         "teacher.Teacher",
         "speak a corpus with Kokoro-82M: any texts, in its voices and hundreds of blends of them",
     ),
+    "prepare predictions": ("predictions.Predictions", "what a model makes of recordings, for its vocoder"),
     "prepare features": ("features.Features", "compute log-mels once, for data.features"),
     "prepare shards": (
         "shards.Shards",

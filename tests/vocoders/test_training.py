@@ -12,7 +12,8 @@ from melle import Synthesizer
 from melle.audio import LogMel, MelSpec, save_audio
 from melle.cli import main
 from melle.configs.build import build
-from melle.data.manifest import Utterance, write_manifest
+from melle.data.features import FeatureStore
+from melle.data.manifest import Utterance, read_manifest, write_manifest
 from melle.errors import UserError
 from melle.training.record import read_metrics
 from melle.training.run import objective, train
@@ -21,7 +22,7 @@ from melle.vocoders.vocos.discriminators import Discriminators
 from melle.vocoders.vocos.losses import MelDistance, discriminator_loss, feature_distance, generator_loss
 from melle.vocoders.vocos.module import VocosData, VocosModule, build_vocos
 from melle.vocoders.vocos.network import VocosNetwork, VocosSizes
-from melle.vocoders.vocos.segments import Recordings, SegmentBatches, cut
+from melle.vocoders.vocos.segments import Predictions, Recordings, SegmentBatches, cut
 
 CONF = str(Path(__file__).parents[2] / "conf")
 HOP = MelSpec().hop_length
@@ -96,6 +97,42 @@ def test_recordings_of_no_use_are_left_out(tmp_path, caplog):
     assert (batch[0].abs().amax(dim=1) > 0).all() and "bad.wav" in caplog.text
     with pytest.raises(UserError, match="none can be read"):
         SegmentBatches(Recordings(tmp_path / "none.jsonl", MelSpec(), False), 0, 8, 4, (0, 0), 0).batch(0)
+
+
+@pytest.mark.parametrize(("share", "fewest", "most"), [(0.0, 0, 0), (0.5, 60, 140), (1.0, 200, 200)])
+def test_a_share_of_the_segments_is_of_what_a_model_predicts(tmp_path, share, fewest, most):
+    save_audio(tmp_path / "a.wav", (0.1 * torch.randn(40 * HOP)).clamp(-0.5, 0.5), 16000)
+    write_manifest(tmp_path / "a.jsonl", [Utterance("a", tmp_path / "a.wav", "a")])
+    store = FeatureStore(tmp_path / "made", MelSpec(), predicted=True)
+    predicted = torch.arange(41.0)[:, None] * torch.ones(80)  # frame n is n: where a segment begins can be read off
+    store.put(store.place(tmp_path / "a.wav"), predicted.numpy())
+    recordings, gain = Recordings(tmp_path / "a.jsonl", MelSpec(), True), 20 * math.log10(1.5)
+    batches = SegmentBatches(recordings, 0, 200, 8, (gain, gain), 0, Predictions(tmp_path / "made", MelSpec(), share))
+    waveforms, mels = batches.batch(0)
+    count, whole = 0, recordings[0]
+    for waveform, mel in zip(waveforms, mels):
+        if (mel[1:] - mel[:-1] - 1).abs().max() < 0.02:
+            count += 1
+            start = round(float(mel[0, 0]) - math.log10(1.5))
+            torch.testing.assert_close(waveform, 1.5 * whole[start * HOP : (start + 8) * HOP])
+            torch.testing.assert_close(mel, predicted[start : start + 8] + math.log10(1.5), atol=0.02, rtol=0)
+        else:  # noise, whose frames at the edges of the window see more than the segment has
+            torch.testing.assert_close(mel[2:6], LogMel()(waveform)[2:6], atol=1e-3, rtol=0)
+    assert fewest <= count <= most
+
+
+def test_recordings_that_no_model_has_predicted_keep_their_own_frames(tone_manifests, tmp_path):
+    store = FeatureStore(tmp_path, MelSpec(), predicted=True)
+    with pytest.raises(UserError, match="holds no predictions of such mel frames"):
+        Predictions(tmp_path, MelSpec(), 1.0)
+    first, *_ = read_manifest(tone_manifests / "val.jsonl")
+    store.put(store.place(first.audio_path), torch.zeros(5, 80).numpy())
+    with pytest.raises(UserError, match=r"predicted_share=1\.5 must be at least 0 and at most 1"):
+        Predictions(tmp_path, MelSpec(), 1.5)
+    recordings = Recordings(tone_manifests / "train.jsonl", MelSpec(), False)
+    plain = SegmentBatches(recordings, 0, 4, 8, (0, 0), 0).batch(0)
+    same = SegmentBatches(recordings, 0, 4, 8, (0, 0), 0, Predictions(tmp_path, MelSpec(), 0.0)).batch(0)
+    assert torch.equal(plain[1][0], same[1][0])
 
 
 def test_the_network_sees_as_far_as_it_says():

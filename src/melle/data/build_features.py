@@ -24,6 +24,7 @@ from melle.errors import DataError, UserError
 CHUNK = 16  # recordings that a process gets at a time
 
 Trim = Callable[[Tensor, int], Tensor]
+MakeMel = Callable[[Utterance, Tensor], Tensor]  # from an utterance and its waveform (N,) at the mel's rate
 Job = tuple[Path, int, bytes]  # manifest, number of the line from 1, and what stands there
 Result = DataError | float  # seconds of features made; 0 where they were there
 
@@ -65,16 +66,30 @@ def build_features(
     """
     spec = spec or MelSpec()
     _check(spec)
+    store = FeatureStore(folder, spec, silence.description if silence else "")
+    return fill_store(store, partial(_MelOf, spec, silence), manifests, workers)
+
+
+def fill_store(
+    store: FeatureStore,
+    make: Callable[[], MakeMel],
+    manifests: Sequence[str | Path],
+    workers: int | None = None,
+    predicted_by: str | None = None,
+) -> FeatureReport:
+    """Keep a mel of every recording of the manifests that ``store`` has none of; for the rest see ``build_features``.
+
+    ``make`` is called once in each process.  ``predicted_by``: as for ``FeatureStore.describe``.
+    """
     manifests = [Path(manifest) for manifest in manifests]
     count = sum(sum(1 for _ in read_lines(manifest)) for manifest in manifests)  # says that one is missing, too
-    store = FeatureStore(folder, spec, silence.description if silence else "")
     report = FeatureReport(store.folder)
     try:
-        store.describe()
+        store.describe(predicted_by)
         with (
             (store.folder / "skipped.jsonl").open("w", encoding="utf-8", errors="backslashreplace") as listing,
             tqdm(total=count, desc="features", unit=" recordings", delay=1) as bar,
-            map_in_processes(partial(_Maker, store, silence), _jobs(manifests), workers, CHUNK) as results,
+            map_in_processes(partial(_Maker, store, make), _jobs(manifests), workers, CHUNK) as results,
         ):
             for (manifest, line, _), (utterance, result) in results:
                 bar.update()
@@ -109,11 +124,22 @@ def _jobs(manifests: Sequence[Path]) -> Iterator[Job]:
             yield manifest, line, text
 
 
+class _MelOf:
+    """The mel of a waveform, where wanted with its silences shortened."""
+
+    def __init__(self, spec: MelSpec, silence: Trim | None):
+        self.log_mel, self.silence = LogMel(spec), silence
+
+    def __call__(self, utterance: Utterance, waveform: Tensor) -> Tensor:
+        rate = self.log_mel.spec.sample_rate
+        return self.log_mel(self.silence(waveform, rate) if self.silence else waveform)
+
+
 class _Maker:
     """Makes the features of a manifest's line where the store lacks them."""
 
-    def __init__(self, store: FeatureStore, silence: Trim | None):
-        self.store, self.silence, self.log_mel = store, silence, LogMel(store.spec)
+    def __init__(self, store: FeatureStore, make: Callable[[], MakeMel]):
+        self.store, self.make = store, make()
 
     def __call__(self, job: Job) -> tuple[str, Result]:
         manifest, line, text = job
@@ -127,13 +153,12 @@ class _Maker:
 
     def _make(self, utterance: Utterance) -> float:
         """Seconds of the features made. Raises DataError where there can be none."""
-        path, rate = utterance.audio_path, self.store.spec.sample_rate
+        path = utterance.audio_path
         place = self.store.place(path)
         if place and not path.is_file():  # to open a pipe would wait for ever
             raise DataError("not a file", f"{path}: not a file; give a WAV, FLAC, Ogg or MP3 file")
         try:
-            waveform = load_audio(path, rate)
-            mel = self.log_mel(self.silence(waveform, rate) if self.silence else waveform).numpy()
+            mel = self.make(utterance, load_audio(path, self.store.spec.sample_rate)).numpy()
         except (DataError, UserError):
             raise
         except Exception as error:  # a broken header can make any of the libraries fail

@@ -1,8 +1,9 @@
 """Log-mels computed once and kept on disk, so that training need not decode sound.
 
-A folder holds a store for each mel spec and setting of silences: ``mel-<hash>``, with ``spec.json`` saying which. In it
-each recording has a NumPy file of its own, ``ab/cdef….npy``: its log10 mel (frames, bands) as 16-bit floats, named by a
-hash of where the recording is, its size and the time of its last change. A recording that changes is never served from
+A folder holds a store for each mel spec and setting of silences: ``mel-<hash>``, which ``spec.json`` names. What a
+model predicts of recordings (``prepare predictions``) is kept alike. In a store each recording has a NumPy file of its
+own, ``ab/cdef….npy``: its log10 mel (frames, bands) as 16-bit floats, named by a hash of where the recording is, its
+size and the time of its last change. A recording that changes is never served from
 what was computed before. Files are written whole or not at all, by any number of processes, and a store may be copied.
 """
 
@@ -22,6 +23,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from melle.audio import MelSpec
+from melle.errors import UserError
 from melle.files import digest, write_text, written_whole
 
 FORMAT = 2  # raise it when LogMel or the files change
@@ -34,10 +36,12 @@ class FeatureStore:
     Args:
         folder: where ``build_features`` put them.  spec: what a frame is.
         silence: how silences were shortened (``SileroTrim.description``), empty where they were not.
+        predicted: whether frames are what a model predicts of the recordings, not their own.
     """
 
-    def __init__(self, folder: str | Path, spec: MelSpec, silence: str = ""):
-        self.folder = Path(folder) / f"mel-{digest([FORMAT, _plain(spec), silence])}"
+    def __init__(self, folder: str | Path, spec: MelSpec, silence: str = "", predicted: bool = False):
+        content = [FORMAT, _plain(spec), silence] + ["predicted"] * predicted
+        self.folder = Path(folder) / f"mel-{digest(content)}"
         self.spec, self.silence = spec, silence
 
     def get(self, path: str | Path) -> Tensor | None:
@@ -78,15 +82,26 @@ class FeatureStore:
         """Whether there are no features of any recording."""
         return next(self.folder.glob("*/*.npy"), None) is None
 
-    def describe(self) -> None:
-        """Make the folder, and say in ``spec.json`` what it holds."""
+    def describe(self, predicted_by: str | None = None) -> None:
+        """Make the folder, and say in ``spec.json`` what it holds.
+
+        ``predicted_by``: what identifies the model. Raises UserError where the frames are of another one.
+        """
+        place = self.folder / "spec.json"
+        earlier = json.loads(place.read_text(encoding="utf-8")) if predicted_by and place.exists() else {}
+        if earlier.get("predicted by", predicted_by) != predicted_by:
+            raise UserError(
+                f"{self.folder.parent}: holds what another model predicted ({earlier['predicted by']}); "
+                "give another folder"
+            )
         content = {
             "content": "log10 of mel magnitudes, (frames, bands), 16-bit floats",
             "mel": _plain(self.spec),
             "silence": self.silence or "as recorded",
             "format": FORMAT,
         }
-        write_text(self.folder / "spec.json", json.dumps(content, indent=2, ensure_ascii=False) + "\n")
+        content |= {"predicted by": predicted_by} if predicted_by else {}
+        write_text(place, json.dumps(content, indent=2, ensure_ascii=False) + "\n")
 
 
 def _plain(spec: MelSpec) -> dict:

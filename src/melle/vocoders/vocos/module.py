@@ -24,7 +24,7 @@ from melle.errors import UserError
 from melle.vocoders.vocos.discriminators import Discriminators
 from melle.vocoders.vocos.losses import MelDistance, discriminator_loss, feature_distance, generator_loss
 from melle.vocoders.vocos.network import VocosSizes
-from melle.vocoders.vocos.segments import Recordings, Segment, SegmentBatches, WholeRecordings
+from melle.vocoders.vocos.segments import Predictions, Recordings, Segment, SegmentBatches, WholeRecordings
 from melle.vocoders.vocos.vocoder import KEY, VocosDescription, load_vocoder
 
 LOOK_EVERY = 20  # optimiser steps between looks at whether the loss is finite: each waits for the device
@@ -156,6 +156,8 @@ class VocosData(lightning.LightningDataModule):
         segment_frames, batch_size: of a training batch.  gain: see ``SegmentBatches``.
         val_count, val_frames: recordings to validate on, and at most so many frames of each.
         cache: keep waveforms in memory.  workers: processes that load.  seed: of the segments.
+        predictions: folder of what a model predicts of the training recordings, of which ``predicted_share`` of the
+            training segments are made; None: all are of the recordings' own frames.
     """
 
     def __init__(
@@ -172,6 +174,8 @@ class VocosData(lightning.LightningDataModule):
         cache: bool = False,
         workers: int = 0,
         seed: int = 0,
+        predictions: str | None = None,
+        predicted_share: float = 0.5,
     ):
         super().__init__()
         if segment_frames < 1 or batch_size < 1 or val_count < 1:
@@ -180,6 +184,7 @@ class VocosData(lightning.LightningDataModule):
         self.segment_frames, self.batch_size, self.gain = segment_frames, batch_size, tuple(gain)
         self.val_count, self.val_frames = val_count, val_frames
         self.cache, self.workers, self.seed = cache, workers, seed
+        self.predictions = None if predictions is None else Predictions(predictions, mel, predicted_share)
         self.recordings: dict[str, Recordings] = {}
         self._before: tuple[int, int] | None = None  # optimiser steps and batches before this process began
         self._state: dict[str, int] | None = None  # what a checkpoint says
@@ -228,9 +233,8 @@ class VocosData(lightning.LightningDataModule):
         self._state = state_dict or None
 
     def _batches(self, first: int) -> SegmentBatches:
-        return SegmentBatches(
-            self.recordings["train"], first, self.batch_size, self.segment_frames, self.gain, self.seed
-        )
+        sizes = (self.batch_size, self.segment_frames, self.gain, self.seed)
+        return SegmentBatches(self.recordings["train"], first, *sizes, self.predictions)
 
 
 def fuse(optimizer: Optimizer, fused: bool) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from torch.utils.data import Dataset, IterableDataset, get_worker_info
 
 from melle.audio import LogMel, MelSpec, load_audio
 from melle.console import shell_command
+from melle.data.features import FeatureStore
 from melle.data.manifest import Utterance, read_manifest
 from melle.errors import DataError, UserError
 
@@ -49,6 +51,32 @@ class Recordings:
         return waveform
 
 
+class Predictions:
+    """What a model predicts of recordings (``prepare predictions``), in the place of a share of their own frames.
+
+    Raises UserError where the folder holds none of this mel.
+    """
+
+    def __init__(self, folder: str | Path, spec: MelSpec, share: float):
+        if not 0 <= share <= 1:
+            raise UserError(f"vocoder_data.predicted_share={share} must be at least 0 and at most 1")
+        self.store, self.share = FeatureStore(folder, spec, predicted=True), share
+        if self.store.is_empty():
+            raise UserError(
+                f"vocoder_data.predictions={folder}: holds no predictions of such mel frames; make them with: "
+                + shell_command("python", "-m", "melle", "prepare", "predictions", "--help")
+            )
+
+    def cut(self, path: Path, start: int, frames: int, gain: float) -> Tensor | None:
+        """``frames`` frames (T, M) from frame ``start``, ``gain`` times as loud; None where there are none."""
+        mel = self.store.get(path)
+        if mel is None:
+            return None
+        floor = math.log10(self.store.spec.floor)
+        mel = (mel[start : start + frames] + math.log10(gain)).clamp(min=floor)
+        return torch.nn.functional.pad(mel, (0, 0, 0, frames - len(mel)), value=floor)
+
+
 def cut(waveform: Tensor, start: int, frames: int, log_mel: LogMel) -> Segment:
     """``frames`` frames from frame ``start``, with zeros where the recording has ended."""
     hop, reach = log_mel.spec.hop_length, log_mel.spec.n_fft
@@ -67,11 +95,20 @@ class SegmentBatches(IterableDataset[Segment]):
     Args:
         first: number of the first batch.  size: segments of a batch.  frames: of a segment.
         gain: (least, most) decibels by which a segment is made louder, for voices of any loudness.
+        predictions: in the place of a share of the recordings' frames.
     """
 
     def __init__(
-        self, recordings: Recordings, first: int, size: int, frames: int, gain: tuple[float, float], seed: int
+        self,
+        recordings: Recordings,
+        first: int,
+        size: int,
+        frames: int,
+        gain: tuple[float, float],
+        seed: int,
+        predictions: Predictions | None = None,
     ):
+        self.predictions = predictions
         self.recordings, self.first, self.size, self.frames = recordings, first, size, frames
         self.gain, self.seed = gain, seed
         self._log_mel = LogMel(recordings.spec)
@@ -89,7 +126,8 @@ class SegmentBatches(IterableDataset[Segment]):
         segments: list[Segment] = []
         failures = 0
         while len(segments) < self.size:
-            waveform = self.recordings[int(rng.integers(len(self.recordings)))]
+            number = int(rng.integers(len(self.recordings)))
+            waveform = self.recordings[number]
             if not len(waveform):
                 failures += 1
                 if failures > 100 * self.size:
@@ -99,15 +137,13 @@ class SegmentBatches(IterableDataset[Segment]):
                 continue
             last = len(waveform) // self.recordings.spec.hop_length - self.frames
             start = int(rng.integers(max(1, last + 1)))
-            louder = 10 ** (rng.uniform(*self.gain) / 20)
-            segments.append(
-                cut(
-                    waveform * min(louder, 1 / max(float(waveform.abs().max()), 1e-3)),
-                    start,
-                    self.frames,
-                    self._log_mel,
-                )
-            )
+            louder = min(10 ** (rng.uniform(*self.gain) / 20), 1 / max(float(waveform.abs().max()), 1e-3))
+            sound, mel = cut(waveform * louder, start, self.frames, self._log_mel)
+            if self.predictions is not None and rng.random() < self.predictions.share:
+                path = self.recordings.utterances[number].audio_path
+                predicted = self.predictions.cut(path, start, self.frames, louder)
+                mel = mel if predicted is None else predicted
+            segments.append((sound, mel))
         return torch.stack([wave for wave, _ in segments]), torch.stack([mel for _, mel in segments])
 
 

@@ -11,7 +11,7 @@ from omegaconf import OmegaConf
 from torch.distributions import Normal, kl_divergence
 
 from melle.losses import LossTerms, MelleLoss, guide_loss
-from melle.model.melle import MelleOutput
+from melle.model.output import MelleOutput
 
 CONF = Path(__file__).parents[1] / "conf" / "loss"
 R, M = 2, 3

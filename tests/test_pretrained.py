@@ -1,7 +1,9 @@
 """What is exported speaks as the checkpoint did, and what is none is refused."""
 
 import json
+import math
 import sys
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -10,9 +12,12 @@ import torch
 
 from melle import Synthesizer
 from melle.audio import MelSpec
+from melle.checkpoint import LoadedModel, load_model, save_model
 from melle.cli import main
 from melle.errors import Unavailable, UserError
 from melle.hub import download, hub_name, is_hub_name
+from melle.model import Melle
+from melle.synthesis.options import DecodingOptions
 from melle.vocoders import make_vocoder
 from melle.vocoders.griffin_lim import GriffinLim
 from melle.vocoders.vocos.network import VocosSizes
@@ -33,6 +38,53 @@ def test_the_exported_speaks_as_the_original(tiny_checkpoint, folder):
     assert exported.description.as_dict() == original.description.as_dict()
     assert torch.equal(exported("one two").waveform, original("one two").waveform)
     assert torch.equal(Synthesizer.from_checkpoint(str(folder))("one two").mel, original("one two").mel)
+
+
+@pytest.fixture
+def guided(tiny_checkpoint):
+    """The tiny model with a guided block."""
+    model = load_model(tiny_checkpoint)
+    network = Melle(**{**model.description.network, "guided_layers": [1]}).eval()
+    network.load_state_dict(model.network.state_dict())
+    arguments = {**model.description.network, "guided_layers": [1]}
+    save_model(tiny_checkpoint, LoadedModel(network, replace(model.description, network=arguments), 7))
+    return tiny_checkpoint
+
+
+def test_it_speaks_as_it_was_exported_to(guided, tmp_path, capsys):
+    """At its own temperature, within its own window, where nobody says otherwise; an export of it keeps both."""
+    text = "one two three four five six seven"
+    plain = Synthesizer.from_checkpoint(guided)
+    once, twice = str(tmp_path / "once"), str(tmp_path / "twice")
+    given = ["--temperature", "0.5", "--attention-window", "2"]
+    assert main(["export", "--checkpoint", str(guided), "-o", once, *given]) == 0
+    assert main(["export", "--checkpoint", once, "-o", twice]) == 0
+    for folder in (once, twice):
+        assert json.loads(Path(folder, "config.json").read_text())["decoding"] == {
+            "temperature": 0.5,
+            "attention_window": 2.0,
+        }
+        tts = Synthesizer.from_pretrained(folder)
+        wanted = plain(text, options=DecodingOptions(temperature=0.5, attention_window=2.0), seed=3).mel
+        assert torch.equal(tts(text, seed=3).mel, wanted)
+        assert torch.equal(torch.cat([chunk.mel for chunk in tts.stream(text, seed=3)]), wanted)
+        usual = DecodingOptions(temperature=1.0, attention_window=math.inf)
+        assert torch.equal(tts(text, options=usual, seed=3).mel, plain(text, seed=3).mel)
+        assert not torch.equal(wanted, plain(text, options=DecodingOptions(temperature=0.5), seed=3).mel)
+    back = ["--temperature", "1", "--attention-window", "inf"]
+    assert main(["export", "--checkpoint", once, "-o", twice, *back]) == 0
+    assert Synthesizer.from_pretrained(twice).description.decoding == {"temperature": 1.0}
+    for bad, says in ((["--temperature", "-1"], "temperature=-1.0 must be"), (["--attention-window", "0"], "1 token")):
+        assert main(["export", "--checkpoint", str(guided), "-o", twice, *bad]) == 2
+        assert says in capsys.readouterr().err
+
+
+def test_a_model_without_guided_attention_has_no_window(tiny_checkpoint, tmp_path, capsys):
+    command = ["export", "--checkpoint", str(tiny_checkpoint), "-o", str(tmp_path / "a"), "--attention-window", "3"]
+    assert main(command) == 2
+    assert "trained without guided attention" in capsys.readouterr().err and not (tmp_path / "a").exists()
+    with pytest.raises(UserError, match="attention_window=3: this model was trained without guided attention"):
+        Synthesizer.from_checkpoint(tiny_checkpoint)("one", options=DecodingOptions(attention_window=3.0))
 
 
 @pytest.fixture

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from zipfile import is_zipfile
@@ -17,6 +17,7 @@ from melle.text import Tokenizer, tokenizer_from_dict
 
 DESCRIPTION_KEY = "melle"  # where the description lies in a Lightning checkpoint
 FORMAT = 1
+DECODING = ("temperature", "attention_window")  # what a model may say about how it speaks best
 WEIGHTS_PREFIX = "network."  # of the network's weights: the LightningModule's attribute
 
 MISSING = "no such checkpoint; train one with `python train.py` or give another path"
@@ -39,6 +40,8 @@ class ModelDescription:
     most_tokens: int | None = None  # of the longest text; None: not known
     # As length_range, without the silence before and after speech. None: written when frames_per_token counted it, too.
     pace_range: tuple[float, float] | None = None
+    # How it speaks best, where nobody says otherwise: "temperature" and "attention_window" of ``DecodingOptions``.
+    decoding: dict[str, float] = field(default_factory=dict)
 
     @property
     def paces(self) -> tuple[float, float]:
@@ -57,6 +60,7 @@ class ModelDescription:
             "speech_level": self.speech_level,
             "most_tokens": self.most_tokens,
             "pace_range": None if self.pace_range is None else list(self.pace_range),
+            "decoding": self.decoding,
         }
 
     @classmethod
@@ -65,6 +69,8 @@ class ModelDescription:
         if known.get("speech_level") == 0.0:  # what was written where nobody had measured it
             known["speech_level"] = None
         known |= {name: tuple(values[name]) for name in ("length_range", "pace_range") if values.get(name)}
+        decoding = values.get("decoding", {})
+        known["decoding"] = {name: float(decoding[name]) for name in DECODING if name in decoding}
         return cls(
             network=current_arguments(values["network"]),
             mel=MelSpec(**values["mel"]),

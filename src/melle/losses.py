@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from melle.model.layout import lengths_to_mask
-from melle.model.melle import MelleOutput
+from melle.model.output import MelleOutput
 
 
 class LossTerms(NamedTuple):

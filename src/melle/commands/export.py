@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from melle.console import shell_command
+from melle.errors import UserError
 from melle.options import option
 
 
@@ -23,9 +25,24 @@ class Export:
     normalise: bool | None = option(
         None, "whether it reads figures and abbreviations as words, $5 as five dollars; default: as in its training"
     )
+    temperature: float | None = option(
+        None, "at which it speaks where nobody says otherwise; default: that of --checkpoint, else 1"
+    )
+    attention_window: float | None = option(
+        None,
+        "tokens that its guided attention then may look ahead (see synthesize --help); default: likewise, else inf",
+    )
     onnx: bool = option(False, "write graphs for onnxruntime, too, to OUTPUT/onnx (extra: onnx)")
     push: str | None = option(None, "upload it to the Hugging Face hub under this name, too", metavar="USER/MODEL")
     public: bool = option(False, "with --push: for everybody to see")
+
+    def _decoding(self) -> dict[str, float]:
+        """What is given of how it is to speak. Raises UserError for values out of range."""
+        from melle.synthesis.options import DecodingOptions
+
+        given = {"temperature": self.temperature, "attention_window": self.attention_window}
+        DecodingOptions(**given)
+        return {name: value for name, value in given.items() if value is not None}
 
     def run(self) -> None:
         """Write the folder, and upload it if asked to."""
@@ -39,7 +56,11 @@ class Export:
 
         model = load_pretrained(self.checkpoint, average=not self.raw_weights)
         tokenizer = normalising(model.description.tokenizer, self.normalise)
-        model = replace(model, description=replace(model.description, tokenizer=tokenizer))
+        decoding = {**model.description.decoding, **self._decoding()}
+        decoding = {name: value for name, value in decoding.items() if math.isfinite(value)}  # inf is the usual window
+        if "attention_window" in decoding and not model.network.guided_layers:
+            raise UserError("--attention-window: this model was trained without guided attention; leave it out")
+        model = replace(model, description=replace(model.description, tokenizer=tokenizer, decoding=decoding))
         save_pretrained(model, self.output, getattr(torch, self.dtype), self.vocoder or model.vocoder)
         copy_voices(self.voices or fetched(self.checkpoint), self.output)
         size = (self.output / WEIGHTS).stat().st_size / 2**20

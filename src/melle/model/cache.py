@@ -7,6 +7,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from melle.model.window import TextWindow
+
 
 class KVCache:
     """Keys and values of one layer, room for ``capacity`` positions of B rows, filled from the left.
@@ -60,6 +62,7 @@ class DecodingState(NamedTuple):
     even: bool  # whether all rows fill those slots, so that there is nothing to mask
     # (1,) the slot that the next step fills, where all steps have the same shapes; or (B,) each row's own
     place: Tensor | None = None
+    window: TextWindow | None = None  # to which guided attention keeps
 
     def fix(self, caches: list[KVCache]) -> DecodingState:
         """From now on all steps have the same shapes, as CUDA graphs and compiled blocks want them.
@@ -73,4 +76,5 @@ class DecodingState(NamedTuple):
 
     def select(self, rows: Tensor) -> DecodingState:
         """Of these rows only, (N,) indices."""
-        return self._replace(prefix=self.prefix[rows], steps=self.steps[rows])
+        window = None if self.window is None else self.window.select(rows)
+        return self._replace(prefix=self.prefix[rows], steps=self.steps[rows], window=window)

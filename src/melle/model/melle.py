@@ -6,7 +6,6 @@ Shapes: B rows, S text tokens (<EOS> included), T frames, M mel bands, r frames 
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -19,20 +18,10 @@ from melle.model.cache import DecodingState, KVCache
 from melle.model.heads import LatentOutput, LatentSampler, PostNet, PreNet
 from melle.model.noise import StepNoise
 from melle.model.old_weights import rename_old_weights
+from melle.model.output import MelleOutput
+from melle.model.window import TextWindow
 
 TEXT_ATTENTIONS = ("causal", "bidirectional")
-
-
-class MelleOutput(NamedTuple):
-    """What the losses need, in the network's own (normalised) mel scale."""
-
-    target: Tensor  # (B, T, M) y
-    mean: Tensor  # (B, T, M) μ
-    log_variance: Tensor  # (B, T, M) log σ²
-    frames: Tensor  # (B, T, M) y'
-    refined: Tensor  # (B, T, M) y'', which is y' where there is no post-net
-    stop: Tensor  # (B, K) logits
-    guide: list[Tensor]  # per guided layer (B, K, S): how head 0 of a step spreads over the text
 
 
 class Melle(nn.Module):
@@ -121,10 +110,8 @@ class Melle(nn.Module):
         choose("postnet", postnet, ("conv", "none"))
         self.n_mels, self.reduction_factor, self.rope_base, self.pace = n_mels, reduction_factor, rope_base, pace
         self.mel_mean, self.mel_std = mel_mean, mel_std
-        self.head_width = width // heads
-        self.guided_layers = tuple(guided_layers)
-        self.frame_dropout = frame_dropout
-        self.gradient_checkpointing = gradient_checkpointing
+        self.head_width, self.guided_layers = width // heads, tuple(guided_layers)
+        self.frame_dropout, self.gradient_checkpointing = frame_dropout, gradient_checkpointing
 
         self.text_embedding = nn.Embedding(vocab_size, width)
         self.text_position = nn.Embedding(max_text, width) if position == "learned" else None
@@ -225,11 +212,8 @@ class Melle(nn.Module):
 
     def make_caches(self, rows: int, positions: int) -> list[KVCache]:
         """Empty keys and values for every block, with room for so many positions of each row."""
-        like = self.bos
-        return [
-            KVCache(rows, block.attention.heads, positions, self.head_width, like.device, like.dtype)
-            for block in self.blocks
-        ]
+        size, like = (positions, self.head_width), self.bos
+        return [KVCache(rows, block.attention.heads, *size, like.device, like.dtype) for block in self.blocks]
 
     def prefill(
         self,
@@ -242,6 +226,7 @@ class Melle(nn.Module):
         temperature: float = 1.0,
         noise: StepNoise | None = None,
         speed: Tensor | None = None,
+        window: float = math.inf,
     ) -> tuple[DecodingState, Tensor, Tensor]:
         """Read text and prompt; returns the state, the first new frames y' (B, r, M) and their stop logits (B,).
 
@@ -249,7 +234,8 @@ class Melle(nn.Module):
         steps to come. ``prompt`` (B, T, M) log10 mel and ``prompt_lengths`` (B,), multiples of r, may be ragged; T may
         be 0. Rows with a prompt have text segments 0 (prompt) and 1; rows without one, or with the beginning of what
         their text says in its place, segment 0 only. Without ``noise`` torch's own generator decides. ``speed`` (B,):
-        how many times as fast as the pace each row is to speak, with paced positions; others know no pace.
+        how many times as fast as the pace each row is to speak, with paced positions; others know no pace. ``window``:
+        tokens that guided attention may look ahead of the one that is due (see ``TextWindow``).
         """
         rows, frames, _ = prompt.shape
         if frames % self.reduction_factor or (prompt_lengths % self.reduction_factor).any():
@@ -263,11 +249,19 @@ class Melle(nn.Module):
         prefix = text_lengths + 1 + steps
         size = int(prefix.max())
         x, rotary, mask = self.join(text, text_lengths, text_segments, read, segment_steps, size, speed)
-        for block, cache in zip(self.blocks, caches):
+        due = (
+            TextWindow.begin(text_lengths, text_segments, window) if self.guided_layers and window < math.inf else None
+        )
+        looks, end = [], (prefix - 1)[:, None, None]
+        for number, (block, cache) in enumerate(zip(self.blocks, caches)):
             # ``Module.compile`` replaces calls of the block; ``forward`` bypasses it, as the cache changes its shape.
-            x, _ = block.forward(x, rotary, mask, cache)
-        last = x.gather(1, (prefix - 1)[:, None, None].expand(-1, 1, x.shape[2]))
-        state = DecodingState(prefix, size, steps, even=bool((prefix == size).all()))
+            x, weights = block.forward(x, rotary, mask, cache, due is not None and number in self.guided_layers)
+            if weights is not None:
+                looks.append(weights.gather(1, end.expand(-1, 1, weights.shape[2]))[:, 0])
+        if due is not None:  # the beginning of what a text says was read: it goes on where attention is
+            due.advance(looks, (due.first == 0) & (steps > 0))
+        last = x.gather(1, end.expand(-1, 1, x.shape[2]))
+        state = DecodingState(prefix, size, steps, even=bool((prefix == size).all()), window=due)
         return state, *self.predict(last, temperature, noise)
 
     def step(
@@ -291,17 +285,24 @@ class Melle(nn.Module):
         text_lengths = state.prefix - 1 - state.steps
         at = number if self.position == "paced" else text_lengths + number
         rotary = self._rotation(at[:, None])
-        mask = None
+        mask, window, looks = None, state.window, []
+        count = caches[0].capacity if place is not None else state.prefix_size + done + 1
         if place is not None or not state.even:
-            count = caches[0].capacity if place is not None else state.prefix_size + done + 1
             slots = torch.arange(count, device=frames.device)
             mask = (slots < state.prefix[:, None]) | (slots >= first)
             mask = (mask if place is None else mask & (slots <= place[:, None]))[:, None, None]
-            if place is not None:  # as what is added to scores, which every layer would else make of it on a GPU
-                mask = torch.where(mask, 0.0, -torch.inf).to(x.dtype)
-        for block, cache in zip(self.blocks, caches):
+        near = None if window is None else window.mask(mask, self.blocks[0].attention.heads, count)
+        if place is not None:  # as what is added to scores, which every layer would else make of it on a GPU
+            mask = torch.where(mask, 0.0, -torch.inf).to(x.dtype)
+        for number, (block, cache) in enumerate(zip(self.blocks, caches)):
+            guided = window is not None and number in self.guided_layers
             # Compiled only where the cache keeps its shape; where it grows with every step, ``forward`` bypasses that.
-            x, _ = (block.forward if place is None else block)(x, rotary, mask, cache)
+            run = block.forward if place is None else block
+            x, weights = run(x, rotary, near if guided else mask, cache, guided)
+            if weights is not None:
+                looks.append(weights[:, 0])
+        if window is not None:
+            window.advance(looks)
         if place is not None:
             place += 1
         return self.predict(x, temperature, noise)

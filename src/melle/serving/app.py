@@ -59,7 +59,8 @@ def create_app(
         token: that every request but those for the page and for health must bear.
         host: that the server will be bound to.  public_host: of a web server in front (see ``Middleware``).
     """
-    limits, options = limits or Limits(), options or DecodingOptions()
+    limits = limits or Limits()
+    options = (options or DecodingOptions()).with_defaults(tts.description.decoding)
     batcher = Batcher(tts.network, options, tts.spec.frame_rate, limits.rows)
     metrics = Metrics(batcher)
     at_once = limits.rows + (os.cpu_count() or 1)  # while some turn frames to sound, the batch stays full

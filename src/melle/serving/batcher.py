@@ -34,7 +34,9 @@ class Call:
     def decode(self, requests: Sequence[Request], options: DecodingOptions) -> Iterator[Frames]:
         """Frames as they become final, with the places of ``requests``. Raises Cancelled after ``cancel``."""
         own = self._batcher.options
-        if replace(options, speed=own.speed, sentence_gap=own.sentence_gap) != own:  # of which each row has its own
+        if (
+            replace(options.with_defaults(), speed=own.speed, sentence_gap=own.sentence_gap) != own
+        ):  # of which each row has its own
             raise ValueError("the rows of a running batch have one set of options")
         frames = self._frames
         keys = self._batcher.add(self, requests)
@@ -71,7 +73,7 @@ class Batcher:
     """
 
     def __init__(self, network: Melle, options: DecodingOptions, frame_rate: float, rows: int = 16):
-        self.options = options
+        self.options = options = options.with_defaults()
         self.steps = self.row_steps = 0  # made so far; of all rows
         self._make = lambda: RunningBatch(network, options, frame_rate, rows)
         self._rows = rows

@@ -66,11 +66,14 @@ class StepGraph:
 
     def _capture(self, network: Melle, caches: list[KVCache], state: DecodingState, temperature: float) -> None:
         place, current, aside = state.place.clone(), torch.cuda.current_stream(), torch.cuda.Stream()
+        due = None if state.window is None else state.window.at.clone()
         aside.wait_stream(current)
         with torch.cuda.stream(aside):
             for _ in range(WARM_UPS):
                 network.step(caches, state, self._frames, temperature, self._noise)
                 state.place.copy_(place)  # the slot is written again
+                if due is not None:
+                    state.window.at.copy_(due)
         current.wait_stream(aside)
         self._graph = torch.cuda.CUDAGraph()
         try:

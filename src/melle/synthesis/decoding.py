@@ -44,12 +44,12 @@ def decode(
 
     ``fixed``: make steps of fixed shapes, as compiled blocks want them; None: on a CUDA device, as CUDA graphs.
     """
-    r, device = network.reduction_factor, network.bos.device
+    r, device, options = network.reduction_factor, network.bos.device, options.with_defaults()
     bounds = step_bounds(network, requests)
     limit = int(bounds[1].max())
     noise = RowNoise([request.seed for request in requests], network.prenet.units, network.group, device)
     first = StepNoise(noise.prompt(prompt_steps(network, requests)), noise.next().latent)
-    caches, state, frames, logits, *prompt = prefill(network, requests, options.temperature, first, room=limit)
+    caches, state, frames, logits, *prompt = prefill(network, requests, options, first, room=limit)
     step = StepRunner(network, caches, state, options.temperature, device.type == "cuda" if fixed is None else fixed)
     postnet = StreamingPostNet(network, *prompt, limit * r)
     level = torch.tensor([request.level for request in requests], device=device)
@@ -90,7 +90,7 @@ def decode(
 
 
 def prefill(
-    network: Melle, requests: Sequence[Request], temperature: float, noise: StepNoise, room: int = 0
+    network: Melle, requests: Sequence[Request], options: DecodingOptions, noise: StepNoise, room: int = 0
 ) -> tuple[list[KVCache], DecodingState, Tensor, Tensor, Tensor, Tensor]:
     """Read requests as one batch, with room in the caches for so many steps to come.
 
@@ -108,8 +108,8 @@ def prefill(
     )
     prompt = pad_sequence(mels, batch_first=True).to(device)
     speed = torch.tensor([one.speed for one in requests], device=device)
-    first = network.prefill(caches, text, text_lengths, text_segments, prompt, lengths, temperature, noise, speed)
-    return caches, *first, prompt, lengths
+    how = (options.temperature, noise, speed, options.attention_window)
+    return caches, *network.prefill(caches, text, text_lengths, text_segments, prompt, lengths, *how), prompt, lengths
 
 
 def prompt_steps(network: Melle, requests: Sequence[Request]) -> list[int]:

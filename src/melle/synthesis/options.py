@@ -6,8 +6,8 @@ import math
 import operator
 import secrets
 import zlib
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from numbers import Integral
 from typing import Any
 
@@ -25,7 +25,14 @@ USUAL_PROMPT = 30.0  # seconds: the longest utterance that training takes, where
 class DecodingOptions:
     """How to decode, and when not to go on. Raises UserError for values out of range."""
 
-    temperature: float = option(1.0, "scale of the latent's deviation σ; 0 takes the mean")
+    temperature: float | None = option(
+        None, "scale of the latent's deviation σ; 0 takes the mean; default: what the model was exported with, else 1"
+    )
+    attention_window: float | None = option(
+        None,
+        "tokens that guided attention may look ahead of the one that is due, and half as many back, so that no word is "
+        "skipped or said twice; inf: anywhere; default: what the model was exported with, else inf",
+    )
     stop_threshold: float = option(0.5, "probability at which speech ends")
     min_length: float | None = option(
         None,
@@ -49,8 +56,10 @@ class DecodingOptions:
     )
 
     def __post_init__(self) -> None:
-        if not 0 <= self.temperature < math.inf:
+        if self.temperature is not None and not 0 <= self.temperature < math.inf:
             raise UserError(f"temperature={self.temperature} must be a number from 0 on")
+        if self.attention_window is not None and not self.attention_window >= 1:
+            raise UserError(f"attention_window={self.attention_window} must be 1 token or more; inf: anywhere")
         if not 0 < self.stop_threshold <= 1:
             raise UserError(f"stop_threshold={self.stop_threshold} must be above 0 and at most 1")
         if not SPEEDS[0] <= self.speed <= SPEEDS[1]:
@@ -65,6 +74,11 @@ class DecodingOptions:
         if self.max_length is not None and not (self.min_length or 0) < self.max_length < math.inf:
             least = "0" if self.min_length is None else f"min_length={self.min_length}"
             raise UserError(f"max_length={self.max_length} must be a number above {least}")
+
+    def with_defaults(self, model: Mapping[str, float] | None = None) -> DecodingOptions:
+        """With a value for what is not given: the model's own (``ModelDescription.decoding``), else the usual one."""
+        values = {"temperature": 1.0, "attention_window": math.inf, **(model or {})}
+        return replace(self, **{name: value for name, value in values.items() if getattr(self, name) is None})
 
 
 def derive_seed(seed: int, what: str, number: int) -> int:

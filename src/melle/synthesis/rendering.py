@@ -172,6 +172,12 @@ class Renderer:
         return reason
 
     def _decode(self, requests: Sequence[Request], options: DecodingOptions) -> Iterator[Frames]:
+        options = options.with_defaults(self.description.decoding)
+        if options.attention_window < math.inf and not self.network.guided_layers:
+            raise UserError(
+                f"attention_window={options.attention_window:g}: this model was trained without guided attention, of "
+                "which alone there is a window; leave it out"
+            )
         with self._decoding(requests):
             if self.decoder is not None:
                 yield from self.decoder(requests, options)

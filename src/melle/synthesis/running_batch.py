@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -12,6 +13,7 @@ from torch.nn.utils.rnn import pad_sequence
 from melle.model import Melle
 from melle.model.cache import DecodingState, KVCache
 from melle.model.noise import RowNoise, StepNoise
+from melle.model.window import TextWindow
 from melle.synthesis.decoding import Frames, prefill, prompt_steps, step_bounds
 from melle.synthesis.options import DecodingOptions
 from melle.synthesis.postnet_streaming import BLOCK, StreamingPostNet, refine_together
@@ -21,7 +23,7 @@ from melle.synthesis.stopping import REASONS, Stopping
 POSITIONS = 512  # of a row, that there is room for at first
 COLUMNS = 16  # attention goes over so many positions more than the longest row has, at most
 MAX_WINDOW = 1024  # frames: ``max_still`` beyond them is no limit
-TENSORS = ("_prefix", "_steps", "_place", "_made", "_recent")  # of the running batch, one row each
+TENSORS = ("_prefix", "_steps", "_place", "_first", "_due", "_made", "_recent")  # of the running batch, one row each
 
 
 class RowCache:
@@ -87,12 +89,13 @@ class RunningBatch:
     """
 
     def __init__(self, network: Melle, options: DecodingOptions, frame_rate: float, most_rows: int):
-        self.network, self.options, self.most_rows = network, options, most_rows
+        self.network, self.options, self.most_rows = network, options.with_defaults(), most_rows
         self._frame_rate, self._device = frame_rate, network.bos.device
         self._rows: list[_Row] = []
         self._caches = [RowCache(most_rows, cache) for cache in network.make_caches(1, 1)]
         nothing = torch.zeros(0, dtype=torch.long, device=self._device)
         self._prefix, self._steps, self._place = nothing, nothing, nothing  # (B,) as in ``DecodingState``
+        self._first, self._due = nothing, nothing.float()  # (B,) as in ``TextWindow``
         self._stopping = self._make_stopping([], (nothing, nothing))
         self._window = self._stopping.window if self._stopping.window <= MAX_WINDOW else network.reduction_factor
         self._made = torch.zeros(0, network.reduction_factor, network.n_mels, device=self._device)
@@ -113,7 +116,7 @@ class RunningBatch:
         first = StepNoise(
             pad_sequence(keep, batch_first=True, padding_value=1.0), torch.cat([own.next().latent for own in noise])
         )
-        caches, state, made, logits, *prompt = prefill(network, new, self.options.temperature, first)
+        caches, state, made, logits, *prompt = prefill(network, new, self.options, first)
         rows = []
         for key, own, most, filled, *given in zip(
             requests, noise, bounds[1].tolist(), state.prefix.tolist(), *(part.split(1) for part in prompt)
@@ -132,7 +135,9 @@ class RunningBatch:
         recent = self._note(rows, stopping, recent, made, logits)
         self._rows += rows
         self._stopping.extend(stopping)
-        for name, part in zip(TENSORS, (state.prefix, state.steps, state.prefix, made, recent)):
+        window = state.window or TextWindow(state.prefix, state.prefix, state.prefix.float(), math.inf)  # of no use
+        own = (state.prefix, state.steps, state.prefix, window.first, window.at, made, recent)
+        for name, part in zip(TENSORS, own):
             setattr(self, name, torch.cat((getattr(self, name), part)))
         return self._give()
 
@@ -147,6 +152,9 @@ class RunningBatch:
         for cache in self._caches:
             cache.place, cache.capacity = self._place, min(-(-longest // COLUMNS) * COLUMNS, cache.keys.shape[2])
         state = DecodingState(self._prefix, self._prefix[:, None], self._steps, even=False, place=self._place)
+        if self.network.guided_layers and self.options.attention_window < math.inf:
+            end = self._prefix - 1 - self._steps
+            state = state._replace(window=TextWindow(self._first, end, self._due, self.options.attention_window))
         self._made, logits = self.network.step(self._caches, state, self._made, self.options.temperature, noise)
         for row in self._rows:
             row.filled += 1

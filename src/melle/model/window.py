@@ -1,0 +1,58 @@
+"""Where guided attention may look while the network speaks: near the token that was due last.
+
+Trained with the times of words, head 0 of the guided blocks looks at the token that is due. Reading its own frames it
+may go astray, back or over what is still to be said, and the words with it. A window that only moves on keeps it in
+the text (as for Tacotron in arXiv 1710.08969, §4.2, which forces the attention of every step on).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+SURE = 0.3  # of the attention must be on the text to say where it is: the rest is on frames
+
+
+class TextWindow(NamedTuple):
+    """Of B rows, whose text fills the slots before ``end``."""
+
+    first: Tensor  # (B,) the slot of the first token that is to be spoken, behind those of the prompt
+    end: Tensor  # (B,) tokens of the row
+    at: Tensor  # (B,) float: the token that is due; it moves in place, as CUDA graphs want it
+    ahead: float  # tokens that the window reaches on from there; half as many back
+
+    @classmethod
+    def begin(cls, text_lengths: Tensor, text_segments: Tensor, ahead: float) -> TextWindow:
+        """Before the first step, at the first token of each row's last segment; see ``Melle.prefill``."""
+        segments = text_segments.amax(dim=1, keepdim=True)
+        first = ((text_segments >= 0) & (text_segments < segments)).sum(dim=1)
+        return cls(first, text_lengths, first.float(), ahead)
+
+    def mask(self, mask: Tensor | None, heads: int, keys: int) -> Tensor:
+        """(B, heads, 1, keys), True where a head may look: ``mask`` (B, 1, 1, keys), and head 0 within the window."""
+        slots = torch.arange(keys, device=self.at.device)
+        place = slots - self.at[:, None]
+        near = (place >= -self.ahead / 2) & (place <= self.ahead) & (slots >= self.first[:, None])
+        head = (near | (slots >= self.end[:, None]))[:, None, None]
+        allowed = torch.cat((head, torch.ones_like(head).expand(-1, heads - 1, -1, -1)), dim=1)
+        return allowed if mask is None else allowed & mask
+
+    def advance(self, weights: Sequence[Tensor], rows: Tensor | None = None) -> None:
+        """Move on to where the guided heads look, their weights (B, keys) each, and never back.
+
+        ``rows`` (B,): True where that counts; None: everywhere.
+        """
+        slots = torch.arange(weights[0].shape[1], device=self.at.device)
+        on_text = torch.stack([one * (slots < self.end[:, None]) for one in weights])
+        mass = on_text.sum(dim=2)
+        centre = (on_text * slots).sum(dim=2) / mass.clamp(min=1e-6)
+        centre = torch.where(mass > SURE, centre, self.at).mean(dim=0)
+        moved = torch.maximum(self.at, centre)
+        self.at.copy_(moved if rows is None else torch.where(rows, moved, self.at))
+
+    def select(self, rows: Tensor) -> TextWindow:
+        """Of these rows only, (N,) indices."""
+        return self._replace(first=self.first[rows], end=self.end[rows], at=self.at[rows])

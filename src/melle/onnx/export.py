@@ -90,6 +90,7 @@ def export_onnx(model: str | Path, folder: str | Path) -> Path:
         "context": network.postnet.context if network.postnet is not None else 0,
         "frames_per_token": description.frames_per_token,
         "length_range": list(description.length_range),
+        "temperature": description.decoding.get("temperature", 1.0),
     }
     write_text(folder / CONFIG, json.dumps(config, indent=2, ensure_ascii=False) + "\n")
     return folder

@@ -13,7 +13,9 @@ from melle.onnx.files import read_graphs, read_voice, vocode, write_sound
 from melle.text import marks_of, tokenizer_from_dict
 
 
-def speak(folder: Path, text: str, voice: str, seed: int = 0, temperature: float | None = None) -> tuple[np.ndarray, int]:
+def speak(
+    folder: Path, text: str, voice: str, seed: int = 0, temperature: float | None = None
+) -> tuple[np.ndarray, int]:
     """Samples (N,) and their rate. Raises UserError for a folder, a voice or a text that cannot be used."""
     config, graph = read_graphs(folder)
     temperature = config.get("temperature", 1.0) if temperature is None else temperature
@@ -61,5 +63,7 @@ if __name__ == "__main__":
     parser.add_argument("voice", help="one of the folder's, such as emma")
     parser.add_argument("output", type=Path, help="file to write, such as out.wav")
     parser.add_argument("--seed", type=int, default=0, help="another seed speaks the same text differently")
-    parser.add_argument("--temperature", type=float, help="of the sample of the latent; 0 draws none; default: the model's")
+    parser.add_argument(
+        "--temperature", type=float, help="of the sample of the latent; 0 draws none; default: the model's"
+    )
     raise SystemExit(run_command(main, parser.parse_args()))

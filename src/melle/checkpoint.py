@@ -69,7 +69,7 @@ class ModelDescription:
         if known.get("speech_level") == 0.0:  # what was written where nobody had measured it
             known["speech_level"] = None
         known |= {name: tuple(values[name]) for name in ("length_range", "pace_range") if values.get(name)}
-        decoding = values.get("decoding", {})
+        decoding = values.get("decoding") or {}
         known["decoding"] = {name: float(decoding[name]) for name in DECODING if name in decoding}
         return cls(
             network=current_arguments(values["network"]),

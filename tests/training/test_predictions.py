@@ -1,16 +1,19 @@
 """What a model predicts of recordings, against its decoding loop, and how it is kept."""
 
 import json
+import shutil
+from dataclasses import replace
 
 import pytest
 import torch
 
 from melle.audio import LogMel, MelSpec, load_audio, save_audio
-from melle.checkpoint import load_model, save_model
+from melle.checkpoint import LoadedModel, load_model, save_model
 from melle.cli import main
 from melle.data.features import FeatureStore
 from melle.data.manifest import Utterance, read_manifest, write_manifest
 from melle.errors import DataError, UserError
+from melle.model import Melle
 from melle.training.predictions import Predictor, predict_manifests
 
 
@@ -56,7 +59,7 @@ def test_a_run_goes_on_and_lists_what_it_cannot_predict(no_chance, tone_manifest
     foreign = Utterance("eleven", utterances[3].audio_path, "foreign")
     command = ["prepare", "predictions", "--checkpoint", str(no_chance), "-o", str(tmp_path / "made"), "--workers", "1"]
     assert main([*command, "--manifest", str(tmp_path / "some.jsonl")]) == 0
-    assert "made features of 2 recordings" in capsys.readouterr().out
+    assert "made predictions of 2 recordings" in capsys.readouterr().out
     write_manifest(tmp_path / "all.jsonl", [*utterances[:3], foreign])
     assert main([*command, "--manifest", str(tmp_path / "all.jsonl")]) == 0
     assert "1 recordings" in (said := capsys.readouterr().out) and "2 were there, 1 skipped (1 unknown text" in said
@@ -79,10 +82,33 @@ def test_chance_is_the_same_in_every_run(tiny_checkpoint, tone_manifests):
 def test_two_models_do_not_share_a_folder(tiny_checkpoint, tone_manifests, tmp_path):
     manifests = [tone_manifests / "val.jsonl"]
     predict_manifests(manifests, tiny_checkpoint, tmp_path / "made", workers=1)
+    shutil.copy(tiny_checkpoint, tmp_path / "copy.ckpt")  # is the same model
+    assert predict_manifests(manifests, tmp_path / "copy.ckpt", tmp_path / "made", workers=1).made == 0
     model = load_model(tiny_checkpoint)
+    torch.nn.init.zeros_(model.network.stop.weight)
     save_model(tmp_path / "other.ckpt", model)
-    with pytest.raises(UserError, match=r"holds what another model predicted .*tiny.ckpt, step 7.*another folder"):
+    with pytest.raises(UserError, match=r"holds what another model predicted .*step 7.*another folder"):
         predict_manifests(manifests, tmp_path / "other.ckpt", tmp_path / "made", workers=1)
+
+
+def test_the_latent_is_drawn_at_the_temperature_at_which_the_model_speaks(tiny_checkpoint, tone_manifests):
+    utterance = read_manifest(tone_manifests / "val.jsonl")[0]
+    waveform = load_audio(utterance.audio_path, 16000)
+    hot = Predictor(tiny_checkpoint)(utterance, waveform)
+    model = load_model(tiny_checkpoint)
+    for temperature, same in ((1.0, True), (0.0, False)):
+        description = replace(model.description, decoding={"temperature": temperature})
+        save_model(tiny_checkpoint, replace(model, description=description))
+        assert torch.equal(Predictor(tiny_checkpoint)(utterance, waveform), hot) == same
+
+
+def test_more_than_the_model_has_positions_for_is_a_fault(tiny_checkpoint, tmp_path):
+    arguments = {**load_model(tiny_checkpoint).description.network, "position": "learned", "max_steps": 8}
+    description = replace(load_model(tiny_checkpoint).description, network=arguments)
+    save_model(tiny_checkpoint, LoadedModel(Melle(**arguments), description, 7))
+    with pytest.raises(DataError, match="positions") as error:
+        Predictor(tiny_checkpoint)(Utterance("one", tmp_path / "a.wav", "a"), torch.randn(16000))
+    assert error.value.kind == "too long"
 
 
 def test_a_text_that_the_model_does_not_know_is_a_fault(tiny_checkpoint, tmp_path):

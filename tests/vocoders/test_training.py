@@ -121,7 +121,7 @@ def test_a_share_of_the_segments_is_of_what_a_model_predicts(tmp_path, share, fe
     assert fewest <= count <= most
 
 
-def test_recordings_that_no_model_has_predicted_keep_their_own_frames(tone_manifests, tmp_path):
+def test_recordings_that_no_model_has_predicted_keep_their_own_frames(tone_manifests, tmp_path, caplog):
     store = FeatureStore(tmp_path, MelSpec(), predicted=True)
     with pytest.raises(UserError, match="holds no predictions of such mel frames"):
         Predictions(tmp_path, MelSpec(), 1.0)
@@ -130,9 +130,15 @@ def test_recordings_that_no_model_has_predicted_keep_their_own_frames(tone_manif
     with pytest.raises(UserError, match=r"predicted_share=1\.5 must be at least 0 and at most 1"):
         Predictions(tmp_path, MelSpec(), 1.5)
     recordings = Recordings(tone_manifests / "train.jsonl", MelSpec(), False)
-    plain = SegmentBatches(recordings, 0, 4, 8, (0, 0), 0).batch(0)
-    same = SegmentBatches(recordings, 0, 4, 8, (0, 0), 0, Predictions(tmp_path, MelSpec(), 0.0)).batch(0)
-    assert torch.equal(plain[1][0], same[1][0])
+    predictions = Predictions(tmp_path, MelSpec(), 1.0)
+    plain = SegmentBatches(recordings, 0, 1, 8, (0, 0), 0).batch(0)
+    same = SegmentBatches(recordings, 0, 1, 8, (0, 0), 0, predictions).batch(0)
+    assert torch.equal(plain[1], same[1])
+    with pytest.raises(UserError, match=r"predictions of none of the recordings of .*train\.jsonl"):
+        predictions.check(recordings.utterances, tone_manifests / "train.jsonl")
+    validation = read_manifest(tone_manifests / "val.jsonl")
+    predictions.check(validation, "val.jsonl")
+    assert f"{len(validation) - 1} of {len(validation)} recordings of val.jsonl have no predictions" in caplog.text
 
 
 def test_the_network_sees_as_far_as_it_says():

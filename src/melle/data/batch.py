@@ -139,9 +139,9 @@ def word_pace(
 
     Args:
         words: begin and end of each word, in any unit of time.  spans: first token and one past the last of each word.
-        tokens: how many the utterance has.  text: the transcript. Where words and spans differ in number (espeak says
-            "in the" as one), tokens are shared out by the letters of its words; where these differ, too, one line leads
-            from the first word's begin to the last one's end.
+        tokens: how many the utterance has.  text: the transcript. Where words and spans differ in number, tokens are
+            shared out by the letters of its words; where these differ, too, one line leads from the first word's begin
+            to the last one's end.
     """
     if spans is None or len(spans) != len(words):
         spans = spans_by_letters(written_words(text), tokens)

@@ -38,12 +38,13 @@ class FeatureReport:
     made: int = 0  # recordings
     seconds: float = 0.0  # of the features made
     skipped: Counter[str] = field(default_factory=Counter)  # by the kind of fault
+    what: str = "features"
 
     @property
     def text(self) -> str:
         kinds = ", ".join(f"{count} {kind}" for kind, count in self.skipped.most_common())
         return (
-            f"{self.folder}: made features of {self.made} recordings ({self.seconds / 3600:.2f} h), "
+            f"{self.folder}: made {self.what} of {self.made} recordings ({self.seconds / 3600:.2f} h), "
             f"{self.kept} were there, {sum(self.skipped.values())} skipped"
             + (kinds and f" ({kinds}; listed in {self.folder / 'skipped.jsonl'})")
         )
@@ -83,12 +84,12 @@ def fill_store(
     """
     manifests = [Path(manifest) for manifest in manifests]
     count = sum(sum(1 for _ in read_lines(manifest)) for manifest in manifests)  # says that one is missing, too
-    report = FeatureReport(store.folder)
+    report = FeatureReport(store.folder, what="predictions" if predicted_by else "features")
     try:
         store.describe(predicted_by)
         with (
             (store.folder / "skipped.jsonl").open("w", encoding="utf-8", errors="backslashreplace") as listing,
-            tqdm(total=count, desc="features", unit=" recordings", delay=1) as bar,
+            tqdm(total=count, desc=report.what, unit=" recordings", delay=1) as bar,
             map_in_processes(partial(_Maker, store, make), _jobs(manifests), workers, CHUNK) as results,
         ):
             for (manifest, line, _), (utterance, result) in results:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import torch
@@ -106,9 +106,9 @@ class UtteranceDataset(Dataset[Row]):
             return None
         rate = self.log_mel.spec.frame_rate
         words = [(begin * rate, end * rate) for begin, end in utterance.words]
-        spans = self.tokenizer.word_spans(tokens)  # a teacher's words are as espeak says them, "in the" being one
-        if spans is None or len(spans) != len(words):
-            spans = word_tokens(self.tokenizer, utterance.transcription, tokens)
+        spans: Sequence[tuple[float, float]] | None = word_tokens(self.tokenizer, utterance.transcription, tokens)
+        if len(spans) != len(words):  # a teacher's words are as espeak says them, "in the" being one
+            spans = self.tokenizer.word_spans(tokens)
         return word_pace(words, spans, len(tokens), utterance.transcription)
 
     def _compute(self, utterance: Utterance, most_frames: int) -> Tensor:

@@ -85,11 +85,12 @@ class FeatureStore:
     def describe(self, predicted_by: str | None = None) -> None:
         """Make the folder, and say in ``spec.json`` what it holds.
 
-        ``predicted_by``: what identifies the model. Raises UserError where the frames are of another one.
+        ``predicted_by``: words on the model, of which the last identifies it. Raises UserError where the frames are of
+        another one.
         """
         place = self.folder / "spec.json"
         earlier = json.loads(place.read_text(encoding="utf-8")) if predicted_by and place.exists() else {}
-        if earlier.get("predicted by", predicted_by) != predicted_by:
+        if predicted_by and earlier and earlier["predicted by"].split()[-1] != predicted_by.split()[-1]:
             raise UserError(
                 f"{self.folder.parent}: holds what another model predicted ({earlier['predicted by']}); "
                 "give another folder"

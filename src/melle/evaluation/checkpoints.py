@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import logging
+import math
 import os
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from glob import glob
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from melle.evaluation.folder import run_folder
 from melle.files import file_stamp
 from melle.hub import is_hub_name
 from melle.pretrained import CONFIG, ENDINGS, WEIGHTS, fetched, last_checkpoint, read_description
+from melle.synthesis.options import DecodingOptions
 from melle.vocoders.vocos.vocoder import CONFIG as VOCODER
 
 log = logging.getLogger(__name__)
@@ -43,6 +45,13 @@ class Checkpoint:
     file: Path  # what is loaded: of last.ckpt, which training replaces, the step_NNNNNN.ckpt that is the same file
     stamp: list[Any]  # of the file when it was looked into
     folder: Path  # the run's, or the exported one
+    decoding: dict[str, float] = field(default_factory=dict)  # how it speaks best, as ``ModelDescription.decoding``
+    guided: bool = True  # whether it was trained with guided attention
+
+    def options(self, given: DecodingOptions) -> DecodingOptions:
+        """How it is to speak: what is not given as it was exported to, and without guided attention without window."""
+        wanted = given.with_defaults(self.decoding)
+        return wanted if self.guided else replace(wanted, attention_window=math.inf)
 
     def identity(self) -> list[Any]:
         """Differs where another file was looked into."""
@@ -109,7 +118,8 @@ def read_checkpoints(paths: Sequence[Path], utterances: Iterable[Utterance]) -> 
         exported = is_hub_name(path) or path.is_dir()
         run = str(path) if is_hub_name(path) else folder.name
         name = run if exported else f"{run}/{path.stem}"
-        found.append(Checkpoint(path, step, description.mel, run, name, file, stamp, folder))
+        speaks = {"decoding": description.decoding, "guided": bool(description.network.get("guided_layers"))}
+        found.append(Checkpoint(path, step, description.mel, run, name, file, stamp, folder, **speaks))
     siblings = {(c.path.parent.resolve(), c.step) for c in found if c.path.name not in ALSO}
     kept = [c for c in found if c.path.name not in ALSO or (c.path.parent.resolve(), c.step) not in siblings]
     return _with_distinct_names(sorted(kept, key=lambda c: (str(c.folder), c.step, c.path.name)))

@@ -135,6 +135,7 @@ class Evaluation:
             "vocoder": {self.vocoder_of(one): one.own_vocoder for one in self.checkpoints} | self.vocoders,
             "speaks_through": {checkpoint.name: self.vocoder_of(checkpoint) for checkpoint in self.checkpoints},
             "decoding": asdict(self.options),
+            "speaks_by": {checkpoint.name: asdict(checkpoint.options(self.options)) for checkpoint in self.checkpoints},
             "weights": self.weights,
             "mel": self.mel.as_dict(),
             "batch_size": self.batch_size,

@@ -143,7 +143,8 @@ class Model:
     def __init__(
         self, checkpoint: Checkpoint, named_vocoder: NamedVocoder, options: DecodingOptions, weights: str = "float32"
     ):
-        self.checkpoint, self.named_vocoder, self.options, self.weights = checkpoint, named_vocoder, options, weights
+        self.checkpoint, self.named_vocoder, self.weights = checkpoint, named_vocoder, weights
+        self.options = checkpoint.options(options)
         self.name, self.run, self.step = checkpoint.name, checkpoint.run, checkpoint.step
         self.sample_rate = checkpoint.mel.sample_rate
 

@@ -165,6 +165,7 @@ class Melle(nn.Module):
         segment_steps: Tensor,
         longest: int | None = None,
         true_frames: int | None = None,
+        temperature: float = 1.0,
     ) -> MelleOutput:
         """The teacher-forced pass: every step is predicted from the true frames before it.
 
@@ -197,7 +198,7 @@ class Melle(nn.Module):
                 own = slots[:, :, None].expand(-1, -1, weights.shape[2])
                 guide.append(weights.gather(1, own)[:, :, : text.shape[1]])
         hidden = self.norm(x.gather(1, slots[:, :, None].expand(-1, -1, x.shape[2])))
-        latent = LatentOutput(*(part.reshape(rows, frames, self.n_mels) for part in self.latent(hidden)))
+        latent = LatentOutput(*(part.reshape(rows, frames, self.n_mels) for part in self.latent(hidden, temperature)))
         refined = self.refine(latent.frames, layout.lengths_to_mask(mel_lengths, frames), true_frames)
         return MelleOutput(target, *latent, refined, self.stop(hidden)[..., 0].float(), guide)
 
@@ -241,10 +242,8 @@ class Melle(nn.Module):
         if frames % self.reduction_factor or (prompt_lengths % self.reduction_factor).any():
             raise ValueError(f"prompt lengths must be multiples of reduction_factor={self.reduction_factor}")
         steps = prompt_lengths // self.reduction_factor
-        read = self.prenet(
-            self.normalise(prompt).reshape(rows, frames // self.reduction_factor, self.group).to(self.bos.dtype),
-            None if noise is None else noise.keep,
-        )
+        given = self.normalise(prompt).reshape(rows, frames // self.reduction_factor, self.group).to(self.bos.dtype)
+        read = self.prenet(given, None if noise is None else noise.keep)
         segment_steps = torch.stack((steps, torch.zeros_like(steps)), dim=1)
         prefix = text_lengths + 1 + steps
         size = int(prefix.max())
@@ -252,14 +251,15 @@ class Melle(nn.Module):
         due = (
             TextWindow.begin(text_lengths, text_segments, window) if self.guided_layers and window < math.inf else None
         )
-        looks, end = [], (prefix - 1)[:, None, None]
+        begun = (text_segments.amax(dim=1) == 0) & (steps > 0)  # whose text has begun: attention knows how far
+        looks, end, asked = [], (prefix - 1)[:, None, None], due is not None and bool(begun.any())
         for number, (block, cache) in enumerate(zip(self.blocks, caches)):
             # ``Module.compile`` replaces calls of the block; ``forward`` bypasses it, as the cache changes its shape.
-            x, weights = block.forward(x, rotary, mask, cache, due is not None and number in self.guided_layers)
+            x, weights = block.forward(x, rotary, mask, cache, asked and number in self.guided_layers)
             if weights is not None:
                 looks.append(weights.gather(1, end.expand(-1, 1, weights.shape[2]))[:, 0])
-        if due is not None:  # the beginning of what a text says was read: it goes on where attention is
-            due.advance(looks, (due.first == 0) & (steps > 0))
+        if asked:
+            due.advance(looks, 0.0, begun)
         last = x.gather(1, end.expand(-1, 1, x.shape[2]))
         state = DecodingState(prefix, size, steps, even=bool((prefix == size).all()), window=due)
         return state, *self.predict(last, temperature, noise)

@@ -2,7 +2,8 @@
 
 Trained with the times of words, head 0 of the guided blocks looks at the token that is due. Reading its own frames it
 may go astray, back or over what is still to be said, and the words with it. A window that only moves on keeps it in
-the text (as for Tacotron in arXiv 1710.08969, §4.2, which forces the attention of every step on).
+the text (arXiv 1710.08969, §4.2, so forces the attention of every step on). The first step, right after text and prompt
+are read, has none yet.
 """
 
 from __future__ import annotations
@@ -40,18 +41,19 @@ class TextWindow(NamedTuple):
         allowed = torch.cat((head, torch.ones_like(head).expand(-1, heads - 1, -1, -1)), dim=1)
         return allowed if mask is None else allowed & mask
 
-    def advance(self, weights: Sequence[Tensor], rows: Tensor | None = None) -> None:
-        """Move on to where the guided heads look, their weights (B, keys) each, and never back.
+    def advance(self, weights: Sequence[Tensor], sure: float = SURE, rows: Tensor | None = None) -> None:
+        """Move on to where the guided heads look, by their weights (B, keys) each, and never back.
 
-        ``rows`` (B,): True where that counts; None: everywhere.
+        ``sure``: of the weights must be on the text, or the window stays where it is.  ``rows`` (B,): True where it may
+        move; None: everywhere.
         """
-        slots = torch.arange(weights[0].shape[1], device=self.at.device)
-        on_text = torch.stack([one * (slots < self.end[:, None]) for one in weights])
-        mass = on_text.sum(dim=2)
-        centre = (on_text * slots).sum(dim=2) / mass.clamp(min=1e-6)
-        centre = torch.where(mass > SURE, centre, self.at).mean(dim=0)
-        moved = torch.maximum(self.at, centre)
-        self.at.copy_(moved if rows is None else torch.where(rows, moved, self.at))
+        mean = torch.stack(list(weights)).mean(dim=0)
+        slots = torch.arange(mean.shape[1], device=self.at.device)
+        on_text = mean * (slots < self.end[:, None])
+        mass = on_text.sum(dim=1)
+        moves = mass > sure if rows is None else rows & (mass > sure)
+        centre = (on_text * slots).sum(dim=1) / mass.clamp(min=1e-6)
+        self.at.copy_(torch.where(moves, torch.maximum(self.at, centre), self.at))
 
     def select(self, rows: Tensor) -> TextWindow:
         """Of these rows only, (N,) indices."""

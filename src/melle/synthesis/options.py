@@ -8,7 +8,7 @@ import secrets
 import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from numbers import Integral
+from numbers import Integral, Real
 from typing import Any
 
 from melle.errors import UserError
@@ -30,8 +30,8 @@ class DecodingOptions:
     )
     attention_window: float | None = option(
         None,
-        "tokens that guided attention may look ahead of the one that is due, and half as many back, so that no word is "
-        "skipped or said twice; inf: anywhere; default: what the model was exported with, else inf",
+        "tokens that guided attention may look ahead of the one that is due, and half as many back, so that fewer "
+        "words are skipped or said twice; inf: anywhere; default: what the model was exported with, else inf",
     )
     stop_threshold: float = option(0.5, "probability at which speech ends")
     min_length: float | None = option(
@@ -56,6 +56,9 @@ class DecodingOptions:
     )
 
     def __post_init__(self) -> None:
+        for name, value in vars(self).items():
+            if value is not None and not isinstance(value, Real):
+                raise UserError(f"{name}={value} must be a number, or inf")
         if self.temperature is not None and not 0 <= self.temperature < math.inf:
             raise UserError(f"temperature={self.temperature} must be a number from 0 on")
         if self.attention_window is not None and not self.attention_window >= 1:

@@ -176,7 +176,7 @@ class Renderer:
         if options.attention_window < math.inf and not self.network.guided_layers:
             raise UserError(
                 f"attention_window={options.attention_window:g}: this model was trained without guided attention, of "
-                "which alone there is a window; leave it out"
+                "which alone there is a window; give inf"
             )
         with self._decoding(requests):
             if self.decoder is not None:

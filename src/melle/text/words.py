@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from difflib import SequenceMatcher
-from itertools import pairwise
+from itertools import accumulate, pairwise
 
 import numpy as np
 
@@ -73,11 +73,14 @@ def _spans_by_tokens(tokenizer: Tokenizer, words: Sequence[str], ids: list[int],
     inside = [[place for place in range(int(first), int(last))] for first, last in spans]
     owner = {place: owner[place] for span in inside for place in span if place in owner}
     there = {*owner.values()}
+    known = [owner.get(place) for place in range(len(ids))]
+    last = list(accumulate((-1 if one is None else one for one in known), max, initial=-1))  # before each place
+    up = (len(words) if one is None else one for one in reversed(known))
+    following = list(accumulate(up, min, initial=len(words)))[::-1][1:]  # behind each
     found: dict[int, list[int]] = {}
     for span in inside:
         for place in span:
-            before = max((owner[other] for other in owner if other < place), default=-1)
-            after = min((owner[other] for other in owner if other > place), default=len(words))
+            before, after = last[place], following[place]
             lost = [number for number in range(before + 1, after) if number not in there]
             own = owner.get(place, lost[0] if lost else before if place > span[0] and before >= 0 else after)
             found.setdefault(min(own, len(words) - 1), []).append(place)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 from collections.abc import Sequence
 from functools import partial
@@ -11,13 +12,14 @@ import torch
 from torch import Tensor
 
 from melle.audio import LogMel
+from melle.checkpoint import LoadedModel
 from melle.data.batch import Row, collate
 from melle.data.build_features import FeatureReport, fill_store
 from melle.data.features import FeatureStore
 from melle.data.manifest import Utterance
 from melle.errors import DataError, UserError
-from melle.files import digest, file_stamp
-from melle.pretrained import fetched, load_pretrained, read_description
+from melle.files import digest
+from melle.pretrained import fetched, load_pretrained
 from melle.text import marks_of
 
 
@@ -30,14 +32,25 @@ def predict_manifests(
     another model predicted.
     """
     where = fetched(checkpoint)
-    description, step = read_description(where)
-    store = FeatureStore(folder, description.mel, predicted=True)
-    model = f"{checkpoint}, step {step}, {digest(file_stamp(where))}"
-    return fill_store(store, partial(Predictor, where), manifests, workers, model)
+    model = load_pretrained(where)
+    store = FeatureStore(folder, model.description.mel, predicted=True)
+    by = f"{checkpoint}, step {model.step}, {_identity(model)}"
+    return fill_store(store, partial(Predictor, where), manifests, workers, by)
+
+
+def _identity(model: LoadedModel) -> str:
+    """The same for the same model, wherever its files lie."""
+    weights = hashlib.sha256()
+    for name, weight in sorted(model.network.state_dict().items()):
+        weights.update(name.encode() + weight.contiguous().numpy().tobytes())
+    return digest([model.description.as_dict(), weights.hexdigest()])
 
 
 class Predictor:
-    """Refined frames y'' of recordings: each step predicted from the true frames before it, as in training."""
+    """Refined frames y'' of recordings: each step predicted from the true frames before it, as in training.
+
+    The latent is drawn at the temperature at which the model was exported to speak.
+    """
 
     def __init__(self, checkpoint: Path):
         self.model = load_pretrained(checkpoint)
@@ -54,5 +67,9 @@ class Predictor:
             raise DataError("unknown text", str(error)) from None
         batch = collate([row], network.reduction_factor, network.n_mels, marks_of(tokenizer))
         torch.manual_seed(0)  # of the latent and of the pre-net's dropout: a run that goes on makes the same
-        output = network(**batch.inputs(), **batch.sizes())
+        temperature = self.model.description.decoding.get("temperature", 1.0)  # at which it will speak
+        try:
+            output = network(**batch.inputs(), **batch.sizes(), temperature=temperature)
+        except ValueError as error:  # more positions than it has learned
+            raise DataError("too long", str(error)) from None
         return network.denormalise(output.refined)[0, : len(mel)].clamp(min=math.log10(self.log_mel.spec.floor))

@@ -196,6 +196,8 @@ class VocosData(lightning.LightningDataModule):
     def setup(self, stage: str | None = None) -> None:
         if not self.recordings:
             self.recordings = {name: Recordings(path, self.mel, self.cache) for name, path in self.paths.items()}
+            if self.predictions is not None:
+                self.predictions.check(self.recordings["train"].utterances, self.paths["train"])
 
     def statistics(self, batches: int = 20) -> tuple[float, float]:
         """Mean and deviation of the log10 mels of some training batches."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -65,6 +65,20 @@ class Predictions:
             raise UserError(
                 f"vocoder_data.predictions={folder}: holds no predictions of such mel frames; make them with: "
                 + shell_command("python", "-m", "melle", "prepare", "predictions", "--help")
+            )
+
+    def check(self, utterances: Sequence[Utterance], manifest: str | Path) -> None:
+        """Warn where not all recordings have predictions; raises UserError where none has."""
+        there = sum(self.store.has(utterance.audio_path) for utterance in utterances)
+        if not there:
+            raise UserError(
+                f"{self.store.folder.parent}: holds predictions of none of the recordings of {manifest} as they are "
+                "now; make them with: " + shell_command("python", "-m", "melle", "prepare", "predictions", "--help")
+            )
+        if there < len(utterances):
+            logger.warning(
+                "%d of %d recordings of %s have no predictions and keep their own frames",
+                *(len(utterances) - there, len(utterances), manifest),
             )
 
     def cut(self, path: Path, start: int, frames: int, gain: float) -> Tensor | None:

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import math
 import time
 from dataclasses import replace
 from importlib import util
@@ -15,6 +16,7 @@ import torch
 from tones import TEXTS, ToneAsr, ToneSpeaker, write_checkpoint
 
 from melle.audio import MelSpec, load_audio, save_audio
+from melle.checkpoint import LoadedModel, load_model, save_model
 from melle.data.manifest import read_manifest
 from melle.errors import UserError
 from melle.evaluation.aggregate import aggregate, best_of_samples
@@ -28,6 +30,7 @@ from melle.evaluation.systems import CODE, NamedVocoder
 from melle.evaluation.tasks import sample_seeds
 from melle.evaluation.wer import ErrorCounts, count_errors
 from melle.files import file_name
+from melle.model import Melle
 from melle.synthesis.options import DecodingOptions
 from melle.synthesis.synthesizer import Synthesizer
 
@@ -61,6 +64,25 @@ def make(utterances, checkpoint, tmp_path, asr, speaker, without_page):
         return Evaluation(output=tmp_path / output, **(settings | changes))
 
     return evaluation
+
+
+def test_each_model_speaks_as_it_was_exported_to_and_is_recorded_so(make, checkpoint, utterances, tmp_path):
+    """At what is given, else at its own settings; without guided attention without window."""
+    model = load_model(checkpoint)
+    description = replace(model.description, decoding={"temperature": 0.5, "attention_window": 4.0})
+    network = {**model.description.network, "guided_layers": [0]}
+    guided = Melle(**network)
+    guided.load_state_dict(model.network.state_dict())
+    save_model(tmp_path / "guided.ckpt", LoadedModel(guided, replace(description, network=network), 7))
+    found = read_checkpoints([checkpoint, tmp_path / "guided.ckpt"], utterances)
+    evaluation = make(checkpoints=found, options=DecodingOptions(max_length=1.0, attention_window=3.0))
+    results = score(evaluation)
+    assert len(results.systems) == 4
+    speaks = json.loads((tmp_path / "out" / "results.json").read_text())["settings"]["speaks_by"]
+    given = [(one["temperature"], one["attention_window"]) for one in (speaks[model.name] for model in found)]
+    assert sorted(given) == [(0.5, 3.0), (1.0, math.inf)]
+    own = {one.name: one.options(DecodingOptions()) for one in found}
+    assert sorted((one.temperature, one.attention_window) for one in own.values()) == [(0.5, 4.0), (1.0, math.inf)]
 
 
 def without_time(results):

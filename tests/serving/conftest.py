@@ -44,7 +44,10 @@ def make_tts() -> Synthesizer:
     torch.manual_seed(0)
     tokenizer = SymbolTokenizer("words", DIGITS)
     arguments = {**TINY, "vocab_size": tokenizer.vocab_size, "position": "paced", "pace": 3.0, "guided_layers": [1]}
-    description = ModelDescription(arguments, MelSpec(), tokenizer, frames_per_token=12.0, most_tokens=12)
+    speaks = {"temperature": 0.7, "attention_window": 2.0}  # as it was exported to
+    description = ModelDescription(
+        arguments, MelSpec(), tokenizer, frames_per_token=12.0, most_tokens=12, decoding=speaks
+    )
     vocoder = GriffinLim(description.mel, iterations=2)  # what it sounds like does not matter
     tts = Synthesizer(LoadedModel(Melle(**arguments).eval(), description, 7, None), vocoder, device="cpu")
     bias_stop(tts, -50.0)  # it never ends by itself, so that lengths are known

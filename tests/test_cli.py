@@ -335,3 +335,15 @@ assert "torch" in sys.modules and "torch._dynamo" not in sys.modules
 """
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
     assert result.returncode == 0, result.stderr
+
+
+@pytest.mark.parametrize(
+    ("given", "small", "expected"), [([], True, [1]), ([], False, []), (["--threads", "3"], True, [3])]
+)
+def test_a_small_model_takes_one_thread(given, small, expected, tiny_checkpoint, tmp_path, monkeypatch):
+    seen = []
+    monkeypatch.setattr("torch.set_num_threads", seen.append)
+    monkeypatch.setattr("melle.commands.synthesize.SMALL", 10**9 if small else 10)
+    command = ["synthesize", "--checkpoint", str(tiny_checkpoint), "--text", "one", "-o", str(tmp_path / "a.wav")]
+    assert main([*command, *given]) == 0
+    assert seen == expected

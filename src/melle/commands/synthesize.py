@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 
 PRETRAINED = Path("data/pretrained")  # where an exported model speaks without being named
+SMALL = 20 * 10**6  # parameters of a model that one thread of a CPU serves best
 
 
 @dataclass
@@ -72,6 +73,9 @@ class Synthesize:
     weights: str = option("float32", "float32, bfloat16, float16, or int8 (CPU): lighter ones decode faster")
     compile: bool = option(False, "torch.compile for the network's blocks: a slow start, then faster steps")
     device: str = option("auto", "auto (cuda where there is one), cpu, cuda, mps …")
+    threads: int | None = option(
+        None, f"of the CPU; default: 1 for models of up to {SMALL // 10**6} million parameters, else all"
+    )
 
     def run(self) -> None:
         """Speak as asked."""
@@ -87,8 +91,8 @@ class Synthesize:
             raise UserError("--prompt and --prompt-text belong together: give the recording and what is said in it")
         if self.voice is not None and self.prompt is not None:
             raise UserError("--voice and --prompt both name the voice to speak in; give one of them")
-        if self.retries < 0 or self.batch_size < 1:
-            raise UserError("--retries must be 0 or more, and --batch-size 1 or more")
+        if self.retries < 0 or self.batch_size < 1 or (self.threads is not None and self.threads < 1):
+            raise UserError("--retries must be 0 or more, --batch-size and --threads 1 or more")
         check_seed(self.seed)
         if self.text is None and (self.best_of is not None or self.asr is not None):
             raise UserError("--best-of and --asr are for --text; leave them out")
@@ -205,8 +209,19 @@ class Synthesize:
         else:
             settings = {"model": self.vocoder_model} if self.vocoder_model else {}
             vocoder = make_vocoder(self.vocoder, model.description.mel, **settings)
+        self._set_threads(sum(parameter.numel() for parameter in model.network.parameters()))
         tts = Synthesizer(model, vocoder, device, self.weights, self.compile, self.normalise)
         return tts, {"options": self.decoding, "language": self.language}
+
+    def _set_threads(self, parameters: int) -> None:
+        import torch
+
+        if self.threads is not None:
+            torch.set_num_threads(self.threads)
+        elif parameters <= SMALL:
+            # More make a step of so small a model hardly faster, and wait for each other by spinning: beside one other
+            # busy process the shipped preview took 60 s for what one thread says in 2.
+            torch.set_num_threads(1)
 
 
 def read_text(path: Path) -> str:

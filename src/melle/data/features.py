@@ -3,8 +3,8 @@
 A folder holds a store for each mel spec and setting of silences: ``mel-<hash>``, which ``spec.json`` names. What a
 model predicts of recordings (``prepare predictions``) is kept alike. In a store each recording has a NumPy file of its
 own, ``ab/cdef….npy``: its log10 mel (frames, bands) as 16-bit floats, named by a hash of where the recording is, its
-size and the time of its last change. A recording that changes is never served from
-what was computed before. Files are written whole or not at all, by any number of processes, and a store may be copied.
+size and the time of its last change. A recording that changes is never served from what was computed before. Files are
+written whole or not at all, by any number of processes, and a store may be copied.
 """
 
 from __future__ import annotations

@@ -17,6 +17,7 @@ from torch.export import Dim
 from melle.errors import UserError
 from melle.files import write_text, written_whole
 from melle.onnx.graphs import Prefill, Refine, Step, VocoderSpectra
+from melle.synthesis.options import DecodingOptions
 from melle.synthesis.synthesizer import Synthesizer
 from melle.synthesis.voices import read_voices
 from melle.vocoders.vocos.vocoder import load_vocoder
@@ -90,7 +91,7 @@ def export_onnx(model: str | Path, folder: str | Path) -> Path:
         "context": network.postnet.context if network.postnet is not None else 0,
         "frames_per_token": description.frames_per_token,
         "length_range": list(description.length_range),
-        "temperature": description.decoding.get("temperature", 1.0),
+        "temperature": DecodingOptions().with_defaults(description.decoding).temperature,
     }
     write_text(folder / CONFIG, json.dumps(config, indent=2, ensure_ascii=False) + "\n")
     return folder

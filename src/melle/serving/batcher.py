@@ -34,9 +34,8 @@ class Call:
     def decode(self, requests: Sequence[Request], options: DecodingOptions) -> Iterator[Frames]:
         """Frames as they become final, with the places of ``requests``. Raises Cancelled after ``cancel``."""
         own = self._batcher.options
-        if (
-            replace(options.with_defaults(), speed=own.speed, sentence_gap=own.sentence_gap) != own
-        ):  # of which each row has its own
+        alike = replace(options.with_defaults(), speed=own.speed, sentence_gap=own.sentence_gap)  # each row has its own
+        if alike != own:
             raise ValueError("the rows of a running batch have one set of options")
         frames = self._frames
         keys = self._batcher.add(self, requests)

@@ -19,7 +19,7 @@ def word_tokens(tokenizer: Tokenizer, text: str, ids: list[int]) -> list[Span]:
     """For every word of ``text`` as it is written, its tokens among ``ids``, the text's.
 
     "$5" has those of "five dollars". Where the tokenizer joins words (espeak says "in the" as one), they are found by
-    what each is by itself; where it does not tell words apart, tokens are shared out by letters.
+    what each is by itself; where it marks no words, tokens are shared out by letters.
     """
     spoken = written_words(tokenizer.spoken(text))
     spans: Sequence[Span] | None = tokenizer.word_spans(ids)

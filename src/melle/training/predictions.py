@@ -20,6 +20,7 @@ from melle.data.manifest import Utterance
 from melle.errors import DataError, UserError
 from melle.files import digest
 from melle.pretrained import fetched, load_pretrained
+from melle.synthesis.options import DecodingOptions
 from melle.text import marks_of
 
 
@@ -55,6 +56,7 @@ class Predictor:
     def __init__(self, checkpoint: Path):
         self.model = load_pretrained(checkpoint)
         self.log_mel = LogMel(self.model.description.mel)
+        self.temperature = DecodingOptions().with_defaults(self.model.description.decoding).temperature
 
     @torch.inference_mode()
     def __call__(self, utterance: Utterance, waveform: Tensor) -> Tensor:
@@ -67,9 +69,8 @@ class Predictor:
             raise DataError("unknown text", str(error)) from None
         batch = collate([row], network.reduction_factor, network.n_mels, marks_of(tokenizer))
         torch.manual_seed(0)  # of the latent and of the pre-net's dropout: a run that goes on makes the same
-        temperature = self.model.description.decoding.get("temperature", 1.0)  # at which it will speak
         try:
-            output = network(**batch.inputs(), **batch.sizes(), temperature=temperature)
+            output = network(**batch.inputs(), **batch.sizes(), temperature=self.temperature)
         except ValueError as error:  # more positions than it has learned
             raise DataError("too long", str(error)) from None
         return network.denormalise(output.refined)[0, : len(mel)].clamp(min=math.log10(self.log_mel.spec.floor))

@@ -63,8 +63,7 @@ class Predictions:
         self.store, self.share = FeatureStore(folder, spec, predicted=True), share
         if self.store.is_empty():
             raise UserError(
-                f"vocoder_data.predictions={folder}: holds no predictions of such mel frames; make them with: "
-                + shell_command("python", "-m", "melle", "prepare", "predictions", "--help")
+                f"vocoder_data.predictions={folder}: holds no predictions of such mel frames; {_how_to_predict()}"
             )
 
     def check(self, utterances: Sequence[Utterance], manifest: str | Path) -> None:
@@ -73,7 +72,7 @@ class Predictions:
         if not there:
             raise UserError(
                 f"{self.store.folder.parent}: holds predictions of none of the recordings of {manifest} as they are "
-                "now; make them with: " + shell_command("python", "-m", "melle", "prepare", "predictions", "--help")
+                f"now; {_how_to_predict()}"
             )
         if there < len(utterances):
             logger.warning(
@@ -89,6 +88,10 @@ class Predictions:
         floor = math.log10(self.store.spec.floor)
         mel = (mel[start : start + frames] + math.log10(gain)).clamp(min=floor)
         return torch.nn.functional.pad(mel, (0, 0, 0, frames - len(mel)), value=floor)
+
+
+def _how_to_predict() -> str:
+    return "make them with: " + shell_command("python", "-m", "melle", "prepare", "predictions", "--help")
 
 
 def cut(waveform: Tensor, start: int, frames: int, log_mel: LogMel) -> Segment:

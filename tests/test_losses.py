@@ -114,6 +114,15 @@ def test_guide_follows_the_times_of_words_where_they_are_known(output):
     assert both == pytest.approx(total + diagonals, rel=1e-4)
 
 
+def test_a_row_without_its_text_is_not_guided(output):
+    weights, some = output.guide[0], torch.tensor([True, False, True])
+    expected = guide_loss(weights[some], SEGMENTS[some], STEPS[some], 1.0)
+    torch.testing.assert_close(guide_loss(weights, SEGMENTS, STEPS, 1.0, rows=some), expected)
+    both = terms(output._replace(guide=[weights], reads_text=some), guide_width=1.0)
+    torch.testing.assert_close(both.guide, R * expected)
+    assert both.regression == terms(output).regression  # but it learns to go on
+
+
 def test_total_is_the_weighted_sum_with_warm_up_and_decay(output):
     settings = {
         "kl_weight": 0.1,

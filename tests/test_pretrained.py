@@ -42,49 +42,60 @@ def test_the_exported_speaks_as_the_original(tiny_checkpoint, folder):
 
 @pytest.fixture
 def guided(tiny_checkpoint):
-    """The tiny model with a guided block."""
+    """The tiny model with a guided block, and as if it had been trained to go on without text, too."""
     model = load_model(tiny_checkpoint)
-    network = Melle(**{**model.description.network, "guided_layers": [1]}).eval()
+    arguments = {**model.description.network, "guided_layers": [1], "text_dropout": 0.1}
+    network = Melle(**arguments).eval()
     network.load_state_dict(model.network.state_dict())
-    arguments = {**model.description.network, "guided_layers": [1]}
     save_model(tiny_checkpoint, LoadedModel(network, replace(model.description, network=arguments), 7))
     return tiny_checkpoint
 
 
 def test_it_speaks_as_it_was_exported_to(guided, tmp_path, capsys):
-    """At its own temperature, within its own window, where nobody says otherwise; an export of it keeps both."""
+    """At its own temperature, window and scale, where nobody says otherwise; an export of it keeps them."""
     text = "one two three four five six seven"
     plain = Synthesizer.from_checkpoint(guided)
     once, twice = str(tmp_path / "once"), str(tmp_path / "twice")
-    given = ["--temperature", "0.5", "--attention-window", "2"]
+    given = ["--temperature", "0.5", "--attention-window", "2", "--guidance-scale", "1.5"]
     assert main(["export", "--checkpoint", str(guided), "-o", once, *given]) == 0
     assert main(["export", "--checkpoint", once, "-o", twice]) == 0
     for folder in (once, twice):
         assert json.loads(Path(folder, "config.json").read_text())["decoding"] == {
             "temperature": 0.5,
             "attention_window": 2.0,
+            "guidance_scale": 1.5,
         }
         tts = Synthesizer.from_pretrained(folder)
-        wanted = plain(text, options=DecodingOptions(temperature=0.5, attention_window=2.0), seed=3).mel
+        own = DecodingOptions(temperature=0.5, attention_window=2.0, guidance_scale=1.5)
+        wanted = plain(text, options=own, seed=3).mel
         assert torch.equal(tts(text, seed=3).mel, wanted)
         assert torch.equal(torch.cat([chunk.mel for chunk in tts.stream(text, seed=3)]), wanted)
-        usual = DecodingOptions(temperature=1.0, attention_window=math.inf)
+        usual = DecodingOptions(temperature=1.0, attention_window=math.inf, guidance_scale=1.0)
         assert torch.equal(tts(text, options=usual, seed=3).mel, plain(text, seed=3).mel)
-        assert not torch.equal(wanted, plain(text, options=DecodingOptions(temperature=0.5), seed=3).mel)
-    back = ["--temperature", "1", "--attention-window", "inf"]
+        for less in ({"attention_window": None}, {"guidance_scale": None}):
+            assert not torch.equal(wanted, plain(text, options=replace(own, **less), seed=3).mel)
+    back = ["--temperature", "0.7", "--attention-window", "inf", "--guidance-scale", "1"]
     assert main(["export", "--checkpoint", once, "-o", twice, *back]) == 0
-    assert Synthesizer.from_pretrained(twice).description.decoding == {"temperature": 1.0}
-    for bad, says in ((["--temperature", "-1"], "temperature=-1.0 must be"), (["--attention-window", "0"], "1 token")):
+    assert Synthesizer.from_pretrained(twice).description.decoding == {"temperature": 0.7}
+    for bad, says in (
+        (["--temperature", "-1"], "temperature=-1.0 must be"),
+        (["--attention-window", "0"], "1 token"),
+        (["--guidance-scale", "0.5"], "guidance_scale=0.5 must be"),
+    ):
         assert main(["export", "--checkpoint", str(guided), "-o", twice, *bad]) == 2
         assert says in capsys.readouterr().err
 
 
-def test_a_model_without_guided_attention_has_no_window(tiny_checkpoint, tmp_path, capsys):
-    command = ["export", "--checkpoint", str(tiny_checkpoint), "-o", str(tmp_path / "a"), "--attention-window", "3"]
+@pytest.mark.parametrize(
+    "name, how", [("attention_window", "without guided attention"), ("guidance_scale", "without text_dropout")]
+)
+def test_a_model_cannot_speak_as_it_was_not_trained_to(tiny_checkpoint, tmp_path, capsys, name, how):
+    flag = "--" + name.replace("_", "-")
+    command = ["export", "--checkpoint", str(tiny_checkpoint), "-o", str(tmp_path / "a"), flag, "3"]
     assert main(command) == 2
-    assert "trained without guided attention" in capsys.readouterr().err and not (tmp_path / "a").exists()
-    with pytest.raises(UserError, match="attention_window=3: this model was trained without guided attention"):
-        Synthesizer.from_checkpoint(tiny_checkpoint)("one", options=DecodingOptions(attention_window=3.0))
+    assert f"{flag}: this model was trained {how}" in capsys.readouterr().err and not (tmp_path / "a").exists()
+    with pytest.raises(UserError, match=f"{name}=3: this model was trained {how}"):
+        Synthesizer.from_checkpoint(tiny_checkpoint)("one", options=DecodingOptions(**{name: 3.0}))
 
 
 @pytest.fixture

@@ -17,7 +17,12 @@ from melle.text import Tokenizer, tokenizer_from_dict
 
 DESCRIPTION_KEY = "melle"  # where the description lies in a Lightning checkpoint
 FORMAT = 1
-DECODING = ("temperature", "attention_window")  # what a model may say about how it speaks best
+DECODING = ("temperature", "attention_window", "guidance_scale")  # what a model may say about how it speaks best
+# What of it takes a certain training: the network's argument for that, and what to say where it was not given.
+LEARNED = {
+    "attention_window": ("guided_layers", "without guided attention"),
+    "guidance_scale": ("text_dropout", "without text_dropout"),
+}
 WEIGHTS_PREFIX = "network."  # of the network's weights: the LightningModule's attribute
 
 MISSING = "no such checkpoint; train one with `python train.py` or give another path"
@@ -40,13 +45,17 @@ class ModelDescription:
     most_tokens: int | None = None  # of the longest text; None: not known
     # As length_range, without the silence before and after speech. None: written when frames_per_token counted it, too.
     pace_range: tuple[float, float] | None = None
-    # How it speaks best, where nobody says otherwise: "temperature" and "attention_window" of ``DecodingOptions``.
+    # How it speaks best, where nobody says otherwise: what ``DECODING`` names of ``DecodingOptions``.
     decoding: dict[str, float] = field(default_factory=dict)
 
     @property
     def paces(self) -> tuple[float, float]:
         """Between which multiples of ``frames_per_token`` the pace of a trimmed recording is usual."""
         return self.pace_range or self.length_range
+
+    def untrained(self) -> dict[str, str]:
+        """What of ``DecodingOptions`` its training left without sense, and how it was trained."""
+        return {name: how for name, (argument, how) in LEARNED.items() if not self.network.get(argument)}
 
     def as_dict(self) -> dict:
         """Plain Python values, safe to load with ``weights_only=True``."""

@@ -74,19 +74,22 @@ def guide_loss(
     width: float,
     due: Tensor | None = None,
     diagonal_width: float | None = None,
+    rows: Tensor | None = None,
 ) -> Tensor:
     """-log of the attention's mass near the token that is due, (B, K, S) → scalar.
 
     ``due`` (B, K) says which token of the row a step is due at, by the times of words. Where it is NaN or not given, a
     segment of K_u steps and S_u tokens has its diagonal: step k is due at token (k + ½) S_u / K_u. A token counts by a
     Gaussian of ``width`` tokens around that point, on a diagonal of ``diagonal_width`` (None: the same); tokens of
-    other segments do not count.
+    other segments do not count. ``rows`` (B,): True where a row counts; None: all.
     """
     segments, steps = segment_steps.shape[1], weights.shape[1]
     ends = segment_steps.cumsum(1)
     step_index = torch.arange(steps, device=weights.device)
     step_segment = (step_index[None, :, None] >= ends[:, None, :]).sum(dim=2)  # (B, K), U in the padding
     valid = step_segment < segments
+    if rows is not None:
+        valid = valid & rows[:, None]
     own = step_segment.clamp(max=segments - 1)
     tokens = (text_segments[:, :, None] == torch.arange(segments, device=weights.device)).sum(dim=1)  # (B, U)
     first_token, first_step = tokens.cumsum(1) - tokens, ends - segment_steps
@@ -157,7 +160,8 @@ class MelleLoss(nn.Module):
         guide = torch.zeros((), device=regression.device)
         if output.guide:
             widths = {"width": self.guide_width, "due": due, "diagonal_width": self.guide_diagonal_width}
-            guide = sum(guide_loss(w, text_segments, segment_steps, **widths) for w in output.guide)
+            how = {**widths, "rows": output.reads_text}  # a row without its text cannot know where in it it is
+            guide = sum(guide_loss(w, text_segments, segment_steps, **how) for w in output.guide)
             guide = reduction_factor * guide / len(output.guide)
         total = (
             regression

@@ -67,10 +67,12 @@ def make(utterances, checkpoint, tmp_path, asr, speaker, without_page):
 
 
 def test_each_model_speaks_as_it_was_exported_to_and_is_recorded_so(make, checkpoint, utterances, tmp_path):
-    """At what is given, else at its own settings; without guided attention without window."""
+    """At what is given, else at its own settings, as far as it was trained to."""
     model = load_model(checkpoint)
-    description = replace(model.description, decoding={"temperature": 0.5, "attention_window": 4.0})
-    network = {**model.description.network, "guided_layers": [0]}
+    description = replace(
+        model.description, decoding={"temperature": 0.5, "attention_window": 4.0, "guidance_scale": 2.0}
+    )
+    network = {**model.description.network, "guided_layers": [0], "text_dropout": 0.1}
     guided = Melle(**network)
     guided.load_state_dict(model.network.state_dict())
     save_model(tmp_path / "guided.ckpt", LoadedModel(guided, replace(description, network=network), 7))
@@ -79,10 +81,16 @@ def test_each_model_speaks_as_it_was_exported_to_and_is_recorded_so(make, checkp
     results = score(evaluation)
     assert len(results.systems) == 4
     speaks = json.loads((tmp_path / "out" / "results.json").read_text())["settings"]["speaks_by"]
-    given = [(one["temperature"], one["attention_window"]) for one in (speaks[model.name] for model in found)]
-    assert sorted(given) == [(0.5, 3.0), (1.0, math.inf)]
+    names = ("temperature", "attention_window", "guidance_scale")
+    assert sorted(tuple(speaks[model.name][name] for name in names) for model in found) == [
+        (0.5, 3.0, 2.0),
+        (1.0, math.inf, 1.0),
+    ]
     own = {one.name: one.options(DecodingOptions()) for one in found}
-    assert sorted((one.temperature, one.attention_window) for one in own.values()) == [(0.5, 4.0), (1.0, math.inf)]
+    assert sorted((one.temperature, one.attention_window, one.guidance_scale) for one in own.values()) == [
+        (0.5, 4.0, 2.0),
+        (1.0, math.inf, 1.0),
+    ]
 
 
 def without_time(results):

@@ -25,6 +25,9 @@ def test_head_0_sees_the_window_and_what_is_no_text(rows, data):
     keys = max(end) + 3
     window = TextWindow(torch.tensor(first), torch.tensor(end), torch.tensor(at, dtype=torch.float32), ahead)
     mask = torch.rand(len(rows), 1, 1, keys, generator=torch.Generator().manual_seed(0)) < 0.8
+    shared = window.mask(mask.repeat_interleave(2, dim=0), heads, keys, ways=2)
+    assert torch.equal(shared, window.mask(mask, heads, keys).repeat_interleave(2, dim=0))
+    assert torch.equal(window.mask(None, heads, keys, 2)[1::2], window.mask(None, heads, keys))
     for given_mask in (None, mask):
         found = window.mask(given_mask, heads, keys)
         assert found.shape == (len(rows), heads, 1, keys)

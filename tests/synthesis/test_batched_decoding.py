@@ -17,7 +17,7 @@ from melle.synthesis.prompt import Prompt
 from melle.synthesis.request import Request
 from tests.conftest import TINY
 
-# The window is for guided attention alone.
+# The window is for guided attention alone, the scale for networks that know what follows without text.
 FREE = DecodingOptions(stop_threshold=1.0, max_silence=1e9, max_still=1e9, attention_window=2.0)
 KINDS = {
     "r = 1, learned": {"reduction_factor": 1, "position": "learned", "max_text": 20, "max_steps": 200},
@@ -26,6 +26,13 @@ KINDS = {
     "r = 4, paced, bidirectional": {"position": "paced", "pace": 3.0, "text_attention": "bidirectional"},
     "r = 2, guided": {"reduction_factor": 2, "position": "paced", "pace": 3.0, "guided_layers": [0, 1]},
 }
+TEXTLESS = {**KINDS["r = 2, guided"], "text_dropout": 0.1}  # with text and without it, in pairs of rows
+KINDS |= {"r = 2, guided, pairs": TEXTLESS, "r = 1, learned, pairs": {**KINDS["r = 1, learned"], "text_dropout": 0.1}}
+SCALE = 2.5
+
+
+def how(network: Melle) -> DecodingOptions:
+    return replace(FREE, guidance_scale=SCALE if network.text_dropout else 1.0)
 
 
 def make(**arguments) -> Melle:
@@ -53,7 +60,7 @@ def make_rows(network: Melle, prompts=(0, 12, 24, 36), steps=(9, 5, 13, 31)) -> 
 
 def speak(network: Melle, rows: list[Request], fixed: bool | None = None) -> list[torch.Tensor]:
     mels = [[] for _ in rows]
-    for piece in decode(network, rows, FREE, frame_rate=62.5, fixed=fixed):
+    for piece in decode(network, rows, how(network), frame_rate=62.5, fixed=fixed):
         mels[piece.row].append(piece.mel)
     return [torch.cat(parts) for parts in mels]
 
@@ -122,9 +129,15 @@ def test_cached_decoding_is_the_forward_pass_over_what_was_said(kind):
             spoken_before = before if len(row.segments) > 1 else 0
             steps = torch.tensor([[spoken_before // r, (len(frames) - spoken_before) // r]])
             length = torch.tensor([len(frames)])
+            inputs = (torch.tensor([text.shape[1]]), member, frames[None], length, steps)
             with torch.inference_mode():
-                output = network(text, torch.tensor([text.shape[1]]), member, frames[None], length, steps)
-            made = torch.cat((made, output.frames[0, -r:]))
+                output = network(text, *inputs)
+                said = output.frames[0, -r:]
+                if network.text_dropout:
+                    without = network(torch.zeros_like(text), *inputs)
+                    mean = (SCALE * output.mean - (SCALE - 1) * without.mean)[0, -r:].reshape(1, 1, -1)
+                    said = (mean + network.latent.perceptron(mean)).view(r, -1)
+            made = torch.cat((made, said))
         context = torch.cat((given, made))[None]
         with torch.inference_mode():
             refined = network.refine(context, torch.ones(context.shape[:2], dtype=torch.bool))[0, before:]

@@ -9,7 +9,7 @@ from melle.synthesis import running_batch
 from melle.synthesis.decoding import decode
 from melle.synthesis.options import DecodingOptions
 from melle.synthesis.running_batch import RunningBatch
-from tests.synthesis.test_batched_decoding import FREE, KINDS, make, make_rows, speak
+from tests.synthesis.test_batched_decoding import FREE, KINDS, how, make, make_rows, speak
 
 
 class Listener:
@@ -40,7 +40,7 @@ class Listener:
 def test_a_row_says_the_same_whenever_it_joins(kind):
     network = make(**KINDS[kind])
     rows = make_rows(network)
-    listener = Listener(RunningBatch(network, FREE, 62.5, most_rows=3))
+    listener = Listener(RunningBatch(network, how(network), 62.5, most_rows=3))
     listener.join(rows[0], first=0)
     listener.step(3)
     listener.join(rows[1], rows[3], first=1)  # the second has five steps: it leaves before the first
@@ -53,7 +53,7 @@ def test_a_row_says_the_same_whenever_it_joins(kind):
         (alone,) = speak(network, [row])
         torch.testing.assert_close(listener.mel(key), alone, rtol=0, atol=2e-4)
         reason, stop = listener.endings[key]
-        (expected,) = [piece.stop for piece in decode(network, [row], FREE, 62.5) if piece.finish_reason]
+        (expected,) = [piece.stop for piece in decode(network, [row], how(network), 62.5) if piece.finish_reason]
         assert reason == "length"
         torch.testing.assert_close(stop, expected, rtol=0, atol=2e-4)
 

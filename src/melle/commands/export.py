@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -32,15 +31,18 @@ class Export:
         None,
         "tokens that its guided attention then may look ahead (see synthesize --help); default: likewise, else inf",
     )
+    guidance_scale: float | None = option(
+        None, "how many times as much the text then is to say (see synthesize --help); default: likewise, else 1"
+    )
     onnx: bool = option(False, "write graphs for onnxruntime, too, to OUTPUT/onnx (extra: onnx)")
     push: str | None = option(None, "upload it to the Hugging Face hub under this name, too", metavar="USER/MODEL")
     public: bool = option(False, "with --push: for everybody to see")
 
     def _decoding(self) -> dict[str, float]:
         """What is given of how it is to speak. Raises UserError for values out of range."""
-        from melle.synthesis.options import DecodingOptions
+        from melle.synthesis.options import USUAL, DecodingOptions
 
-        given = {"temperature": self.temperature, "attention_window": self.attention_window}
+        given = {name: getattr(self, name) for name in USUAL}
         DecodingOptions(**given)
         return {name: value for name, value in given.items() if value is not None}
 
@@ -51,15 +53,17 @@ class Export:
         import torch
 
         from melle.pretrained import WEIGHTS, fetched, load_pretrained, push, save_pretrained
+        from melle.synthesis.options import USUAL
         from melle.synthesis.voices import copy_voices
         from melle.text import normalising
 
         model = load_pretrained(self.checkpoint, average=not self.raw_weights)
         tokenizer = normalising(model.description.tokenizer, self.normalise)
         decoding = {**model.description.decoding, **self._decoding()}
-        decoding = {name: value for name, value in decoding.items() if math.isfinite(value)}  # inf is the usual window
-        if "attention_window" in decoding and not model.network.guided_layers:
-            raise UserError("--attention-window: this model was trained without guided attention; leave it out")
+        decoding = {name: value for name, value in decoding.items() if value != USUAL[name]}
+        for name, how in model.description.untrained().items():
+            if name in decoding:
+                raise UserError(f"--{name.replace('_', '-')}: this model was trained {how}; leave it out")
         model = replace(model, description=replace(model.description, tokenizer=tokenizer, decoding=decoding))
         save_pretrained(model, self.output, getattr(torch, self.dtype), self.vocoder or model.vocoder)
         copy_voices(self.voices or fetched(self.checkpoint), self.output)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import math
 import os
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -21,7 +20,7 @@ from melle.evaluation.folder import run_folder
 from melle.files import file_stamp
 from melle.hub import is_hub_name
 from melle.pretrained import CONFIG, ENDINGS, WEIGHTS, fetched, last_checkpoint, read_description
-from melle.synthesis.options import DecodingOptions
+from melle.synthesis.options import USUAL, DecodingOptions
 from melle.vocoders.vocos.vocoder import CONFIG as VOCODER
 
 log = logging.getLogger(__name__)
@@ -46,12 +45,11 @@ class Checkpoint:
     stamp: list[Any]  # of the file when it was looked into
     folder: Path  # the run's, or the exported one
     decoding: dict[str, float] = field(default_factory=dict)  # how it speaks best, as ``ModelDescription.decoding``
-    guided: bool = True  # whether it was trained with guided attention
+    untrained: tuple[str, ...] = ()  # what of ``DecodingOptions`` has no sense, as ``ModelDescription.untrained``
 
     def options(self, given: DecodingOptions) -> DecodingOptions:
-        """How it is to speak: what is not given as it was exported to, and without guided attention without window."""
-        wanted = given.with_defaults(self.decoding)
-        return wanted if self.guided else replace(wanted, attention_window=math.inf)
+        """How it is to speak: what is not given as it was exported to; as usual where it knows nothing else."""
+        return replace(given.with_defaults(self.decoding), **{name: USUAL[name] for name in self.untrained})
 
     def identity(self) -> list[Any]:
         """Differs where another file was looked into."""
@@ -118,7 +116,7 @@ def read_checkpoints(paths: Sequence[Path], utterances: Iterable[Utterance]) -> 
         exported = is_hub_name(path) or path.is_dir()
         run = str(path) if is_hub_name(path) else folder.name
         name = run if exported else f"{run}/{path.stem}"
-        speaks = {"decoding": description.decoding, "guided": bool(description.network.get("guided_layers"))}
+        speaks = {"decoding": description.decoding, "untrained": tuple(description.untrained())}
         found.append(Checkpoint(path, step, description.mel, run, name, file, stamp, folder, **speaks))
     siblings = {(c.path.parent.resolve(), c.step) for c in found if c.path.name not in ALSO}
     kept = [c for c in found if c.path.name not in ALSO or (c.path.parent.resolve(), c.step) not in siblings]

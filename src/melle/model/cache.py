@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
+from melle.model import guidance
 from melle.model.window import TextWindow
 
 
@@ -54,7 +56,11 @@ class KVCache:
 
 
 class DecodingState(NamedTuple):
-    """Where each row of a decoding loop stands; keys and values are in the caches beside it."""
+    """Where each row of a decoding loop stands; keys and values are in the caches beside it.
+
+    With a ``guidance_scale`` other than 1 every row is there twice (see ``guidance``), in the caches, too: only the
+    window is one for both.
+    """
 
     prefix: Tensor  # (B,) filled slots of each row before the first new step
     prefix_size: int | Tensor  # slots that the longest row fills; new steps follow there; (B, 1) each row's own
@@ -63,6 +69,12 @@ class DecodingState(NamedTuple):
     # (1,) the slot that the next step fills, where all steps have the same shapes; or (B,) each row's own
     place: Tensor | None = None
     window: TextWindow | None = None  # to which guided attention keeps
+    guidance_scale: float = 1.0
+
+    @property
+    def ways(self) -> int:
+        """How often every row is there."""
+        return guidance.ways(self.guidance_scale)
 
     def fix(self, caches: list[KVCache]) -> DecodingState:
         """From now on all steps have the same shapes, as CUDA graphs and compiled blocks want them.
@@ -74,7 +86,19 @@ class DecodingState(NamedTuple):
             cache.fix(place)
         return self._replace(place=place)
 
-    def select(self, rows: Tensor) -> DecodingState:
-        """Of these rows only, (N,) indices."""
+    def select(self, rows: Tensor, caches: Sequence[KVCache]) -> DecodingState:
+        """Go on with these rows only, (N,) indices, in the caches, too."""
         window = None if self.window is None else self.window.select(rows)
+        if self.ways == 2:
+            rows = torch.stack((2 * rows, 2 * rows + 1), dim=1).flatten()
+        for cache in caches:
+            cache.select(rows)
         return self._replace(prefix=self.prefix[rows], steps=self.steps[rows], window=window)
+
+    def mask(self, count: int) -> Tensor | None:
+        """Which of the first ``count`` slots each row may read, (B, 1, 1, count); None: all."""
+        if self.place is None and self.even:
+            return None
+        slots = torch.arange(count, device=self.prefix.device)
+        filled = (slots < self.prefix[:, None]) | (slots >= self.prefix_size)
+        return (filled if self.place is None else filled & (slots <= self.place[:, None]))[:, None, None]

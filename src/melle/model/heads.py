@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from melle.model.block import make_activation
+from melle.model.guidance import guided
 from melle.model.linear import Linear
 
 LOG_VARIANCE_RANGE = (-14.0, 10.0)  # keeps exp() and the KL term finite in every precision
@@ -90,9 +91,17 @@ class LatentSampler(nn.Module):
             parts.append(nn.Dropout(dropout))
         self.perceptron = nn.Sequential(*parts)
 
-    def forward(self, hidden: Tensor, temperature: float = 1.0, noise: Tensor | None = None) -> LatentOutput:
-        """``temperature`` scales σ; 0 takes the mean. ``noise`` is ε (B, K, r·M), else drawn by torch's generator."""
+    def forward(
+        self, hidden: Tensor, temperature: float = 1.0, noise: Tensor | None = None, guidance_scale: float = 1.0
+    ) -> LatentOutput:
+        """``temperature`` scales σ; 0 takes the mean. ``noise`` is ε (B, K, r·M), else drawn by torch's generator.
+
+        ``guidance_scale``: not 1 where ``hidden`` (2 B, K, D) holds pairs of rows (see ``guidance``), of which one each
+        comes back. σ is that of the row that reads its text.
+        """
         mean, log_variance = self.project(hidden).float().chunk(2, dim=-1)
+        if guidance_scale != 1:
+            mean, log_variance = guided(mean, guidance_scale), log_variance[0::2]
         log_variance = log_variance.clamp(*LOG_VARIANCE_RANGE)
         latent = mean
         if self.sampling and temperature > 0:

@@ -11,7 +11,8 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from melle.model import layout
+from melle.model import guidance, layout
+from melle.model.arguments import check_arguments
 from melle.model.attention import Rotation, rotation
 from melle.model.block import Block, choose, initialise, make_norm
 from melle.model.cache import DecodingState, KVCache
@@ -42,6 +43,7 @@ class Melle(nn.Module):
         text_attention: "causal" (paper) or "bidirectional" (text tokens see all of the text).
         guided_layers: blocks whose head 0 reports its attention, for the guided-attention loss.
         prenet_*: the pre-net; its dropout also acts at inference.  postnet: "conv" or "none", with its sizes.
+        text_dropout: probability in training that a row reads no text, for ``guidance`` (paper: 0).
         frame_dropout: probability in training that a step reads a learned mask embedding and not its frames (paper: 0).
         latent_*: the sampler; ``latent_sampling=False`` is the paper's ablation.
         mel_mean, mel_std: log10-mel statistics; the network works on (mel - mean) / std. 0 and 1 leave it as it is.
@@ -76,6 +78,7 @@ class Melle(nn.Module):
         prenet_layers: int = 3,
         prenet_activation: str = "relu",
         prenet_dropout: float = 0.5,
+        text_dropout: float = 0.0,
         frame_dropout: float = 0.0,
         latent_hidden: int = 1024,
         latent_layers: int = 3,
@@ -94,24 +97,17 @@ class Melle(nn.Module):
         pace: float = 1.0,
         gradient_checkpointing: bool = False,
     ):
-        probabilities = {name: value for name, value in locals().items() if name.endswith("dropout")}
+        dropouts = {name: value for name, value in locals().items() if name.endswith("dropout")}
         super().__init__()
-        if reduction_factor < 1:
-            raise ValueError(f"reduction_factor={reduction_factor} must be 1 or more")
-        if heads < 1 or width % heads or (width // heads) % 2:
-            raise ValueError(f"width={width} must be an even multiple of heads={heads}, which must be 1 or more")
-        for name, probability in probabilities.items():
-            if not 0 <= probability < 1:
-                raise ValueError(f"{name}={probability} must be at least 0 and below 1")
-        if any(layer not in range(layers) for layer in guided_layers):
-            raise ValueError(f"guided_layers={list(guided_layers)}: blocks are numbered 0 to {layers - 1}")
+        check_arguments(reduction_factor, width, heads, layers, guided_layers, dropouts)
         self.position = choose("position", position, layout.POSITIONS)
         self.text_attention = choose("text_attention", text_attention, TEXT_ATTENTIONS)
         choose("postnet", postnet, ("conv", "none"))
         self.n_mels, self.reduction_factor, self.rope_base, self.pace = n_mels, reduction_factor, rope_base, pace
         self.mel_mean, self.mel_std = mel_mean, mel_std
         self.head_width, self.guided_layers = width // heads, tuple(guided_layers)
-        self.frame_dropout, self.gradient_checkpointing = frame_dropout, gradient_checkpointing
+        self.text_dropout, self.frame_dropout = text_dropout, frame_dropout
+        self.gradient_checkpointing = gradient_checkpointing
 
         self.text_embedding = nn.Embedding(vocab_size, width)
         self.text_position = nn.Embedding(max_text, width) if position == "learned" else None
@@ -122,9 +118,9 @@ class Melle(nn.Module):
         self.group = group = reduction_factor * n_mels  # values that one step reads and predicts
         self.prenet = PreNet(group, prenet_hidden, width, prenet_layers, prenet_activation, prenet_dropout)
         self.dropout = nn.Dropout(dropout)
-        dropouts = (dropout, attention_dropout, mlp_dropout)
+        in_blocks = (dropout, attention_dropout, mlp_dropout)
         self.blocks = nn.ModuleList(
-            Block(width, heads, ff_width, norm, activation, mlp, block, *dropouts) for _ in range(layers)
+            Block(width, heads, ff_width, norm, activation, mlp, block, *in_blocks) for _ in range(layers)
         )
         self.norm = make_norm(norm, width)
         self.stop = nn.Linear(width, 1)
@@ -180,7 +176,9 @@ class Melle(nn.Module):
         """
         rows, frames, _ = mel.shape
         steps = frames // self.reduction_factor
-        target = self.normalise(mel)
+        target, reads_text = self.normalise(mel), None
+        if self.training and self.text_dropout > 0:
+            text, reads_text = guidance.drop_text(text, self.text_dropout)
         read = self.prenet(target.view(rows, steps, self.group)[:, :-1])
         if self.training and self.hidden_step is not None:
             masked = torch.rand(rows, steps - 1, 1, device=mel.device) < self.frame_dropout
@@ -200,7 +198,7 @@ class Melle(nn.Module):
         hidden = self.norm(x.gather(1, slots[:, :, None].expand(-1, -1, x.shape[2])))
         latent = LatentOutput(*(part.reshape(rows, frames, self.n_mels) for part in self.latent(hidden, temperature)))
         refined = self.refine(latent.frames, layout.lengths_to_mask(mel_lengths, frames), true_frames)
-        return MelleOutput(target, *latent, refined, self.stop(hidden)[..., 0].float(), guide)
+        return MelleOutput(target, *latent, refined, self.stop(hidden)[..., 0].float(), guide, reads_text)
 
     def refine(self, frames: Tensor, valid: Tensor, count: int | None = None) -> Tensor:
         """y' to y'' (B, T, M), by the post-net where there is one.
@@ -228,6 +226,7 @@ class Melle(nn.Module):
         noise: StepNoise | None = None,
         speed: Tensor | None = None,
         window: float = math.inf,
+        guidance_scale: float = 1.0,
     ) -> tuple[DecodingState, Tensor, Tensor]:
         """Read text and prompt; returns the state, the first new frames y' (B, r, M) and their stop logits (B,).
 
@@ -236,7 +235,8 @@ class Melle(nn.Module):
         be 0. Rows with a prompt have text segments 0 (prompt) and 1; rows without one, or with the beginning of what
         their text says in its place, segment 0 only. Without ``noise`` torch's own generator decides. ``speed`` (B,):
         how many times as fast as the pace each row is to speak, with paced positions; others know no pace. ``window``:
-        tokens that guided attention may look ahead of the one that is due (see ``TextWindow``).
+        tokens that guided attention may look ahead of the one that is due (see ``TextWindow``). ``guidance_scale``: how
+        many times as much the text is to say (see ``guidance``); unless it is 1, caches need room for twice the rows.
         """
         rows, frames, _ = prompt.shape
         if frames % self.reduction_factor or (prompt_lengths % self.reduction_factor).any():
@@ -244,25 +244,27 @@ class Melle(nn.Module):
         steps = prompt_lengths // self.reduction_factor
         given = self.normalise(prompt).reshape(rows, frames // self.reduction_factor, self.group).to(self.bos.dtype)
         read = self.prenet(given, None if noise is None else noise.keep)
+        due = TextWindow.begin(text_lengths, text_segments, window) if self.guided_layers else None
+        begun = (text_segments.amax(dim=1) == 0) & (steps > 0)  # whose text has begun: attention knows how far
+        if (ways := guidance.ways(guidance_scale)) == 2:
+            text, read = guidance.with_and_without(text), guidance.twice(read)
+            text_lengths, text_segments, steps = map(guidance.twice, (text_lengths, text_segments, steps))
+            speed = speed if speed is None else guidance.twice(speed)
         segment_steps = torch.stack((steps, torch.zeros_like(steps)), dim=1)
         prefix = text_lengths + 1 + steps
         size = int(prefix.max())
         x, rotary, mask = self.join(text, text_lengths, text_segments, read, segment_steps, size, speed)
-        due = (
-            TextWindow.begin(text_lengths, text_segments, window) if self.guided_layers and window < math.inf else None
-        )
-        begun = (text_segments.amax(dim=1) == 0) & (steps > 0)  # whose text has begun: attention knows how far
         looks, end, asked = [], (prefix - 1)[:, None, None], due is not None and bool(begun.any())
         for number, (block, cache) in enumerate(zip(self.blocks, caches)):
             # ``Module.compile`` replaces calls of the block; ``forward`` bypasses it, as the cache changes its shape.
             x, weights = block.forward(x, rotary, mask, cache, asked and number in self.guided_layers)
             if weights is not None:
-                looks.append(weights.gather(1, end.expand(-1, 1, weights.shape[2]))[:, 0])
+                looks.append(weights.gather(1, end.expand(-1, 1, weights.shape[2]))[::ways, 0])
         if asked:
             due.advance(looks, 0.0, begun)
         last = x.gather(1, end.expand(-1, 1, x.shape[2]))
-        state = DecodingState(prefix, size, steps, even=bool((prefix == size).all()), window=due)
-        return state, *self.predict(last, temperature, noise)
+        state = DecodingState(prefix, size, steps, bool((prefix == size).all()), None, due, guidance_scale)
+        return state, *self.predict(last, temperature, noise, guidance_scale)
 
     def step(
         self,
@@ -273,25 +275,21 @@ class Melle(nn.Module):
         noise: StepNoise | None = None,
     ) -> tuple[Tensor, Tensor]:
         """Read the last frames (B, r, M) in the network's scale; returns the next ones and their stop logits (B,)."""
-        rows, place = len(frames), state.place
-        first = state.prefix_size  # slot of the first new step
-        given = first if isinstance(first, int) else first[:, 0]
-        done = (caches[0].length if place is None else place) - given  # steps
+        place, first = state.place, state.prefix_size  # slots of this step and of the first new one
+        first = first if isinstance(first, int) else first[:, 0]
+        done = (caches[0].length if place is None else place) - first  # steps
         number = state.steps + 1 + done  # this step's index in the row, <BOS> being 0
-        x = self.prenet(frames.view(rows, 1, -1).to(self.bos.dtype), None if noise is None else noise.keep)
+        x = self.prenet(frames.flatten(1)[:, None].to(self.bos.dtype), None if noise is None else noise.keep)
+        x = x if state.ways == 1 else guidance.twice(x)
         if self.mel_position is not None:
             # A row that has ended stays in the batch, beyond the last position too; what it says is not heard.
             x = x + self.mel_position(number.clamp(max=self.mel_position.num_embeddings - 1)[:, None])
         text_lengths = state.prefix - 1 - state.steps
         at = number if self.position == "paced" else text_lengths + number
         rotary = self._rotation(at[:, None])
-        mask, window, looks = None, state.window, []
         count = caches[0].capacity if place is not None else state.prefix_size + done + 1
-        if place is not None or not state.even:
-            slots = torch.arange(count, device=frames.device)
-            mask = (slots < state.prefix[:, None]) | (slots >= first)
-            mask = (mask if place is None else mask & (slots <= place[:, None]))[:, None, None]
-        near = None if window is None else window.mask(mask, self.blocks[0].attention.heads, count)
+        mask, window, looks = state.mask(count), state.window, []
+        near = None if window is None else window.mask(mask, self.blocks[0].attention.heads, count, state.ways)
         if place is not None:  # as what is added to scores, which every layer would else make of it on a GPU
             mask = torch.where(mask, 0.0, -torch.inf).to(x.dtype)
         for number, (block, cache) in enumerate(zip(self.blocks, caches)):
@@ -300,19 +298,21 @@ class Melle(nn.Module):
             run = block.forward if place is None else block
             x, weights = run(x, rotary, near if guided else mask, cache, guided)
             if weights is not None:
-                looks.append(weights[:, 0])
+                looks.append(weights[:: state.ways, 0])
         if window is not None:
             window.advance(looks)
         if place is not None:
             place += 1
-        return self.predict(x, temperature, noise)
+        return self.predict(x, temperature, noise, state.guidance_scale)
 
-    def predict(self, x: Tensor, temperature: float, noise: StepNoise | None) -> tuple[Tensor, Tensor]:
-        """From what the blocks make of one position (B, 1, D): frames (B, r, M) and stop logits (B,)."""
+    def predict(
+        self, x: Tensor, temperature: float, noise: StepNoise | None, scale: float = 1.0
+    ) -> tuple[Tensor, Tensor]:
+        """From what the blocks make of one position (B, 1, D), or of pairs: frames (B, r, M) and stop logits (B,)."""
         hidden = self.norm(x).to(self.stop.weight.dtype)
-        latent = self.latent(hidden, temperature, None if noise is None else noise.latent)
-        frames = latent.frames.reshape(len(x), self.reduction_factor, self.n_mels)
-        return frames, self.stop(hidden)[:, 0, 0].float()
+        latent = self.latent(hidden, temperature, None if noise is None else noise.latent, scale)
+        frames = latent.frames.reshape(-1, self.reduction_factor, self.n_mels)
+        return frames, self.stop(hidden[:: guidance.ways(scale)])[:, 0, 0].float()
 
     def join(
         self,

@@ -17,3 +17,4 @@ class MelleOutput(NamedTuple):
     refined: Tensor  # (B, T, M) y'', which is y' where there is no post-net
     stop: Tensor  # (B, K) logits
     guide: list[Tensor]  # per guided layer (B, K, S): how head 0 of a step spreads over the text
+    reads_text: Tensor | None = None  # (B,) False where ``text_dropout`` left a row without its text; None: all read

@@ -8,6 +8,7 @@ are read, has none yet.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -26,19 +27,25 @@ class TextWindow(NamedTuple):
     ahead: float  # tokens that the window reaches on from there; half as many back
 
     @classmethod
-    def begin(cls, text_lengths: Tensor, text_segments: Tensor, ahead: float) -> TextWindow:
-        """Before the first step, at the first token of each row's last segment; see ``Melle.prefill``."""
+    def begin(cls, text_lengths: Tensor, text_segments: Tensor, ahead: float) -> TextWindow | None:
+        """Before the first step, at the first token of each row's last segment (see ``Melle.prefill``); inf: none."""
+        if ahead == math.inf:
+            return None
         segments = text_segments.amax(dim=1, keepdim=True)
         first = ((text_segments >= 0) & (text_segments < segments)).sum(dim=1)
         return cls(first, text_lengths, first.float(), ahead)
 
-    def mask(self, mask: Tensor | None, heads: int, keys: int) -> Tensor:
-        """(B, heads, 1, keys), True where a head may look: ``mask`` (B, 1, 1, keys), and head 0 within the window."""
+    def mask(self, mask: Tensor | None, heads: int, keys: int, ways: int = 1) -> Tensor:
+        """(B, heads, 1, keys), True where a head may look: ``mask`` (B, 1, 1, keys), and head 0 within the window.
+
+        ``ways``: rows of ``mask``, and of what comes back, that share each window, one after the other.
+        """
         slots = torch.arange(keys, device=self.at.device)
         place = slots - self.at[:, None]
         near = (place >= -self.ahead / 2) & (place <= self.ahead) & (slots >= self.first[:, None])
         head = (near | (slots >= self.end[:, None]))[:, None, None]
         allowed = torch.cat((head, torch.ones_like(head).expand(-1, heads - 1, -1, -1)), dim=1)
+        allowed = allowed.repeat_interleave(ways, dim=0)
         return allowed if mask is None else allowed & mask
 
     def advance(self, weights: Sequence[Tensor], sure: float = SURE, rows: Tensor | None = None) -> None:

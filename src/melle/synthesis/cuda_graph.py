@@ -42,9 +42,7 @@ class StepRunner:
     def select(self, rows: Tensor) -> None:
         """Go on with these rows only, (N,) indices; what the others took up is free again."""
         self._graph = None  # with its memory
-        self._state = self._state.select(rows)
-        for cache in self._caches:
-            cache.select(rows)
+        self._state = self._state.select(rows, self._caches)
 
 
 class StepGraph:

@@ -12,6 +12,7 @@ from torch.nn.utils.rnn import pad_sequence
 from melle.data.batch import join_text, pad_texts
 from melle.model import DecodingState, Melle
 from melle.model.cache import KVCache
+from melle.model.guidance import ways
 from melle.model.noise import RowNoise, StepNoise
 from melle.synthesis.cuda_graph import StepRunner
 from melle.synthesis.options import DecodingOptions
@@ -102,13 +103,13 @@ def prefill(
     mels = [nothing if one.prompt is None else one.prompt.mel for one in requests]
     lengths = torch.tensor([len(mel) for mel in mels])
     filled = int((text_lengths + 1 + lengths // network.reduction_factor).max())  # positions before the first new step
-    caches = network.make_caches(len(requests), filled + room)
+    caches = network.make_caches(len(requests) * ways(options.guidance_scale), filled + room)
     text, text_lengths, text_segments, lengths = (
         part.to(device) for part in (text, text_lengths, text_segments, lengths)
     )
     prompt = pad_sequence(mels, batch_first=True).to(device)
     speed = torch.tensor([one.speed for one in requests], device=device)
-    how = (options.temperature, noise, speed, options.attention_window)
+    how = (options.temperature, noise, speed, options.attention_window, options.guidance_scale)
     return caches, *network.prefill(caches, text, text_lengths, text_segments, prompt, lengths, *how), prompt, lengths
 
 

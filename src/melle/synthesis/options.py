@@ -16,6 +16,7 @@ from melle.options import option
 
 SPEEDS = (0.5, 2.0)
 MAX_GAP = 10.0  # seconds
+USUAL = {"temperature": 1.0, "attention_window": math.inf, "guidance_scale": 1.0}  # of models that do not say
 MIN_PROMPT, MAX_PROMPT = 0.1, 60.0  # seconds
 BEST_PROMPT = "3 to 10 seconds"
 USUAL_PROMPT = 30.0  # seconds: the longest utterance that training takes, where the model does not say
@@ -32,6 +33,11 @@ class DecodingOptions:
         None,
         "tokens that guided attention may look ahead of the one that is due, and half as many back, so that fewer "
         "words are skipped or said twice; inf: anywhere; default: what the model was exported with, else inf",
+    )
+    guidance_scale: float | None = option(
+        None,
+        "how many times as much the text is to say as it does (classifier-free guidance), by a second pass without it; "
+        "1: as it is; of a model that was trained with text_dropout; default: what it was exported with, else 1",
     )
     stop_threshold: float = option(0.5, "probability at which speech ends")
     min_length: float | None = option(
@@ -63,6 +69,8 @@ class DecodingOptions:
             raise UserError(f"temperature={self.temperature} must be a number from 0 on")
         if self.attention_window is not None and not self.attention_window >= 1:
             raise UserError(f"attention_window={self.attention_window} must be 1 token or more; inf: anywhere")
+        if self.guidance_scale is not None and not 1 <= self.guidance_scale < math.inf:
+            raise UserError(f"guidance_scale={self.guidance_scale} must be a number from 1 on; 1: no guidance")
         if not 0 < self.stop_threshold <= 1:
             raise UserError(f"stop_threshold={self.stop_threshold} must be above 0 and at most 1")
         if not SPEEDS[0] <= self.speed <= SPEEDS[1]:
@@ -80,7 +88,7 @@ class DecodingOptions:
 
     def with_defaults(self, model: Mapping[str, float] | None = None) -> DecodingOptions:
         """With a value for what is not given: the model's own (``ModelDescription.decoding``), else the usual one."""
-        values = {"temperature": 1.0, "attention_window": math.inf, **(model or {})}
+        values = {**USUAL, **(model or {})}
         return replace(self, **{name: value for name, value in values.items() if getattr(self, name) is None})
 
 

@@ -18,7 +18,7 @@ from melle.devices import device_errors, find_device
 from melle.errors import UserError
 from melle.model.compiled import compile_blocks
 from melle.synthesis.decoding import Frames, decode
-from melle.synthesis.options import DecodingOptions, derive_seed
+from melle.synthesis.options import USUAL, DecodingOptions, derive_seed
 from melle.synthesis.quantize import check_weights, quantize
 from melle.synthesis.request import Request
 from melle.synthesis.speech import Chunk, Speech, Timings, Word
@@ -173,11 +173,9 @@ class Renderer:
 
     def _decode(self, requests: Sequence[Request], options: DecodingOptions) -> Iterator[Frames]:
         options = options.with_defaults(self.description.decoding)
-        if options.attention_window < math.inf and not self.network.guided_layers:
-            raise UserError(
-                f"attention_window={options.attention_window:g}: this model was trained without guided attention, of "
-                "which alone there is a window; give inf"
-            )
+        for name, how in self.description.untrained().items():
+            if (value := getattr(options, name)) != USUAL[name]:
+                raise UserError(f"{name}={value:g}: this model was trained {how}; give {USUAL[name]:g}")
         with self._decoding(requests):
             if self.decoder is not None:
                 yield from self.decoder(requests, options)

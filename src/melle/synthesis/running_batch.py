@@ -12,6 +12,7 @@ from torch.nn.utils.rnn import pad_sequence
 
 from melle.model import Melle
 from melle.model.cache import DecodingState, KVCache
+from melle.model.guidance import ways
 from melle.model.noise import RowNoise, StepNoise
 from melle.model.window import TextWindow
 from melle.synthesis.decoding import Frames, prefill, prompt_steps, step_bounds
@@ -92,7 +93,8 @@ class RunningBatch:
         self.network, self.options, self.most_rows = network, options.with_defaults(), most_rows
         self._frame_rate, self._device = frame_rate, network.bos.device
         self._rows: list[_Row] = []
-        self._caches = [RowCache(most_rows, cache) for cache in network.make_caches(1, 1)]
+        self._ways = ways(self.options.guidance_scale)  # rows of the caches for each of ours, one after the other
+        self._caches = [RowCache(most_rows * self._ways, cache) for cache in network.make_caches(1, 1)]
         nothing = torch.zeros(0, dtype=torch.long, device=self._device)
         self._prefix, self._steps, self._place = nothing, nothing, nothing  # (B,) as in ``DecodingState``
         self._first, self._due = nothing, nothing.float()  # (B,) as in ``TextWindow``
@@ -117,26 +119,27 @@ class RunningBatch:
             pad_sequence(keep, batch_first=True, padding_value=1.0), torch.cat([own.next().latent for own in noise])
         )
         caches, state, made, logits, *prompt = prefill(network, new, self.options, first)
+        prefix, steps = state.prefix[:: self._ways], state.steps[:: self._ways]
         rows = []
         for key, own, most, filled, *given in zip(
-            requests, noise, bounds[1].tolist(), state.prefix.tolist(), *(part.split(1) for part in prompt)
+            requests, noise, bounds[1].tolist(), prefix.tolist(), *(part.split(1) for part in prompt)
         ):
             postnet = StreamingPostNet(network, *given, most * network.reduction_factor)
             rows.append(_Row(key, own, postnet, filled, most))
         for cache, read in zip(self._caches, caches):
             cache.reserve(max(row.filled + row.most for row in rows))
-            for number, row in enumerate(rows):
-                cache.put(
-                    len(self._rows) + number, read.keys[number, :, : row.filled], read.values[number, :, : row.filled]
-                )
+            for number in range(len(rows) * self._ways):
+                filled = rows[number // self._ways].filled
+                place = len(self._rows) * self._ways + number
+                cache.put(place, read.keys[number, :, :filled], read.values[number, :, :filled])
         # Frames that a row does not have yet are no numbers, which are not still.
         recent = made.new_full((len(new), self._window, network.n_mels), torch.nan)
         stopping = self._make_stopping(new, bounds)
         recent = self._note(rows, stopping, recent, made, logits)
         self._rows += rows
         self._stopping.extend(stopping)
-        window = state.window or TextWindow(state.prefix, state.prefix, state.prefix.float(), math.inf)  # of no use
-        own = (state.prefix, state.steps, state.prefix, window.first, window.at, made, recent)
+        window = state.window or TextWindow(prefix, prefix, prefix.float(), math.inf)  # of no use
+        own = (prefix, steps, prefix, window.first, window.at, made, recent)
         for name, part in zip(TENSORS, own):
             setattr(self, name, torch.cat((getattr(self, name), part)))
         return self._give()
@@ -149,15 +152,18 @@ class RunningBatch:
         parts = [row.noise.next() for row in self._rows]
         noise = StepNoise(*(torch.cat(part) for part in zip(*parts)))
         longest = max(row.filled for row in self._rows) + 1
+        prefix, steps, place = (part.repeat_interleave(self._ways) for part in (self._prefix, self._steps, self._place))
         for cache in self._caches:
-            cache.place, cache.capacity = self._place, min(-(-longest // COLUMNS) * COLUMNS, cache.keys.shape[2])
-        state = DecodingState(self._prefix, self._prefix[:, None], self._steps, even=False, place=self._place)
+            cache.place, cache.capacity = place, min(-(-longest // COLUMNS) * COLUMNS, cache.keys.shape[2])
+        scale = self.options.guidance_scale
+        state = DecodingState(prefix, prefix[:, None], steps, even=False, place=place, guidance_scale=scale)
         if self.network.guided_layers and self.options.attention_window < math.inf:
             end = self._prefix - 1 - self._steps
             state = state._replace(window=TextWindow(self._first, end, self._due, self.options.attention_window))
         self._made, logits = self.network.step(self._caches, state, self._made, self.options.temperature, noise)
         for row in self._rows:
             row.filled += 1
+        self._place += 1
         self._recent = self._note(self._rows, self._stopping, self._recent, self._made, logits)
         return self._give()
 
@@ -204,7 +210,9 @@ class RunningBatch:
         """The last row takes the place of one that leaves."""
         last = len(self._rows) - 1
         for cache in self._caches:
-            cache.move(last, place, self._rows[last].filled)
+            for way in range(self._ways):
+                source, target = (number * self._ways + way for number in (last, place))
+                cache.move(source, target, self._rows[last].filled)
         order = [*range(last)]
         if place < last:
             order[place] = last

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from melle.model import Melle, MelleOutput
 from melle.model.attention import Rotation, SelfAttention, rotate
+from melle.model.guidance import drop_text
 from melle.model.heads import PostNet
 from melle.model.layout import lengths_to_mask, paced_text_positions
 
@@ -68,7 +69,9 @@ class PlainMelle(nn.Module):
         net = self.network
         rows, frames, _ = mel.shape
         tokens, steps = text.shape[1], frames // net.reduction_factor
-        target = net.normalise(mel)
+        target, reads_text = net.normalise(mel), None
+        if self.training and net.text_dropout > 0:
+            text, reads_text = drop_text(text, net.text_dropout)
         words = net.text_embedding(text)
         read = net.prenet(target.view(rows, steps, net.group)[:, :-1])
         if self.training and net.hidden_step is not None:
@@ -91,7 +94,8 @@ class PlainMelle(nn.Module):
         hidden = net.norm(x[:, tokens:])
         mean, log_variance, out = (part.reshape(rows, frames, net.n_mels) for part in net.latent(hidden))
         refined = out if net.postnet is None else refine(net.postnet, out).float()
-        return MelleOutput(target, mean, log_variance, out, refined, net.stop(hidden)[..., 0].float(), guide)
+        stop = net.stop(hidden)[..., 0].float()
+        return MelleOutput(target, mean, log_variance, out, refined, stop, guide, reads_text)
 
     def _rotation(self, text_segments: Tensor, segment_steps: Tensor, tokens: int, steps: int) -> Rotation | None:
         rows, device = len(text_segments), text_segments.device

@@ -74,9 +74,9 @@ def test_it_speaks_as_it_was_exported_to(guided, tmp_path, capsys):
         assert torch.equal(tts(text, options=usual, seed=3).mel, plain(text, seed=3).mel)
         for less in ({"attention_window": None}, {"guidance_scale": None}):
             assert not torch.equal(wanted, plain(text, options=replace(own, **less), seed=3).mel)
-    back = ["--temperature", "0.7", "--attention-window", "inf", "--guidance-scale", "1"]
+    back = ["--temperature", "1", "--attention-window", "inf", "--guidance-scale", "1"]
     assert main(["export", "--checkpoint", once, "-o", twice, *back]) == 0
-    assert Synthesizer.from_pretrained(twice).description.decoding == {"temperature": 0.7}
+    assert Synthesizer.from_pretrained(twice).description.decoding == {"temperature": 1.0, "guidance_scale": 1.0}
     for bad, says in (
         (["--temperature", "-1"], "temperature=-1.0 must be"),
         (["--attention-window", "0"], "1 token"),

@@ -18,8 +18,8 @@ from melle.text import Tokenizer, tokenizer_from_dict
 DESCRIPTION_KEY = "melle"  # where the description lies in a Lightning checkpoint
 FORMAT = 1
 DECODING = ("temperature", "attention_window", "guidance_scale")  # what a model may say about how it speaks best
-# What of it takes a certain training: the network's argument for that, and what to say where it was not given.
-LEARNED = {
+# Decoding options for which a model has to be trained: the argument of its network, and how it was trained without that.
+REQUIRES = {
     "attention_window": ("guided_layers", "without guided attention"),
     "guidance_scale": ("text_dropout", "without text_dropout"),
 }
@@ -53,9 +53,9 @@ class ModelDescription:
         """Between which multiples of ``frames_per_token`` the pace of a trimmed recording is usual."""
         return self.pace_range or self.length_range
 
-    def untrained(self) -> dict[str, str]:
-        """What of ``DecodingOptions`` its training left without sense, and how it was trained."""
-        return {name: how for name, (argument, how) in LEARNED.items() if not self.network.get(argument)}
+    def unsupported(self) -> dict[str, str]:
+        """Names of the decoding options that this model was not trained for, each with how it was trained."""
+        return {name: how for name, (argument, how) in REQUIRES.items() if not self.network.get(argument)}
 
     def as_dict(self) -> dict:
         """Plain Python values, safe to load with ``weights_only=True``."""
@@ -91,7 +91,8 @@ class ModelDescription:
 
 def current_arguments(network: dict) -> dict:
     """Arguments of ``Melle`` as an earlier version wrote them, in the words of this one."""
-    network = {"attention_dropout": 0.0, "mlp_dropout": 0.0, **network}  # of which training alone knew
+    # Of which training alone knew, or did not know yet.
+    network = {"attention_dropout": 0.0, "mlp_dropout": 0.0, "text_dropout": 0.0, **network}
     if network.get("text_attention") == "both_ways":
         network["text_attention"] = "bidirectional"
     return network

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from melle.model import Melle
-from melle.model.guidance import drop_text, guided, twice, with_and_without
+from melle.model.guidance import drop_text, guided, pair_prefixes, twice
 from melle.model.heads import LatentSampler
 from tests.conftest import TINY
 
@@ -62,11 +62,21 @@ def test_pairs_stand_side_by_side(rows, scale, data):
     found = guided(torch.tensor(values).flatten()[:, None], scale)
     expected = [[without + scale * (read - without)] for read, without in values]
     torch.testing.assert_close(found, torch.tensor(expected), rtol=1e-4, atol=1e-4)
-    text = torch.arange(1, 1 + 3 * rows).view(rows, 3)
-    paired, shared = with_and_without(text), twice(text)
-    for row in range(rows):
-        assert torch.equal(paired[2 * row], text[row]) and not paired[2 * row + 1].any()
-        assert torch.equal(shared[2 * row], text[row]) and torch.equal(shared[2 * row + 1], text[row])
+    assert twice(torch.arange(rows)).tolist() == [row // 2 for row in range(2 * rows)]
+
+
+def test_the_second_row_has_neither_text_nor_prompt():
+    """Of a row with a prompt, of one without, and of one whose frames are the beginning of what its text says."""
+    text = torch.tensor([[5, 6, 7, 8, 1], [5, 6, 1, 0, 0], [5, 6, 7, 1, 0]])
+    lengths, steps = torch.tensor([5, 3, 4]), torch.tensor([9, 0, 4])
+    segments = torch.tensor([[0, 0, 1, 1, 1], [0, 0, 0, -1, -1], [0, 0, 0, 0, -1]])
+    paired = pair_prefixes(text, lengths, segments, steps)
+    for first, found in zip((text, lengths, segments, steps), paired):
+        assert torch.equal(found[0::2], first)
+    ids, lengths, segments, steps = (part[1::2].tolist() for part in paired)
+    assert ids == [[0] * 5] * 3
+    assert lengths == [3, 3, 4] and steps == [0, 0, 4]
+    assert segments == [[0, 0, 0, -1, -1], [0, 0, 0, -1, -1], [0, 0, 0, 0, -1]]
 
 
 def test_the_deviation_is_that_of_the_row_that_reads_its_text():

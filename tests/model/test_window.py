@@ -12,7 +12,7 @@ from melle.model import attention
 from melle.model.window import TextWindow
 from melle.synthesis.decoding import decode
 from melle.synthesis.prompt import Prompt
-from tests.synthesis.test_batched_decoding import FREE, KINDS, make, make_rows, speak
+from tests.synthesis.test_batched_decoding import FREE, KINDS, PAIRED, guide, how, make, make_rows, speak, without
 
 GUIDED = KINDS["r = 2, guided"]
 
@@ -25,9 +25,11 @@ def test_head_0_sees_the_window_and_what_is_no_text(rows, data):
     keys = max(end) + 3
     window = TextWindow(torch.tensor(first), torch.tensor(end), torch.tensor(at, dtype=torch.float32), ahead)
     mask = torch.rand(len(rows), 1, 1, keys, generator=torch.Generator().manual_seed(0)) < 0.8
-    shared = window.mask(mask.repeat_interleave(2, dim=0), heads, keys, ways=2)
-    assert torch.equal(shared, window.mask(mask, heads, keys).repeat_interleave(2, dim=0))
-    assert torch.equal(window.mask(None, heads, keys, 2)[1::2], window.mask(None, heads, keys))
+    other = torch.rand(mask.shape, generator=torch.Generator().manual_seed(1)) < 0.8
+    both = window.mask(torch.stack((mask, other), dim=1).flatten(0, 1), heads, keys, paired=True)
+    assert torch.equal(both[0::2], window.mask(mask, heads, keys))
+    assert torch.equal(both[1::2], other.expand(-1, heads, -1, -1))
+    assert window.mask(None, heads, keys, paired=True)[1::2].all()
     for given_mask in (None, mask):
         found = window.mask(given_mask, heads, keys)
         assert found.shape == (len(rows), heads, 1, keys)
@@ -48,13 +50,13 @@ def test_it_moves_to_the_mean_token_of_the_guided_heads_and_never_back():
     other = torch.tensor([[0, 0, 0, 0.8, 0.2], [0, 1, 0, 0, 0], [0, 0, 0, 0.3, 0.7], [0, 0, 0, 1, 0]])
     first = (2 * 0.5 + 3 * 0.3 + 3 * 0.8) / 1.6  # heads that look at the text more count more
     third = (2 * 0.1 + 3 * 0.1 + 3 * 0.3) / 0.5
-    for how, expected in (
+    for arguments, expected in (
         ((0.3, torch.tensor([True, True, True, False])), [first, 3.0, 1.0, 1.0]),
         ((0.0, None), [first, 3.0, third, 3.0]),
     ):
         at = torch.tensor([1.0, 3.0, 1.0, 1.0])
         window = TextWindow(torch.tensor([0, 0, 0, 1]), torch.tensor([4, 4, 4, 4]), at, 4.0)
-        window.advance([one, other], *how)
+        window.advance([one, other], *arguments)
         assert window.at is at and at.tolist() == pytest.approx(expected)  # in its place, as a CUDA graph needs it
 
 
@@ -74,20 +76,22 @@ def looks(network, row, monkeypatch, **options):
         return weights
 
     monkeypatch.setattr(attention, "head_weights", head_weights)
-    for _ in decode(network, [row], replace(FREE, **options), 62.5):
+    for _ in decode(network, [row], replace(how(network), **options), 62.5):
         pass
     monkeypatch.undo()
     text = sum(map(len, row.segments)) + 1
     return torch.stack([one[:text] for one in found])[len(network.guided_layers) :]
 
 
+@pytest.mark.parametrize("kind", [GUIDED, PAIRED], ids=["alone", "paired"])
 @pytest.mark.parametrize("number", [0, 2])
-def test_decoding_is_the_pass_over_what_was_said_with_head_0_masked(monkeypatch, number):
+def test_decoding_is_the_pass_over_what_was_said_with_head_0_masked(monkeypatch, number, kind):
     """All that was said so far read anew at every step, each step's head 0 with the window that was its own."""
-    network = make(**GUIDED, prenet_dropout=0.0, latent_sampling=False, postnet="none")
+    network = make(**kind, prenet_dropout=0.0, latent_sampling=False, postnet="none")
     row = replace(make_rows(network)[number], tokens=[*range(2, 12)], max_steps=12)
     ahead = 6.0  # wide enough for untrained attention to be on it
-    mel = torch.cat([piece.mel for piece in decode(network, [row], replace(FREE, attention_window=ahead), 62.5)])
+    options = replace(how(network), attention_window=ahead)
+    mel = torch.cat([piece.mel for piece in decode(network, [row], options, 62.5)])
     first, end = (2 if number else 0), sum(map(len, row.segments)) + 1
     given = torch.zeros(0, 80) if row.prompt is None else row.prompt.mel
     due = [float(first)]  # the token at which each step but the first has its window
@@ -105,6 +109,7 @@ def test_decoding_is_the_pass_over_what_was_said_with_head_0_masked(monkeypatch,
         seen.append(weights[0, 0, -1, :end])
         return weights @ v
 
+    real = attention.attend
     monkeypatch.setattr(attention, "attend", attend)
     made = torch.zeros(0, 80)
     text = torch.tensor([[token for segment in row.segments for token in segment] + [1]])
@@ -115,7 +120,12 @@ def test_decoding_is_the_pass_over_what_was_said_with_head_0_masked(monkeypatch,
         seen.clear()
         with torch.inference_mode():
             output = network(text, torch.tensor([end]), member, frames[None], torch.tensor([len(frames)]), steps)
-        made = torch.cat((made, output.frames[0, -2:]))
+        said = output.frames[0, -2:]
+        if network.text_dropout:
+            with monkeypatch.context() as plain:  # which knows no window
+                plain.setattr(attention, "attend", real)
+                said = guide(network, output.mean[0, -2:], without(network, row, given, made))
+        made = torch.cat((made, said))
         if number_of_step:
             on_text = (seen[0] + seen[1]) / 2
             centre = float(on_text @ torch.arange(end, dtype=torch.float32)) / float(on_text.sum())
@@ -124,9 +134,10 @@ def test_decoding_is_the_pass_over_what_was_said_with_head_0_masked(monkeypatch,
     assert number or due[-1] > due[0]  # beside a prompt this one looks at frames
 
 
+@pytest.mark.parametrize("kind", [GUIDED, PAIRED], ids=["alone", "paired"])
 @pytest.mark.parametrize("number", [0, 2])
-def test_speaking_head_0_keeps_to_it(monkeypatch, number):
-    network = make(**GUIDED)
+def test_speaking_head_0_keeps_to_it(monkeypatch, number, kind):
+    network = make(**kind)
     row = replace(make_rows(network)[number], tokens=[*range(2, 12)] * 3, max_steps=30)
     weights = looks(network, row, monkeypatch).view(-1, 2, 31 + 2 * bool(number)).mean(1)
     seen = weights > 0
@@ -139,9 +150,10 @@ def test_speaking_head_0_keeps_to_it(monkeypatch, number):
     assert starts[-1] > starts[0]  # but on
 
 
-def test_what_was_read_of_the_text_is_not_said_again():
+@pytest.mark.parametrize("kind", [GUIDED, PAIRED], ids=["alone", "paired"])
+def test_what_was_read_of_the_text_is_not_said_again(kind):
     """The beginning of what a text says, given as sound, is passed over: the window begins where attention is."""
-    network = make(**GUIDED)
+    network = make(**kind)
     row = make_rows(network)[3]
     begun = replace(row, prompt=Prompt(None, "", [], row.prompt.mel), tokens=[*range(2, 12)])
     states, real = [], network.step

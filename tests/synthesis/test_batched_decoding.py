@@ -17,7 +17,7 @@ from melle.synthesis.prompt import Prompt
 from melle.synthesis.request import Request
 from tests.conftest import TINY
 
-# The window is for guided attention alone, the scale for networks that know what follows without text.
+# The window is for guided attention alone; see ``how`` for the scale, which is for networks with text_dropout.
 FREE = DecodingOptions(stop_threshold=1.0, max_silence=1e9, max_still=1e9, attention_window=2.0)
 KINDS = {
     "r = 1, learned": {"reduction_factor": 1, "position": "learned", "max_text": 20, "max_steps": 200},
@@ -26,8 +26,8 @@ KINDS = {
     "r = 4, paced, bidirectional": {"position": "paced", "pace": 3.0, "text_attention": "bidirectional"},
     "r = 2, guided": {"reduction_factor": 2, "position": "paced", "pace": 3.0, "guided_layers": [0, 1]},
 }
-TEXTLESS = {**KINDS["r = 2, guided"], "text_dropout": 0.1}  # with text and without it, in pairs of rows
-KINDS |= {"r = 2, guided, pairs": TEXTLESS, "r = 1, learned, pairs": {**KINDS["r = 1, learned"], "text_dropout": 0.1}}
+PAIRED = {**KINDS["r = 2, guided"], "text_dropout": 0.1}  # two rows a request, for classifier-free guidance
+KINDS |= {"r = 2, guided, pairs": PAIRED, "r = 1, learned, pairs": {**KINDS["r = 1, learned"], "text_dropout": 0.1}}
 SCALE = 2.5
 
 
@@ -56,6 +56,24 @@ def make_rows(network: Melle, prompts=(0, 12, 24, 36), steps=(9, 5, 13, 31)) -> 
         prompt = Prompt(None, "", [5, 6], mel) if frames else None
         rows.append(Request("", text, prompt, 7 + number, 1, count, -9.0))
     return rows
+
+
+def without(network: Melle, row: Request, given: torch.Tensor, made: torch.Tensor) -> torch.Tensor:
+    """The mean (r, M) of the next step without text and prompt: by a pass over what was said so far."""
+    said = made if len(row.segments) > 1 else torch.cat((given, made))
+    said = torch.cat((said, made.new_zeros(network.reduction_factor, network.n_mels)))
+    text = torch.zeros(1, len(row.tokens) + 1, dtype=torch.long)
+    steps = torch.tensor([[len(said) // network.reduction_factor]])
+    lengths = torch.tensor([text.shape[1]]), torch.zeros_like(text)
+    with torch.inference_mode():
+        output = network(text, *lengths, said[None], torch.tensor([len(said)]), steps)
+    return output.mean[0, -network.reduction_factor :]
+
+
+def guide(network: Melle, with_all: torch.Tensor, with_nothing: torch.Tensor) -> torch.Tensor:
+    """Frames (r, M) by the means with text and prompt, and without; of a network without chance."""
+    mean = (SCALE * with_all - (SCALE - 1) * with_nothing).reshape(1, 1, -1)
+    return (mean + network.latent.perceptron(mean)).view(with_all.shape)
 
 
 def speak(network: Melle, rows: list[Request], fixed: bool | None = None) -> list[torch.Tensor]:
@@ -118,8 +136,9 @@ def test_cached_decoding_is_the_forward_pass_over_what_was_said(kind):
     rows = make_rows(network, prompts=(0, 24, 12), steps=(9, 11, 7))
     rows[2] = replace(rows[2], prompt=replace(rows[2].prompt, tokens=[]))  # goes on from the beginning of its text
     for row in rows:
-        (mel,) = speak(network, [row])
-        r, made = network.reduction_factor, torch.zeros(0, network.n_mels)
+        *_, last = pieces = list(decode(network, [row], how(network), 62.5))
+        mel = torch.cat([piece.mel for piece in pieces])
+        r, made, stops = network.reduction_factor, torch.zeros(0, network.n_mels), []
         text = torch.tensor([[token for segment in row.segments for token in segment] + [1]])
         member = torch.tensor([[n for n, s in enumerate(row.segments) for _ in s] + [len(row.segments) - 1]])
         given = torch.zeros(0, network.n_mels) if row.prompt is None else row.prompt.mel
@@ -129,19 +148,17 @@ def test_cached_decoding_is_the_forward_pass_over_what_was_said(kind):
             spoken_before = before if len(row.segments) > 1 else 0
             steps = torch.tensor([[spoken_before // r, (len(frames) - spoken_before) // r]])
             length = torch.tensor([len(frames)])
-            inputs = (torch.tensor([text.shape[1]]), member, frames[None], length, steps)
             with torch.inference_mode():
-                output = network(text, *inputs)
-                said = output.frames[0, -r:]
-                if network.text_dropout:
-                    without = network(torch.zeros_like(text), *inputs)
-                    mean = (SCALE * output.mean - (SCALE - 1) * without.mean)[0, -r:].reshape(1, 1, -1)
-                    said = (mean + network.latent.perceptron(mean)).view(r, -1)
-            made = torch.cat((made, said))
+                output = network(text, torch.tensor([text.shape[1]]), member, frames[None], length, steps)
+            said = output.frames[0, -r:]
+            if network.text_dropout:
+                said = guide(network, output.mean[0, -r:], without(network, row, given, made))
+            made, stops = torch.cat((made, said)), [*stops, float(output.stop[0, -1].sigmoid())]
         context = torch.cat((given, made))[None]
         with torch.inference_mode():
             refined = network.refine(context, torch.ones(context.shape[:2], dtype=torch.bool))[0, before:]
         torch.testing.assert_close(mel, refined, rtol=0, atol=1e-4)
+        torch.testing.assert_close(last.stop, torch.tensor(stops), rtol=0, atol=1e-5)
 
 
 @pytest.mark.parametrize("kind", KINDS)

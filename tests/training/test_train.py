@@ -99,6 +99,22 @@ def test_another_model_does_not_touch_an_earlier_run(tmp_path, tone_manifests):
     assert load_model(tmp_path / "run/checkpoints/last.ckpt").step == 2
 
 
+def test_a_run_may_begin_to_drop_texts_late(tmp_path, tone_manifests):
+    """Even one of an earlier version, which knew nothing of it; the checkpoint then says that it was trained so."""
+    once = "optim.schedule.warmup_steps=1"
+    train(configure(tmp_path, tone_manifests, 2, once))
+    path = (tmp_path / "run/checkpoints/last.ckpt").resolve()
+    content = torch.load(path, weights_only=True)
+    assert content["melle"]["network"].pop("text_dropout") == 0
+    torch.save(content, path)
+    train(configure(tmp_path, tone_manifests, 3, once))
+    model = load_model(tmp_path / "run/checkpoints/last.ckpt")
+    assert model.step == 3 and "guidance_scale" in model.description.unsupported()
+    train(configure(tmp_path, tone_manifests, 4, once, "model.text_dropout=0.5"))
+    model = load_model(tmp_path / "run/checkpoints/last.ckpt")
+    assert model.step == 4 and "guidance_scale" not in model.description.unsupported()
+
+
 @pytest.mark.parametrize(
     ("override", "says"),
     [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -32,7 +33,7 @@ class Export:
         "tokens that its guided attention then may look ahead (see synthesize --help); default: likewise, else inf",
     )
     guidance_scale: float | None = option(
-        None, "how many times as much the text then is to say (see synthesize --help); default: likewise, else 1"
+        None, "of classifier-free guidance (see synthesize --help); default: likewise, else 1"
     )
     onnx: bool = option(False, "write graphs for onnxruntime, too, to OUTPUT/onnx (extra: onnx)")
     push: str | None = option(None, "upload it to the Hugging Face hub under this name, too", metavar="USER/MODEL")
@@ -60,9 +61,9 @@ class Export:
         model = load_pretrained(self.checkpoint, average=not self.raw_weights)
         tokenizer = normalising(model.description.tokenizer, self.normalise)
         decoding = {**model.description.decoding, **self._decoding()}
-        decoding = {name: value for name, value in decoding.items() if value != USUAL[name]}
-        for name, how in model.description.untrained().items():
-            if name in decoding:
+        decoding = {name: value for name, value in decoding.items() if math.isfinite(value)}  # inf is the usual window
+        for name, how in model.description.unsupported().items():
+            if decoding.get(name, USUAL[name]) != USUAL[name]:
                 raise UserError(f"--{name.replace('_', '-')}: this model was trained {how}; leave it out")
         model = replace(model, description=replace(model.description, tokenizer=tokenizer, decoding=decoding))
         save_pretrained(model, self.output, getattr(torch, self.dtype), self.vocoder or model.vocoder)
@@ -75,5 +76,7 @@ class Export:
             graphs = export_onnx(self.output, self.output / "onnx")
             speak = shell_command("python", "examples/onnx_speak.py", graphs, "Good morning.", "VOICE", "out.wav")
             print(f"{graphs}: speak by {speak}")
+            if left_out := sorted({"attention_window", "guidance_scale"} & decoding.keys()):
+                print(f"The graphs speak without {' and '.join(left_out)}.")
         if self.push:
             print(push(self.output, self.push, private=not self.public))

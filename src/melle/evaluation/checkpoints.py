@@ -45,11 +45,11 @@ class Checkpoint:
     stamp: list[Any]  # of the file when it was looked into
     folder: Path  # the run's, or the exported one
     decoding: dict[str, float] = field(default_factory=dict)  # how it speaks best, as ``ModelDescription.decoding``
-    untrained: tuple[str, ...] = ()  # what of ``DecodingOptions`` has no sense, as ``ModelDescription.untrained``
+    unsupported: tuple[str, ...] = ()  # decoding options that it was not trained for
 
     def options(self, given: DecodingOptions) -> DecodingOptions:
-        """How it is to speak: what is not given as it was exported to; as usual where it knows nothing else."""
-        return replace(given.with_defaults(self.decoding), **{name: USUAL[name] for name in self.untrained})
+        """How it speaks: by what is given, else as it was exported to; without what it was not trained for."""
+        return replace(given.with_defaults(self.decoding), **{name: USUAL[name] for name in self.unsupported})
 
     def identity(self) -> list[Any]:
         """Differs where another file was looked into."""
@@ -116,7 +116,7 @@ def read_checkpoints(paths: Sequence[Path], utterances: Iterable[Utterance]) -> 
         exported = is_hub_name(path) or path.is_dir()
         run = str(path) if is_hub_name(path) else folder.name
         name = run if exported else f"{run}/{path.stem}"
-        speaks = {"decoding": description.decoding, "untrained": tuple(description.untrained())}
+        speaks = {"decoding": description.decoding, "unsupported": tuple(description.unsupported())}
         found.append(Checkpoint(path, step, description.mel, run, name, file, stamp, folder, **speaks))
     siblings = {(c.path.parent.resolve(), c.step) for c in found if c.path.name not in ALSO}
     kept = [c for c in found if c.path.name not in ALSO or (c.path.parent.resolve(), c.step) not in siblings]

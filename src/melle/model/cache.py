@@ -58,8 +58,8 @@ class KVCache:
 class DecodingState(NamedTuple):
     """Where each row of a decoding loop stands; keys and values are in the caches beside it.
 
-    With a ``guidance_scale`` other than 1 every row is there twice (see ``guidance``), in the caches, too: only the
-    window is one for both.
+    With a ``guidance_scale`` other than 1 a request has two rows (see ``guidance``), in the caches, too; the window is
+    that of the first.
     """
 
     prefix: Tensor  # (B,) filled slots of each row before the first new step
@@ -72,9 +72,9 @@ class DecodingState(NamedTuple):
     guidance_scale: float = 1.0
 
     @property
-    def ways(self) -> int:
-        """How often every row is there."""
-        return guidance.ways(self.guidance_scale)
+    def paired(self) -> bool:
+        """Whether a request has two rows."""
+        return guidance.rows_per_request(self.guidance_scale) == 2
 
     def fix(self, caches: list[KVCache]) -> DecodingState:
         """From now on all steps have the same shapes, as CUDA graphs and compiled blocks want them.
@@ -87,10 +87,10 @@ class DecodingState(NamedTuple):
         return self._replace(place=place)
 
     def select(self, rows: Tensor, caches: Sequence[KVCache]) -> DecodingState:
-        """Go on with these rows only, (N,) indices, in the caches, too."""
+        """Go on with these requests only, (N,) indices, in the caches, too."""
         window = None if self.window is None else self.window.select(rows)
-        if self.ways == 2:
-            rows = torch.stack((2 * rows, 2 * rows + 1), dim=1).flatten()
+        if self.paired:
+            rows = guidance.pair(2 * rows, 2 * rows + 1)
         for cache in caches:
             cache.select(rows)
         return self._replace(prefix=self.prefix[rows], steps=self.steps[rows], window=window)

@@ -96,8 +96,8 @@ class LatentSampler(nn.Module):
     ) -> LatentOutput:
         """``temperature`` scales σ; 0 takes the mean. ``noise`` is ε (B, K, r·M), else drawn by torch's generator.
 
-        ``guidance_scale``: not 1 where ``hidden`` (2 B, K, D) holds pairs of rows (see ``guidance``), of which one each
-        comes back. σ is that of the row that reads its text.
+        ``guidance_scale``: unless it is 1, ``hidden`` (2 B, K, D) holds two rows of each request (see ``guidance``),
+        for which one comes back. σ is that of the first, which reads text and prompt.
         """
         mean, log_variance = self.project(hidden).float().chunk(2, dim=-1)
         if guidance_scale != 1:

@@ -43,7 +43,7 @@ class Melle(nn.Module):
         text_attention: "causal" (paper) or "bidirectional" (text tokens see all of the text).
         guided_layers: blocks whose head 0 reports its attention, for the guided-attention loss.
         prenet_*: the pre-net; its dropout also acts at inference.  postnet: "conv" or "none", with its sizes.
-        text_dropout: probability in training that a row reads no text, for ``guidance`` (paper: 0).
+        text_dropout: probability in training that a row reads no text, for classifier-free ``guidance`` (paper: 0).
         frame_dropout: probability in training that a step reads a learned mask embedding and not its frames (paper: 0).
         latent_*: the sampler; ``latent_sampling=False`` is the paper's ablation.
         mel_mean, mel_std: log10-mel statistics; the network works on (mel - mean) / std. 0 and 1 leave it as it is.
@@ -235,8 +235,8 @@ class Melle(nn.Module):
         be 0. Rows with a prompt have text segments 0 (prompt) and 1; rows without one, or with the beginning of what
         their text says in its place, segment 0 only. Without ``noise`` torch's own generator decides. ``speed`` (B,):
         how many times as fast as the pace each row is to speak, with paced positions; others know no pace. ``window``:
-        tokens that guided attention may look ahead of the one that is due (see ``TextWindow``). ``guidance_scale``: how
-        many times as much the text is to say (see ``guidance``); unless it is 1, caches need room for twice the rows.
+        tokens that guided attention may look ahead of the one that is due (see ``TextWindow``). ``guidance_scale``:
+        of classifier-free guidance; unless it is 1, caches need room for twice the rows (see ``guidance``).
         """
         rows, frames, _ = prompt.shape
         if frames % self.reduction_factor or (prompt_lengths % self.reduction_factor).any():
@@ -246,10 +246,9 @@ class Melle(nn.Module):
         read = self.prenet(given, None if noise is None else noise.keep)
         due = TextWindow.begin(text_lengths, text_segments, window) if self.guided_layers else None
         begun = (text_segments.amax(dim=1) == 0) & (steps > 0)  # whose text has begun: attention knows how far
-        if (ways := guidance.ways(guidance_scale)) == 2:
-            text, read = guidance.with_and_without(text), guidance.twice(read)
-            text_lengths, text_segments, steps = map(guidance.twice, (text_lengths, text_segments, steps))
-            speed = speed if speed is None else guidance.twice(speed)
+        if (each := guidance.rows_per_request(guidance_scale)) == 2:
+            text, text_lengths, text_segments, steps = guidance.pair_prefixes(text, text_lengths, text_segments, steps)
+            read, speed = guidance.twice(read), speed if speed is None else guidance.twice(speed)
         segment_steps = torch.stack((steps, torch.zeros_like(steps)), dim=1)
         prefix = text_lengths + 1 + steps
         size = int(prefix.max())
@@ -259,7 +258,7 @@ class Melle(nn.Module):
             # ``Module.compile`` replaces calls of the block; ``forward`` bypasses it, as the cache changes its shape.
             x, weights = block.forward(x, rotary, mask, cache, asked and number in self.guided_layers)
             if weights is not None:
-                looks.append(weights.gather(1, end.expand(-1, 1, weights.shape[2]))[::ways, 0])
+                looks.append(weights.gather(1, end.expand(-1, 1, weights.shape[2]))[::each, 0])
         if asked:
             due.advance(looks, 0.0, begun)
         last = x.gather(1, end.expand(-1, 1, x.shape[2]))
@@ -280,7 +279,7 @@ class Melle(nn.Module):
         done = (caches[0].length if place is None else place) - first  # steps
         number = state.steps + 1 + done  # this step's index in the row, <BOS> being 0
         x = self.prenet(frames.flatten(1)[:, None].to(self.bos.dtype), None if noise is None else noise.keep)
-        x = x if state.ways == 1 else guidance.twice(x)
+        x = guidance.twice(x) if state.paired else x
         if self.mel_position is not None:
             # A row that has ended stays in the batch, beyond the last position too; what it says is not heard.
             x = x + self.mel_position(number.clamp(max=self.mel_position.num_embeddings - 1)[:, None])
@@ -289,7 +288,7 @@ class Melle(nn.Module):
         rotary = self._rotation(at[:, None])
         count = caches[0].capacity if place is not None else state.prefix_size + done + 1
         mask, window, looks = state.mask(count), state.window, []
-        near = None if window is None else window.mask(mask, self.blocks[0].attention.heads, count, state.ways)
+        near = None if window is None else window.mask(mask, self.blocks[0].attention.heads, count, state.paired)
         if place is not None:  # as what is added to scores, which every layer would else make of it on a GPU
             mask = torch.where(mask, 0.0, -torch.inf).to(x.dtype)
         for number, (block, cache) in enumerate(zip(self.blocks, caches)):
@@ -298,7 +297,7 @@ class Melle(nn.Module):
             run = block.forward if place is None else block
             x, weights = run(x, rotary, near if guided else mask, cache, guided)
             if weights is not None:
-                looks.append(weights[:: state.ways, 0])
+                looks.append(weights[:: guidance.rows_per_request(state.guidance_scale), 0])
         if window is not None:
             window.advance(looks)
         if place is not None:
@@ -312,7 +311,7 @@ class Melle(nn.Module):
         hidden = self.norm(x).to(self.stop.weight.dtype)
         latent = self.latent(hidden, temperature, None if noise is None else noise.latent, scale)
         frames = latent.frames.reshape(-1, self.reduction_factor, self.n_mels)
-        return frames, self.stop(hidden[:: guidance.ways(scale)])[:, 0, 0].float()
+        return frames, self.stop(hidden[:: guidance.rows_per_request(scale)])[:, 0, 0].float()
 
     def join(
         self,

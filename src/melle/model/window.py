@@ -15,6 +15,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from melle.model.guidance import pair
+
 SURE = 0.3  # of the attention must be on the text to say where it is: the rest is on frames
 
 
@@ -35,17 +37,18 @@ class TextWindow(NamedTuple):
         first = ((text_segments >= 0) & (text_segments < segments)).sum(dim=1)
         return cls(first, text_lengths, first.float(), ahead)
 
-    def mask(self, mask: Tensor | None, heads: int, keys: int, ways: int = 1) -> Tensor:
+    def mask(self, mask: Tensor | None, heads: int, keys: int, paired: bool = False) -> Tensor:
         """(B, heads, 1, keys), True where a head may look: ``mask`` (B, 1, 1, keys), and head 0 within the window.
 
-        ``ways``: rows of ``mask``, and of what comes back, that share each window, one after the other.
+        ``paired``: ``mask`` and what comes back have a second row after each, without window (see ``guidance``).
         """
         slots = torch.arange(keys, device=self.at.device)
         place = slots - self.at[:, None]
         near = (place >= -self.ahead / 2) & (place <= self.ahead) & (slots >= self.first[:, None])
         head = (near | (slots >= self.end[:, None]))[:, None, None]
         allowed = torch.cat((head, torch.ones_like(head).expand(-1, heads - 1, -1, -1)), dim=1)
-        allowed = allowed.repeat_interleave(ways, dim=0)
+        if paired:
+            allowed = pair(allowed, torch.ones_like(allowed))
         return allowed if mask is None else allowed & mask
 
     def advance(self, weights: Sequence[Tensor], sure: float = SURE, rows: Tensor | None = None) -> None:

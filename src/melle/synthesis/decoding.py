@@ -12,7 +12,7 @@ from torch.nn.utils.rnn import pad_sequence
 from melle.data.batch import join_text, pad_texts
 from melle.model import DecodingState, Melle
 from melle.model.cache import KVCache
-from melle.model.guidance import ways
+from melle.model.guidance import rows_per_request
 from melle.model.noise import RowNoise, StepNoise
 from melle.synthesis.cuda_graph import StepRunner
 from melle.synthesis.options import DecodingOptions
@@ -103,7 +103,7 @@ def prefill(
     mels = [nothing if one.prompt is None else one.prompt.mel for one in requests]
     lengths = torch.tensor([len(mel) for mel in mels])
     filled = int((text_lengths + 1 + lengths // network.reduction_factor).max())  # positions before the first new step
-    caches = network.make_caches(len(requests) * ways(options.guidance_scale), filled + room)
+    caches = network.make_caches(len(requests) * rows_per_request(options.guidance_scale), filled + room)
     text, text_lengths, text_segments, lengths = (
         part.to(device) for part in (text, text_lengths, text_segments, lengths)
     )

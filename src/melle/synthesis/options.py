@@ -16,6 +16,7 @@ from melle.options import option
 
 SPEEDS = (0.5, 2.0)
 MAX_GAP = 10.0  # seconds
+MAX_GUIDANCE = 10.0  # beyond which nothing but noise is heard
 USUAL = {"temperature": 1.0, "attention_window": math.inf, "guidance_scale": 1.0}  # of models that do not say
 MIN_PROMPT, MAX_PROMPT = 0.1, 60.0  # seconds
 BEST_PROMPT = "3 to 10 seconds"
@@ -36,8 +37,9 @@ class DecodingOptions:
     )
     guidance_scale: float | None = option(
         None,
-        "how many times as much the text is to say as it does (classifier-free guidance), by a second pass without it; "
-        "1: as it is; of a model that was trained with text_dropout; default: what it was exported with, else 1",
+        "of classifier-free guidance: what text and prompt change in each prediction is multiplied by it, which takes a "
+        "second pass without them; 1: none; for models trained with text_dropout; default: what the model was exported "
+        "with, else 1",
     )
     stop_threshold: float = option(0.5, "probability at which speech ends")
     min_length: float | None = option(
@@ -69,8 +71,10 @@ class DecodingOptions:
             raise UserError(f"temperature={self.temperature} must be a number from 0 on")
         if self.attention_window is not None and not self.attention_window >= 1:
             raise UserError(f"attention_window={self.attention_window} must be 1 token or more; inf: anywhere")
-        if self.guidance_scale is not None and not 1 <= self.guidance_scale < math.inf:
-            raise UserError(f"guidance_scale={self.guidance_scale} must be a number from 1 on; 1: no guidance")
+        if self.guidance_scale is not None and not 1 <= self.guidance_scale <= MAX_GUIDANCE:
+            raise UserError(
+                f"guidance_scale={self.guidance_scale} must be a number from 1 to {MAX_GUIDANCE:g}; 1: none"
+            )
         if not 0 < self.stop_threshold <= 1:
             raise UserError(f"stop_threshold={self.stop_threshold} must be above 0 and at most 1")
         if not SPEEDS[0] <= self.speed <= SPEEDS[1]:

@@ -173,7 +173,7 @@ class Renderer:
 
     def _decode(self, requests: Sequence[Request], options: DecodingOptions) -> Iterator[Frames]:
         options = options.with_defaults(self.description.decoding)
-        for name, how in self.description.untrained().items():
+        for name, how in self.description.unsupported().items():
             if (value := getattr(options, name)) != USUAL[name]:
                 raise UserError(f"{name}={value:g}: this model was trained {how}; give {USUAL[name]:g}")
         with self._decoding(requests):

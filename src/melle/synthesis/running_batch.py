@@ -12,7 +12,7 @@ from torch.nn.utils.rnn import pad_sequence
 
 from melle.model import Melle
 from melle.model.cache import DecodingState, KVCache
-from melle.model.guidance import ways
+from melle.model.guidance import rows_per_request
 from melle.model.noise import RowNoise, StepNoise
 from melle.model.window import TextWindow
 from melle.synthesis.decoding import Frames, prefill, prompt_steps, step_bounds
@@ -72,7 +72,7 @@ class _Row:
     key: int
     noise: RowNoise
     postnet: StreamingPostNet
-    filled: int  # positions in the caches
+    filled: list[int]  # positions in the caches, of each of its rows there
     most: int  # steps
     done: int = 0  # frames given away
     stops: list[float] = field(default_factory=list)  # each step's stop probability
@@ -93,10 +93,10 @@ class RunningBatch:
         self.network, self.options, self.most_rows = network, options.with_defaults(), most_rows
         self._frame_rate, self._device = frame_rate, network.bos.device
         self._rows: list[_Row] = []
-        self._ways = ways(self.options.guidance_scale)  # rows of the caches for each of ours, one after the other
-        self._caches = [RowCache(most_rows * self._ways, cache) for cache in network.make_caches(1, 1)]
+        self._each = rows_per_request(self.options.guidance_scale)  # G rows of the caches, one right after the other
+        self._caches = [RowCache(most_rows * self._each, cache) for cache in network.make_caches(1, 1)]
         nothing = torch.zeros(0, dtype=torch.long, device=self._device)
-        self._prefix, self._steps, self._place = nothing, nothing, nothing  # (B,) as in ``DecodingState``
+        self._prefix = self._steps = self._place = nothing.view(0, self._each)  # (B, G) as in ``DecodingState``
         self._first, self._due = nothing, nothing.float()  # (B,) as in ``TextWindow``
         self._stopping = self._make_stopping([], (nothing, nothing))
         self._window = self._stopping.window if self._stopping.window <= MAX_WINDOW else network.reduction_factor
@@ -119,7 +119,7 @@ class RunningBatch:
             pad_sequence(keep, batch_first=True, padding_value=1.0), torch.cat([own.next().latent for own in noise])
         )
         caches, state, made, logits, *prompt = prefill(network, new, self.options, first)
-        prefix, steps = state.prefix[:: self._ways], state.steps[:: self._ways]
+        prefix, steps = (part.view(-1, self._each) for part in (state.prefix, state.steps))
         rows = []
         for key, own, most, filled, *given in zip(
             requests, noise, bounds[1].tolist(), prefix.tolist(), *(part.split(1) for part in prompt)
@@ -127,10 +127,9 @@ class RunningBatch:
             postnet = StreamingPostNet(network, *given, most * network.reduction_factor)
             rows.append(_Row(key, own, postnet, filled, most))
         for cache, read in zip(self._caches, caches):
-            cache.reserve(max(row.filled + row.most for row in rows))
-            for number in range(len(rows) * self._ways):
-                filled = rows[number // self._ways].filled
-                place = len(self._rows) * self._ways + number
+            cache.reserve(max(max(row.filled) + row.most for row in rows))
+            for number, filled in enumerate(state.prefix.tolist()):
+                place = len(self._rows) * self._each + number
                 cache.put(place, read.keys[number, :, :filled], read.values[number, :, :filled])
         # Frames that a row does not have yet are no numbers, which are not still.
         recent = made.new_full((len(new), self._window, network.n_mels), torch.nan)
@@ -138,7 +137,8 @@ class RunningBatch:
         recent = self._note(rows, stopping, recent, made, logits)
         self._rows += rows
         self._stopping.extend(stopping)
-        window = state.window or TextWindow(prefix, prefix, prefix.float(), math.inf)  # of no use
+        none = prefix[:, 0]
+        window = state.window or TextWindow(none, none, none.float(), math.inf)  # of no use
         own = (prefix, steps, prefix, window.first, window.at, made, recent)
         for name, part in zip(TENSORS, own):
             setattr(self, name, torch.cat((getattr(self, name), part)))
@@ -151,19 +151,18 @@ class RunningBatch:
             return []
         parts = [row.noise.next() for row in self._rows]
         noise = StepNoise(*(torch.cat(part) for part in zip(*parts)))
-        longest = max(row.filled for row in self._rows) + 1
-        prefix, steps, place = (part.repeat_interleave(self._ways) for part in (self._prefix, self._steps, self._place))
+        longest = max(max(row.filled) for row in self._rows) + 1
+        prefix, steps, place = (part.view(-1) for part in (self._prefix, self._steps, self._place))
         for cache in self._caches:
             cache.place, cache.capacity = place, min(-(-longest // COLUMNS) * COLUMNS, cache.keys.shape[2])
         scale = self.options.guidance_scale
         state = DecodingState(prefix, prefix[:, None], steps, even=False, place=place, guidance_scale=scale)
         if self.network.guided_layers and self.options.attention_window < math.inf:
-            end = self._prefix - 1 - self._steps
+            end = (self._prefix - 1 - self._steps)[:, 0]
             state = state._replace(window=TextWindow(self._first, end, self._due, self.options.attention_window))
         self._made, logits = self.network.step(self._caches, state, self._made, self.options.temperature, noise)
         for row in self._rows:
-            row.filled += 1
-        self._place += 1
+            row.filled = [count + 1 for count in row.filled]
         self._recent = self._note(self._rows, self._stopping, self._recent, self._made, logits)
         return self._give()
 
@@ -210,9 +209,8 @@ class RunningBatch:
         """The last row takes the place of one that leaves."""
         last = len(self._rows) - 1
         for cache in self._caches:
-            for way in range(self._ways):
-                source, target = (number * self._ways + way for number in (last, place))
-                cache.move(source, target, self._rows[last].filled)
+            for number, filled in enumerate(self._rows[last].filled):
+                cache.move(last * self._each + number, place * self._each + number, filled)
         order = [*range(last)]
         if place < last:
             order[place] = last

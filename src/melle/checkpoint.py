@@ -18,7 +18,7 @@ from melle.text import Tokenizer, tokenizer_from_dict
 DESCRIPTION_KEY = "melle"  # where the description lies in a Lightning checkpoint
 FORMAT = 1
 DECODING = ("temperature", "attention_window", "guidance_scale")  # what a model may say about how it speaks best
-# Decoding options for which a model has to be trained: the argument of its network, and how it was trained without that.
+# Decoding options that a model has to be trained for: the argument of its network, and how it was trained without it.
 REQUIRES = {
     "attention_window": ("guided_layers", "without guided attention"),
     "guidance_scale": ("text_dropout", "without text_dropout"),

@@ -37,9 +37,9 @@ class DecodingOptions:
     )
     guidance_scale: float | None = option(
         None,
-        "of classifier-free guidance: what text and prompt change in each prediction is multiplied by it, which takes a "
-        "second pass without them; 1: none; for models trained with text_dropout; default: what the model was exported "
-        "with, else 1",
+        "of classifier-free guidance: what text and prompt change in each prediction is multiplied by it, which takes "
+        "a second pass without them; 1: none; for models trained with text_dropout; default: what the model was "
+        "exported with, else 1",
     )
     stop_threshold: float = option(0.5, "probability at which speech ends")
     min_length: float | None = option(

@@ -147,7 +147,7 @@ def test_one_version():
 
 def test_links_of_pages_from_elsewhere():
     text = "[a](../docs/howto/judge.md#x) [b](pretrained/README.md) [`c`](example/) [d](https://e.org) [e](gone.md)"
-    shown = "[a](../howto/judge.md#x) [b](preview.md) `c` [d](https://e.org) [e](gone.md)"
+    shown = "[a](../howto/judge.md#x) [b](english-model.md) `c` [d](https://e.org) [e](gone.md)"
     assert top.with_links(text, "data/README.md", "reference/data.md") == shown
     assert top.with_links("[a](../../data/README.md)", "docs/howto/a.md", "howto/a.md") == "[a](../reference/data.md)"
     made = top.with_links("[a](../conf/train.yaml) [b](../conf/evaluate.yaml)", "docs/index.md", "index.md")

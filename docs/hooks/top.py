@@ -12,7 +12,7 @@ PAGES = {  # from their place in the repository to that on the site
     "CONTRIBUTING.md": "contributing.md",
     "CHANGELOG.md": "changelog.md",
     "data/README.md": "reference/data.md",
-    "data/pretrained/README.md": "reference/preview.md",
+    "data/pretrained/README.md": "reference/english-model.md",
 }
 MADE = {  # from what a page is generated of, to which links lead in the repository, to that page
     "conf/train.yaml": "reference/configuration/index.md",

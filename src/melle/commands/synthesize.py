@@ -220,7 +220,7 @@ class Synthesize:
             torch.set_num_threads(self.threads)
         elif parameters <= SMALL:
             # More make a step of so small a model hardly faster, and wait for each other by spinning: beside one other
-            # busy process the shipped preview took 60 s for what one thread says in 2.
+            # busy process the model in data/pretrained took 60 s for what one thread says in 2.
             torch.set_num_threads(1)
 
 

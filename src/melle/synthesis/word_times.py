@@ -20,7 +20,7 @@ QUIET = 2.0  # log10 below loud speech, 40 dB
 PAUSE = 0.06  # seconds of quiet that are a pause: a stop's closure is shorter
 APART = 0.05  # seconds by which a pause may miss the edges that attention gives
 NEAR = 3.0  # tokens around the path within which attention counts: what lies further away is noise
-# Tokens that are left of a text where the last step of its speech looks: 3 to 5 with the shipped preview, more than 9
+# Tokens that are left of a text where the last step of its speech looks: 3 to 5 with the shipped model, more than 9
 # where a word was left out. It is known where attention is a sharp line: at least SHARP of it is near the path, and
 # SHARPER times as much as if it were spread over the text.
 UNSAID, SHARP, SHARPER = 8.0, 0.5, 2.5

@@ -1,6 +1,7 @@
 """The loss and gradients of an optimiser step, however it is cut into batches, and what is passed over."""
 
 import json
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -85,6 +86,18 @@ def test_what_is_logged_is_the_loss_that_is_returned(make):
         torch.testing.assert_close(module.logged[f"train/{name}"], getattr(terms, name))
     weighted = terms.regression + 0.1 * terms.kl + 0.5 * terms.flux + terms.stop + 0.3 * terms.guide
     torch.testing.assert_close(loss, weighted)
+
+
+def test_training_learns_augmented_mels_and_validation_recorded_ones(make):
+    module, batch = make(1), collate(rows(), R)
+    plain = module.training_step(batch, 0)
+    module.augment = lambda mel, lengths: mel + lengths[:, None, None] / 10
+    augmented = module.training_step(batch, 0)
+    module.augment = None
+    louder = replace(batch, mel=batch.mel + batch.mel_lengths[:, None, None] / 10)
+    assert augmented == module.training_step(louder, 0) != plain
+    module.augment = lambda *_: pytest.fail("a validation is of what was recorded")
+    module.validation_step(batch, 0)
 
 
 @pytest.mark.parametrize("where", ["loss", "gradient"])

@@ -48,6 +48,7 @@ class MelleModule(lightning.LightningModule):
         seed: of the random numbers in training.
         expected_frames: mel frames that a training batch is expected to hold, by which losses are divided; text
             tokens and padding do not count (``MelleDataModule.expected_frames``).
+        augment: changes the log10 mels (B, T, M) of a training batch, given their lengths (B,), or None.
     """
 
     METRICS = (*(f"validation/{name}" for name in TERMS), "validation/text_gap")  # what can be monitored
@@ -61,11 +62,12 @@ class MelleModule(lightning.LightningModule):
         schedule: Callable[[int], float] | None = None,
         seed: int = 0,
         expected_frames: float = 1.0,
+        augment: Callable[[Tensor, Tensor], Tensor] | None = None,
     ):
         super().__init__()
         self.network, self.loss, self.description = network, loss, description
         self._optimizer, self._schedule = optimizer, schedule
-        self.seed, self.expected_frames = seed, expected_frames
+        self.seed, self.expected_frames, self.augment = seed, expected_frames, augment
         self.batch_size = (0, 0)  # rows and positions of the last batch
         self._validation: list[Tensor] = []  # sums of the batches of a validation
 
@@ -97,6 +99,8 @@ class MelleModule(lightning.LightningModule):
         if not batch.ids:  # a stand-in for a batch that cannot be used keeps ranks in step, and teaches nothing
             with unchanged_buffers(self.network):
                 return 0 * self(batch).total
+        if self.augment is not None:
+            batch = replace(batch, mel=self.augment(batch.mel, batch.mel_lengths))
         terms = LossTerms(*(term / self.expected_frames for term in self(batch)))
         for name, value in self._by_name(terms).items():
             self.log(f"train/{name}", value.detach(), prog_bar=name in SHOWN)

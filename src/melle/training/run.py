@@ -158,6 +158,7 @@ def build_module(cfg: DictConfig, data: MelleDataModule, checkpoint: Path | None
         schedule=build(cfg.optim.schedule),
         seed=cfg.seed,
         expected_frames=data.expected_frames(),
+        augment=build(cfg.augment, spec=data.mel) if cfg.get("augment") else None,
     )
 
 
@@ -194,6 +195,8 @@ def _check_parts(cfg: DictConfig, mel: MelSpec) -> None:
     build(cfg.optim.schedule)
     if cfg.task == "speech":
         build(cfg.loss)
+        if cfg.get("augment"):
+            build(cfg.augment, spec=mel)
         with torch.device("meta"):  # no memory is taken, and no random number is drawn
             make_network(
                 cfg, CorpusStatistics(0.0, 1.0, 1.0, (1.0, 1.0), (1.0, 1.0), 0.0, None), vocab_size=1, n_mels=mel.n_mels

@@ -17,12 +17,7 @@ from melle.text import Tokenizer, tokenizer_from_dict
 
 DESCRIPTION_KEY = "melle"  # where the description lies in a Lightning checkpoint
 FORMAT = 1
-DECODING = ("temperature", "attention_window", "guidance_scale")  # what a model may say about how it speaks best
-# Decoding options that a model has to be trained for: the argument of its network, and how it was trained without it.
-REQUIRES = {
-    "attention_window": ("guided_layers", "without guided attention"),
-    "guidance_scale": ("text_dropout", "without text_dropout"),
-}
+DECODING = ("temperature", "attention_window", "guidance_scale", "pace")  # what a model may say of how it speaks best
 WEIGHTS_PREFIX = "network."  # of the network's weights: the LightningModule's attribute
 
 MISSING = "no such checkpoint; train one with `python train.py` or give another path"
@@ -55,7 +50,12 @@ class ModelDescription:
 
     def unsupported(self) -> dict[str, str]:
         """Names of the decoding options that this model was not trained for, each with how it was trained."""
-        return {name: how for name, (argument, how) in REQUIRES.items() if not self.network.get(argument)}
+        trained = {
+            "attention_window": (self.network.get("guided_layers"), "without guided attention"),
+            "guidance_scale": (self.network.get("text_dropout"), "without text_dropout"),
+            "pace": (self.network.get("position") == "paced", "without paced positions"),
+        }
+        return {name: how for name, (has, how) in trained.items() if not has}
 
     def as_dict(self) -> dict:
         """Plain Python values, safe to load with ``weights_only=True``."""

@@ -1,6 +1,7 @@
 """Speech is as fast as asked for, and silent where a text or an option asks for it."""
 
 import json
+import math
 
 import numpy as np
 import pytest
@@ -55,12 +56,29 @@ def test_paced_positions_of_the_last_segment_come_sooner():
     assert found[1, :3].tolist() == [2.0, 6.0, 10.0]
 
 
-def test_a_paced_model_gets_the_speed_and_others_are_stretched(tts):
-    """The untrained model never ends by itself: it is cut off at its bound, which the speed moves."""
-    usual = tts("one two three", PROMPT, seed=1)
-    fast = tts("one two three", PROMPT, options=DecodingOptions(speed=1.4), seed=1)
-    assert len(fast.mel) == pytest.approx(len(usual.mel) / 1.4, abs=4)
+def test_a_pace_widens_the_bounds_of_length_and_changes_what_is_said(tts):
+    """The untrained model would end at once, or never: its length is a bound. How far one follows is not known."""
+    assert tts.network.position == "paced"
+
+    def lengths(pace, **options):
+        options = DecodingOptions(pace=pace, max_silence=math.inf, max_still=math.inf, **options)
+        return len(tts("one two three", PROMPT, seed=1, options=options).mel)
+
+    assert lengths(0.7) == lengths(1.0) == lengths(None) == pytest.approx(1.4 * lengths(1.4), abs=4)
+    never = {"stop_threshold": 1.0}
+    assert lengths(1.4, **never) == lengths(1.0, **never) == pytest.approx(0.7 * lengths(0.7, **never), abs=4)
+    usual, slow = (tts("one two three", PROMPT, seed=1, options=DecodingOptions(pace=pace)) for pace in (1.0, 0.7))
+    assert (slow.mel - usual.mel).abs().max() > 1e-3  # by its positions alone: little, where nothing was learned
+
+
+def test_a_pace_is_refused_by_models_without_paced_positions(tts):
     tts.network.position = "rope"
+    tts.description.network["position"] = "rope"
+    with pytest.raises(UserError, match=r"pace=0\.7: this model was trained without paced positions; give 1"):
+        tts("one", PROMPT, options=DecodingOptions(pace=0.7))
+
+
+def test_frames_are_stretched_by_the_speed(tts):
     usual = tts("one two three", PROMPT, seed=1)
     slow = tts("one two three", PROMPT, options=DecodingOptions(speed=0.7), seed=1)
     assert len(slow.mel) == int(np.ceil(len(usual.mel) / 0.7)) and len(slow.waveform) == len(slow.mel) * HOP
@@ -108,7 +126,11 @@ def test_what_cannot_be_is_named(tts):
     ):
         with pytest.raises(UserError, match=says):
             tts(text)
-    for options, says in (({"speed": 3}, "between 0.5 and 2"), ({"sentence_gap": -1}, "between 0 and 10")):
+    for options, says in (
+        ({"speed": 3}, "speed=3 must be between 0.5 and 2"),
+        ({"pace": 0.4}, "pace=0.4 must be between 0.5 and 2"),
+        ({"sentence_gap": -1}, "between 0 and 10"),
+    ):
         with pytest.raises(UserError, match=says):
             DecodingOptions(**options)
     assert show_text("one [pause 0.5s] two", tts.tokenizer) == "one [pause 0.5s] two"

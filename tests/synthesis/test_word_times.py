@@ -112,9 +112,8 @@ def test_words_are_as_written_in_order_and_around_the_pauses(tts):
     assert tts(text, seed=1).words == ()
 
 
-def test_times_follow_the_speed(tts, monkeypatch):
+def test_times_follow_the_speed(tts):
     usual = tts("one two three", seed=1, words=True).words
-    monkeypatch.setattr(tts, "pace_speed", lambda options: 1.0)  # as of a model without a pace
     slow = tts("one two three", seed=1, words=True, options=DecodingOptions(speed=0.5)).words
     np.testing.assert_allclose([w[1:] for w in slow], [(2 * w.start, 2 * w.end) for w in usual], rtol=1e-6)
 

@@ -35,6 +35,7 @@ class Export:
     guidance_scale: float | None = option(
         None, "of classifier-free guidance (see synthesize --help); default: likewise, else 1"
     )
+    pace: float | None = option(None, "of paced positions (see synthesize --help); default: likewise, else 1")
     onnx: bool = option(False, "write graphs for onnxruntime, too, to OUTPUT/onnx (extra: onnx)")
     push: str | None = option(None, "upload it to the Hugging Face hub under this name, too", metavar="USER/MODEL")
     public: bool = option(False, "with --push: for everybody to see")
@@ -76,7 +77,7 @@ class Export:
             graphs = export_onnx(self.output, self.output / "onnx")
             speak = shell_command("python", "examples/onnx_speak.py", graphs, "Good morning.", "VOICE", "out.wav")
             print(f"{graphs}: speak by {speak}")
-            if left_out := sorted({"attention_window", "guidance_scale"} & decoding.keys()):
+            if left_out := sorted({"attention_window", "guidance_scale", "pace"} & decoding.keys()):
                 print(f"The graphs speak without {' and '.join(left_out)}.")
         if self.push:
             print(push(self.output, self.push, private=not self.public))

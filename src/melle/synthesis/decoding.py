@@ -108,8 +108,8 @@ def prefill(
         part.to(device) for part in (text, text_lengths, text_segments, lengths)
     )
     prompt = pad_sequence(mels, batch_first=True).to(device)
-    speed = torch.tensor([one.speed for one in requests], device=device)
-    how = (options.temperature, noise, speed, options.attention_window, options.guidance_scale)
+    pace = torch.tensor([one.pace for one in requests], device=device)
+    how = (options.temperature, noise, pace, options.attention_window, options.guidance_scale)
     return caches, *network.prefill(caches, text, text_lengths, text_segments, prompt, lengths, *how), prompt, lengths
 
 

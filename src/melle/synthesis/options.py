@@ -17,7 +17,8 @@ from melle.options import option
 SPEEDS = (0.5, 2.0)
 MAX_GAP = 10.0  # seconds
 MAX_GUIDANCE = 10.0  # beyond which nothing but noise is heard
-USUAL = {"temperature": 1.0, "attention_window": math.inf, "guidance_scale": 1.0}  # of models that do not say
+# Of models that do not say how they speak best.
+USUAL = {"temperature": 1.0, "attention_window": math.inf, "guidance_scale": 1.0, "pace": 1.0}
 MIN_PROMPT, MAX_PROMPT = 0.1, 60.0  # seconds
 BEST_PROMPT = "3 to 10 seconds"
 USUAL_PROMPT = 30.0  # seconds: the longest utterance that training takes, where the model does not say
@@ -41,6 +42,12 @@ class DecodingOptions:
         "a second pass without them; 1: none; for models trained with text_dropout; default: what the model was "
         "exported with, else 1",
     )
+    pace: float | None = option(
+        None,
+        "of paced positions, as a multiple of the voice's own pace: a model is told to speak so, and follows as far as "
+        f"it has learned to, {SPEEDS[0]:g} to {SPEEDS[1]:g}; less than 1 can read better; default: what the model was "
+        "exported with, else 1",
+    )
     stop_threshold: float = option(0.5, "probability at which speech ends")
     min_length: float | None = option(
         None,
@@ -55,8 +62,8 @@ class DecodingOptions:
 
     speed: float = option(
         1.0,
-        f"how many times as fast as the voice's own pace, {SPEEDS[0]:g} to {SPEEDS[1]:g}: a model with paced positions "
-        "speaks so, of others the frames are stretched",
+        f"how many times as fast as the model speaks, {SPEEDS[0]:g} to {SPEEDS[1]:g}, at the same pitch: its frames "
+        "are stretched",
     )
     sentence_gap: float | None = option(
         None,
@@ -77,8 +84,10 @@ class DecodingOptions:
             )
         if not 0 < self.stop_threshold <= 1:
             raise UserError(f"stop_threshold={self.stop_threshold} must be above 0 and at most 1")
-        if not SPEEDS[0] <= self.speed <= SPEEDS[1]:
-            raise UserError(f"speed={self.speed} must be between {SPEEDS[0]:g} and {SPEEDS[1]:g}")
+        for name in ("pace", "speed"):
+            value = getattr(self, name)
+            if value is not None and not SPEEDS[0] <= value <= SPEEDS[1]:
+                raise UserError(f"{name}={value} must be between {SPEEDS[0]:g} and {SPEEDS[1]:g}")
         if self.sentence_gap is not None and not 0 <= self.sentence_gap <= MAX_GAP:
             raise UserError(f"sentence_gap={self.sentence_gap} must be between 0 and {MAX_GAP:g} seconds")
         for name in ("max_silence", "max_still"):

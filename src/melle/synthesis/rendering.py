@@ -105,7 +105,7 @@ class Renderer:
     ) -> Iterator[tuple[Chunk, Tensor | None]]:
         """Speak one request, and give frames and samples as soon as they are final; with the last, all frames (T, M)
         as they were decoded."""
-        vocode, stretch, mels = self.vocoder.stream(), self._stretch(options), []
+        vocode, stretch, mels = self.vocoder.stream(), Stretch(options.speed), []
         for frames in self._decode([request], options):
             last = frames.finish_reason is not None
             mel = stretch(frames.mel, last)
@@ -126,12 +126,7 @@ class Renderer:
     def words_of(self, request: Request, decoded: Tensor, options: DecodingOptions) -> tuple[Word, ...]:
         """When the words of what was decoded for a request are spoken, by guided attention."""
         with self._decoding([request]):
-            stretched = options.speed / self.pace_speed(options)
-            return find_words(self.network, self.tokenizer, request, decoded, self.spec.frame_rate, stretched)
-
-    def pace_speed(self, options: DecodingOptions) -> float:
-        """How many times as fast the network is to speak: only paced positions know of a pace."""
-        return options.speed if self.network.position == "paced" else 1.0
+            return find_words(self.network, self.tokenizer, request, decoded, self.spec.frame_rate, options.speed)
 
     def _render(
         self, requests: Sequence[Request], options: DecodingOptions, started: float
@@ -147,7 +142,7 @@ class Renderer:
                 continue
             decoded, done = torch.cat(mels[row]), time.perf_counter()
             reason = self._ending(reason, requests[row], decoded)
-            mel = self._stretch(options)(decoded, last=True)
+            mel = Stretch(options.speed)(decoded, last=True)
             with self._vocoding(len(mel)):
                 waveform = self.vocoder(mel.to(self.device)).cpu().nan_to_num(0.0)
             took = time.perf_counter() - done
@@ -181,10 +176,6 @@ class Renderer:
                 yield from self.decoder(requests, options)
             else:
                 yield from decode(self.network, requests, options, self.spec.frame_rate, self._fixed)
-
-    def _stretch(self, options: DecodingOptions) -> Stretch:
-        """What makes frames as fast as the network cannot."""
-        return Stretch(options.speed / self.pace_speed(options))
 
     def _decoding(self, requests: Sequence[Request]) -> AbstractContextManager[None]:
         tokens = max(sum(map(len, request.segments)) for request in requests)

@@ -27,7 +27,7 @@ class Request:
     max_steps: float  # at which speech is cut off
     level: float  # log10, how loud speech should be (``audio.speech_level``)
     marks: Marks = NO_BOS  # ids around the text
-    speed: float = 1.0  # how many times as fast as the prompt, by paced positions
+    pace: float = 1.0  # of paced positions, as a multiple of the prompt's
 
     @property
     def segments(self) -> list[list[int]]:
@@ -44,37 +44,37 @@ def make_request(
     model: ModelDescription,
     network: Melle,
     leads: bool = False,
-    speed: float = 1.0,
 ) -> Request:
     """With the length that is expected of it: at the pace of the prompt's speech, within what the training data had.
 
-    ``leads``: it becomes the prompt of what follows, for which it leaves room. ``speed``: how many times as fast as the
-    prompt it is spoken, by paced positions.
+    ``leads``: it becomes the prompt of what follows, for which it leaves room.
 
     Raises UserError for a text or a prompt longer than the model's positions.
     """
     r = network.reduction_factor
     shortest, longest = model.length_range
-    pace, level = model.frames_per_token, model.speech_level or 0.0
+    frames_per_token, level = model.frames_per_token, model.speech_level or 0.0
     prompt_steps = given = 0  # mel steps of the prompt; and of those what the text says
     if prompt is not None:
         prompt_steps, level = len(prompt.mel) // r, speech_level(prompt.mel)
         if prompt.tokens:
             # A prompt with long silences, or with a wrong text, has a pace that nobody speaks at.
-            fastest, slowest = (pace * share for share in model.paces)
-            pace = min(max(speech_frames(prompt.mel, model.mel) / len(prompt.tokens), fastest), slowest)
+            fastest, slowest = (frames_per_token * share for share in model.paces)
+            own = speech_frames(prompt.mel, model.mel) / len(prompt.tokens)
+            frames_per_token = min(max(own, fastest), slowest)
         else:
             given = prompt_steps
     marks = marks_of(model.tokenizer)
     before = marks.count + (len(prompt.tokens) if prompt is not None else 0)
     check_positions(before + len(tokens), prompt_steps, network)
-    expected = len(tokens) * pace / r / speed
+    expected = len(tokens) * frames_per_token / r
+    asked = 1.0 if options.pace is None else options.pace  # which a model follows all the way, part of it, or not
     least = shortest / SLACK if options.min_length is None else options.min_length
     most = longest * SLACK if options.max_length is None else options.max_length
-    last = expected * most - given
+    last = expected * most / min(asked, 1) - given
     if leads and network.max_positions is not None:
         last = min(last, network.max_positions[1] // 2)
-    return Request(text, tokens, prompt, seed, expected * least - given, last, level, marks, speed)
+    return Request(text, tokens, prompt, seed, expected * least / max(asked, 1) - given, last, level, marks, asked)
 
 
 def check_positions(tokens: int, prompt_steps: int, network: Melle) -> None:

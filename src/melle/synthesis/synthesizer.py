@@ -226,11 +226,12 @@ class Synthesizer(Renderer):
         seed: int,
         options: DecodingOptions,
     ) -> Request:
-        """For a part of a text. ``lead``: what its first part said, where there is no prompt: it has the speed."""
+        """For a part of a text. ``lead``: what its first part said, where there is no prompt."""
         part, seed = parts[number], derive_seed(seed, "part", number)
-        voice, speed = (lead, 1.0) if prompt is None and lead is not None else (prompt, self.pace_speed(options))
+        voice = lead if prompt is None else prompt
         leads = voice is None and len(parts) > 1
-        return make_request(part.text, part.tokens, voice, seed, options, self.description, self.network, leads, speed)
+        options = options.with_defaults(self.description.decoding)
+        return make_request(part.text, part.tokens, voice, seed, options, self.description, self.network, leads)
 
     def _check_words(self, words: bool) -> None:
         if words and not self.network.guided_layers:

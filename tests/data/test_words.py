@@ -44,7 +44,7 @@ def test_words_are_found_among_tokens():
     phonemes = PhonemeTokenizer.fit(["Well, no!", "Yes? I am."], punctuation=True)
     ids = phonemes.encode("Yes, no. Well!")
     found = [phonemes.decode(ids[start:end]) for start, end in phonemes.word_spans(ids)]
-    assert found == [phonemes.decode(phonemes.encode(word)).strip() for word in ("Yes", "no", "Well")]
+    assert found == [phonemes.decode(phonemes.encode(word)).rstrip(" .") for word in ("Yes", "no", "Well")]
 
 
 def test_each_step_is_due_where_the_words_say():

@@ -39,7 +39,7 @@ def test_marks_are_kept_where_speech_pauses():
     for letter in "I", "B":  # only after the point of an initial nobody pauses
         assert say(f"Is it {letter}?") == words(f"Is it {letter}") + "?"
         assert say(f"{letter}, four!") == f"{words(letter)}, {four}!"
-    assert (say("I. Nine"), say("B. Nine")) == (f"{words('I')}. {nine}", words("B. Nine"))
+    assert (say("I. Nine."), say("B. Nine.")) == (f"{words('I')}. {nine}.", words("B. Nine") + ".")
     for again in (tokenizer_from_dict(marked.as_dict()), pickle.loads(pickle.dumps(marked))):
         assert again.encode("Nine, four.") == marked.encode("Nine, four.")
     unmarked = PhonemeTokenizer("en-us", plain.as_dict()["symbols"], punctuation=True)
@@ -49,6 +49,22 @@ def test_marks_are_kept_where_speech_pauses():
     for text in ("…", "?!", "“”"):
         with pytest.raises(UserError, match="no sound"):
             marked.encode(text)
+
+
+def test_a_text_without_a_last_mark_ends_as_a_sentence():
+    """Where "." was learned, so that what follows in a row is known to be another utterance."""
+    marked = PhonemeTokenizer.fit(["Four, two! Seven?", "Nine."], punctuation=True)
+
+    def say(tokenizer, text):
+        return tokenizer.decode(tokenizer.encode(text))
+
+    for text in ("four seven", "four, seven", "nine “two”"):
+        assert say(marked, text) == say(marked, f"{text}.") == say(marked, f"{text}!")[:-1] + "."
+    for text, mark in (("Four two!", "!"), ("Seven?", "?"), ("Nine,", ","), ("Nine…", ".")):
+        assert say(marked, text)[-1] == mark and say(marked, text)[-2] not in ",.?!"
+    for fitted in (["Four, two! Seven?", "Nine"], ["four two seven nine"]):  # "." was never seen
+        assert say(PhonemeTokenizer.fit(fitted, punctuation=True), "nine two")[-1] not in ",.?!"
+    assert "." not in say(PhonemeTokenizer.fit(["Four.", "two"]), "four")
 
 
 def test_the_language_matters():

@@ -33,7 +33,9 @@ class PhonemeTokenizer(LenientTokenizer):
     Args:
         language: espeak's code, "en-us", "fr-fr", "it".  symbols: the IPA symbols that the model knows.
         punctuation: keep marks, as one of ",", ".", "?" and "!" after their word; those not among the symbols are
-            passed over.  normaliser: as for ``LenientTokenizer``; without, figures are read as espeak does.
+            passed over. A text that ends without one is read as if it ended with ".", where that is among them: else a
+            model that learned from texts with marks would not know where a prompt's text ends.
+        normaliser: as for ``LenientTokenizer``; without, figures are read as espeak does.
     """
 
     def __init__(self, language: str, symbols: Iterable[str], punctuation: bool = False, normaliser: str | None = None):
@@ -83,6 +85,8 @@ class PhonemeTokenizer(LenientTokenizer):
         if self.punctuation:
             unknown = "".join({*_MARKS.values()}.difference(self._phonemes.symbols))
             phonemes = phonemes.translate(str.maketrans("", "", unknown))
+            if "." in self._phonemes.symbols and phonemes[-1:] not in (*_MARKS.values(), ""):
+                phonemes += "."
         if not phonemes.strip(",.?! "):
             raise UserError(f"the text {text!r} has no sound; give it words that can be spoken")
         return self._phonemes.known(phonemes)

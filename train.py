@@ -17,7 +17,7 @@ from melle.configs.overrides import readable_arguments
 from melle.console import set_up_console
 from melle.errors import UserError
 
-LISTS = ("callbacks", "logger", "asr", "speaker")  # groups of which several options may be chosen
+LISTS = ("callbacks", "logger", "augment", "asr", "speaker")  # groups of which several options may be chosen
 
 
 @hydra.main(config_path="conf", config_name="train", version_base="1.3")

@@ -17,7 +17,7 @@ from melle.configs.overrides import readable_arguments
 from melle.errors import UserError
 
 ROOT = Path(__file__).parents[2]
-LISTS = ("callbacks", "logger")
+LISTS = ("callbacks", "logger", "augment")
 
 
 def composed(*arguments: str, default: str | None = None):

@@ -83,7 +83,7 @@ def test_what_a_run_begins_with_is_looked_at_first(tmp_path, tone_manifests, exp
         ("optim/schedule=wsd optim.schedule.decay_share=1", r"optim\.schedule: warmup_steps=.*overlap"),
         ("model.heads=3", r"model: width=.*heads=3"),
         ("model.width=wide", r"model: "),
-        ("augment=voices augment.warp=0.5", "give a factor of 1"),
+        ("augment=[voices] augment.voices.warp=0.5", "give a factor of 1"),
         ("trainer.val_check_interval=0.5", "share of an epoch"),
         ("callbacks.best.monitor=validation/kll", "nothing logs it; validation/kl"),
         ("trainer.accumulate_grad_batches=2 step_frames=999", "say the same"),

@@ -91,12 +91,15 @@ def test_what_is_logged_is_the_loss_that_is_returned(make):
 def test_training_learns_augmented_mels_and_validation_recorded_ones(make):
     module, batch = make(1), collate(rows(), R)
     plain = module.training_step(batch, 0)
-    module.augment = lambda mel, lengths: mel + lengths[:, None, None] / 10
+    module.augment = [
+        lambda batch: replace(batch, mel=batch.mel + batch.mel_lengths[:, None, None]),
+        lambda batch: replace(batch, mel=batch.mel / 10),
+    ]
     augmented = module.training_step(batch, 0)
-    module.augment = None
-    louder = replace(batch, mel=batch.mel + batch.mel_lengths[:, None, None] / 10)
+    module.augment = []
+    louder = replace(batch, mel=(batch.mel + batch.mel_lengths[:, None, None]) / 10)
     assert augmented == module.training_step(louder, 0) != plain
-    module.augment = lambda *_: pytest.fail("a validation is of what was recorded")
+    module.augment = [lambda batch: pytest.fail("a validation is of what was recorded")]
     module.validation_step(batch, 0)
 
 

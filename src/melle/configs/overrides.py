@@ -9,7 +9,7 @@ from hydra.core.override_parser.types import Override, Quote, QuotedString
 from hydra.errors import HydraException
 
 # Groups that null and ~group empty, and by what: Hydra takes no null where several options may be chosen.
-NO_CHOICE = {"callbacks": "[]", "logger": "[]", "protocol": "[]", "vocoder": "[]", "experiment": "[]"}
+NO_CHOICE = {"callbacks": "[]", "logger": "[]", "augment": "[]", "protocol": "[]", "vocoder": "[]", "experiment": "[]"}
 NO_CHOICE |= {"asr": "none", "speaker": "none", "quality": "none", "vad": "none"}
 TEXTS = ("name", "run_dir", "output")  # whatever is given is a name
 PATHS = ("checkpoint", "init_from", "resume", "data.train", "data.val", "data.test", "data.features", "data.index")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -48,7 +48,7 @@ class MelleModule(lightning.LightningModule):
         seed: of the random numbers in training.
         expected_frames: mel frames that a training batch is expected to hold, by which losses are divided; text
             tokens and padding do not count (``MelleDataModule.expected_frames``).
-        augment: changes the log10 mels (B, T, M) of a training batch, given their lengths (B,), or None.
+        augment: what changes training batches, one after the other.
     """
 
     METRICS = (*(f"validation/{name}" for name in TERMS), "validation/text_gap")  # what can be monitored
@@ -62,7 +62,7 @@ class MelleModule(lightning.LightningModule):
         schedule: Callable[[int], float] | None = None,
         seed: int = 0,
         expected_frames: float = 1.0,
-        augment: Callable[[Tensor, Tensor], Tensor] | None = None,
+        augment: Sequence[Callable[[Batch], Batch]] = (),
     ):
         super().__init__()
         self.network, self.loss, self.description = network, loss, description
@@ -99,8 +99,8 @@ class MelleModule(lightning.LightningModule):
         if not batch.ids:  # a stand-in for a batch that cannot be used keeps ranks in step, and teaches nothing
             with unchanged_buffers(self.network):
                 return 0 * self(batch).total
-        if self.augment is not None:
-            batch = replace(batch, mel=self.augment(batch.mel, batch.mel_lengths))
+        for change in self.augment:
+            batch = change(batch)
         terms = LossTerms(*(term / self.expected_frames for term in self(batch)))
         for name, value in self._by_name(terms).items():
             self.log(f"train/{name}", value.detach(), prog_bar=name in SHOWN)

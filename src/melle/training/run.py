@@ -36,7 +36,7 @@ from melle.training.module import MelleModule
 from melle.training.record import monitor_and_mode, read_metrics, write_metrics, write_record
 from melle.training.report import check_report, check_vocoder, choose_cases
 from melle.training.resume import check_same_model, find_resume, init_weights, is_new_run, set_aside_later
-from melle.training.trainer import build_trainer, check_monitors, check_trainer
+from melle.training.trainer import build_trainer, check_monitors, check_trainer, chosen
 from melle.vocoders.vocos.module import VocosModule, build_vocos
 
 # What checkpoints say of the training data.
@@ -158,7 +158,7 @@ def build_module(cfg: DictConfig, data: MelleDataModule, checkpoint: Path | None
         schedule=build(cfg.optim.schedule),
         seed=cfg.seed,
         expected_frames=data.expected_frames(),
-        augment=build(cfg.augment, spec=data.mel) if cfg.get("augment") else None,
+        augment=list(chosen(cfg.get("augment")).values()),
     )
 
 
@@ -195,8 +195,7 @@ def _check_parts(cfg: DictConfig, mel: MelSpec) -> None:
     build(cfg.optim.schedule)
     if cfg.task == "speech":
         build(cfg.loss)
-        if cfg.get("augment"):
-            build(cfg.augment, spec=mel)
+        chosen(cfg.get("augment"))
         with torch.device("meta"):  # no memory is taken, and no random number is drawn
             make_network(
                 cfg, CorpusStatistics(0.0, 1.0, 1.0, (1.0, 1.0), (1.0, 1.0), 0.0, None), vocab_size=1, n_mels=mel.n_mels

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import librosa
 import numpy as np
 import torch
@@ -9,6 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from melle.audio import MelSpec
+from melle.data.batch import Batch
 from melle.errors import UserError
 
 KNEE = 0.63  # of the highest band: up to there frequencies are scaled, as Jaitly and Hinton's 4800 Hz of 8000 are
@@ -50,19 +53,25 @@ class VoicePerturbation:
     ):
         for name, value in {"share": share, "noisy": noisy}.items():
             if not 0 <= value <= 1:
-                raise UserError(f"augment.{name}={value}: give a probability, 0 to 1")
+                raise UserError(f"augment.voices.{name}={value}: give a probability, 0 to 1")
         if not 1 <= warp <= 2:
-            raise UserError(f"augment.warp={warp}: give a factor of 1 (none) to 2")
+            raise UserError(f"augment.voices.warp={warp}: give a factor of 1 (none) to 2")
         if not 0 <= colour <= 20:
-            raise UserError(f"augment.colour={colour}: give 0 to 20 dB")
+            raise UserError(f"augment.voices.colour={colour}: give 0 to 20 dB")
         if len(noise) != 2 or not noise[0] <= noise[1] <= 0:
-            raise UserError(f"augment.noise={list(noise)}: give the lowest and the highest level in dB, 0 at most")
+            raise UserError(
+                f"augment.voices.noise={list(noise)}: give the lowest and the highest level in dB, 0 at most"
+            )
         self.spec, self.share, self.warp, self.colour = spec, share, warp, colour
         self.noisy, self.noise = noisy, tuple(noise)
         self.centres = librosa.mel_frequencies(n_mels=spec.n_mels + 2, fmin=spec.f_min, fmax=spec.f_max)[1:-1]
 
-    def __call__(self, mel: Tensor, lengths: Tensor) -> Tensor:
-        """Log10 mel (B, T, M) of rows of ``lengths`` (B,) frames, changed; drawn by torch's global random numbers."""
+    def __call__(self, batch: Batch) -> Batch:
+        """The batch with other log10 mels; drawn by torch's global random numbers."""
+        return replace(batch, mel=self.perturb(batch.mel, batch.mel_lengths))
+
+    def perturb(self, mel: Tensor, lengths: Tensor) -> Tensor:
+        """Log10 mel (B, T, M) of rows of ``lengths`` (B,) frames, changed; padding stays as it is."""
         rows, frames, bands = mel.shape
         # Drawn on the CPU, (B,) and (B, POINTS) numbers, so that any device sees the same voices.
         changed = torch.rand(rows) < self.share

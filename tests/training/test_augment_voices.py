@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from melle.audio import LogMel, MelSpec
 from melle.errors import UserError
-from melle.training.augment import VoicePerturbation, interpolate_bands
+from melle.training.augment.voices import VoicePerturbation, interpolate_bands
 
 SPEC = MelSpec()
 PLAIN = {"share": 1.0, "warp": 1.0, "colour": 0.0, "noisy": 0.0}  # every row is changed, by nothing
@@ -70,7 +70,7 @@ def batch(rows: int = 6) -> tuple[torch.Tensor, torch.Tensor]:
 def test_a_row_has_one_voice_and_keeps_its_padding():
     mel, lengths = batch()
     torch.manual_seed(1)
-    out = VoicePerturbation(SPEC, share=1.0, noisy=0.0)(mel, lengths)
+    out = VoicePerturbation(SPEC, share=1.0, noisy=0.0).perturb(mel, lengths)
     for row, length in enumerate(lengths.tolist()):
         assert torch.equal(out[row, length:], mel[row, length:])
         assert torch.allclose(out[row, :length], out[row, :1].expand(length, -1), atol=1e-5)
@@ -82,10 +82,10 @@ def test_a_row_has_one_voice_and_keeps_its_padding():
 def test_the_share_of_rows_is_changed_and_the_others_are_not_touched():
     mel = torch.randn(2000, 3, 80)
     torch.manual_seed(2)
-    out = VoicePerturbation(SPEC, share=0.3)(mel, torch.full((2000,), 3))
+    out = VoicePerturbation(SPEC, share=0.3).perturb(mel, torch.full((2000,), 3))
     same = (out == mel).all(-1).all(-1)
     assert 0.66 < same.float().mean() < 0.74
-    assert VoicePerturbation(SPEC, share=0.0)(mel, torch.full((2000,), 3)) is mel
+    assert VoicePerturbation(SPEC, share=0.0).perturb(mel, torch.full((2000,), 3)) is mel
 
 
 def test_the_factors_are_even_in_their_logarithm(monkeypatch):
@@ -94,7 +94,7 @@ def test_the_factors_are_even_in_their_logarithm(monkeypatch):
     bands = perturbation.source_bands
     monkeypatch.setattr(perturbation, "source_bands", lambda factor: factors.append(factor) or bands(factor))
     torch.manual_seed(3)
-    perturbation(torch.randn(2000, 1, 80), torch.ones(2000, dtype=torch.long))
+    perturbation.perturb(torch.randn(2000, 1, 80), torch.ones(2000, dtype=torch.long))
     logs = np.log(factors) / np.log(1.25)
     assert -1 <= logs.min() < -0.99 and 0.99 < logs.max() <= 1
     assert abs(logs.mean()) < 0.04 and abs(logs.std() - 1 / np.sqrt(3)) < 0.03
@@ -103,7 +103,7 @@ def test_the_factors_are_even_in_their_logarithm(monkeypatch):
 def test_the_colour_has_its_spread_and_leaves_the_loudness():
     mel = torch.zeros(4000, 1, 80)
     torch.manual_seed(4)
-    out = VoicePerturbation(SPEC, **PLAIN | {"colour": 6.0})(mel, torch.ones(4000, dtype=torch.long))
+    out = VoicePerturbation(SPEC, **PLAIN | {"colour": 6.0}).perturb(mel, torch.ones(4000, dtype=torch.long))
     decibels = 20 * out[:, 0]
     assert decibels.mean(-1).abs().max() < 1e-3
     # At a point of the curve, less what the mean over the bands takes away: the points are independent, and weigh an
@@ -117,7 +117,9 @@ def test_noise_fills_silence_at_its_level_and_leaves_what_is_louder():
     mel = torch.full((500, 50, 80), -10.0)
     mel[:, :10, 20] = -0.5  # the loudest band
     torch.manual_seed(5)
-    out = VoicePerturbation(SPEC, **PLAIN | {"noisy": 1.0, "noise": (-40.0, -40.0)})(mel, torch.full((500,), 50))
+    out = VoicePerturbation(SPEC, **PLAIN | {"noisy": 1.0, "noise": (-40.0, -40.0)}).perturb(
+        mel, torch.full((500,), 50)
+    )
     assert torch.allclose(out[:, :10, 20], mel[:, :10, 20], atol=2e-3)
     magnitudes = (10 ** out[:, 10:]).mean((0, 1))
     assert 20 * magnitudes[0].log10() == pytest.approx(20 * -0.5 - 40, abs=0.2)
@@ -126,7 +128,7 @@ def test_noise_fills_silence_at_its_level_and_leaves_what_is_louder():
 
 def test_nothing_falls_below_the_floor():
     spec = MelSpec(floor=1e-5)
-    out = VoicePerturbation(spec, share=1.0, colour=20.0)(torch.full((50, 4, 80), -5.0), torch.full((50,), 4))
+    out = VoicePerturbation(spec, share=1.0, colour=20.0).perturb(torch.full((50, 4, 80), -5.0), torch.full((50,), 4))
     assert out.min() >= -5 - 1e-6
 
 
@@ -136,19 +138,19 @@ def test_random_numbers_are_torchs():
     made = []
     for seed in (6, 6, 7):
         torch.manual_seed(seed)
-        made.append(perturbation(mel, lengths))
+        made.append(perturbation.perturb(mel, lengths))
     assert torch.equal(made[0], made[1]) and not torch.equal(made[0], made[2])
 
 
 @pytest.mark.parametrize(
     "given_values, said",
     [
-        ({"share": 1.5}, "augment.share=1.5: give a probability"),
-        ({"noisy": -0.1}, "augment.noisy=-0.1: give a probability"),
-        ({"warp": 0.8}, "augment.warp=0.8: give a factor of 1"),
-        ({"colour": 40}, "augment.colour=40: give 0 to 20 dB"),
-        ({"noise": (-30, -60)}, "augment.noise=[-30, -60]: give the lowest"),
-        ({"noise": (-30,)}, "augment.noise=[-30]: give the lowest"),
+        ({"share": 1.5}, "augment.voices.share=1.5: give a probability"),
+        ({"noisy": -0.1}, "augment.voices.noisy=-0.1: give a probability"),
+        ({"warp": 0.8}, "augment.voices.warp=0.8: give a factor of 1"),
+        ({"colour": 40}, "augment.voices.colour=40: give 0 to 20 dB"),
+        ({"noise": (-30, -60)}, "augment.voices.noise=[-30, -60]: give the lowest"),
+        ({"noise": (-30,)}, "augment.voices.noise=[-30]: give the lowest"),
     ],
 )
 def test_values_that_mean_nothing_are_refused(given_values, said):

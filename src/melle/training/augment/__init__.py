@@ -1,0 +1,1 @@
+"""What changes training batches: more voices and longer texts than a corpus has. Each takes a batch and gives one."""

@@ -115,10 +115,11 @@ def test_a_teachers_words_are_as_espeak_says_them(tmp_path):
         "It/ɪt has/hˈæz been/biːn a/ɐ singer/sˈɪŋɚɹ of/ʌv the/ðə town/tˈaʊn",
     ],
 )
-def test_words_that_espeak_joins_are_found_by_what_each_is_alone(said):
+@pytest.mark.parametrize("punctuation", [False, True])
+def test_words_that_espeak_joins_are_found_by_what_each_is_alone(said, punctuation):
     words = [word.split("/") for word in said.split()]
-    text = " ".join(word for word, _ in words)
-    tokenizer = PhonemeTokenizer.fit([text])
+    text = " ".join(word for word, _ in words) + "." * punctuation
+    tokenizer = PhonemeTokenizer.fit([text], punctuation=punctuation)
     ids = tokenizer.encode(text)
     assert len(tokenizer.word_spans(ids)) < len(words)  # espeak joins some
     spans = word_tokens(tokenizer, text, ids)

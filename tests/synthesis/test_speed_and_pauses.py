@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from melle.cli import main
 from melle.errors import UserError
 from melle.model.layout import paced_text_positions
+from melle.synthesis import rendering
 from melle.synthesis.chunking import show_text
 from melle.synthesis.options import DecodingOptions
 from melle.synthesis.rendering import Stretch
@@ -49,9 +50,9 @@ def test_pieces_give_the_frames_of_the_whole(sizes, speed):
 
 def test_paced_positions_of_the_last_segment_come_sooner():
     segments, steps = torch.tensor([[0, 0, 1, 1, 1], [0, 0, 0, -1, -1]]), torch.tensor([[6.0, 0.0], [0.0, 0.0]])
-    speed = torch.tensor([2.0, 0.5])
-    found = paced_text_positions(segments, steps, 2.0, speed)
-    # The prompt has its own pace; after it 3 steps a token at twice the speed, without one 2 at half of it.
+    tempo = torch.tensor([2.0, 0.5])
+    found = paced_text_positions(segments, steps, 2.0, tempo)
+    # The prompt has its own pace; after it 3 steps a token at twice the tempo, without one 2 at half of it.
     assert found[0].tolist() == [1.0, 3.0, 6.75, 8.25, 9.75]
     assert found[1, :3].tolist() == [2.0, 6.0, 10.0]
 
@@ -69,6 +70,23 @@ def test_a_pace_widens_the_bounds_of_length_and_changes_what_is_said(tts):
     assert lengths(1.4, **never) == lengths(1.0, **never) == pytest.approx(0.7 * lengths(0.7, **never), abs=4)
     usual, slow = (tts("one two three", PROMPT, seed=1, options=DecodingOptions(pace=pace)) for pace in (1.0, 0.7))
     assert (slow.mel - usual.mel).abs().max() > 1e-3  # by its positions alone: little, where nothing was learned
+
+
+def test_a_pace_is_that_of_the_prompt_and_not_of_what_was_spoken_at_it(tts, monkeypatch):
+    paces, decode = [], rendering.decode
+    monkeypatch.setattr(
+        rendering, "decode", lambda net, new, *rest: paces.append([one.pace for one in new]) or decode(net, new, *rest)
+    )
+    tts.description.decoding["pace"] = 0.8
+    options = DecodingOptions(sentence_gap=0.0)
+    tts("one two. three four.", PROMPT, options=options, seed=1)
+    assert {pace for one in paces for pace in one} == {0.8}  # each part is in the prompt's voice
+    paces.clear()
+    tts("one two. three four.", options=options, seed=1)
+    assert paces == [[0.8], [1.0]]  # the second is in the voice of the first, which has the pace
+    paces.clear()
+    tts.continuation("one two three four", PROMPT.audio[:4000])
+    assert paces == [[1.0]]  # what is begun goes on as it was begun
 
 
 def test_a_pace_is_refused_by_models_without_paced_positions(tts):

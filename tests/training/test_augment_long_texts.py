@@ -44,6 +44,9 @@ def test_each_goes_on_by_itself_and_nothing_else_changes():
         assert (made.text_segments < 0).equal(before.text_segments < 0)
         assert made.segment_steps.sum(1).equal(before.segment_steps.sum(1)) and made.longest == before.longest
         assert made.text is before.text and made.mel is before.mel
+        assert made.recorded == (before.text_segments, before.segment_steps)
+        again = LongTexts(1.0)(made)
+        assert again.recorded is made.recorded and (again.segment_steps > 0).sum(1).tolist() == [1, 1, 1]
     ways = {
         ((4, 4), (3, 3), (3, 3)): 0.7 * 0.7,
         ((7, 7), (3, 3)): 0.3 * 0.7,
@@ -58,6 +61,6 @@ def test_each_goes_on_by_itself_and_nothing_else_changes():
     assert abs(both / times - 0.3 * 0.09) < 0.015  # rows are drawn apart
 
 
-def test_a_share_is_a_probability():
-    with pytest.raises(UserError, match=r"augment\.long_texts\.share=2: give a probability"):
+def test_a_probability_is_one():
+    with pytest.raises(UserError, match=r"augment\.long_texts\.probability=2: give a number"):
         LongTexts(2)

@@ -12,7 +12,7 @@ from melle.errors import UserError
 from melle.training.augment.voices import VoicePerturbation, interpolate_bands
 
 SPEC = MelSpec()
-PLAIN = {"share": 1.0, "warp": 1.0, "colour": 0.0, "noisy": 0.0}  # every row is changed, by nothing
+PLAIN = {"probability": 1.0, "warp": 1.0, "colour": 0.0, "noise_probability": 0.0}  # every row is changed, by nothing
 
 
 def vowel(pitch: float, formants: tuple[float, ...], seconds: float = 0.5) -> torch.Tensor:
@@ -28,8 +28,8 @@ def vowel(pitch: float, formants: tuple[float, ...], seconds: float = 0.5) -> to
 def test_scaling_frequencies_is_what_a_scaled_sound_has(factor):
     pitch, formants = 240.0, (600.0, 1500.0, 2600.0)
     low = vowel(pitch, formants)
-    places = torch.from_numpy(VoicePerturbation(SPEC, **PLAIN).source_bands(factor))
-    scaled = interpolate_bands(low[None], places[None])[0]
+    places = VoicePerturbation(SPEC, **PLAIN).source_bands(torch.tensor([factor]))
+    scaled = interpolate_bands(low[None], places)[0]
     truth = vowel(factor * pitch, tuple(factor * formant for formant in formants))
     centres = librosa.mel_frequencies(n_mels=82, fmin=80, fmax=7600)[1:-1]
     heard = (centres > 200) & (centres < 3000)  # below the knee, whatever the factor
@@ -42,13 +42,29 @@ def test_scaling_frequencies_is_what_a_scaled_sound_has(factor):
 @settings(deadline=None)
 @given(st.floats(0.5, 2.0))
 def test_scaled_bands_rise_and_keep_the_highest(factor):
-    places = VoicePerturbation(SPEC, **PLAIN).source_bands(factor)
-    assert (np.diff(places) >= 0).all()
+    places = VoicePerturbation(SPEC, **PLAIN).source_bands(torch.tensor([factor]))[0]
+    assert (places.diff() >= 0).all()
     assert places[-1] == 79 and places[0] >= 0
 
 
 def test_a_factor_of_one_changes_nothing():
-    assert np.allclose(VoicePerturbation(SPEC, **PLAIN).source_bands(1.0), np.arange(80), atol=1e-4)
+    places = VoicePerturbation(SPEC, **PLAIN).source_bands(torch.ones(1))[0]
+    torch.testing.assert_close(places, torch.arange(80.0), atol=1e-3, rtol=0)
+
+
+@settings(deadline=None)
+@given(st.floats(0.6, 1.6))
+def test_scaled_bands_are_numpys(factor):
+    centres = librosa.mel_frequencies(n_mels=82, fmin=80, fmax=7600)[1:-1]
+    knee = 0.63 * centres[-1] * min(factor, 1)
+    straight = centres <= knee
+    places = VoicePerturbation(SPEC, **PLAIN).source_bands(torch.tensor([factor]))[0].numpy()
+    expected = np.interp(centres[straight] / factor, centres, np.arange(80))
+    np.testing.assert_allclose(places[straight], expected, atol=2e-3)
+    # Above, the way from the knee to the top is cut at the same share as the way to what is heard there.
+    heard = np.interp(places[~straight], np.arange(80), centres)
+    share = (centres[~straight] - knee) / (centres[-1] - knee)
+    np.testing.assert_allclose(heard, knee / factor + share * (centres[-1] - knee / factor), rtol=1e-3)
 
 
 def test_interpolation_is_numpys():
@@ -70,7 +86,7 @@ def batch(rows: int = 6) -> tuple[torch.Tensor, torch.Tensor]:
 def test_a_row_has_one_voice_and_keeps_its_padding():
     mel, lengths = batch()
     torch.manual_seed(1)
-    out = VoicePerturbation(SPEC, share=1.0, noisy=0.0).perturb(mel, lengths)
+    out = VoicePerturbation(SPEC, probability=1.0, noise_probability=0.0).perturb(mel, lengths)
     for row, length in enumerate(lengths.tolist()):
         assert torch.equal(out[row, length:], mel[row, length:])
         assert torch.allclose(out[row, :length], out[row, :1].expand(length, -1), atol=1e-5)
@@ -82,20 +98,20 @@ def test_a_row_has_one_voice_and_keeps_its_padding():
 def test_the_share_of_rows_is_changed_and_the_others_are_not_touched():
     mel = torch.randn(2000, 3, 80)
     torch.manual_seed(2)
-    out = VoicePerturbation(SPEC, share=0.3).perturb(mel, torch.full((2000,), 3))
+    out = VoicePerturbation(SPEC, probability=0.3).perturb(mel, torch.full((2000,), 3))
     same = (out == mel).all(-1).all(-1)
     assert 0.66 < same.float().mean() < 0.74
-    assert VoicePerturbation(SPEC, share=0.0).perturb(mel, torch.full((2000,), 3)) is mel
+    assert torch.equal(VoicePerturbation(SPEC, probability=0.0).perturb(mel, torch.full((2000,), 3)), mel)
 
 
 def test_the_factors_are_even_in_their_logarithm(monkeypatch):
     factors = []
-    perturbation = VoicePerturbation(SPEC, share=1.0, warp=1.25)
+    perturbation = VoicePerturbation(SPEC, probability=1.0, warp=1.25)
     bands = perturbation.source_bands
-    monkeypatch.setattr(perturbation, "source_bands", lambda factor: factors.append(factor) or bands(factor))
+    monkeypatch.setattr(perturbation, "source_bands", lambda given: factors.append(given) or bands(given))
     torch.manual_seed(3)
     perturbation.perturb(torch.randn(2000, 1, 80), torch.ones(2000, dtype=torch.long))
-    logs = np.log(factors) / np.log(1.25)
+    logs = np.log(torch.cat(factors).numpy()) / np.log(1.25)
     assert -1 <= logs.min() < -0.99 and 0.99 < logs.max() <= 1
     assert abs(logs.mean()) < 0.04 and abs(logs.std() - 1 / np.sqrt(3)) < 0.03
 
@@ -117,7 +133,7 @@ def test_noise_fills_silence_at_its_level_and_leaves_what_is_louder():
     mel = torch.full((500, 50, 80), -10.0)
     mel[:, :10, 20] = -0.5  # the loudest band
     torch.manual_seed(5)
-    out = VoicePerturbation(SPEC, **PLAIN | {"noisy": 1.0, "noise": (-40.0, -40.0)}).perturb(
+    out = VoicePerturbation(SPEC, **PLAIN | {"noise_probability": 1.0, "noise_levels": (-40.0, -40.0)}).perturb(
         mel, torch.full((500,), 50)
     )
     assert torch.allclose(out[:, :10, 20], mel[:, :10, 20], atol=2e-3)
@@ -128,13 +144,26 @@ def test_noise_fills_silence_at_its_level_and_leaves_what_is_louder():
 
 def test_nothing_falls_below_the_floor():
     spec = MelSpec(floor=1e-5)
-    out = VoicePerturbation(spec, share=1.0, colour=20.0).perturb(torch.full((50, 4, 80), -5.0), torch.full((50,), 4))
+    out = VoicePerturbation(spec, probability=1.0, colour=20.0).perturb(
+        torch.full((50, 4, 80), -5.0), torch.full((50,), 4)
+    )
     assert out.min() >= -5 - 1e-6
+
+
+def test_half_precision_is_changed_alike():
+    mel, lengths = batch()
+    perturbation = VoicePerturbation(SPEC, probability=1.0)
+    torch.manual_seed(8)
+    exact = perturbation.perturb(mel.bfloat16().float(), lengths)
+    torch.manual_seed(8)
+    made = perturbation.perturb(mel.bfloat16(), lengths)
+    assert made.dtype == torch.bfloat16
+    torch.testing.assert_close(made, exact.bfloat16())
 
 
 def test_random_numbers_are_torchs():
     mel, lengths = batch()
-    perturbation = VoicePerturbation(SPEC, share=1.0, noisy=1.0)
+    perturbation = VoicePerturbation(SPEC, probability=1.0, noise_probability=1.0)
     made = []
     for seed in (6, 6, 7):
         torch.manual_seed(seed)
@@ -145,12 +174,13 @@ def test_random_numbers_are_torchs():
 @pytest.mark.parametrize(
     "given_values, said",
     [
-        ({"share": 1.5}, "augment.voices.share=1.5: give a probability"),
-        ({"noisy": -0.1}, "augment.voices.noisy=-0.1: give a probability"),
+        ({"probability": 1.5}, "augment.voices.probability=1.5: give a number from 0 to 1"),
+        ({"noise_probability": -0.1}, "augment.voices.noise_probability=-0.1: give a number"),
         ({"warp": 0.8}, "augment.voices.warp=0.8: give a factor of 1"),
         ({"colour": 40}, "augment.voices.colour=40: give 0 to 20 dB"),
-        ({"noise": (-30, -60)}, "augment.voices.noise=[-30, -60]: give the lowest"),
-        ({"noise": (-30,)}, "augment.voices.noise=[-30]: give the lowest"),
+        ({"noise_levels": (-30, -60)}, "augment.voices.noise_levels=[-30, -60]: give the lowest"),
+        ({"noise_levels": (-30,)}, "augment.voices.noise_levels=[-30]: give the lowest"),
+        ({"noise_levels": -30}, "augment.voices.noise_levels=-30: give the lowest"),
     ],
 )
 def test_values_that_mean_nothing_are_refused(given_values, said):

@@ -15,9 +15,12 @@ from torch._subclasses.fake_tensor import (
 )
 
 from benchmarks.common import configure
+from melle.audio import MelSpec
 from melle.data.batch import Batch, Row, collate
 from melle.losses import MelleLoss
 from melle.model import Melle
+from melle.training.augment.long_texts import LongTexts
+from melle.training.augment.voices import VoicePerturbation
 from melle.training.callbacks.nonfinite import SkipNonFinite
 from melle.training.callbacks.speed import Throughput
 from melle.training.module import MelleModule
@@ -112,6 +115,18 @@ def test_nor_does_it_with_checkpointing(watch, monkeypatch):
     run = Run("melle", watch, monkeypatch, checkpointing=True)
     run.step()
     assert run.waits == 1 and all(p.grad is not None for p in run.module.network.parameters())
+
+
+def test_nor_does_it_with_augmentation(watch, monkeypatch):
+    run = Run("quickstart", watch, monkeypatch)
+    with unset_fake_temporarily():
+        voices = VoicePerturbation(MelSpec(), probability=1.0, noise_probability=0.5)
+    watch.lenient = True
+    voices.centres = on_gpu(voices.centres)
+    run.module.augment.extend([voices, LongTexts(0.5)])
+    watch.lenient = False
+    run.step()
+    assert run.waits == 1
 
 
 def test_counting_the_speed_does_not_wait(watch, monkeypatch):

@@ -6,12 +6,14 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from torch import nn
 
 from melle.data.batch import Row, collate
 from melle.errors import UserError
 from melle.losses import LossTerms, MelleLoss
 from melle.model import Melle
 from melle.text.symbols import SymbolTokenizer
+from melle.training.augment.long_texts import LongTexts
 from melle.training.callbacks.nonfinite import SkipNonFinite
 from melle.training.module import MelleModule
 from melle.training.run import train
@@ -91,16 +93,39 @@ def test_what_is_logged_is_the_loss_that_is_returned(make):
 def test_training_learns_augmented_mels_and_validation_recorded_ones(make):
     module, batch = make(1), collate(rows(), R)
     plain = module.training_step(batch, 0)
-    module.augment = [
-        lambda batch: replace(batch, mel=batch.mel + batch.mel_lengths[:, None, None]),
-        lambda batch: replace(batch, mel=batch.mel / 10),
-    ]
+    module.augment = nn.ModuleList([Changed(lambda batch: batch.mel + batch.mel_lengths[:, None, None])])
+    module.augment.append(Changed(lambda batch: batch.mel / 10))
     augmented = module.training_step(batch, 0)
-    module.augment = []
+    module.augment = nn.ModuleList()
     louder = replace(batch, mel=(batch.mel + batch.mel_lengths[:, None, None]) / 10)
     assert augmented == module.training_step(louder, 0) != plain
-    module.augment = [lambda batch: pytest.fail("a validation is of what was recorded")]
+    module.augment.append(Changed(lambda batch: pytest.fail("a validation is of what was recorded")))
     module.validation_step(batch, 0)
+
+
+class Changed(nn.Module):
+    """Batches with mels that ``change`` makes of them."""
+
+    def __init__(self, change):
+        super().__init__()
+        self.change = change
+
+    def forward(self, batch):
+        return replace(batch, mel=self.change(batch))
+
+
+def test_losses_go_by_the_utterances_that_were_recorded(make):
+    """Where the network reads two as one text: the guide's diagonals are theirs, and so are the ends of the flux."""
+    module, batch = make(1, position="paced"), collate(rows(), R)
+    joined = LongTexts(1.0)(batch)
+    seen = []
+    module.loss.forward = lambda *arguments: seen.append(arguments)
+    for one in (batch, joined):
+        torch.manual_seed(0)
+        module(one)
+    for arguments in seen:
+        assert arguments[2] is batch.text_segments and arguments[3] is batch.segment_steps
+    assert not torch.equal(seen[0][0].frames, seen[1][0].frames)  # the paced positions of the second text are others
 
 
 @pytest.mark.parametrize("where", ["loss", "gradient"])

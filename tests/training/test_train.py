@@ -11,6 +11,7 @@ from melle.checkpoint import load_model
 from melle.errors import UserError
 from melle.synthesis.prompt import Prompt
 from melle.synthesis.synthesizer import Synthesizer
+from melle.training.module import MelleModule
 from melle.training.run import train
 
 ROOT = Path(__file__).parents[2]
@@ -162,3 +163,23 @@ def test_missing_audio_and_unknown_words_are_reported_before_training(tmp_path, 
     broken.write_text(f'{{"transcription": "hello", "audio_path": "{tone_manifests / "audio/test-e-0.wav"}"}}\n')
     with pytest.raises(UserError, match="never learned: 'hello'"):
         train(configure(tmp_path, tone_manifests, 2, one, f"data.val={broken}"))
+
+
+def test_augmentation_is_the_same_in_a_run_that_is_resumed(tmp_path, tone_manifests, monkeypatch):
+    made, build = [], MelleModule.__init__
+    monkeypatch.setattr(MelleModule, "__init__", lambda self, *a, **k: (build(self, *a, **k), made.append(self))[0])
+    same = ("optim=adamw", "optim/schedule=constant", "loss.guide_decay_steps=100", "callbacks.speech=null")
+    options = ("augment=[voices,long_texts]", *same)
+    train(configure(tmp_path / "whole", tone_manifests, 4, *options))
+    assert [type(one).__name__ for one in made[0].augment] == ["VoicePerturbation", "LongTexts"]
+    for steps in (2, 4):
+        train(configure(tmp_path / "resumed", tone_manifests, steps, *options))
+    train(configure(tmp_path / "plain", tone_manifests, 4, *same))
+    whole, resumed, plain = (
+        load_model(tmp_path / name / "run/checkpoints/last.ckpt").network.state_dict()
+        for name in ("whole", "resumed", "plain")
+    )
+    assert all(torch.equal(whole[name], resumed[name]) for name in whole)
+    assert not all(torch.equal(whole[name], plain[name]) for name in whole)
+    with pytest.raises(UserError, match="augment=voices is for speech models"):
+        train(configure(tmp_path / "vocoder", tone_manifests, 4, "task=vocoder", "augment=[voices]"))

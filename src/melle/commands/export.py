@@ -77,7 +77,8 @@ class Export:
             graphs = export_onnx(self.output, self.output / "onnx")
             speak = shell_command("python", "examples/onnx_speak.py", graphs, "Good morning.", "VOICE", "out.wav")
             print(f"{graphs}: speak by {speak}")
-            if left_out := sorted({"attention_window", "guidance_scale", "pace"} & decoding.keys()):
-                print(f"The graphs speak without {' and '.join(left_out)}.")
+            without = ("attention_window", "guidance_scale", "pace")
+            if left_out := [name for name in without if decoding.get(name, USUAL[name]) != USUAL[name]]:
+                print(f"The graphs speak without {', '.join(left_out)}.")
         if self.push:
             print(push(self.output, self.push, private=not self.public))

@@ -17,7 +17,7 @@ from melle.text.normalise import written_words
 from melle.text.words import spans_by_letters
 
 NO_BOS = Marks()  # <EOS> at the end, nothing in front
-NO_INPUTS = ("longest", "true_frames", "ids", "faults", "due")  # of a batch, for the network
+NO_INPUTS = ("longest", "true_frames", "ids", "faults", "due", "recorded")  # of a batch, for the network
 
 
 @dataclass(frozen=True)
@@ -53,6 +53,8 @@ class Batch:
     ids: list[list[str]]
     faults: list[Fault] = field(default_factory=list)
     due: Tensor | None = None  # (B, K) where in the row's text each step is due, in tokens; NaN where unknown
+    # ``text_segments`` and ``segment_steps`` as recorded, where augmentation has joined some of them on the device.
+    recorded: tuple[Tensor, Tensor] | None = None
 
     def inputs(self) -> dict[str, Tensor]:
         """The tensors, as keyword arguments of ``Melle.forward``."""

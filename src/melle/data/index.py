@@ -32,7 +32,7 @@ from melle.locks import locked
 from melle.text import Tokenizer, tokenizer_from_dict
 from melle.text.languages import language_of
 
-VERSION = 3  # raise it when the columns change
+VERSION = 3  # raise it when the columns change, or what tokenizers make of a text
 COLUMNS = {"line": "i", "frames": "i", "tokens": "i", "speaker": "i"}  # int32
 NOBODY = -1  # speaker of an utterance that names none
 HEADERS = 4096  # recordings whose headers are read at a time

@@ -53,19 +53,19 @@ def guided_attention(
     mel: Tensor,
     segment_steps: Tensor,
     keep: Tensor | None = None,
-    speed: Tensor | None = None,
+    tempo: Tensor | None = None,
 ) -> Tensor:
     """How head 0 of the guided blocks spreads the steps of whole rows over the text: (guided layers, B, K, S).
 
     Of rows of one length, by a teacher-forced pass with arguments as in ``Melle.forward``, ``keep`` as in ``PreNet``
-    and ``speed`` as in ``Melle.prefill``. A step stands for the frames that it predicts. Leaves the network as it is,
+    and ``tempo`` as in ``Melle.prefill``. A step stands for the frames that it predicts. Leaves the network as it is,
     so that other threads may use it meanwhile.
     """
     rows, frames, _ = mel.shape
     steps = frames // network.reduction_factor
     read = network.normalise(mel).view(rows, steps, network.group)[:, :-1].to(network.bos.dtype)
     x, rotary, mask = network.join(
-        text, text_lengths, text_segments, network.prenet(read, keep), segment_steps, None, speed
+        text, text_lengths, text_segments, network.prenet(read, keep), segment_steps, None, tempo
     )
     own = layout.step_slots(text_lengths, steps)
     found = []

@@ -41,14 +41,14 @@ def joined_mask(text_lengths: Tensor, size: int) -> Tensor:
 
 
 def paced_text_positions(
-    text_segments: Tensor, segment_steps: Tensor, pace: float, speed: Tensor | None = None
+    text_segments: Tensor, segment_steps: Tensor, pace: float, tempo: Tensor | None = None
 ) -> Tensor:
     """The mel step, whole or not, at which each token is due: (B, S).
 
     The tokens of a segment spread from the step at which that segment begins, at the pace (steps per token) of all
     segments before it in the row; the first, which has none before it, takes ``pace``. Only what is known when the last
     segment is still to be spoken is used, so training and decoding agree. ``segment_steps`` (B, U): mel steps of each
-    segment; a row's last one is never read. ``speed`` (B,): how many times as fast as that pace each row's last segment
+    segment; a row's last one is never read. ``tempo`` (B,): how many times as fast as that pace each row's last segment
     is to be spoken; None: as fast.
     """
     segments = segment_steps.shape[1]
@@ -57,9 +57,9 @@ def paced_text_positions(
     first_token = tokens.cumsum(1) - tokens
     first_step = segment_steps.cumsum(1) - segment_steps
     paces = torch.where(first_token > 0, first_step / first_token.clamp(min=1), torch.full_like(first_step, pace))
-    if speed is not None:
+    if tempo is not None:
         last = text_segments.amax(dim=1, keepdim=True) == torch.arange(segments, device=text_segments.device)
-        paces = torch.where(last, paces / speed[:, None], paces)
+        paces = torch.where(last, paces / tempo[:, None], paces)
     own = text_segments.clamp(min=0)
     index = torch.arange(text_segments.shape[1], device=text_segments.device)
     return first_step.gather(1, own) + (index - first_token.gather(1, own) + 0.5) * paces.gather(1, own)

@@ -224,7 +224,7 @@ class Melle(nn.Module):
         prompt_lengths: Tensor,
         temperature: float = 1.0,
         noise: StepNoise | None = None,
-        speed: Tensor | None = None,
+        tempo: Tensor | None = None,
         window: float = math.inf,
         guidance_scale: float = 1.0,
     ) -> tuple[DecodingState, Tensor, Tensor]:
@@ -233,7 +233,7 @@ class Melle(nn.Module):
         ``caches`` (see ``make_caches``) are empty, with room for the longest row's text, <BOS> and prompt and for all
         steps to come. ``prompt`` (B, T, M) log10 mel and ``prompt_lengths`` (B,), multiples of r, may be ragged; T may
         be 0. Rows with a prompt have text segments 0 (prompt) and 1; rows without one, or with the beginning of what
-        their text says in its place, segment 0 only. Without ``noise`` torch's own generator decides. ``speed`` (B,):
+        their text says in its place, segment 0 only. Without ``noise`` torch's own generator decides. ``tempo`` (B,):
         how many times as fast as the pace each row is to speak, with paced positions; others know no pace. ``window``:
         tokens that guided attention may look ahead of the one that is due (see ``TextWindow``). ``guidance_scale``:
         of classifier-free guidance; unless it is 1, caches need room for twice the rows (see ``guidance``).
@@ -248,11 +248,11 @@ class Melle(nn.Module):
         begun = (text_segments.amax(dim=1) == 0) & (steps > 0)  # whose text has begun: attention knows how far
         if (each := guidance.rows_per_request(guidance_scale)) == 2:
             text, text_lengths, text_segments, steps = guidance.pair_prefixes(text, text_lengths, text_segments, steps)
-            read, speed = guidance.twice(read), speed if speed is None else guidance.twice(speed)
+            read, tempo = guidance.twice(read), tempo if tempo is None else guidance.twice(tempo)
         segment_steps = torch.stack((steps, torch.zeros_like(steps)), dim=1)
         prefix = text_lengths + 1 + steps
         size = int(prefix.max())
-        x, rotary, mask = self.join(text, text_lengths, text_segments, read, segment_steps, size, speed)
+        x, rotary, mask = self.join(text, text_lengths, text_segments, read, segment_steps, size, tempo)
         looks, end, asked = [], (prefix - 1)[:, None, None], due is not None and bool(begun.any())
         for number, (block, cache) in enumerate(zip(self.blocks, caches)):
             # ``Module.compile`` replaces calls of the block; ``forward`` bypasses it, as the cache changes its shape.
@@ -321,7 +321,7 @@ class Melle(nn.Module):
         read: Tensor,
         segment_steps: Tensor,
         longest: int | None = None,
-        speed: Tensor | None = None,
+        tempo: Tensor | None = None,
     ) -> tuple[Tensor, Rotation | None, Tensor | None]:
         """Embed and join text, <BOS> and the steps read so far (B, K, D): the blocks' input, rotation and mask."""
         rows, steps = read.shape[0], read.shape[1] + 1
@@ -337,7 +337,7 @@ class Melle(nn.Module):
         both = torch.cat((words, read.to(words.dtype)), dim=1)
         x = self.dropout(both.gather(1, index[:, :, None].expand(-1, -1, both.shape[2])))
         if self.position == "paced":
-            due = layout.paced_text_positions(text_segments, segment_steps.float(), self.pace, speed)
+            due = layout.paced_text_positions(text_segments, segment_steps.float(), self.pace, tempo)
             count = torch.arange(steps, device=text.device, dtype=due.dtype).expand(rows, -1)
             positions = torch.cat((due, count), dim=1).gather(1, index)
         else:

@@ -34,7 +34,12 @@ class Call:
     def decode(self, requests: Sequence[Request], options: DecodingOptions) -> Iterator[Frames]:
         """Frames as they become final, with the places of ``requests``. Raises Cancelled after ``cancel``."""
         own = self._batcher.options
-        alike = replace(options.with_defaults(), speed=own.speed, sentence_gap=own.sentence_gap)  # each row has its own
+        each = {
+            "pace": own.pace,
+            "speed": own.speed,
+            "sentence_gap": own.sentence_gap,
+        }  # which every row has of its own
+        alike = replace(options.with_defaults(), **each)
         if alike != own:
             raise ValueError("the rows of a running batch have one set of options")
         frames = self._frames

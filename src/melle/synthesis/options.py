@@ -44,9 +44,9 @@ class DecodingOptions:
     )
     pace: float | None = option(
         None,
-        "of paced positions, as a multiple of the voice's own pace: a model is told to speak so, and follows as far as "
-        f"it has learned to, {SPEEDS[0]:g} to {SPEEDS[1]:g}; less than 1 can read better; default: what the model was "
-        "exported with, else 1",
+        f"how many times as fast as the voice a model is told to speak, {SPEEDS[0]:g} to {SPEEDS[1]:g}, less than 1 "
+        "slower; it follows as far as it has learned to; fast voices can read better at 0.85; for models with "
+        "paced positions; default: what the model was exported with, else 1",
     )
     stop_threshold: float = option(0.5, "probability at which speech ends")
     min_length: float | None = option(

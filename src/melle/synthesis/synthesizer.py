@@ -190,7 +190,7 @@ class Synthesizer(Renderer):
         Args:
             text: of the whole utterance, the words of the recording included.
             beginning: the recording, or samples (N,) at the model's rate, of less than that; a list for several texts.
-            options, seed: as in a call, but at the beginning's own speed.
+            options, seed: as in a call, but at the beginning's own speed and pace.
 
         Returns what comes after the beginning. Its mel follows on from the beginning's whole steps of r frames: to hear
         both without a seam, vocode them together. Raises UserError as a call does.
@@ -200,7 +200,7 @@ class Synthesizer(Renderer):
         recordings = list(beginning) if isinstance(beginning, list | tuple) else [beginning]
         if len(recordings) != len(texts):
             raise ValueError(f"{len(texts)} texts, but {len(recordings)} beginnings")
-        options = replace(options or DecodingOptions(), speed=1.0)
+        options = replace(options or DecodingOptions(), speed=1.0, pace=1.0)
         requests = []
         for text_, recording, seed_ in zip(texts, recordings, make_seeds(seed, len(texts))):
             with _reading_prompt():
@@ -226,11 +226,12 @@ class Synthesizer(Renderer):
         seed: int,
         options: DecodingOptions,
     ) -> Request:
-        """For a part of a text. ``lead``: what its first part said, where there is no prompt."""
+        """For a part of a text. ``lead``: what its first part said, where there is no prompt: it has the pace."""
         part, seed = parts[number], derive_seed(seed, "part", number)
-        voice = lead if prompt is None else prompt
+        voice, options = prompt, options.with_defaults(self.description.decoding)
+        if prompt is None and lead is not None:
+            voice, options = lead, replace(options, pace=1.0)
         leads = voice is None and len(parts) > 1
-        options = options.with_defaults(self.description.decoding)
         return make_request(part.text, part.tokens, voice, seed, options, self.description, self.network, leads)
 
     def _check_words(self, words: bool) -> None:

@@ -95,9 +95,12 @@ def _spans_by_tokens(tokenizer: Tokenizer, words: Sequence[str], ids: list[int],
 
 def _encode_alone(tokenizer: Tokenizer, word: str) -> list[int]:
     try:
-        return tokenizer.encode_known(word)[0]
+        ids = tokenizer.encode_known(word)[0]
     except UserError:  # it has no sound
         return []
+    spans = tokenizer.word_spans(ids)
+    end = spans[-1][1] if spans else len(ids)
+    return ids[:end] + (ids[-1:] if end < len(ids) else [])  # with its blank, without the mark of a sentence's end
 
 
 def spans_by_letters(words: Sequence[str], tokens: int) -> list[Span]:

@@ -48,7 +48,7 @@ class MelleModule(lightning.LightningModule):
         seed: of the random numbers in training.
         expected_frames: mel frames that a training batch is expected to hold, by which losses are divided; text
             tokens and padding do not count (``MelleDataModule.expected_frames``).
-        augment: what changes training batches, one after the other.
+        augment: what changes training batches on the device, one after the other: from a ``Batch`` to a ``Batch``.
     """
 
     METRICS = (*(f"validation/{name}" for name in TERMS), "validation/text_gap")  # what can be monitored
@@ -62,12 +62,12 @@ class MelleModule(lightning.LightningModule):
         schedule: Callable[[int], float] | None = None,
         seed: int = 0,
         expected_frames: float = 1.0,
-        augment: Sequence[Callable[[Batch], Batch]] = (),
+        augment: Sequence[nn.Module] = (),
     ):
         super().__init__()
         self.network, self.loss, self.description = network, loss, description
         self._optimizer, self._schedule = optimizer, schedule
-        self.seed, self.expected_frames, self.augment = seed, expected_frames, augment
+        self.seed, self.expected_frames, self.augment = seed, expected_frames, nn.ModuleList(augment)
         self.batch_size = (0, 0)  # rows and positions of the last batch
         self._validation: list[Tensor] = []  # sums of the batches of a validation
 
@@ -78,8 +78,7 @@ class MelleModule(lightning.LightningModule):
         return self.loss(
             output,
             batch.mel_lengths,
-            batch.text_segments,
-            batch.segment_steps,
+            *(batch.recorded or (batch.text_segments, batch.segment_steps)),
             self.network.reduction_factor,
             self.global_step,
             batch.due,

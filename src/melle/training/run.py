@@ -60,6 +60,8 @@ def train(cfg: DictConfig) -> dict[str, float]:
         os.environ["OMP_NUM_THREADS"] = str(cfg.threads)  # for the processes that Lightning starts
     if cfg.task not in ("speech", "vocoder"):
         raise UserError(f"task={cfg.task}: choose speech or vocoder")
+    if cfg.task == "vocoder" and cfg.get("augment"):
+        raise UserError(f"augment={','.join(cfg.augment)} is for speech models; leave it out")
     check_writable(cfg.run_dir, folder=True)
     anew = is_new_run(cfg.resume, Path(cfg.run_dir))
     if cfg.init_from and anew:
@@ -158,7 +160,7 @@ def build_module(cfg: DictConfig, data: MelleDataModule, checkpoint: Path | None
         schedule=build(cfg.optim.schedule),
         seed=cfg.seed,
         expected_frames=data.expected_frames(),
-        augment=list(chosen(cfg.get("augment")).values()),
+        augment=[*chosen(cfg.get("augment")).values()],
     )
 
 

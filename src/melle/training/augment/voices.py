@@ -1,14 +1,14 @@
-"""More voices than a corpus has: batches whose rows sound as if somebody else spoke them, elsewhere."""
+"""More voices than a corpus has: rows of a batch sound as if somebody else spoke them, elsewhere."""
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from dataclasses import replace
 
 import librosa
-import numpy as np
 import torch
-from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
 from melle.audio import MelSpec
 from melle.data.batch import Batch
@@ -17,9 +17,10 @@ from melle.errors import UserError
 KNEE = 0.63  # of the highest band: up to there frequencies are scaled, as Jaitly and Hinton's 4800 Hz of 8000 are
 POINTS = 5  # of the curve by which bands are raised and lowered, evenly spaced over them
 NOISE_SPREAD = 0.25  # standard deviation of a noise band's magnitude around its mean, as a share of it
+SLOPE = 1 / 80  # log10 by which noise falls from band to band: 1 dB in 4
 
 
-class VoicePerturbation:
+class VoicePerturbation(nn.Module):
     """Changes the voice and the room of some rows of a batch, each in a way of its own from beginning to end.
 
     What is joined in a row stays one voice, so that going on in it, as from a prompt, is what the network learns. With
@@ -32,12 +33,12 @@ class VoicePerturbation:
 
     Args:
         spec: what a frame is.
-        share: probability that a row is changed.
+        probability: that a row is changed.
         warp: largest factor by which frequencies are scaled; factors lie between its inverse and it, evenly in their
             logarithm; 1: none.
-        colour: standard deviation of the curve, in dB; 0: none.
-        noisy: probability that a row that is changed gets noise.
-        noise: lowest and highest level of it, in dB of the row's loudest band; it falls by 1 dB a 4 bands.
+        colour: standard deviation of the curve's points, in dB; 0: none.
+        noise_probability: that a row that is changed gets noise.
+        noise_levels: lowest and highest level of it, in dB of the row's loudest band.
 
     Raises UserError for values that mean nothing.
     """
@@ -45,68 +46,71 @@ class VoicePerturbation:
     def __init__(
         self,
         spec: MelSpec,
-        share: float = 0.5,
+        probability: float = 0.5,
         warp: float = 1.25,
         colour: float = 4.0,
-        noisy: float = 0.3,
-        noise: tuple[float, float] = (-70.0, -35.0),
+        noise_probability: float = 0.3,
+        noise_levels: Sequence[float] = (-70.0, -35.0),
     ):
-        for name, value in {"share": share, "noisy": noisy}.items():
+        super().__init__()
+        for name, value in {"probability": probability, "noise_probability": noise_probability}.items():
             if not 0 <= value <= 1:
-                raise UserError(f"augment.voices.{name}={value}: give a probability, 0 to 1")
+                raise UserError(f"augment.voices.{name}={value}: give a number from 0 to 1")
         if not 1 <= warp <= 2:
             raise UserError(f"augment.voices.warp={warp}: give a factor of 1 (none) to 2")
         if not 0 <= colour <= 20:
             raise UserError(f"augment.voices.colour={colour}: give 0 to 20 dB")
-        if len(noise) != 2 or not noise[0] <= noise[1] <= 0:
+        levels = list(noise_levels) if isinstance(noise_levels, Sequence) else []
+        if len(levels) != 2 or not levels[0] <= levels[1] <= 0:
             raise UserError(
-                f"augment.voices.noise={list(noise)}: give the lowest and the highest level in dB, 0 at most"
+                f"augment.voices.noise_levels={levels or noise_levels}: give the lowest and highest in dB, 0 at most"
             )
-        self.spec, self.share, self.warp, self.colour = spec, share, warp, colour
-        self.noisy, self.noise = noisy, tuple(noise)
-        self.centres = librosa.mel_frequencies(n_mels=spec.n_mels + 2, fmin=spec.f_min, fmax=spec.f_max)[1:-1]
+        self.spec, self.probability, self.warp, self.colour = spec, probability, warp, colour
+        self.noise_probability, self.noise_levels = noise_probability, levels
+        centres = librosa.mel_frequencies(n_mels=spec.n_mels + 2, fmin=spec.f_min, fmax=spec.f_max)[1:-1]
+        self.register_buffer("centres", torch.from_numpy(centres).float(), persistent=False)  # (M,) Hz
 
-    def __call__(self, batch: Batch) -> Batch:
+    def forward(self, batch: Batch) -> Batch:
         """The batch with other log10 mels; drawn by torch's global random numbers."""
         return replace(batch, mel=self.perturb(batch.mel, batch.mel_lengths))
 
     def perturb(self, mel: Tensor, lengths: Tensor) -> Tensor:
         """Log10 mel (B, T, M) of rows of ``lengths`` (B,) frames, changed; padding stays as it is."""
         rows, frames, bands = mel.shape
-        # Drawn on the CPU, (B,) and (B, POINTS) numbers, so that any device sees the same voices.
-        changed = torch.rand(rows) < self.share
-        factors = torch.exp((2 * torch.rand(rows) - 1) * np.log(self.warp))
-        curve = torch.randn(rows, POINTS) * (self.colour / 20)
-        noisy = changed & (torch.rand(rows) < self.noisy)
-        level = torch.empty(rows).uniform_(*self.noise) / 20
-        if not changed.any():
-            return mel
-        source = torch.stack([torch.from_numpy(self.source_bands(float(factor))) for factor in factors])
-        curve = torch.nn.functional.interpolate(curve[:, None], bands, mode="linear", align_corners=True)
+        device, given = mel.device, mel.float()  # places among bands need more than the digits of bfloat16
+
+        def draw(*shape: int) -> Tensor:
+            return torch.rand(rows, *shape, device=device)
+
+        factors = torch.exp((2 * draw() - 1) * math.log(self.warp))
+        curve = torch.randn(rows, 1, POINTS, device=device) * (self.colour / 20)
+        curve = nn.functional.interpolate(curve, bands, mode="linear", align_corners=True)  # (B, 1, M)
         curve = curve - curve.mean(-1, keepdim=True)  # neither louder nor softer on the whole
-        floor = float(np.log10(self.spec.floor))
-        device, kind = mel.device, mel.dtype
-        out = interpolate_bands(mel, source.to(device, kind)) + curve.to(device, kind)
+        out = interpolate_bands(given, self.source_bands(factors)) + curve
         inside = torch.arange(frames, device=device) < lengths[:, None]
-        peak = mel.amax(-1).masked_fill(~inside, -torch.inf).amax(-1)  # (B,)
-        slope = torch.arange(bands, device=device, dtype=kind) / 80  # 1 dB is 1/20 in log10
-        hiss = (peak + level.to(device, kind))[:, None, None] - slope + curve.to(device, kind)
+        peak = given.amax(-1).masked_fill(~inside, -torch.inf).amax(-1)  # (B,)
+        low, high = self.noise_levels
+        level = peak + (low + (high - low) * draw()) / 20
+        hiss = level[:, None, None] - SLOPE * torch.arange(bands, device=device) + curve
         spread = (1 + NOISE_SPREAD * torch.randn_like(out)).clamp(min=0.1)
         with_noise = 0.5 * torch.log10(10 ** (2 * out) + (10**hiss * spread) ** 2)  # powers add up
-        out = torch.where(noisy.to(device)[:, None, None], with_noise, out).clamp(min=floor)
-        keep = ~changed.to(device)[:, None, None] | ~inside[:, :, None]
-        return torch.where(keep, mel, out)
+        out = torch.where((draw() < self.noise_probability)[:, None, None], with_noise, out)
+        changed = (draw() < self.probability)[:, None] & inside
+        return torch.where(changed[:, :, None], out.clamp(min=math.log10(self.spec.floor)).to(mel.dtype), mel)
 
-    def source_bands(self, factor: float) -> NDArray[np.float32]:
-        """Of every band (M,) the place among the bands where what is heard in it comes from, for a voice so scaled.
+    def source_bands(self, factors: Tensor) -> Tensor:
+        """Of every band the place among the bands where what is heard in it comes from, (B, M), for voices scaled by
+        ``factors`` (B,).
 
         Frequencies are scaled up to a knee, and from there on so that the highest stays where it is.
         """
-        top = self.centres[-1]
-        knee = KNEE * top * min(factor, 1)  # where the knee comes to lie
-        above = top - (top - knee / factor) * (top - self.centres) / (top - knee)
-        hertz = np.where(self.centres <= knee, self.centres / factor, above)
-        return np.interp(hertz, self.centres, np.arange(len(self.centres))).astype(np.float32)
+        centres, top, factors = self.centres, self.centres[-1], factors[:, None]
+        knee = KNEE * top * factors.clamp(max=1)  # where the knee comes to lie
+        above = top - (top - knee / factors) * (top - centres) / (top - knee)
+        hertz = torch.where(centres <= knee, centres / factors, above)
+        below = (torch.searchsorted(centres, hertz, right=True) - 1).clamp(0, len(centres) - 2)
+        between = (hertz - centres[below]) / (centres[below + 1] - centres[below])
+        return below + between.clamp(0, 1)
 
 
 def interpolate_bands(mel: Tensor, places: Tensor) -> Tensor:

@@ -48,8 +48,9 @@ class SpectrumDiscriminator(nn.Module):
     def forward(self, waveform: Tensor) -> Judgement:
         spectrum = torch.stft(waveform, self.size, self.size // 4, window=self.window, return_complex=True)
         x = torch.view_as_real(spectrum).permute(0, 3, 1, 2) / self.size**0.5
-        # Convolutions of few channels take half the time with the channels last (PyTorch 2.11, one core).
-        return _judge(x.contiguous(memory_format=torch.channels_last), self.layers, self.score)
+        if x.device.type == "cpu":  # where these few channels take half the time side by side (PyTorch 2.11, one core)
+            x = x.contiguous(memory_format=torch.channels_last)
+        return _judge(x, self.layers, self.score)
 
 
 def _judge(x: Tensor, layers: nn.ModuleList, score: nn.Module) -> Judgement:

@@ -34,12 +34,8 @@ class Call:
     def decode(self, requests: Sequence[Request], options: DecodingOptions) -> Iterator[Frames]:
         """Frames as they become final, with the places of ``requests``. Raises Cancelled after ``cancel``."""
         own = self._batcher.options
-        each = {
-            "pace": own.pace,
-            "speed": own.speed,
-            "sentence_gap": own.sentence_gap,
-        }  # which every row has of its own
-        alike = replace(options.with_defaults(), **each)
+        # Each row has a pace, a speed and a gap of its own.
+        alike = replace(options.with_defaults(), pace=own.pace, speed=own.speed, sentence_gap=own.sentence_gap)
         if alike != own:
             raise ValueError("the rows of a running batch have one set of options")
         frames = self._frames

@@ -44,7 +44,7 @@ class DecodingOptions:
     )
     pace: float | None = option(
         None,
-        f"how many times as fast as the voice a model is told to speak, {SPEEDS[0]:g} to {SPEEDS[1]:g}, less than 1 "
+        f"how many times as fast as the voice a model is asked to speak, {SPEEDS[0]:g} to {SPEEDS[1]:g}, less than 1 "
         "slower; it follows as far as it has learned to; fast voices can read better at 0.85; for models with "
         "paced positions; default: what the model was exported with, else 1",
     )

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from melle.audio import MelSpec
 from melle.data.batch import Batch
 from melle.errors import UserError
+from melle.model.layout import lengths_to_mask
 
 KNEE = 0.63  # of the highest band: up to there frequencies are scaled, as Jaitly and Hinton's 4800 Hz of 8000 are
 POINTS = 5  # of the curve by which bands are raised and lowered, evenly spaced over them
@@ -79,15 +80,15 @@ class VoicePerturbation(nn.Module):
         rows, frames, bands = mel.shape
         device, given = mel.device, mel.float()  # places among bands need more than the digits of bfloat16
 
-        def draw(*shape: int) -> Tensor:
-            return torch.rand(rows, *shape, device=device)
+        def draw() -> Tensor:
+            return torch.rand(rows, device=device)
 
         factors = torch.exp((2 * draw() - 1) * math.log(self.warp))
         curve = torch.randn(rows, 1, POINTS, device=device) * (self.colour / 20)
         curve = nn.functional.interpolate(curve, bands, mode="linear", align_corners=True)  # (B, 1, M)
         curve = curve - curve.mean(-1, keepdim=True)  # neither louder nor softer on the whole
         out = interpolate_bands(given, self.source_bands(factors)) + curve
-        inside = torch.arange(frames, device=device) < lengths[:, None]
+        inside = lengths_to_mask(lengths, frames)
         peak = given.amax(-1).masked_fill(~inside, -torch.inf).amax(-1)  # (B,)
         low, high = self.noise_levels
         level = peak + (low + (high - low) * draw()) / 20

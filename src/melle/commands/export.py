@@ -36,6 +36,9 @@ class Export:
         None, "of classifier-free guidance (see synthesize --help); default: likewise, else 1"
     )
     pace: float | None = option(None, "of paced positions (see synthesize --help); default: likewise, else 1")
+    prompt_pause: float | None = option(
+        None, "seconds of silence after the prompt (see synthesize --help); default: likewise, else 0"
+    )
     onnx: bool = option(False, "write graphs for onnxruntime, too, to OUTPUT/onnx (extra: onnx)")
     push: str | None = option(None, "upload it to the Hugging Face hub under this name, too", metavar="USER/MODEL")
     public: bool = option(False, "with --push: for everybody to see")
@@ -77,7 +80,7 @@ class Export:
             graphs = export_onnx(self.output, self.output / "onnx")
             speak = shell_command("python", "examples/onnx_speak.py", graphs, "Good morning.", "VOICE", "out.wav")
             print(f"{graphs}: speak by {speak}")
-            without = ("attention_window", "guidance_scale", "pace")
+            without = ("attention_window", "guidance_scale", "pace", "prompt_pause")
             if left_out := [name for name in without if decoding.get(name, USUAL[name]) != USUAL[name]]:
                 print(f"The graphs speak without {', '.join(left_out)}.")
         if self.push:

@@ -34,8 +34,9 @@ class Call:
     def decode(self, requests: Sequence[Request], options: DecodingOptions) -> Iterator[Frames]:
         """Frames as they become final, with the places of ``requests``. Raises Cancelled after ``cancel``."""
         own = self._batcher.options
-        # Each row has a pace, a speed and a gap of its own.
-        alike = replace(options.with_defaults(), pace=own.pace, speed=own.speed, sentence_gap=own.sentence_gap)
+        # Each row has these of its own.
+        of_a_row = ("pace", "prompt_pause", "speed", "sentence_gap")
+        alike = replace(options.with_defaults(), **{name: getattr(own, name) for name in of_a_row})
         if alike != own:
             raise ValueError("the rows of a running batch have one set of options")
         frames = self._frames

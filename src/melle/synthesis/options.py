@@ -16,9 +16,10 @@ from melle.options import option
 
 SPEEDS = (0.5, 2.0)
 MAX_GAP = 10.0  # seconds
+MAX_PAUSE = 2.0  # seconds
 MAX_GUIDANCE = 10.0  # beyond which nothing but noise is heard
 # Of models that do not say how they speak best.
-USUAL = {"temperature": 1.0, "attention_window": math.inf, "guidance_scale": 1.0, "pace": 1.0}
+USUAL = {"temperature": 1.0, "attention_window": math.inf, "guidance_scale": 1.0, "pace": 1.0, "prompt_pause": 0.0}
 MIN_PROMPT, MAX_PROMPT = 0.1, 60.0  # seconds
 BEST_PROMPT = "3 to 10 seconds"
 USUAL_PROMPT = 30.0  # seconds: the longest utterance that training takes, where the model does not say
@@ -47,6 +48,11 @@ class DecodingOptions:
         f"how many times as fast as the voice a model is asked to speak, {SPEEDS[0]:g} to {SPEEDS[1]:g}, less than 1 "
         "slower; it follows as far as it has learned to; fast voices can read better at 0.85; for models with "
         "paced positions; default: what the model was exported with, else 1",
+    )
+    prompt_pause: float | None = option(
+        None,
+        f"seconds of silence, 0 to {MAX_PAUSE:g}, that the model hears between the prompt and what it says, so that it "
+        "begins as clearly as it goes on; default: what the model was exported with, else 0",
     )
     stop_threshold: float = option(0.5, "probability at which speech ends")
     min_length: float | None = option(
@@ -88,6 +94,8 @@ class DecodingOptions:
             value = getattr(self, name)
             if value is not None and not SPEEDS[0] <= value <= SPEEDS[1]:
                 raise UserError(f"{name}={value} must be between {SPEEDS[0]:g} and {SPEEDS[1]:g}")
+        if self.prompt_pause is not None and not 0 <= self.prompt_pause <= MAX_PAUSE:
+            raise UserError(f"prompt_pause={self.prompt_pause} must be between 0 and {MAX_PAUSE:g} seconds")
         if self.sentence_gap is not None and not 0 <= self.sentence_gap <= MAX_GAP:
             raise UserError(f"sentence_gap={self.sentence_gap} must be between 0 and {MAX_GAP:g} seconds")
         for name in ("max_silence", "max_still"):

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import logging
+import math
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
-from melle.audio import MAX_PEAK, LogMel, audio_duration, load_audio, loudness, speech_level
+from melle.audio import MAX_PEAK, LogMel, MelSpec, audio_duration, load_audio, loudness, speech_level
 from melle.checkpoint import ModelDescription
 from melle.data.batch import whole_steps
 from melle.data.silence import speech_span
@@ -86,6 +88,12 @@ def read_prompt(prompt: Prompt, model: ModelDescription, log_mel: LogMel) -> Pro
     for note in notes:
         (_warn_once if isinstance(prompt.audio, str | Path) else _warn)(name, note)
     return replace(prompt, tokens=tokens, mel=mel, notes=tuple(notes))
+
+
+def with_pause(prompt: Prompt, seconds: float, spec: MelSpec, reduction_factor: int) -> Prompt:
+    """A prompt that was read, and after it digital silence for so many ``seconds``, to whole steps of r frames."""
+    count = round(seconds * spec.frame_rate / reduction_factor) * reduction_factor
+    return replace(prompt, mel=F.pad(prompt.mel, (0, 0, 0, count), value=math.log10(spec.floor)))
 
 
 def _warn(name: str, note: str) -> None:

@@ -11,7 +11,7 @@ from melle.data.silence import speech_frames
 from melle.errors import UserError
 from melle.model import Melle
 from melle.synthesis.options import DecodingOptions
-from melle.synthesis.prompt import SLACK, Prompt
+from melle.synthesis.prompt import SLACK, Prompt, with_pause
 from melle.text import Marks, marks_of
 
 
@@ -27,7 +27,7 @@ class Request:
     max_steps: float  # at which speech is cut off
     level: float  # log10, how loud speech should be (``audio.speech_level``)
     marks: Marks = NO_BOS  # ids around the text
-    pace: float = 1.0  # of paced positions, as a multiple of the prompt's
+    pace: float = 1.0  # of paced positions, as a multiple of the prompt's with the pause after it
 
     @property
     def segments(self) -> list[list[int]]:
@@ -66,15 +66,20 @@ def make_request(
             given = prompt_steps
     marks = marks_of(model.tokenizer)
     before = marks.count + (len(prompt.tokens) if prompt is not None else 0)
+    asked = 1.0 if options.pace is None else options.pace  # which a model follows all the way, part of it, or not
+    pace = asked
+    if options.prompt_pause and prompt is not None and prompt.tokens:
+        prompt = with_pause(prompt, options.prompt_pause, model.mel, r)
+        pace *= len(prompt.mel) / (prompt_steps * r)  # the pause is no part of the prompt's pace
+        prompt_steps = len(prompt.mel) // r
     check_positions(before + len(tokens), prompt_steps, network)
     expected = len(tokens) * frames_per_token / r
-    asked = 1.0 if options.pace is None else options.pace  # which a model follows all the way, part of it, or not
     least = shortest / SLACK if options.min_length is None else options.min_length
     most = longest * SLACK if options.max_length is None else options.max_length
     last = expected * most / min(asked, 1) - given
     if leads and network.max_positions is not None:
         last = min(last, network.max_positions[1] // 2)
-    return Request(text, tokens, prompt, seed, expected * least / max(asked, 1) - given, last, level, marks, asked)
+    return Request(text, tokens, prompt, seed, expected * least / max(asked, 1) - given, last, level, marks, pace)
 
 
 def check_positions(tokens: int, prompt_steps: int, network: Melle) -> None:

@@ -1,0 +1,93 @@
+"""Between the prompt and what it says a model hears silence, where it is asked to."""
+
+import math
+from dataclasses import replace
+
+import pytest
+import torch
+
+from melle.errors import UserError
+from melle.synthesis import rendering
+from melle.synthesis.options import DecodingOptions, make_seeds
+from melle.synthesis.prompt import with_pause
+from melle.synthesis.request import make_request
+from melle.synthesis.synthesizer import Synthesizer
+from tests.synthesis.test_decoding import PROMPT
+
+FREE = {"min_length": 0.0, "max_length": 3.0, "max_silence": math.inf, "max_still": math.inf}
+
+
+@pytest.fixture
+def tts(tiny_checkpoint):
+    return Synthesizer.from_checkpoint(tiny_checkpoint, device="cpu")
+
+
+def silence(tts, frames):
+    return torch.full((frames, 80), math.log10(tts.spec.floor))
+
+
+def request(tts, prompt, pause, **options):
+    how = DecodingOptions(prompt_pause=pause, **options).with_defaults()
+    return make_request("one", tts.tokenizer.encode("one"), prompt, 3, how, tts.description, tts.network)
+
+
+@pytest.mark.parametrize("reduction_factor, seconds, frames", [(1, 0.5, 31), (2, 0.5, 32), (4, 0.5, 32), (4, 0.02, 0)])
+def test_the_pause_is_digital_silence_of_whole_steps(tts, reduction_factor, seconds, frames):
+    prompt = tts.read_prompt(PROMPT)
+    longer = with_pause(prompt, seconds, tts.spec, reduction_factor)
+    assert torch.equal(longer.mel, torch.cat((prompt.mel, silence(tts, frames))))
+    assert longer.tokens == prompt.tokens and longer.text == prompt.text
+
+
+def test_the_pause_counts_neither_for_the_pace_nor_for_the_length(tts):
+    prompt, r = tts.read_prompt(PROMPT), tts.network.reduction_factor
+    plain, paused = request(tts, prompt, 0.0), request(tts, prompt, 0.5)
+    pause = len(paused.prompt.mel) - len(prompt.mel)
+    assert plain.prompt.mel is prompt.mel and plain.pace == 1.0
+    assert abs(pause - 0.5 * tts.spec.frame_rate) <= r / 2 and pause % r == 0
+    # Positions take the steps of all that was read before; a token of the text is to take as long as one of the prompt.
+    steps_a_token = len(paused.prompt.mel) / r / len(prompt.tokens) / paused.pace
+    assert steps_a_token == pytest.approx(len(prompt.mel) / r / len(prompt.tokens))
+    assert (paused.min_steps, paused.max_steps, paused.level) == (plain.min_steps, plain.max_steps, plain.level)
+    assert request(tts, prompt, 0.5, pace=0.8).pace == pytest.approx(0.8 * paused.pace)
+
+
+def test_it_speaks_as_after_a_prompt_that_ends_in_silence(tts):
+    prompt = tts.read_prompt(PROMPT)
+    said = tts("one two three", prompt, seed=1, options=DecodingOptions(prompt_pause=0.5, **FREE))
+    pause = len(request(tts, prompt, 0.5).prompt.mel) - len(prompt.mel)
+    by_hand = replace(prompt, mel=torch.cat((prompt.mel, silence(tts, pause))))
+    pace = len(by_hand.mel) / len(prompt.mel)
+    wanted = tts("one two three", by_hand, seed=1, options=DecodingOptions(pace=pace, **FREE))
+    torch.testing.assert_close(said.mel, wanted.mel)
+    without = tts("one two three", prompt, seed=1, options=DecodingOptions(**FREE)).mel
+    shared = min(len(without), len(said.mel))
+    assert (without[:shared] - said.mel[:shared]).abs().max() > 1e-3
+
+
+def test_each_part_has_it_and_what_goes_on_has_not(tts, monkeypatch):
+    lengths, decode = [], rendering.decode
+
+    def watched(network, requests, *rest):
+        lengths.append([0 if one.prompt is None else len(one.prompt.mel) for one in requests])
+        return decode(network, requests, *rest)
+
+    monkeypatch.setattr(rendering, "decode", watched)
+    tts.description.decoding["prompt_pause"] = 0.5  # as a model was exported to
+    prompt, options = tts.read_prompt(PROMPT), DecodingOptions(sentence_gap=0.0)
+    longer = len(request(tts, prompt, 0.5).prompt.mel)
+    tts("one two. three four.", prompt, options=options, seed=1)
+    assert [length for each in lengths for length in each] == [longer, longer]
+    lengths.clear()
+    first = tts("one two.", options=options, seed=make_seeds(1, 1)[0])
+    tts("one two. three four.", options=options, seed=1)
+    assert lengths[1:] == [[0], [len(first.mel) + longer - len(prompt.mel)]]  # the second is in the voice of the first
+    lengths.clear()
+    tts.continuation("one two three four", PROMPT.audio[:8000])
+    assert lengths == [[1 + 8000 // 256 - (1 + 8000 // 256) % tts.network.reduction_factor]]
+
+
+@pytest.mark.parametrize("pause", [-0.1, 2.5, math.nan])
+def test_a_pause_is_refused_out_of_range(pause):
+    with pytest.raises(UserError, match="prompt_pause=.* must be between 0 and 2 seconds"):
+        DecodingOptions(prompt_pause=pause)

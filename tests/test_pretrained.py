@@ -56,7 +56,8 @@ def test_it_speaks_as_it_was_exported_to(guided, tmp_path, capsys):
     text = "one two three four five six seven"
     plain = Synthesizer.from_checkpoint(guided)
     once, twice = str(tmp_path / "once"), str(tmp_path / "twice")
-    given = ["--temperature", "0.5", "--attention-window", "2", "--guidance-scale", "1.5", "--pace", "0.8", "--prompt-pause", "0.4"]
+    given = ["--temperature", "0.5", "--attention-window", "2", "--guidance-scale", "1.5"]
+    given += ["--pace", "0.8", "--prompt-pause", "0.4"]
     assert main(["export", "--checkpoint", str(guided), "-o", once, *given]) == 0
     assert main(["export", "--checkpoint", once, "-o", twice]) == 0
     for folder in (once, twice):
@@ -72,11 +73,13 @@ def test_it_speaks_as_it_was_exported_to(guided, tmp_path, capsys):
         wanted = plain(text, options=own, seed=3).mel
         assert torch.equal(tts(text, seed=3).mel, wanted)
         assert torch.equal(torch.cat([chunk.mel for chunk in tts.stream(text, seed=3)]), wanted)
-        usual = DecodingOptions(temperature=1.0, attention_window=math.inf, guidance_scale=1.0, pace=1.0, prompt_pause=0.0)
+        usual = {"temperature": 1.0, "attention_window": math.inf, "guidance_scale": 1.0, "pace": 1.0}
+        usual = DecodingOptions(**usual, prompt_pause=0.0)
         assert torch.equal(tts(text, options=usual, seed=3).mel, plain(text, seed=3).mel)
         for less in ({"attention_window": None}, {"guidance_scale": None}, {"pace": None}):
             assert not torch.equal(wanted, plain(text, options=replace(own, **less), seed=3).mel)
-    back = ["--temperature", "1", "--attention-window", "inf", "--guidance-scale", "1", "--pace", "1", "--prompt-pause", "0"]
+    back = ["--temperature", "1", "--attention-window", "inf", "--guidance-scale", "1", "--pace", "1"]
+    back += ["--prompt-pause", "0"]
     assert main(["export", "--checkpoint", once, "-o", twice, *back]) == 0
     kept = {"temperature": 1.0, "guidance_scale": 1.0, "pace": 1.0, "prompt_pause": 0.0}
     assert Synthesizer.from_pretrained(twice).description.decoding == kept

@@ -89,5 +89,5 @@ def test_each_part_has_it_and_what_goes_on_has_not(tts, monkeypatch):
 
 @pytest.mark.parametrize("pause", [-0.1, 2.5, math.nan])
 def test_a_pause_is_refused_out_of_range(pause):
-    with pytest.raises(UserError, match="prompt_pause=.* must be between 0 and 2 seconds"):
+    with pytest.raises(UserError, match=r"prompt_pause=.* must be between 0 and 2 seconds"):
         DecodingOptions(prompt_pause=pause)

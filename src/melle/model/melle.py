@@ -234,9 +234,10 @@ class Melle(nn.Module):
         steps to come. ``prompt`` (B, T, M) log10 mel and ``prompt_lengths`` (B,), multiples of r, may be ragged; T may
         be 0. Rows with a prompt have text segments 0 (prompt) and 1; rows without one, or with the beginning of what
         their text says in its place, segment 0 only. Without ``noise`` torch's own generator decides. ``tempo`` (B,):
-        how many times as fast as the pace each row is to speak, with paced positions; others know no pace. ``window``:
-        tokens that guided attention may look ahead of the one that is due (see ``TextWindow``). ``guidance_scale``:
-        of classifier-free guidance; unless it is 1, caches need room for twice the rows (see ``guidance``).
+        how many times as fast as the pace each row is to speak, with paced positions (with guidance (2 B,): its second
+        rows, too; see ``guidance.pair``). ``window``: tokens that guided attention may look ahead of the one that is
+        due (see ``TextWindow``). ``guidance_scale``: of classifier-free guidance; unless it is 1, caches need room for
+        twice the rows (see ``guidance``).
         """
         rows, frames, _ = prompt.shape
         if frames % self.reduction_factor or (prompt_lengths % self.reduction_factor).any():
@@ -248,7 +249,7 @@ class Melle(nn.Module):
         begun = (text_segments.amax(dim=1) == 0) & (steps > 0)  # whose text has begun: attention knows how far
         if (each := guidance.rows_per_request(guidance_scale)) == 2:
             text, text_lengths, text_segments, steps = guidance.pair_prefixes(text, text_lengths, text_segments, steps)
-            read, tempo = guidance.twice(read), tempo if tempo is None else guidance.twice(tempo)
+            read = guidance.twice(read)
         segment_steps = torch.stack((steps, torch.zeros_like(steps)), dim=1)
         prefix = text_lengths + 1 + steps
         size = int(prefix.max())

@@ -12,7 +12,7 @@ from torch.nn.utils.rnn import pad_sequence
 from melle.data.batch import join_text, pad_texts
 from melle.model import DecodingState, Melle
 from melle.model.cache import KVCache
-from melle.model.guidance import rows_per_request
+from melle.model.guidance import pair, rows_per_request
 from melle.model.noise import RowNoise, StepNoise
 from melle.synthesis.cuda_graph import StepRunner
 from melle.synthesis.options import DecodingOptions
@@ -108,8 +108,10 @@ def prefill(
         part.to(device) for part in (text, text_lengths, text_segments, lengths)
     )
     prompt = pad_sequence(mels, batch_first=True).to(device)
-    pace = torch.tensor([one.pace for one in requests], device=device)
-    how = (options.temperature, noise, pace, options.attention_window, options.guidance_scale)
+    tempo = torch.tensor([one.tempo for one in requests], device=device)
+    if rows_per_request(options.guidance_scale) == 2:  # the second row has no prompt, and no pause
+        tempo = pair(tempo, torch.tensor([one.pace for one in requests], device=device))
+    how = (options.temperature, noise, tempo, options.attention_window, options.guidance_scale)
     return caches, *network.prefill(caches, text, text_lengths, text_segments, prompt, lengths, *how), prompt, lengths
 
 

@@ -90,10 +90,14 @@ def read_prompt(prompt: Prompt, model: ModelDescription, log_mel: LogMel) -> Pro
     return replace(prompt, tokens=tokens, mel=mel, notes=tuple(notes))
 
 
-def with_pause(prompt: Prompt, seconds: float, spec: MelSpec, reduction_factor: int) -> Prompt:
-    """A prompt that was read, and after it digital silence for so many ``seconds``, to whole steps of r frames."""
-    count = round(seconds * spec.frame_rate / reduction_factor) * reduction_factor
-    return replace(prompt, mel=F.pad(prompt.mel, (0, 0, 0, count), value=math.log10(spec.floor)))
+def steps_of_pause(seconds: float, spec: MelSpec, reduction_factor: int) -> int:
+    """Mel steps of r frames that come nearest to so many seconds."""
+    return round(seconds * spec.frame_rate / reduction_factor)
+
+
+def with_pause(prompt: Prompt, frames: int, spec: MelSpec) -> Prompt:
+    """A prompt that was read, and after it so many frames of digital silence."""
+    return replace(prompt, mel=F.pad(prompt.mel, (0, 0, 0, frames), value=math.log10(spec.floor)))
 
 
 def _warn(name: str, note: str) -> None:

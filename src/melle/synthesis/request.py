@@ -11,7 +11,7 @@ from melle.data.silence import speech_frames
 from melle.errors import UserError
 from melle.model import Melle
 from melle.synthesis.options import DecodingOptions
-from melle.synthesis.prompt import SLACK, Prompt, with_pause
+from melle.synthesis.prompt import SLACK, Prompt, steps_of_pause, with_pause
 from melle.text import Marks, marks_of
 
 
@@ -27,12 +27,20 @@ class Request:
     max_steps: float  # at which speech is cut off
     level: float  # log10, how loud speech should be (``audio.speech_level``)
     marks: Marks = NO_BOS  # ids around the text
-    pace: float = 1.0  # of paced positions, as a multiple of the prompt's with the pause after it
+    pace: float = 1.0  # at which it is to be spoken, as a multiple of the prompt's
+    pause: int = 0  # frames of silence at the end of the prompt
 
     @property
     def segments(self) -> list[list[int]]:
         """Tokens of the prompt, where it has some, and of the text."""
         return [self.prompt.tokens, self.tokens] if self.prompt is not None and self.prompt.tokens else [self.tokens]
+
+    @property
+    def tempo(self) -> float:
+        """Of paced positions, which go by all that is read before: a pause is no part of the prompt's pace."""
+        if self.prompt is None or not self.pause:
+            return self.pace
+        return self.pace * len(self.prompt.mel) / (len(self.prompt.mel) - self.pause)
 
 
 def make_request(
@@ -67,19 +75,18 @@ def make_request(
     marks = marks_of(model.tokenizer)
     before = marks.count + (len(prompt.tokens) if prompt is not None else 0)
     asked = 1.0 if options.pace is None else options.pace  # which a model follows all the way, part of it, or not
-    pace = asked
-    if options.prompt_pause and prompt is not None and prompt.tokens:
-        prompt = with_pause(prompt, options.prompt_pause, model.mel, r)
-        pace *= len(prompt.mel) / (prompt_steps * r)  # the pause is no part of the prompt's pace
-        prompt_steps = len(prompt.mel) // r
+    pause = steps_of_pause(options.prompt_pause or 0.0, model.mel, r)
+    if prompt is not None and prompt.tokens:
+        prompt, prompt_steps = with_pause(prompt, pause * r, model.mel), prompt_steps + pause
     check_positions(before + len(tokens), prompt_steps, network)
     expected = len(tokens) * frames_per_token / r
     least = shortest / SLACK if options.min_length is None else options.min_length
     most = longest * SLACK if options.max_length is None else options.max_length
     last = expected * most / min(asked, 1) - given
     if leads and network.max_positions is not None:
-        last = min(last, network.max_positions[1] // 2)
-    return Request(text, tokens, prompt, seed, expected * least / max(asked, 1) - given, last, level, marks, pace)
+        last = min(last, (network.max_positions[1] - pause) // 2)
+    first, silent = expected * least / max(asked, 1) - given, 0 if prompt is None or given else pause * r
+    return Request(text, tokens, prompt, seed, first, last, level, marks, asked, silent)
 
 
 def check_positions(tokens: int, prompt_steps: int, network: Melle) -> None:

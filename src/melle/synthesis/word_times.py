@@ -102,7 +102,7 @@ def text_attention(network: Melle, request: Request, mel: torch.Tensor) -> NDArr
         torch.cat((before, mel))[None].to(device),
         torch.tensor([steps], device=device),
         keep.to(device),
-        torch.tensor([request.pace], device=device),
+        torch.tensor([request.tempo], device=device),
     )
     first = (request.marks.bos is not None) + sum(map(len, request.segments[:-1]))
     own = weights.float().mean(dim=0)[0, -steps[-1] :, first : first + len(request.tokens)]

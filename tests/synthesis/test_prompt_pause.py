@@ -1,4 +1,4 @@
-"""Between the prompt and what it says a model hears silence, where it is asked to."""
+"""Between the prompt and what it says a model reads silence, where it is asked to."""
 
 import math
 from dataclasses import replace

@@ -80,7 +80,7 @@ class Export:
             graphs = export_onnx(self.output, self.output / "onnx")
             speak = shell_command("python", "examples/onnx_speak.py", graphs, "Good morning.", "VOICE", "out.wav")
             print(f"{graphs}: speak by {speak}")
-            without = ("attention_window", "guidance_scale", "pace", "prompt_pause")
+            without = (name for name in USUAL if name != "temperature")
             if left_out := [name for name in without if decoding.get(name, USUAL[name]) != USUAL[name]]:
                 print(f"The graphs speak without {', '.join(left_out)}.")
         if self.push:

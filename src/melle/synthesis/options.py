@@ -51,7 +51,7 @@ class DecodingOptions:
     )
     prompt_pause: float | None = option(
         None,
-        f"seconds of silence, 0 to {MAX_PAUSE:g}, that the model hears between the prompt and what it says, so that it "
+        f"seconds of silence, 0 to {MAX_PAUSE:g}, that the model reads between the prompt and what it says, so that it "
         "begins as clearly as it goes on; default: what the model was exported with, else 0",
     )
     stop_threshold: float = option(0.5, "probability at which speech ends")

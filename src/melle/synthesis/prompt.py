@@ -47,6 +47,7 @@ class Prompt:
     tokens: list[int] = field(default_factory=list)  # of the text
     mel: Tensor | None = None  # (T, M) log10, T a multiple of r; None: not read yet
     notes: tuple[str, ...] = ()  # what makes it a bad prompt, a sentence each, once it is read
+    pause: int = 0  # frames of silence at the end of the mel, which are no part of the recording
 
 
 Voice = Prompt | Recording | None  # a prompt, or its recording
@@ -97,7 +98,7 @@ def steps_of_pause(seconds: float, spec: MelSpec, reduction_factor: int) -> int:
 
 def with_pause(prompt: Prompt, frames: int, spec: MelSpec) -> Prompt:
     """A prompt that was read, and after it so many frames of digital silence."""
-    return replace(prompt, mel=F.pad(prompt.mel, (0, 0, 0, frames), value=math.log10(spec.floor)))
+    return replace(prompt, mel=F.pad(prompt.mel, (0, 0, 0, frames), value=math.log10(spec.floor)), pause=frames)
 
 
 def _warn(name: str, note: str) -> None:

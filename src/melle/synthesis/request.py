@@ -28,7 +28,6 @@ class Request:
     level: float  # log10, how loud speech should be (``audio.speech_level``)
     marks: Marks = NO_BOS  # ids around the text
     pace: float = 1.0  # at which it is to be spoken, as a multiple of the prompt's
-    pause: int = 0  # frames of silence at the end of the prompt
 
     @property
     def segments(self) -> list[list[int]]:
@@ -38,9 +37,9 @@ class Request:
     @property
     def tempo(self) -> float:
         """Of paced positions, which go by all that is read before: a pause is no part of the prompt's pace."""
-        if self.prompt is None or not self.pause:
+        if self.prompt is None:
             return self.pace
-        return self.pace * len(self.prompt.mel) / (len(self.prompt.mel) - self.pause)
+        return self.pace * len(self.prompt.mel) / (len(self.prompt.mel) - self.prompt.pause)
 
 
 def make_request(
@@ -62,6 +61,7 @@ def make_request(
     r = network.reduction_factor
     shortest, longest = model.length_range
     frames_per_token, level = model.frames_per_token, model.speech_level or 0.0
+    pause = steps_of_pause(options.prompt_pause or 0.0, model.mel, r)
     prompt_steps = given = 0  # mel steps of the prompt; and of those what the text says
     if prompt is not None:
         prompt_steps, level = len(prompt.mel) // r, speech_level(prompt.mel)
@@ -70,23 +70,20 @@ def make_request(
             fastest, slowest = (frames_per_token * share for share in model.paces)
             own = speech_frames(prompt.mel, model.mel) / len(prompt.tokens)
             frames_per_token = min(max(own, fastest), slowest)
+            prompt, prompt_steps = with_pause(prompt, pause * r, model.mel), prompt_steps + pause
         else:
             given = prompt_steps
     marks = marks_of(model.tokenizer)
     before = marks.count + (len(prompt.tokens) if prompt is not None else 0)
-    asked = 1.0 if options.pace is None else options.pace  # which a model follows all the way, part of it, or not
-    pause = steps_of_pause(options.prompt_pause or 0.0, model.mel, r)
-    if prompt is not None and prompt.tokens:
-        prompt, prompt_steps = with_pause(prompt, pause * r, model.mel), prompt_steps + pause
     check_positions(before + len(tokens), prompt_steps, network)
     expected = len(tokens) * frames_per_token / r
+    asked = 1.0 if options.pace is None else options.pace  # which a model follows all the way, part of it, or not
     least = shortest / SLACK if options.min_length is None else options.min_length
     most = longest * SLACK if options.max_length is None else options.max_length
     last = expected * most / min(asked, 1) - given
     if leads and network.max_positions is not None:
         last = min(last, (network.max_positions[1] - pause) // 2)
-    first, silent = expected * least / max(asked, 1) - given, 0 if prompt is None or given else pause * r
-    return Request(text, tokens, prompt, seed, first, last, level, marks, asked, silent)
+    return Request(text, tokens, prompt, seed, expected * least / max(asked, 1) - given, last, level, marks, asked)
 
 
 def check_positions(tokens: int, prompt_steps: int, network: Melle) -> None:

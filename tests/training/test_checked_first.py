@@ -113,9 +113,16 @@ def test_manifests_are_looked_at_before_features_are_made_and_a_run_is_put_aside
     assert (run / "last.ckpt").exists() and not seen
 
 
-def test_a_vocoder_has_nothing_to_begin_with(tmp_path, tone_manifests, exported):
-    with pytest.raises(UserError, match=r"init_from= is for speech models.*resume=PATH"):
-        train(vocoder(tmp_path, tone_manifests, 2, f"init_from={exported}"))
+@pytest.mark.parametrize(
+    ("override", "says"),
+    [
+        ("", "exported is a vocoder of other sizes or mel frames; choose the same here, or leave it out"),
+        ("init_from=nowhere.ckpt", r"nowhere\.ckpt: no such vocoder"),
+    ],
+)
+def test_what_a_vocoder_is_to_begin_with_is_looked_at(tmp_path, tone_manifests, exported, override, says):
+    with pytest.raises(UserError, match=says):
+        train(vocoder(tmp_path, tone_manifests, 2, override or f"init_from={exported}"))
 
 
 def test_a_folder_that_cannot_be_written_is_known_first(tmp_path, tone_manifests, seen):

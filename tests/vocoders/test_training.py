@@ -23,6 +23,7 @@ from melle.vocoders.vocos.losses import MelDistance, discriminator_loss, feature
 from melle.vocoders.vocos.module import VocosData, VocosModule, build_vocos
 from melle.vocoders.vocos.network import VocosNetwork, VocosSizes
 from melle.vocoders.vocos.segments import Predictions, Recordings, SegmentBatches, cut
+from melle.vocoders.vocos.vocoder import load_vocoder, save_vocoder
 
 CONF = str(Path(__file__).parents[2] / "conf")
 HOP = MelSpec().hop_length
@@ -202,6 +203,21 @@ def test_a_run_goes_on_bit_for_bit(tmp_path, tone_manifests, totals):
             assert totals == whole[done:]
             made = torch.load(tmp_path / f"{done}-{workers}/run/checkpoints/last.ckpt", weights_only=True)["state_dict"]
             assert all(torch.equal(value, made[name]) for name, value in last.items())
+
+
+def test_a_run_begins_with_the_weights_of_another(tmp_path, tone_manifests, capsys):
+    train(configure(tmp_path / "first", tone_manifests, 3))
+    checkpoint = tmp_path / "first/run/checkpoints/last.ckpt"
+    description, weights = load_vocoder(checkpoint)
+    save_vocoder(tmp_path, description, weights)
+    for first in (checkpoint, tmp_path):  # a checkpoint, or an exported folder
+        begun = tmp_path / f"of-{first.name}"
+        train(configure(begun, tone_manifests, 2, f"init_from={first}", "vocoder_training.learning_rate=0.0"))
+        assert f"Begins with the weights of {first}." in capsys.readouterr().err
+        made, same = load_vocoder(begun / "run/checkpoints/last.ckpt")
+        assert made == description and all(torch.equal(value, same[name]) for name, value in weights.items())
+    train(configure(begun, tone_manifests, 3, f"init_from={first}"))  # which goes on where it stopped
+    assert "Begins with" not in capsys.readouterr().err
 
 
 def test_a_run_that_accumulates_goes_on_with_the_batch_that_came_next(tmp_path, tone_manifests, totals, monkeypatch):

@@ -29,7 +29,7 @@ from melle.errors import UserError
 from melle.files import check_writable
 from melle.model import Melle
 from melle.model.compiled import compile_blocks
-from melle.pretrained import read_description
+from melle.pretrained import fetched, read_description
 from melle.training.callbacks.stop import StopSignals
 from melle.training.from_checkpoint import fill_from_checkpoint
 from melle.training.module import MelleModule
@@ -38,6 +38,7 @@ from melle.training.report import check_report, check_vocoder, choose_cases
 from melle.training.resume import check_same_model, find_resume, init_weights, is_new_run, set_aside_later
 from melle.training.trainer import build_trainer, check_monitors, check_trainer, chosen
 from melle.vocoders.vocos.module import VocosModule, build_vocos
+from melle.vocoders.vocos.vocoder import load_vocoder
 
 # What checkpoints say of the training data.
 OF_THE_DATA = ("frames_per_token", "length_range", "speech_level", "most_tokens", "pace_range")
@@ -206,13 +207,14 @@ def _check_parts(cfg: DictConfig, mel: MelSpec) -> None:
 
 def _check_init_from(cfg: DictConfig) -> None:
     """Raise UserError where ``init_from`` is nothing to begin with."""
-    if cfg.task == "vocoder":
-        raise UserError("init_from= is for speech models; a vocoder goes on from a checkpoint by resume=PATH")
     if cfg.resume is False and Path(cfg.run_dir).resolve() in Path(cfg.init_from).resolve().parents:
         raise UserError(
             f"init_from={cfg.init_from} lies in the run that resume=false puts aside; choose another name=…"
         )
-    read_description(cfg.init_from)
+    if cfg.task == "vocoder":
+        load_vocoder(fetched(cfg.init_from))
+    else:
+        read_description(cfg.init_from)
 
 
 @contextmanager

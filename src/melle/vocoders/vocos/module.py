@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +22,7 @@ from melle.audio import MelSpec, save_audio, within_scale
 from melle.configs.build import build
 from melle.devices import count_devices
 from melle.errors import UserError
+from melle.pretrained import fetched
 from melle.vocoders.vocos.discriminators import Discriminators
 from melle.vocoders.vocos.losses import MelDistance, discriminator_loss, feature_distance, generator_loss
 from melle.vocoders.vocos.network import VocosSizes
@@ -253,7 +255,11 @@ def fuse(optimizer: Optimizer, fused: bool) -> None:
 
 
 def build_vocos(cfg: DictConfig, data: VocosData, checkpoint: Path | None) -> VocosModule:
-    """The module of ``cfg.vocoder_training``; one that goes on from ``checkpoint`` keeps its mel statistics."""
+    """The module of ``cfg.vocoder_training``.
+
+    One that goes on from ``checkpoint``, or begins with the weights of ``cfg.init_from``, keeps the statistics of its
+    mels. Discriminators are in no exported folder, and are not taken from a checkpoint: they begin anew.
+    """
     if count_devices(cfg.trainer.accelerator, cfg.trainer.devices) != 1 or cfg.trainer.num_nodes != 1:
         raise UserError("vocoders train on one device: trainer.devices=1 trainer.num_nodes=1")
     if str(cfg.trainer.precision).startswith("16"):
@@ -261,17 +267,17 @@ def build_vocos(cfg: DictConfig, data: VocosData, checkpoint: Path | None) -> Vo
     settings = cfg.vocoder_training
     try:
         sizes = VocosSizes(**settings.sizes)
-        if checkpoint is None:
+        first = checkpoint or (cfg.init_from and fetched(cfg.init_from))
+        if first is None:
             description = VocosDescription(data.mel, sizes, *data.statistics())
         else:
-            earlier, _ = load_vocoder(checkpoint)
+            earlier, weights = load_vocoder(first)
             description = VocosDescription(data.mel, sizes, earlier.mel_mean, earlier.mel_std)
             if description != earlier:
-                raise UserError(
-                    f"{checkpoint} is a vocoder of other sizes or mel frames; choose another name=… for this run"
-                )
+                advice = "choose another name=… for this run" if checkpoint else "choose the same here, or leave it out"
+                raise UserError(f"{first} is a vocoder of other sizes or mel frames; {advice}")
         torch.manual_seed(cfg.seed)  # whatever was drawn before
-        return VocosModule(
+        module = VocosModule(
             description,
             Discriminators(**settings.discriminators),
             VocosLoss(**settings.loss),
@@ -279,5 +285,9 @@ def build_vocos(cfg: DictConfig, data: VocosData, checkpoint: Path | None) -> Vo
             build(cfg.optim.schedule),
             Path(cfg.run_dir) / "samples",
         )
+        if checkpoint is None and first is not None:
+            module.network.load_state_dict(weights)
+            print(f"Begins with the weights of {first}.", file=sys.stderr)
+        return module
     except (ValueError, TypeError) as error:
         raise UserError(f"vocoder_training: {error}") from None

@@ -116,7 +116,7 @@ def test_manifests_are_looked_at_before_features_are_made_and_a_run_is_put_aside
 @pytest.mark.parametrize(
     ("override", "says"),
     [
-        ("", "exported is a vocoder of other sizes or mel frames; choose the same here, or leave it out"),
+        ("", r"exported is a vocoder with (data\S+ )?vocoder_training\.sizes\.kernel=3; give the same, or"),
         ("init_from=nowhere.ckpt", r"nowhere\.ckpt: no such vocoder"),
     ],
 )

@@ -273,9 +273,9 @@ def build_vocos(cfg: DictConfig, data: VocosData, checkpoint: Path | None) -> Vo
         else:
             earlier, weights = load_vocoder(first)
             description = VocosDescription(data.mel, sizes, earlier.mel_mean, earlier.mel_std)
-            if description != earlier:
-                advice = "choose another name=… for this run" if checkpoint else "choose the same here, or leave it out"
-                raise UserError(f"{first} is a vocoder of other sizes or mel frames; {advice}")
+            if unlike := _unlike(description, earlier):
+                advice = "or choose another name=… for this run" if checkpoint else "or leave init_from out"
+                raise UserError(f"{first} is a vocoder with {' '.join(unlike)}; give the same, {advice}")
         torch.manual_seed(cfg.seed)  # whatever was drawn before
         module = VocosModule(
             description,
@@ -291,3 +291,14 @@ def build_vocos(cfg: DictConfig, data: VocosData, checkpoint: Path | None) -> Vo
         return module
     except (ValueError, TypeError) as error:
         raise UserError(f"vocoder_training: {error}") from None
+
+
+def _unlike(description: VocosDescription, earlier: VocosDescription) -> list[str]:
+    """Options by which ``description`` would be like ``earlier``."""
+    pairs = (("data.mel", description.mel, earlier.mel), ("vocoder_training.sizes", description.sizes, earlier.sizes))
+    return [
+        f"{group}.{name}={value:g}"
+        for group, here, there in pairs
+        for name, value in there.as_dict().items()
+        if here.as_dict()[name] != value
+    ]

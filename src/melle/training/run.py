@@ -89,7 +89,10 @@ def train(cfg: DictConfig) -> dict[str, float]:
     if cases:
         check_report(cases, data.tokenizer)
     with _machine_errors(cfg, lambda: "before training; choose a smaller model=…, or make room on this machine"):
-        module = (build_module if cfg.task == "speech" else build_vocos)(cfg, data, checkpoint)
+        if cfg.task == "speech":
+            module = build_module(cfg, data, checkpoint)
+        else:
+            module = build_vocos(cfg, data, checkpoint, fetched(cfg.init_from) if cfg.init_from and anew else None)
     module.save_hyperparameters(OmegaConf.to_container(cfg, resolve=True))  # which Lightning gives to the loggers
     # What is left to 32 bits, as the speech samples', need not be exact to the last of them where the rest is not.
     # "highest" is the default, which an earlier job of a sweep may have changed.

@@ -22,7 +22,6 @@ from melle.audio import MelSpec, save_audio, within_scale
 from melle.configs.build import build
 from melle.devices import count_devices
 from melle.errors import UserError
-from melle.pretrained import fetched
 from melle.vocoders.vocos.discriminators import Discriminators
 from melle.vocoders.vocos.losses import MelDistance, discriminator_loss, feature_distance, generator_loss
 from melle.vocoders.vocos.network import VocosSizes
@@ -254,10 +253,12 @@ def fuse(optimizer: Optimizer, fused: bool) -> None:
                 state["step"] = state["step"].to(parameter.device if fused else "cpu", torch.float32)
 
 
-def build_vocos(cfg: DictConfig, data: VocosData, checkpoint: Path | None) -> VocosModule:
+def build_vocos(
+    cfg: DictConfig, data: VocosData, checkpoint: Path | None, init_from: Path | None = None
+) -> VocosModule:
     """The module of ``cfg.vocoder_training``.
 
-    One that goes on from ``checkpoint``, or begins with the weights of ``cfg.init_from``, keeps the statistics of its
+    One that goes on from ``checkpoint``, or begins with the weights of ``init_from``, keeps the statistics of its
     mels. Discriminators are in no exported folder, and are not taken from a checkpoint: they begin anew.
     """
     if count_devices(cfg.trainer.accelerator, cfg.trainer.devices) != 1 or cfg.trainer.num_nodes != 1:
@@ -267,7 +268,7 @@ def build_vocos(cfg: DictConfig, data: VocosData, checkpoint: Path | None) -> Vo
     settings = cfg.vocoder_training
     try:
         sizes = VocosSizes(**settings.sizes)
-        first = checkpoint or (cfg.init_from and fetched(cfg.init_from))
+        first = checkpoint or init_from
         if first is None:
             description = VocosDescription(data.mel, sizes, *data.statistics())
         else:

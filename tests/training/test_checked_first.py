@@ -7,6 +7,7 @@ import pytest
 import torch
 from hydra import compose, initialize_config_dir
 from lightning.pytorch.callbacks import ModelCheckpoint
+from safetensors.torch import save_file
 
 from melle.audio import MelSpec
 from melle.checkpoint import load_model
@@ -114,15 +115,43 @@ def test_manifests_are_looked_at_before_features_are_made_and_a_run_is_put_aside
 
 
 @pytest.mark.parametrize(
-    ("override", "says"),
+    ("damage", "first", "says"),
     [
-        ("", r"exported is a vocoder with (data\S+ )?vocoder_training\.sizes\.kernel=3; give the same, or"),
-        ("init_from=nowhere.ckpt", r"nowhere\.ckpt: no such vocoder"),
+        (
+            None,
+            "exported",
+            r"is a vocoder with data\.mel\.floor=1e-10 vocoder_training\.sizes\.kernel=3: give the",
+        ),
+        (
+            "weights",
+            "exported",
+            r"exported: a damaged vocoder \(.*\); give init_from= a vocoder's checkpoint, or a folder",
+        ),
+        ("none", "exported", r"exported: has no vocoder\.json; give init_from= a vocoder's checkpoint"),
+        (None, "speech.ckpt", r"speech\.ckpt: a checkpoint of something else; give init_from= a vocoder's"),
+        (None, "odd.ckpt", r"odd\.ckpt: a damaged vocoder \(.*mel.*\); give init_from= a vocoder's"),
+        (None, "other", r"init_from=.*other: the folder of a run; give its checkpoint, .*last\.ckpt"),
+        (None, "nowhere.ckpt", r"nowhere\.ckpt: no such vocoder; give init_from="),
     ],
 )
-def test_what_a_vocoder_is_to_begin_with_is_looked_at(tmp_path, tone_manifests, exported, override, says):
+def test_what_a_vocoder_begins_with_is_looked_at_first(
+    tmp_path, tone_manifests, exported, tiny_checkpoint, damage, first, says
+):
+    (tmp_path / "speech.ckpt").write_bytes(Path(tiny_checkpoint).read_bytes())
+    torch.save({"state_dict": {}, KEY: {"format": 1}}, tmp_path / "odd.ckpt")
+    for run in ("run", "other"):
+        (tmp_path / run / "checkpoints").mkdir(parents=True)
+        (tmp_path / run / "checkpoints/last.ckpt").touch()
+    if damage == "weights":
+        save_file({"odd": torch.zeros(2)}, exported / "vocoder.safetensors")
+        same = ["data.mel.floor=1e-10", "vocoder_training.sizes.kernel=3"]
+    elif damage == "none":
+        (exported / "vocoder.json").unlink()
+    corpus = "data.corpus={_target_: tests.training.test_checked_first.NoCorpus}"
+    options = [f"init_from={tmp_path / first}", corpus, "resume=false", *(same if damage == "weights" else [])]
     with pytest.raises(UserError, match=says):
-        train(vocoder(tmp_path, tone_manifests, 2, override or f"init_from={exported}"))
+        train(vocoder(tmp_path, tone_manifests, 2, *options))
+    assert (tmp_path / "run/checkpoints/last.ckpt").exists()  # the earlier run stays where it was
 
 
 def test_a_folder_that_cannot_be_written_is_known_first(tmp_path, tone_manifests, seen):

@@ -1,6 +1,7 @@
 """Our own vocoder: what it learns from, that it learns, goes on exactly, and speaks."""
 
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -209,15 +210,18 @@ def test_a_run_begins_with_the_weights_of_another(tmp_path, tone_manifests, caps
     train(configure(tmp_path / "first", tone_manifests, 3))
     checkpoint = tmp_path / "first/run/checkpoints/last.ckpt"
     description, weights = load_vocoder(checkpoint)
-    save_vocoder(tmp_path, description, weights)
-    for first in (checkpoint, tmp_path):  # a checkpoint, or an exported folder
+    other = replace(description, mel_mean=-1.5, mel_std=1.25)  # of other recordings
+    save_vocoder(tmp_path, other, weights)
+    for first, expected in ((checkpoint, description), (tmp_path, other)):  # a checkpoint, or an exported folder
         begun = tmp_path / f"of-{first.name}"
         train(configure(begun, tone_manifests, 2, f"init_from={first}", "vocoder_training.learning_rate=0.0"))
         assert f"Begins with the weights of {first}." in capsys.readouterr().err
         made, same = load_vocoder(begun / "run/checkpoints/last.ckpt")
-        assert made == description and all(torch.equal(value, same[name]) for name, value in weights.items())
-    train(configure(begun, tone_manifests, 3, f"init_from={first}"))  # which goes on where it stopped
+        assert made == expected and all(torch.equal(value, same[name]) for name, value in weights.items())
+    train(configure(begun, tone_manifests, 3, "init_from=models/gone"))  # goes on where it stopped: nobody asks
     assert "Begins with" not in capsys.readouterr().err
+    with pytest.raises(UserError, match=r"000003\.ckpt is a vocoder with vocoder_training\.sizes\.hidden=32: .*name="):
+        train(configure(begun, tone_manifests, 4, "vocoder_training.sizes.hidden=48"))
 
 
 def test_a_run_that_accumulates_goes_on_with_the_batch_that_came_next(tmp_path, tone_manifests, totals, monkeypatch):
@@ -296,8 +300,6 @@ def test_a_vocoder_trains_on_the_second_gpu_alone(tmp_path, tone_manifests, monk
     monkeypatch.setattr("lightning.fabric.accelerators.cuda.num_cuda_devices", lambda: 4)
     cfg = configure(tmp_path, tone_manifests, 2, "trainer.devices=[1]", "trainer.accelerator=gpu")
     assert build(cfg.strategy) == "auto"
-    assert isinstance(build_vocos(cfg, build(cfg.vocoder_data), None), VocosModule)
+    assert isinstance(build_vocos(cfg, build(cfg.vocoder_data)), VocosModule)
     with pytest.raises(UserError, match="train on one device"):
-        build_vocos(
-            configure(tmp_path, tone_manifests, 2, "trainer.devices=[1,2]", "trainer.accelerator=gpu"), None, None
-        )
+        build_vocos(configure(tmp_path, tone_manifests, 2, "trainer.devices=[1,2]", "trainer.accelerator=gpu"), None)

@@ -29,7 +29,7 @@ from melle.errors import UserError
 from melle.files import check_writable
 from melle.model import Melle
 from melle.model.compiled import compile_blocks
-from melle.pretrained import fetched, read_description
+from melle.pretrained import fetched, last_checkpoint, read_description
 from melle.training.callbacks.stop import StopSignals
 from melle.training.from_checkpoint import fill_from_checkpoint
 from melle.training.module import MelleModule
@@ -37,8 +37,7 @@ from melle.training.record import monitor_and_mode, read_metrics, write_metrics,
 from melle.training.report import check_report, check_vocoder, choose_cases
 from melle.training.resume import check_same_model, find_resume, init_weights, is_new_run, set_aside_later
 from melle.training.trainer import build_trainer, check_monitors, check_trainer, chosen
-from melle.vocoders.vocos.module import VocosModule, build_vocos
-from melle.vocoders.vocos.vocoder import load_vocoder
+from melle.vocoders.vocos.module import Earlier, VocosModule, build_vocos, read_earlier
 
 # What checkpoints say of the training data.
 OF_THE_DATA = ("frames_per_token", "length_range", "speech_level", "most_tokens", "pace_range")
@@ -72,6 +71,7 @@ def train(cfg: DictConfig) -> dict[str, float]:
         cfg = fill_from_checkpoint(cfg, checkpoint)
     data = build(cfg.data if cfg.task == "speech" else cfg.vocoder_data)
     _check_parts(cfg, data.mel)
+    earlier = _earlier_vocoder(cfg, data.mel, checkpoint) if cfg.task == "vocoder" else None
     trainer = build_trainer(cfg, checkpoint)
     check_monitors(trainer.callbacks, (MelleModule if cfg.task == "speech" else VocosModule).METRICS)
     if anew:
@@ -89,10 +89,7 @@ def train(cfg: DictConfig) -> dict[str, float]:
     if cases:
         check_report(cases, data.tokenizer)
     with _machine_errors(cfg, lambda: "before training; choose a smaller model=…, or make room on this machine"):
-        if cfg.task == "speech":
-            module = build_module(cfg, data, checkpoint)
-        else:
-            module = build_vocos(cfg, data, checkpoint, fetched(cfg.init_from) if cfg.init_from and anew else None)
+        module = build_module(cfg, data, checkpoint) if cfg.task == "speech" else build_vocos(cfg, data, earlier)
     module.save_hyperparameters(OmegaConf.to_container(cfg, resolve=True))  # which Lightning gives to the loggers
     # What is left to 32 bits, as the speech samples', need not be exact to the last of them where the rest is not.
     # "highest" is the default, which an earlier job of a sweep may have changed.
@@ -214,10 +211,26 @@ def _check_init_from(cfg: DictConfig) -> None:
         raise UserError(
             f"init_from={cfg.init_from} lies in the run that resume=false puts aside; choose another name=…"
         )
-    if cfg.task == "vocoder":
-        load_vocoder(fetched(cfg.init_from))
-    else:
+    if cfg.task == "speech":
         read_description(cfg.init_from)
+
+
+def _earlier_vocoder(cfg: DictConfig, mel: MelSpec, checkpoint: Path | None) -> Earlier | None:
+    """What a vocoder goes on from, or begins with. Raises UserError where it is nothing for this run."""
+    if checkpoint is not None:
+        return read_earlier(cfg, mel, checkpoint, str(checkpoint), "choose another name=… for this run")
+    if not cfg.init_from:
+        return None
+    where, advice = (
+        fetched(cfg.init_from),
+        "give init_from= a vocoder's checkpoint, or a folder exported with --vocoder",
+    )
+    if where.is_dir() and (last := last_checkpoint(where)) is not None:
+        raise UserError(f"init_from={cfg.init_from}: the folder of a run; give its checkpoint, {last}")
+    advice = "give init_from= a vocoder's checkpoint, or a folder exported with --vocoder"
+    earlier = read_earlier(cfg, mel, where, cfg.init_from, advice)
+    print(f"Begins with the weights of {cfg.init_from}.", file=sys.stderr)
+    return earlier
 
 
 @contextmanager

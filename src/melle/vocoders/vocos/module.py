@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +20,7 @@ from tqdm import tqdm
 from melle.audio import MelSpec, save_audio, within_scale
 from melle.configs.build import build
 from melle.devices import count_devices
-from melle.errors import UserError
+from melle.errors import UserError, reason
 from melle.vocoders.vocos.discriminators import Discriminators
 from melle.vocoders.vocos.losses import MelDistance, discriminator_loss, feature_distance, generator_loss
 from melle.vocoders.vocos.network import VocosSizes
@@ -253,30 +252,21 @@ def fuse(optimizer: Optimizer, fused: bool) -> None:
                 state["step"] = state["step"].to(parameter.device if fused else "cpu", torch.float32)
 
 
-def build_vocos(
-    cfg: DictConfig, data: VocosData, checkpoint: Path | None, init_from: Path | None = None
-) -> VocosModule:
-    """The module of ``cfg.vocoder_training``.
+Earlier = tuple[VocosDescription, dict[str, Tensor]]  # a vocoder with its weights, to go on from
 
-    One that goes on from ``checkpoint``, or begins with the weights of ``init_from``, keeps the statistics of its
-    mels. Discriminators are in no exported folder, and are not taken from a checkpoint: they begin anew.
+
+def build_vocos(cfg: DictConfig, data: VocosData, earlier: Earlier | None = None) -> VocosModule:
+    """The module of ``cfg.vocoder_training``, with the weights and mel statistics of ``earlier`` where there is one.
+
+    Discriminators begin anew; those of a checkpoint that a run goes on from are Lightning's to load.
     """
     if count_devices(cfg.trainer.accelerator, cfg.trainer.devices) != 1 or cfg.trainer.num_nodes != 1:
         raise UserError("vocoders train on one device: trainer.devices=1 trainer.num_nodes=1")
     if str(cfg.trainer.precision).startswith("16"):
         raise UserError("vocoders train in 32-true or bf16-mixed: trainer.precision=32-true")
-    settings = cfg.vocoder_training
+    settings, sizes = cfg.vocoder_training, _sizes(cfg)
+    description = VocosDescription(data.mel, sizes, *data.statistics()) if earlier is None else earlier[0]
     try:
-        sizes = VocosSizes(**settings.sizes)
-        first = checkpoint or init_from
-        if first is None:
-            description = VocosDescription(data.mel, sizes, *data.statistics())
-        else:
-            earlier, weights = load_vocoder(first)
-            description = VocosDescription(data.mel, sizes, earlier.mel_mean, earlier.mel_std)
-            if unlike := _unlike(description, earlier):
-                advice = "or choose another name=… for this run" if checkpoint else "or leave init_from out"
-                raise UserError(f"{first} is a vocoder with {' '.join(unlike)}; give the same, {advice}")
         torch.manual_seed(cfg.seed)  # whatever was drawn before
         module = VocosModule(
             description,
@@ -286,10 +276,35 @@ def build_vocos(
             build(cfg.optim.schedule),
             Path(cfg.run_dir) / "samples",
         )
-        if checkpoint is None and first is not None:
-            module.network.load_state_dict(weights)
-            print(f"Begins with the weights of {first}.", file=sys.stderr)
-        return module
+    except (ValueError, TypeError) as error:
+        raise UserError(f"vocoder_training: {error}") from None
+    if earlier is not None:
+        module.network.load_state_dict(earlier[1])
+    return module
+
+
+def read_earlier(cfg: DictConfig, mel: MelSpec, where: Path, name: str, advice: str) -> Earlier:
+    """The vocoder at ``where`` for a run of ``cfg`` to go on from, or to begin with.
+
+    Args:
+        mel: what a frame of the run is.
+        name, advice: what people call the vocoder, and what they may do if it is none for this run.
+
+    Raises UserError where it is none, of other sizes or mel frames, or damaged.
+    """
+    earlier, weights = load_vocoder(where, advice)
+    if unlike := _unlike(VocosDescription(mel, _sizes(cfg), earlier.mel_mean, earlier.mel_std), earlier):
+        raise UserError(f"{name} is a vocoder with {' '.join(unlike)}: give the same, or {advice}")
+    try:
+        earlier.make().load_state_dict(weights)
+    except RuntimeError as error:
+        raise UserError(f"{name}: a damaged vocoder ({reason(error)}); {advice}") from None
+    return earlier, weights
+
+
+def _sizes(cfg: DictConfig) -> VocosSizes:
+    try:
+        return VocosSizes(**cfg.vocoder_training.sizes)
     except (ValueError, TypeError) as error:
         raise UserError(f"vocoder_training: {error}") from None
 

@@ -23,6 +23,7 @@ from melle.vocoders.vocos.network import VocosNetwork, VocosSizes
 WEIGHTS, CONFIG = "vocoder.safetensors", "vocoder.json"  # in an exported folder
 KEY = "melle_vocoder"  # where the description lies in a Lightning checkpoint
 FORMAT = 1
+HINT = "train a vocoder with `python train.py experiment=vocoder_quickstart`, or give another path"
 PREFIX = "network."  # of the network's weights: the LightningModule's attribute
 
 
@@ -88,16 +89,21 @@ def save_vocoder(folder: Path, description: VocosDescription, weights: dict[str,
     write_text(folder / CONFIG, json.dumps(description.as_dict(), indent=2) + "\n")
 
 
-def load_vocoder(path: str | Path) -> tuple[VocosDescription, dict[str, Tensor]]:
-    """Description and weights of a checkpoint, or of a folder of ``save_vocoder``. Raises UserError for others."""
-    hint = "train a vocoder with `python train.py experiment=vocoder_quickstart`, or give another path"
+def load_vocoder(path: str | Path, hint: str = HINT) -> tuple[VocosDescription, dict[str, Tensor]]:
+    """Description and weights of a checkpoint, or of a folder of ``save_vocoder``.
+
+    Raises UserError for others, which ends with ``hint``.
+    """
     if Path(path).is_dir():
         return _load_folder(Path(path), hint)
     content = read_content(path, missing=f"no such vocoder; {hint}", damaged=f"not a vocoder, or a damaged one; {hint}")
     if not isinstance(content, dict) or not isinstance(content.get(KEY), dict) or "state_dict" not in content:
         raise UserError(f"{path}: a checkpoint of something else; {hint}")
-    weights = {name[len(PREFIX) :]: w for name, w in content["state_dict"].items() if name.startswith(PREFIX)}
-    return VocosDescription.from_dict(content[KEY], path), weights
+    try:
+        weights = {name[len(PREFIX) :]: w for name, w in content["state_dict"].items() if name.startswith(PREFIX)}
+        return VocosDescription.from_dict(content[KEY], path), weights
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise UserError(f"{path}: a damaged vocoder ({reason(error)}); {hint}") from None
 
 
 def _load_folder(folder: Path, hint: str) -> tuple[VocosDescription, dict[str, Tensor]]:

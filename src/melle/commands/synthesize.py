@@ -55,7 +55,9 @@ class Synthesize:
     vocoder: str = option(
         "auto", "griffin_lim, hifigan, or vocos, our own; default: the model's own, else a hifigan that was downloaded"
     )
-    vocoder_model: str | None = option(None, "of hifigan: hf://USER/MODEL or folder; of vocos: the .ckpt file")
+    vocoder_model: str | None = option(
+        None, "of hifigan: hf://USER/MODEL or folder; of vocos: the .ckpt file, or an exported folder"
+    )
     decoding: DecodingOptions = options_of(DecodingOptions)
     seed: int = option(0, "another seed speaks the same text differently")
     retries: int = option(0, "other seeds to try where speech does not end by itself")

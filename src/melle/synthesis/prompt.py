@@ -64,7 +64,9 @@ def as_prompt(voice: Voice, text: str | None) -> Prompt | None:
     elif text is not None and text != voice.text:
         raise UserError("the prompt has a text of its own; leave prompt_text out")
     if voice.mel is None and (not isinstance(voice.text, str) or not voice.text.strip()):
-        raise UserError("a prompt needs its transcript: give what is spoken in the recording (prompt_text)")
+        raise UserError(
+            "a prompt needs its transcript: give what is spoken in the recording, by --prompt-text or prompt_text"
+        )
     return voice
 
 

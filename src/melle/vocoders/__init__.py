@@ -43,5 +43,6 @@ def make_vocoder(name: str | None = None, spec: MelSpec | None = None, **options
             raise UserError(f"vocoder={name} has no {option}: leave it out, or choose another vocoder")
     for parameter in taken:
         if parameter.default is parameter.empty and not options.get(parameter.name):
-            raise UserError(f"vocoder={name} needs its {parameter.name}: give the path of one")
+            given = f"--vocoder-{parameter.name} or vocoder.{name}.{parameter.name}"
+            raise UserError(f"vocoder={name} needs its {parameter.name}: give the path of one by {given}")
     return kind(spec or MelSpec(), **options)

@@ -1,6 +1,7 @@
 """Fine-tuning: network, mel and tokenizer are those of the checkpoint that a run begins with."""
 
 import json
+from dataclasses import replace
 from functools import partial
 from inspect import signature
 from pathlib import Path
@@ -95,6 +96,20 @@ def test_a_model_is_fine_tuned_from_where_it_was(tmp_path, tone_manifests, base,
     written = OmegaConf.load(tmp_path / "run/config.yaml")
     assert written.data.reduction_factor == written.model.reduction_factor == 4 and written.model.width == 32
     assert written.data.mel.floor == 1e-5 and written.model.normalise_mel is True
+
+
+def test_a_fine_tuned_model_speaks_as_the_one_it_began_with(tmp_path, tone_manifests, base):
+    model, folder = load_model(base), tmp_path / "exported"
+    best = {"temperature": 0.5, "attention_window": 4.0, "prompt_pause": 0.5}
+    # Without model.text_dropout there is no guidance, whatever the file says.
+    description = replace(model.description, decoding={**best, "guidance_scale": 1.5})
+    save_pretrained(replace(model, description=description), folder)
+    for steps in (2, 3):  # begun, and gone on with
+        train(finetune(tmp_path / "run", tone_manifests, folder, steps))
+        tuned = load_model(tmp_path / "run/checkpoints/last.ckpt")
+        assert tuned.step == steps and tuned.description.decoding == best
+    train(finetune(tmp_path / "other", tone_manifests, folder, 2, "model.reduction_factor=2"))
+    assert load_model(tmp_path / "other/checkpoints/last.ckpt").description.decoding == {}
 
 
 def _paces(model: LoadedModel) -> dict:

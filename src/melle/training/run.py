@@ -143,8 +143,13 @@ def build_module(cfg: DictConfig, data: MelleDataModule, checkpoint: Path | None
     description = ModelDescription(arguments, data.mel, data.tokenizer, **of_the_data)
     if earlier is not None:
         check_same_model(checkpoint, earlier, description)
+        description = replace(description, decoding=earlier.decoding)
     if first is not None:
         not_taken = init_weights(network, description, cfg.init_from)
+        if not not_taken:  # the same network, which goes on speaking as it does best
+            unknown = description.unsupported()
+            kept = {name: value for name, value in first.decoding.items() if name not in unknown}
+            description = replace(description, decoding=kept)
         print(f"Begins with the weights of {cfg.init_from}.", *not_taken, sep="\n  not taken: ", file=sys.stderr)
     if cfg.compile:
         try:

@@ -226,10 +226,7 @@ def _earlier_vocoder(cfg: DictConfig, mel: MelSpec, checkpoint: Path | None) -> 
         return read_earlier(cfg, mel, checkpoint, str(checkpoint), "choose another name=… for this run")
     if not cfg.init_from:
         return None
-    where, advice = (
-        fetched(cfg.init_from),
-        "give init_from= a vocoder's checkpoint, or a folder exported with --vocoder",
-    )
+    where = fetched(cfg.init_from)
     if where.is_dir() and (last := last_checkpoint(where)) is not None:
         raise UserError(f"init_from={cfg.init_from}: the folder of a run; give its checkpoint, {last}")
     advice = "give init_from= a vocoder's checkpoint, or a folder exported with --vocoder"

@@ -20,7 +20,7 @@ from melle.onnx.graphs import Prefill, Refine, Step, VocoderSpectra
 from melle.synthesis.options import DecodingOptions
 from melle.synthesis.synthesizer import Synthesizer
 from melle.synthesis.voices import read_voices
-from melle.vocoders.vocos.vocoder import load_vocoder
+from melle.vocoders.vocos.vocoder import load_network
 
 CONFIG, VOICES = "onnx.json", "voices"
 VARIES = {1: Dim.AUTO}  # the second dimension
@@ -69,9 +69,7 @@ def export_onnx(model: str | Path, folder: str | Path) -> Path:
     frames = torch.zeros(1, 40, network.n_mels)
     _write(Refine(network), (frames,), folder / "refine.onnx", ["frames"], ["mel"], (VARIES,))
     if (model / "vocoder.json").is_file():
-        described, weights = load_vocoder(model)
-        vocoder = described.make()
-        vocoder.load_state_dict(weights)
+        _, vocoder = load_network(model)
         _write(VocoderSpectra(vocoder), (frames,), folder / "vocoder.onnx", ["mel"], ["spectra"], (VARIES,))
     (folder / VOICES).mkdir(exist_ok=True)
     for name, voice in read_voices(model).items():

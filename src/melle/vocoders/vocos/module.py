@@ -20,12 +20,12 @@ from tqdm import tqdm
 from melle.audio import MelSpec, save_audio, within_scale
 from melle.configs.build import build
 from melle.devices import count_devices
-from melle.errors import UserError, reason
+from melle.errors import UserError
 from melle.vocoders.vocos.discriminators import Discriminators
 from melle.vocoders.vocos.losses import MelDistance, discriminator_loss, feature_distance, generator_loss
-from melle.vocoders.vocos.network import VocosSizes
+from melle.vocoders.vocos.network import VocosNetwork, VocosSizes
 from melle.vocoders.vocos.segments import Predictions, Recordings, Segment, SegmentBatches, WholeRecordings
-from melle.vocoders.vocos.vocoder import KEY, VocosDescription, load_vocoder
+from melle.vocoders.vocos.vocoder import KEY, VocosDescription, load_network
 
 LOOK_EVERY = 20  # optimiser steps between looks at whether the loss is finite: each waits for the device
 NEVER = 2**62  # the step of what has not come
@@ -252,7 +252,7 @@ def fuse(optimizer: Optimizer, fused: bool) -> None:
                 state["step"] = state["step"].to(parameter.device if fused else "cpu", torch.float32)
 
 
-Earlier = tuple[VocosDescription, dict[str, Tensor]]  # a vocoder with its weights, to go on from
+Earlier = tuple[VocosDescription, VocosNetwork]  # a vocoder to go on from
 
 
 def build_vocos(cfg: DictConfig, data: VocosData, earlier: Earlier | None = None) -> VocosModule:
@@ -279,7 +279,7 @@ def build_vocos(cfg: DictConfig, data: VocosData, earlier: Earlier | None = None
     except (ValueError, TypeError) as error:
         raise UserError(f"vocoder_training: {error}") from None
     if earlier is not None:
-        module.network.load_state_dict(earlier[1])
+        module.network.load_state_dict(earlier[1].state_dict())
     return module
 
 
@@ -292,14 +292,10 @@ def read_earlier(cfg: DictConfig, mel: MelSpec, where: Path, name: str, advice: 
 
     Raises UserError where it is none, of other sizes or mel frames, or damaged.
     """
-    earlier, weights = load_vocoder(where, advice)
-    if unlike := _unlike(VocosDescription(mel, _sizes(cfg), earlier.mel_mean, earlier.mel_std), earlier):
+    description, network = load_network(where, advice)
+    if unlike := _unlike(VocosDescription(mel, _sizes(cfg), description.mel_mean, description.mel_std), description):
         raise UserError(f"{name} is a vocoder with {' '.join(unlike)}: give the same, or {advice}")
-    try:
-        earlier.make().load_state_dict(weights)
-    except RuntimeError as error:
-        raise UserError(f"{name}: a damaged vocoder ({reason(error)}); {advice}") from None
-    return earlier, weights
+    return description, network
 
 
 def _sizes(cfg: DictConfig) -> VocosSizes:

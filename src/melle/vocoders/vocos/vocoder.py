@@ -65,16 +65,11 @@ class Vocos(Vocoder):
 
     def __init__(self, spec: MelSpec, model: str | Path):
         super().__init__(spec)
-        self.description, weights = load_vocoder(model)
+        self.description, self.network = load_network(model)
         # The floor may be another: what is below the vocoder's is raised to it.
         if replace(self.description.mel, floor=spec.floor) != spec:
             raise UserError(f"{model} reads other mel frames ({self.description.mel}) than the model makes ({spec})")
         self.lowest = math.log10(self.description.mel.floor)
-        self.network = self.description.make()
-        try:
-            self.network.load_state_dict(weights)
-        except RuntimeError as error:
-            raise UserError(f"{model}: a damaged vocoder ({reason(error)})") from None
         self.network.eval()
         self.context = self.network.context
 
@@ -87,6 +82,17 @@ def save_vocoder(folder: Path, description: VocosDescription, weights: dict[str,
     """Write ``vocoder.json`` and ``vocoder.safetensors`` to ``folder``."""
     write_weights(folder / WEIGHTS, {name: value.contiguous() for name, value in weights.items()})
     write_text(folder / CONFIG, json.dumps(description.as_dict(), indent=2) + "\n")
+
+
+def load_network(path: str | Path, hint: str = HINT) -> tuple[VocosDescription, VocosNetwork]:
+    """Description and network, with its weights, of what ``load_vocoder`` reads. Raises UserError likewise."""
+    description, weights = load_vocoder(path, hint)
+    network = description.make()
+    try:
+        network.load_state_dict(weights)
+    except RuntimeError as error:
+        raise UserError(f"{path}: a damaged vocoder ({reason(error)}); {hint}") from None
+    return description, network
 
 
 def load_vocoder(path: str | Path, hint: str = HINT) -> tuple[VocosDescription, dict[str, Tensor]]:

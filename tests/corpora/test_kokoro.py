@@ -76,6 +76,7 @@ def test_speech_with_times(folder, session):
     assert [(voice.name, voice.language) for voice in teacher.published] == [
         ("af_heart", "en-us"),
         ("bm_george", "en-gb-x-rp"),
+        ("zf_xiaoyi", "en-us"),  # of another language, speaks English, too
     ]
     blended = Speaker("blend", "en-us", (("af_heart", 0.25), ("bm_george", 0.75)), speed=0.55)
     spoken = teacher.speak("We sat, he said.", blended)
@@ -114,6 +115,7 @@ def test_files_as_others_publish_them(folder, monkeypatch):
 
 def test_other_languages_have_their_own_voices(folder, session):
     assert [voice.name for voice in Kokoro(folder, ("fr-fr",)).published] == ["ff_siwis"]
+    assert [voice.name for voice in Kokoro(folder, ("en-gb-x-rp",)).published] == ["bm_george"]
     with pytest.raises(UserError, match="has no voice of it; it speaks en-gb-x-rp, en-us, fr-fr"):
         Kokoro(folder, ("it",))
 

@@ -25,7 +25,7 @@ APART = (1.2, 1.8)
 OF_THREE = 0.25  # share of blends of three voices; the others are of two
 SPEEDS = (0.9, 1.1)  # of speakers, from and to
 BLEND_SHARE = 1.6  # how often a blend speaks, where a published voice of average quality does so 6 times
-VERSION = 2  # raised when the same settings come to say something else
+VERSION = 3  # raised when the same settings come to say something else
 JITTER = 0.03  # utterances are faster or slower than their speaker's pace by up to this
 HELD_OUT_SPLITS = {"validation": 60, "test": 96, "test_seen": 96}  # utterances, at most
 

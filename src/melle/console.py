@@ -55,3 +55,9 @@ def shell_command(*parts: str | Path) -> str:
 def nearest(name: str, known: Iterable[str], similar: float = SIMILAR) -> str | None:
     """The one of ``known`` that a mistyped name probably means; None: none is like it."""
     return next(iter(difflib.get_close_matches(name, list(known), 1, similar)), None)
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """The words `` (did you mean anna?)`` for a mistyped name, in any case; "" where none of ``known`` is like it."""
+    near = nearest(name.lower(), known)
+    return f" (did you mean {near}?)" if near else ""

@@ -60,6 +60,8 @@ def test_a_voice_is_named_in_python_beside_a_prompt(model, voices):
         tts("three", voices / "anna.wav", "one two", voice="anna")
     with pytest.raises(UserError, match="has no voice 'eve': it has bert, anna"):
         tts("three", voice="eve")
+    with pytest.raises(UserError, match=r"has no voice 'Ana' \(did you mean anna\?\): it has bert, anna"):
+        tts("three", voice="Ana")
 
 
 def test_voices_travel_with_an_export(model, tmp_path):

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from melle.console import did_you_mean
 from melle.errors import UserError
 
 
@@ -25,7 +26,8 @@ def read_voice(folder: Path, name: str) -> tuple[list[int], np.ndarray]:
     """The tokens of a voice's prompt, and its mel (T, M). Raises UserError for a name that is none of the voices'."""
     voices = sorted(path.stem for path in folder.glob("voices/*.npz"))
     if name not in voices:
-        raise UserError(f"{folder} has no voice {name!r}; it has {', '.join(voices) or 'none: export with --voices'}")
+        known = ", ".join(voices) or "none: export with --voices"
+        raise UserError(f"{folder} has no voice {name!r}{did_you_mean(name, voices)}; it has {known}")
     prompt = np.load(folder / "voices" / f"{name}.npz")
     return prompt["tokens"].tolist(), prompt["mel"]
 

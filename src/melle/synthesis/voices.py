@@ -19,7 +19,7 @@ import torch
 
 from melle.audio import LogMel, save_audio
 from melle.checkpoint import ModelDescription
-from melle.console import shell_command
+from melle.console import did_you_mean, shell_command
 from melle.errors import UserError
 from melle.files import check_writable, write_text
 from melle.locks import locked
@@ -86,7 +86,7 @@ def find_voice(model: str | Path | None, name: str) -> NamedVoice:
         known = f"it has {', '.join(own)}" if own else "it has none; give a recording by --prompt"
         saved = [other for other in voices if other not in own]
         more = f"; saved are {', '.join(saved)}" if saved else ""
-        raise UserError(f"{model or user_folder()} has no voice {name!r}: {known}{more}")
+        raise UserError(f"{model or user_folder()} has no voice {name!r}{did_you_mean(name, voices)}: {known}{more}")
     _check_present(name, voices[name])
     return voices[name]
 
@@ -147,7 +147,8 @@ def remove_voice(name: str, folder: Path | None = None) -> None:
         voices = read_voices(folder, missing="keep")  # one whose recording is gone can be removed, too
         if name not in voices:
             known = f"saved are {', '.join(voices)}" if voices else "none is saved"
-            raise UserError(f"{folder} has no voice {name!r}: {known}; a model's own voices cannot be removed")
+            guess = did_you_mean(name, voices)
+            raise UserError(f"{folder} has no voice {name!r}{guess}: {known}; a model's own voices cannot be removed")
         voice = voices.pop(name)
         _write(folder / FOLDER, voices)
         voice.audio.unlink(missing_ok=True)

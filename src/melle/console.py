@@ -59,5 +59,6 @@ def nearest(name: str, known: Iterable[str], similar: float = SIMILAR) -> str | 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
     """The words `` (did you mean anna?)`` for a mistyped name, in any case; "" where none of ``known`` is like it."""
-    near = nearest(name.lower(), known)
+    folded = {other.casefold(): other for other in known}
+    near = folded.get(nearest(name.casefold(), folded) or "")
     return f" (did you mean {near}?)" if near else ""

@@ -118,6 +118,13 @@ def test_other_languages_have_their_own_voices(folder, session):
     assert [voice.name for voice in Kokoro(folder, ("en-gb-x-rp",)).published] == ["bm_george"]
     with pytest.raises(UserError, match="has no voice of it; it speaks en-gb-x-rp, en-us, fr-fr"):
         Kokoro(folder, ("it",))
+    (folder / "voices" / "ff_siwis.bin").rename(folder / "voices" / "ef_dora.bin")
+    both = [(voice.name, voice.language) for voice in Kokoro(folder, ("en-us", "es")).published]
+    assert both == [("af_heart", "en-us"), ("ef_dora", "es"), ("zf_xiaoyi", "en-us")]  # each once
+    for voice in ("af_heart", "bm_george"):
+        (folder / "voices" / f"{voice}.bin").unlink()
+    with pytest.raises(UserError, match="has no voice of en; it speaks es"):
+        Kokoro(folder)
 
 
 @pytest.mark.parametrize("text", ["", "…", '"?!"', "—"])

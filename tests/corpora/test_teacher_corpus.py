@@ -1,6 +1,7 @@
 """A corpus by a teacher: who says what, times of words, held-out voices and texts, interruptions, more hours."""
 
 import json
+from dataclasses import replace
 from functools import partial
 from itertools import islice
 
@@ -11,7 +12,7 @@ import soundfile
 from melle.corpora import generate
 from melle.corpora.english.corpus import TeacherCorpus
 from melle.corpora.generate import speak_corpus
-from melle.corpora.teacher import Settings, TeacherPlan
+from melle.corpora.teacher import PublishedVoice, Settings, TeacherPlan
 from melle.data.manifest import read_manifest
 from melle.errors import UserError
 from tests.corpora.fake_teacher import VOICES, FakeTeacher
@@ -138,17 +139,57 @@ def test_more_hours_add_to_what_is_there(corpus, tmp_path):
     [
         ({"settings": Settings(voices=11, held_out=("am_c", "bf_d"), held_out_utterances=2)}, "voices 12, not 11"),
         ({"texts": TEXTS[1:]}, "texts '"),
-        ({"make": partial(FakeTeacher, voices=VOICES[:-1])}, None),
+        ({"make": partial(FakeTeacher, voices=VOICES[:-1])}, "published_voices 6, not 5"),  # blends would differ
+        ({"make": partial(FakeTeacher, folder="elsewhere")}, None),
     ],
 )
 def test_another_corpus_is_left_as_it_is(corpus, change, message):
     before = everything(corpus)
-    if message is None:  # the same settings, another teacher: what it is called decides
+    if message is None:  # the same teacher, elsewhere
         speak(corpus, **change)
     else:
         with pytest.raises(UserError, match=message):
             speak(corpus, **change)
     assert everything(corpus) == before
+
+
+def test_a_corpus_of_another_version_is_not_added_to(tmp_path):
+    folder = speak(tmp_path / "english", hours=0.003)
+    path = folder / "corpus.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "version": 2}))
+    before = everything(folder)
+    with pytest.raises(
+        UserError, match=r"by another version of this project, .* train on it as it is, or give another"
+    ):
+        speak(folder)
+    assert everything(folder) == before and TeacherCorpus(folder).prepare() == folder
+
+
+def test_voices_of_other_languages_speak_in_training_alone_after_the_others():
+    teacher = FakeTeacher()
+    teacher.published += [
+        PublishedVoice("ef_g", "en-us", 6.0, foreign=True),
+        PublishedVoice("zf_h", "en-us", 6.0, foreign=True),
+    ]
+    plan = TeacherPlan(teacher, TEXTS, HELD_OUT_TEXTS, replace(SETTINGS, voices=5))
+    names = [speaker.name for speaker in plan.speakers["train"]]
+    assert {*names[:4]} == {*VOICES} - {"am_c", "bf_d"} and names[4:] == ["ef_g"]
+    assert {speaker.name for speaker in plan.speakers["validation"]} == {*names[:4]}
+    plan = TeacherPlan(teacher, TEXTS, HELD_OUT_TEXTS, SETTINGS)
+    assert {"ef_g", "zf_h"} <= {name for name, _ in plan.speakers["train"][-1].weights}
+    for split in ("validation", "test", "test_seen"):
+        assert not {"ef_g", "zf_h"} & {speaker.name for speaker in plan.speakers[split]}
+
+
+def test_the_usual_voices_are_held_out_of_those_that_there_are(tmp_path, monkeypatch):
+    monkeypatch.setattr(
+        "melle.corpora.english.corpus.Kokoro", partial(FakeTeacher, voices=("af_a", "af_river", "am_liam"))
+    )
+    (tmp_path / "texts.txt").write_text("\n".join(TEXTS))
+    made = dict(folder=tmp_path / "own", texts=[tmp_path / "texts.txt"], language="en-us", hours=0.002, voices=1)
+    folder = TeacherCorpus(**made, held_out_utterances=4, teacher_model=tmp_path, workers=1).speak()
+    assert {u.speaker for u in read_manifest(folder / "test.jsonl")} == {"af_river", "am_liam"}
+    assert {u.speaker for u in read_manifest(folder / "train.jsonl")} == {"af_a"}
 
 
 def test_a_corpus_of_other_settings_is_not_trained_on(tmp_path, monkeypatch):
@@ -215,6 +256,7 @@ def test_opus(tmp_path):
         ({"texts": []}, "no text to speak"),
         ({"texts": ["Held out one"]}, "no text to speak"),
         ({"settings": Settings(held_out=("nobody",))}, "the teacher's voices are af_a"),
+        ({"settings": Settings(held_out=("BM_EE",))}, r"BM_EE \(did you mean bm_e\?\): the teacher's voices are af_a"),
         ({"settings": Settings(held_out=VOICES)}, "every voice of the teacher is held out"),
     ],
 )

@@ -153,7 +153,13 @@ def _describe(folder: Path, description: dict) -> None:
             raise UserError(f"{folder}: holds something else than this corpus; give another folder")
         write_text(path, json.dumps(description, indent=2, ensure_ascii=False) + "\n")
     elif (known := description_of(folder)) != description:
-        differing = "; ".join(differences(known if isinstance(known, dict) else {}, description))
+        known = known if isinstance(known, dict) else {}
+        if known.get("version") != description.get("version"):
+            raise UserError(
+                f"{folder}: was spoken by another version of this project, which says something else, and cannot be "
+                "added to; train on it as it is, or give another folder with -o"
+            )
+        differing = "; ".join(differences(known, description))
         raise UserError(
             f"{folder}: was spoken with other settings ({differing}) and is left as it is; "
             "give these, or another folder with -o"

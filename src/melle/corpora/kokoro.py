@@ -36,12 +36,12 @@ STYLE = 256  # numbers in a style vector; a voice has one for every number of sy
 
 # By the first letter of a voice's name. Japanese and Chinese need other front ends than espeak's.
 LANGUAGES = {"a": "en-us", "b": "en-gb-x-rp", "e": "es", "f": "fr-fr", "h": "hi", "i": "it", "p": "pt-br"}
-# The makers' grades of the English voices (VOICES.md of hexgrad/Kokoro-82M), 6 for an A; others count 1.5.
+# The makers' grades of the English voices (VOICES.md of hexgrad/Kokoro-82M), 6 for an A; others count 1.5, FOREIGN 1.
 GRADES = {"af_heart": 6, "af_bella": 5, "bf_emma": 4, "af_nicole": 3, "af_aoede": 3, "af_kore": 3, "af_sarah": 3}
 GRADES |= {"am_fenrir": 3, "am_michael": 3, "am_puck": 3, "bm_george": 2, "bm_fable": 2, "bf_isabella": 2}
 GRADES |= {"am_adam": 1, "am_santa": 0.5}
 # Voices of other languages that say English as clearly: of four to six sentences Whisper base misheard at most 6 % of
-# the words (as many of bf_alice's), and 10 to 31 % of those of five others. Blends of more voices are more diverse.
+# the words, which is bf_alice's share, and 10 to 31 % of five others'. Blends of more voices are more diverse.
 FOREIGN = ("ef_dora", "em_alex", "em_santa", "hf_alpha", "hf_beta", "hm_omega", "hm_psi", "if_sara", "im_nicola")
 FOREIGN += ("jf_gongitsune", "jf_nezumi", "pf_dora", "pm_alex", "pm_santa", "zf_xiaoni", "zf_xiaoyi", "zm_yunjian")
 FOREIGN += ("zm_yunxi", "zm_yunxia", "zm_yunyang")
@@ -87,11 +87,12 @@ class Kokoro:
             for name in sorted(self._styles)
             if name[0] in LANGUAGES and {LANGUAGES[name[0]], LANGUAGES[name[0]].split("-")[0]} & {*languages}
         ]
-        if {"en", "en-us"} & {*languages}:
-            self.published += [PublishedVoice(name, "en-us", 1.0) for name in FOREIGN if name in self._styles]
         if not self.published:
             known = ", ".join(sorted({LANGUAGES[name[0]] for name in self._styles if name[0] in LANGUAGES}))
             raise UserError(f"{folder}: has no voice of {' or '.join(languages)}; it speaks {known or 'nothing'}")
+        if {"en", "en-us"} & {*languages}:
+            more = [name for name in FOREIGN if name in self._styles.keys() - {voice.name for voice in self.published}]
+            self.published += [PublishedVoice(name, "en-us", 1.0, foreign=True) for name in more]
 
     def speak(self, text: str, speaker: Speaker) -> Spoken:
         read = "".join(symbol for symbol in symbols(text, speaker.language) if symbol in self._vocabulary)

@@ -14,6 +14,7 @@ from typing import Protocol
 
 import numpy as np
 
+from melle.console import did_you_mean
 from melle.corpora.generate import FORMATS, Item, Synthesizer
 from melle.errors import UserError
 
@@ -37,6 +38,7 @@ class PublishedVoice:
     name: str
     language: str  # espeak's code, "en-us"
     quality: float = 1.5  # by its makers' grades, 0 to 6: the better ones speak more
+    foreign: bool = False  # of another language than it speaks here: in training alone, after the others
 
 
 @dataclass(frozen=True)
@@ -65,7 +67,8 @@ def draw_speakers(
     A blend speaks with the accent of its heaviest voice. It is drawn apart from the mean of all voices, so that all of
     them have a weight in it, most a small negative one.
     """
-    voices = sorted((voice for voice in published if voice.name not in held_out), key=lambda voice: -voice.quality)
+    voices = [voice for voice in published if voice.name not in held_out]
+    voices.sort(key=lambda voice: (voice.foreign, -voice.quality))
     if not voices:
         raise UserError("every voice of the teacher is held out; hold out fewer with --held-out")
     speakers = [
@@ -133,15 +136,17 @@ class TeacherPlan:
         held_out_texts: Mapping[str, Sequence[str]],
         settings: Settings,
     ):
-        self.settings, self.held_out_texts, self._identity = settings, held_out_texts, teacher.identity
+        self.settings, self.held_out_texts = settings, held_out_texts
+        self._identity = {**teacher.identity, "published_voices": len(teacher.published)}
         held_out = [voice for voice in teacher.published if voice.name in settings.held_out]
         if unknown := {*settings.held_out} - {voice.name for voice in held_out}:
             known = ", ".join(voice.name for voice in teacher.published)
-            raise UserError(f"--held-out {','.join(sorted(unknown))}: the teacher's voices are {known}")
+            guess = did_you_mean(min(unknown), [voice.name for voice in teacher.published])
+            raise UserError(f"--held-out {','.join(sorted(unknown))}{guess}: the teacher's voices are {known}")
         draw = np.random.default_rng([settings.seed, 1])
         train = draw_speakers(teacher.published, settings.voices, settings.held_out, draw)
         names = {speaker.name for speaker in train}
-        trained = [alone(voice) for voice in teacher.published if voice.name in names]
+        trained = [alone(voice) for voice in teacher.published if voice.name in names and not voice.foreign]
         self.speakers = {
             "train": train,
             "validation": trained,

@@ -11,6 +11,7 @@ from typing import Any, Literal
 import soundfile
 
 from melle.audio import UNREADABLE
+from melle.console import did_you_mean
 from melle.errors import UserError
 from melle.serving.errors import ApiError
 from melle.synthesis.prompt import Prompt, load_voice
@@ -75,7 +76,7 @@ class Voices:
                 names = [*(self._own or voices)]
                 name = names[OPENAI_VOICES.index(name) % len(names)]
             if name not in voices:
-                raise _not_found(voices)
+                raise _not_found(voices, did_you_mean(name, voices))
             try:
                 return self._prompt(voices[name])
             except (OSError, UserError) as error:
@@ -186,9 +187,9 @@ class Voices:
             raise UserError("the recording has too many samples; convert it to one channel at 48,000 a second")
 
 
-def _not_found(voices: dict[str, NamedVoice]) -> ApiError:
+def _not_found(voices: dict[str, NamedVoice], guess: str = "") -> ApiError:
     known = ", ".join([*voices][:20]) or "none; add one"
-    return ApiError(400, f"there is no such voice; there are {known}", "voice_not_found", "voice")
+    return ApiError(400, f"there is no such voice{guess}; there are {known}", "voice_not_found", "voice")
 
 
 def _exists() -> ApiError:

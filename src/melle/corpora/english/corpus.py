@@ -72,11 +72,13 @@ class TeacherCorpus:
         english = self.language.split("-")[0] == "en"
         if not english and (not texts or self.held_out_texts is None or count):
             raise UserError(f"sentences of our own are English; for {self.language} give --texts and --held-out-texts")
-        held_out_voices = self.held_out if self.held_out is not None else HELD_OUT if english else ()
         make = partial(Kokoro, Path(self.teacher_model), (self.language,))
-        settings = Settings(self.voices, tuple(held_out_voices), self.seed, self.format, self.held_out_utterances)
         held_out_texts = self._held_out_texts()
-        plan = TeacherPlan(make(), [*texts, *sentences(count, self.seed)], held_out_texts, settings)
+        teacher = make()
+        usual = tuple(voice.name for voice in teacher.published if voice.name in HELD_OUT)  # of one accent, two of four
+        held_out_voices = usual if self.held_out is None else tuple(self.held_out)
+        settings = Settings(self.voices, held_out_voices, self.seed, self.format, self.held_out_utterances)
+        plan = TeacherPlan(teacher, [*texts, *sentences(count, self.seed)], held_out_texts, settings)
         return speak_corpus(
             self.folder, make, plan.splits(), plan.describe(), self.hours, self.seed, self.format, self.workers
         )

@@ -91,7 +91,8 @@ class Kokoro:
             known = ", ".join(sorted({LANGUAGES[name[0]] for name in self._styles if name[0] in LANGUAGES}))
             raise UserError(f"{folder}: has no voice of {' or '.join(languages)}; it speaks {known or 'nothing'}")
         if {"en", "en-us"} & {*languages}:
-            more = [name for name in FOREIGN if name in self._styles.keys() - {voice.name for voice in self.published}]
+            own = {voice.name for voice in self.published}
+            more = [name for name in FOREIGN if name in self._styles and name not in own]
             self.published += [PublishedVoice(name, "en-us", 1.0, foreign=True) for name in more]
 
     def speak(self, text: str, speaker: Speaker) -> Spoken:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -23,6 +22,7 @@ from omegaconf import DictConfig
 
 from melle.checkpoint import load_step
 from melle.configs.build import build
+from melle.console import nearest
 from melle.devices import best_precision
 from melle.errors import UserError
 from melle.training.callbacks.checkpoint import WholeFiles
@@ -125,8 +125,8 @@ def check_monitors(callbacks: Iterable[Callback], metrics: Iterable[str]) -> Non
     for callback in callbacks:
         name = callback.monitor if isinstance(callback, ModelCheckpoint | EarlyStopping) else None
         if name is not None and name not in ("step", "epoch", *metrics):
-            near = difflib.get_close_matches(name, metrics, 1, 0)
-            hint = "it needs callbacks.speech.asr." if name == "samples/wer" else f"{near[0]}?"
+            needed = "it needs callbacks.speech.asr."
+            hint = needed if name == "samples/wer" else f"{nearest(name, metrics, 0.0)}?"
             raise UserError(f"monitor={name}: nothing logs it; {hint} There are {', '.join(sorted(metrics))}")
 
 

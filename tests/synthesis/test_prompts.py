@@ -13,7 +13,7 @@ from melle.cli import main
 from melle.errors import UserError
 from melle.synthesis import rendering
 from melle.synthesis.options import MAX_PROMPT
-from melle.synthesis.prompt import Prompt, clipped_share, match_level, sound_faults, trim_silence
+from melle.synthesis.prompt import Prompt, match_level, sound_faults, trim_silence
 from melle.synthesis.synthesizer import Synthesizer
 from tests.synthesis.test_decoding import bias_stop
 
@@ -153,12 +153,6 @@ def test_a_prompt_that_is_read_warns_of_its_sound_once(tts, speech, tmp_path, ca
         tts("four two", tmp_path / "voice.wav", "one two three")
     (record,) = caplog.records
     assert record.message.startswith(str(tmp_path / "voice.wav")) and says in record.message
-
-
-def test_clipping_by_hand():
-    sound = torch.zeros(1000)
-    sound[10:14], sound[500:502], sound[700] = 0.8, -0.8, 0.8  # a run of four, and two that are too short
-    assert clipped_share(sound) == pytest.approx(4 / 1000)
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,7 @@ import numpy as np
 
 from melle.audio import audio_duration, mix_channels, read_channels
 from melle.data import MIN_ALIGNMENT
+from melle.data.clipping import clipped_share
 from melle.data.index import tokens_of
 from melle.data.manifest import Utterance, parse_line
 from melle.errors import DataError, UserError
@@ -21,8 +22,6 @@ from melle.text import Tokenizer
 
 SILENT = 1e-3  # peak, relative to full scale: -60 dB
 FULL_SCALE = 1 - 2**-15  # the largest value of 16-bit sound
-CLIPPED_RUN = 3  # samples at full scale in a row; fewer are loud speech
-CLIPPED_SHARE = 1e-3  # of a recording's samples in such runs: more than that is audible
 TOLERANCE = 0.05  # of a duration, and in seconds: both must be exceeded before two lengths differ
 ODD_PACE = 3.0  # characters per second: more than this many times the median, or less than its fraction
 COLUMNS = {  # what is remembered of every item, and as what
@@ -105,7 +104,7 @@ def check_item(
         speaker=utterance.speaker,
         seconds=seconds,
         characters=len(utterance.transcription),
-        clipped=_clipped(samples),
+        clipped=clipped_share(samples, FULL_SCALE),
         alignment=nan if utterance.alignment_score is None else utterance.alignment_score,
         id_key=_key(utterance.id.encode()),
         file_key=_key(os.fsencode(os.path.realpath(utterance.audio_path))),
@@ -207,17 +206,6 @@ def _check_sound(samples: np.ndarray, seconds: float, utterance: Utterance, limi
 
 def _differ(seconds: float, truth: float) -> bool:
     return abs(seconds - truth) > max(TOLERANCE * truth, TOLERANCE)
-
-
-def _clipped(samples: np.ndarray) -> float:
-    """The share of samples (N,) that stand at full scale in runs, or 0 where it does not matter."""
-    loud = np.abs(samples) >= FULL_SCALE
-    if np.count_nonzero(loud) <= CLIPPED_SHARE * len(samples):
-        return 0.0
-    edges = np.flatnonzero(np.diff(loud.astype(np.int8), prepend=0, append=0))
-    runs = edges[1::2] - edges[::2]
-    share = float(runs[runs >= CLIPPED_RUN].sum()) / len(samples)
-    return share if share > CLIPPED_SHARE else 0.0
 
 
 def _key(content: bytes) -> int:

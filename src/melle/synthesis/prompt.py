@@ -16,6 +16,7 @@ from torch import Tensor
 from melle.audio import MAX_PEAK, LogMel, MelSpec, audio_duration, load_audio, loudness, speech_level
 from melle.checkpoint import ModelDescription
 from melle.data.batch import whole_steps
+from melle.data.clipping import clipped_share
 from melle.data.silence import speech_span
 from melle.errors import UserError
 from melle.synthesis.options import BEST_PROMPT, MAX_PROMPT, MIN_PROMPT, USUAL_PROMPT
@@ -27,7 +28,7 @@ FAINTEST = 1e-3  # of full scale, -60 dB: what is nowhere louder is silence …
 LEVELLED_FAINTEST = 1e-4  # … or, where the level is matched, -80 dB
 SLACK = 1.25  # by which speech may be slower or faster than 98 of 100 utterances of the training data
 MAX_OFF = 0.3  # log10, 6 dB: a level that differs less from the training data's is left as it is
-FULL_SCALE, CLIPPED_RUN, CLIPPED_SHARE = 0.999, 3, 1e-3  # of the peak; samples in a row; of all samples
+AT_PEAK = 0.999  # of a recording's peak: a clipped one may have been made softer since
 # Hz, and how far (log10) below loud speech the bands above are on average, even in hissing sounds. Of 200 recordings of
 # full band all but one have less than 2.9; 400 that went through 8,000 samples a second have more than 3.4.
 NARROW = (4400.0, 3.1)
@@ -221,7 +222,7 @@ def sound_faults(waveform: Tensor, log_mel: LogMel) -> list[str]:
     level = loudness(mel)
     loud = float(level.quantile(0.95))
     faults = []
-    if clipped_share(waveform) > CLIPPED_SHARE:
+    if clipped_share(waveform.numpy(force=True), AT_PEAK * float(waveform.abs().max())):
         faults.append("is clipped; record it with less gain")
     hertz, below = NARROW
     high = mel[:, band_centres(log_mel) > hertz].mean(dim=1)
@@ -231,14 +232,6 @@ def sound_faults(waveform: Tensor, log_mel: LogMel) -> list[str]:
     if float(power.quantile(0.95) - power.quantile(0.05)) < NOISY:
         faults.append("is noisy, or has no pause; the voice may sound so")
     return faults
-
-
-def clipped_share(waveform: Tensor) -> float:
-    """Share of the samples (N,) that stand at the recording's peak in runs."""
-    flat = (waveform.abs() >= FULL_SCALE * waveform.abs().max()).int()
-    edges = torch.diff(flat, prepend=flat.new_zeros(1), append=flat.new_zeros(1))
-    runs = (edges == -1).nonzero()[:, 0] - (edges == 1).nonzero()[:, 0]
-    return float(runs[runs >= CLIPPED_RUN].sum()) / len(waveform)
 
 
 def band_centres(log_mel: LogMel) -> Tensor:

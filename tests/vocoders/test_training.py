@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -204,6 +205,26 @@ def test_a_run_goes_on_bit_for_bit(tmp_path, tone_manifests, totals):
             assert totals == whole[done:]
             made = torch.load(tmp_path / f"{done}-{workers}/run/checkpoints/last.ckpt", weights_only=True)["state_dict"]
             assert all(torch.equal(value, made[name]) for name, value in last.items())
+
+
+def test_a_longer_schedule_and_another_rate_hold_for_a_run_that_goes_on(tmp_path, tone_manifests):
+    last = tmp_path / "run/checkpoints/last.ckpt"
+    train(configure(tmp_path, tone_manifests, 4, "optim/schedule=linear"))
+    before = torch.load(last, weights_only=True)
+    assert before["optimizer_states"][0]["param_groups"][0]["lr"] == 0  # it has come to its end
+    longer = (
+        "optim/schedule=linear",
+        "vocoder_training.learning_rate=0.01",
+        "vocoder_training.loss.adversarial_after=0",
+    )
+    train(configure(tmp_path, tone_manifests, 8, "callbacks.checkpoint.every=1", *longer))
+    states = [torch.load(last.with_name(f"step_{step:06d}.ckpt"), weights_only=True) for step in (5, 6, 7, 8)]
+    due = [0.01 * left / 7 for left in (3, 2, 1, 0)]  # after each step, of 8 of which the first is the warm-up
+    network = [state["optimizer_states"][0]["param_groups"][0]["lr"] for state in states]
+    others = [state["discriminators"]["param_groups"][0]["lr"] for state in states]
+    assert network == pytest.approx(due) and others == pytest.approx([0.01 * 4 / 7, *due[:-1]])
+    weights = [state["state_dict"]["network.head.weight"] for state in (before, *states)]
+    assert not any(torch.equal(one, other) for one, other in pairwise(weights))
 
 
 def test_a_run_begins_with_the_weights_of_another(tmp_path, tone_manifests, capsys):

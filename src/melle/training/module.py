@@ -26,6 +26,7 @@ from melle.checkpoint import (
 from melle.data.batch import Batch
 from melle.devices import seeded
 from melle.errors import UserError
+from melle.learning_rates import apply_settings, forget_schedules, settings_of
 from melle.losses import SUMMED_OVER_BANDS, LossTerms, MelleLoss
 from melle.model import Melle
 from melle.model.old_weights import rename_old_weights
@@ -141,7 +142,7 @@ class MelleModule(lightning.LightningModule):
         except RuntimeError:  # there is no trainer
             scaler = None
         optimizer = self._optimizer(self.network, fused=scaler is None)
-        self._groups = [{k: v for k, v in group.items() if k != "params"} for group in optimizer.param_groups]
+        self._settings = settings_of(optimizer)
         schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, self._schedule)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step", "name": "lr"}}
 
@@ -160,11 +161,7 @@ class MelleModule(lightning.LightningModule):
     def on_train_start(self) -> None:
         """A run that goes on takes its learning rate, schedule and decay from the configuration, which may be new."""
         for config in self.trainer.lr_scheduler_configs:
-            scheduler = config.scheduler
-            for group, own, base, factor in zip(
-                scheduler.optimizer.param_groups, self._groups, scheduler.base_lrs, scheduler.lr_lambdas
-            ):
-                group.update(own, lr=base * factor(scheduler.last_epoch))
+            apply_settings(config.scheduler, self._settings)
         step = torch.tensor([self.global_step, -self.global_step], device=self.device)
         if self.trainer.world_size > 1:
             dist.all_reduce(step, dist.ReduceOp.MAX)
@@ -177,11 +174,7 @@ class MelleModule(lightning.LightningModule):
         checkpoint[DESCRIPTION_KEY] = self.description.as_dict()
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        # Only where the schedule stands: what it is, the configuration says.
-        for state in checkpoint["lr_schedulers"]:
-            for name in state.keys() - {"last_epoch", "_step_count", "lr_lambdas"}:
-                del state[name]
-            state["lr_lambdas"] = [None] * len(state["lr_lambdas"])
+        forget_schedules(checkpoint)
         for name in ("state_dict", "current_model_state"):
             rename_old_weights(None, checkpoint.get(name, {}), WEIGHTS_PREFIX)
         if "ema_updates" in checkpoint:  # written before WeightAveraging did it

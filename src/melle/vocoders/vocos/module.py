@@ -21,6 +21,7 @@ from melle.audio import MelSpec, save_audio, within_scale
 from melle.configs.build import build
 from melle.devices import count_devices
 from melle.errors import UserError
+from melle.learning_rates import apply_settings, forget_schedules, settings_of
 from melle.vocoders.vocos.discriminators import Discriminators
 from melle.vocoders.vocos.losses import MelDistance, discriminator_loss, feature_distance, generator_loss
 from melle.vocoders.vocos.network import VocosNetwork, VocosSizes
@@ -69,6 +70,7 @@ class VocosModule(lightning.LightningModule):
 
     def configure_optimizers(self) -> dict[str, Any]:
         optimizer = AdamW(self.network.parameters(), lr=self.learning_rate, betas=(0.8, 0.99))
+        self._settings = settings_of(optimizer)
         scheduler = LambdaLR(optimizer, self.schedule)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
 
@@ -133,9 +135,13 @@ class VocosModule(lightning.LightningModule):
         checkpoint["discriminators"] = self._other.state_dict()
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        self._other.load_state_dict(checkpoint["discriminators"])
+        forget_schedules(checkpoint)
+        self._other.load_state_dict(checkpoint["discriminators"])  # their rate is set at every step
 
     def on_train_start(self) -> None:
+        """A run that goes on takes its learning rate and schedule from the configuration, which may be new."""
+        for config in self.trainer.lr_scheduler_configs:
+            apply_settings(config.scheduler, self._settings)
         for state in self._other.state.values():  # what was loaded on the CPU
             for name, value in state.items():
                 if isinstance(value, Tensor) and name != "step":

@@ -19,6 +19,8 @@ from melle.onnx.export import export_onnx
 from melle.pretrained import save_pretrained
 from melle.synthesis.voices import copy_voices
 from melle.text.symbols import SymbolTokenizer
+from melle.vocoders.vocos.network import VocosSizes
+from melle.vocoders.vocos.vocoder import VocosDescription, load_network, save_vocoder
 from tests.conftest import DIGITS, TINY
 
 onnxruntime = pytest.importorskip("onnxruntime")
@@ -53,6 +55,9 @@ def exported(folder: Path, tones: Path, **options) -> tuple[Melle, Path]:
     (folder / "voices/anna.wav").write_bytes((tones / "audio/test-e-1.wav").read_bytes())
     (folder / "voices/voices.json").write_text('{"anna": {"audio": "anna.wav", "text": "three four"}}')
     copy_voices(folder / "voices", folder / "model")
+    if network.position == "paced":
+        vocoder = VocosDescription(MelSpec(), VocosSizes(16, 32, 2, 3, pitched=128), -2.0, 1.5)
+        save_vocoder(folder / "model", vocoder, vocoder.make().state_dict())
     (folder / "onnx/voices").mkdir(parents=True)
     for stale in STALE:
         (folder / "onnx" / stale).write_bytes(b"of another model")
@@ -122,6 +127,21 @@ runpy.run_path(sys.argv[0], run_name="__main__")
 """
 
 
+def test_the_vocoders_graph_gives_its_spectra(model):
+    folder = model[1]
+    if not (folder / "vocoder.onnx").exists():
+        pytest.skip("this model has none")
+    _, network = load_network(folder.parent / "model")
+    session = onnxruntime.InferenceSession(folder / "vocoder.onnx")
+    for frames in (40, 133):
+        mel = torch.randn(1, frames, 80).cumsum(dim=1) / 5 - 2
+        assert network.turns(mel)[0].std() > 10  # Hz: the pitch moves
+        magnitude, phase = network.polar(mel, network.turns(mel))
+        real, imaginary = session.run(None, {"mel": mel.numpy()})[0][0]
+        expected = torch.polar(magnitude, phase)[0].detach().numpy()
+        np.testing.assert_allclose(real + 1j * imaginary, expected, rtol=0, atol=1e-3 * np.abs(expected).max())
+
+
 def test_the_example_speaks_without_pytorch(model, tmp_path):
     """In a process in which PyTorch cannot be imported."""
     network, folder = model
@@ -138,5 +158,6 @@ def test_the_example_speaks_without_pytorch(model, tmp_path):
 
 
 def test_nothing_of_an_older_export_is_left(model):
-    assert not any((model[1] / stale).exists() for stale in STALE)
+    own = [(model[1].parent / "model/vocoder.json").exists(), False]
+    assert [(model[1] / stale).exists() for stale in STALE] == own
     assert [path.name for path in (model[1] / "voices").iterdir()] == ["anna.npz"]

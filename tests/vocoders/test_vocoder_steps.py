@@ -13,9 +13,16 @@ from melle.errors import UserError
 from melle.training.run import train
 from melle.vocoders.vocos.discriminators import Discriminators
 from melle.vocoders.vocos.istft import istft
-from melle.vocoders.vocos.losses import MelDistance, discriminator_loss, feature_distance, generator_loss
+from melle.vocoders.vocos.losses import (
+    MelDistance,
+    PhaseAdvance,
+    discriminator_loss,
+    feature_distance,
+    generator_loss,
+)
 from melle.vocoders.vocos.module import LOOK_EVERY, VocosLoss, VocosModule, fuse
 from melle.vocoders.vocos.network import VocosNetwork, VocosSizes
+from melle.vocoders.vocos.pitch import measure_pitch, pitch_loss
 from melle.vocoders.vocos.vocoder import VocosDescription
 
 # What needs the value of a tensor: on a GPU each waits until all that was asked for is done.
@@ -38,7 +45,7 @@ class Waits(TorchDispatchMode):
 @pytest.fixture
 def module(monkeypatch) -> VocosModule:
     """Without a trainer, between two looks at the loss."""
-    description = VocosDescription(MelSpec(), VocosSizes(16, 32, 2), -3.0, 1.5)
+    description = VocosDescription(MelSpec(), VocosSizes(16, 32, 2, pitched=128), -3.0, 1.5)
     made = VocosModule(description, Discriminators(channels=2), VocosLoss(), 1e-3, lambda step: 1.0)
     monkeypatch.setattr(VocosModule, "global_step", property(lambda self: LOOK_EVERY + 1))
     made.logged = {}
@@ -49,7 +56,8 @@ def module(monkeypatch) -> VocosModule:
 
 @pytest.fixture
 def batch():
-    return 0.1 * torch.randn(3, 8 * 256), torch.randn(3, 8, 80) - 3
+    buzz = torch.arange(8 * 256) * torch.tensor([[110.0], [170.0], [300.0]]) / 16000 % 1 - 0.5  # has a pitch
+    return 0.2 * buzz + 0.02 * torch.randn(3, 8 * 256), torch.randn(3, 8, 80) - 3
 
 
 @pytest.mark.parametrize(("n_fft", "hop", "rows", "frames"), [(1024, 256, 2, 9), (1024, 512, 1, 1), (90, 32, 3, 20)])
@@ -98,10 +106,13 @@ def test_a_step_is_the_plain_one(module, batch):
     terms = {
         "mel": plain.mel_distance(real, made),
         "discriminator": loss.detach(),
+        "phase": PhaseAdvance()(real, made),
+        "pitch": pitch_loss(plain.network.pitch_logits(mel), *measure_pitch(real, 16000, 256)),
         "adversarial": generator_loss(scores),
         "features": feature_distance(plain.discriminators(real)[1], seen),
     }
-    expected = 15 * terms["mel"] + terms["adversarial"] + 2 * terms["features"]
+    assert terms["pitch"] > 1
+    expected = 15 * terms["mel"] + 5 * terms["phase"] + terms["pitch"] + terms["adversarial"] + 2 * terms["features"]
     for name, value in terms.items():
         torch.testing.assert_close(module.logged[f"train/{name}"], value.detach(), rtol=1e-5, atol=1e-6)
     torch.testing.assert_close(total, expected, rtol=1e-5, atol=1e-6)

@@ -106,5 +106,5 @@ class VocoderSpectra(nn.Module):
         self.network = network
 
     def forward(self, mel: Tensor) -> Tensor:
-        magnitude, phase = self.network.polar(mel)
+        magnitude, phase = self.network.polar(mel, self.network.turns(mel))
         return torch.stack((magnitude * phase.cos(), magnitude * phase.sin()), dim=1)

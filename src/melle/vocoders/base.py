@@ -47,8 +47,12 @@ class WindowedStream:
         ready = len(self._known) - self._before - (0 if last else context)
         if ready <= 0:
             return mel.new_zeros(0)
-        samples = self._vocoder(self._known)[self._before * hop : (self._before + ready) * hop]
+        samples = self.samples(self._known, self._before, ready)[self._before * hop : (self._before + ready) * hop]
         kept = min(context, self._before + ready)
         self._known = self._known[self._before + ready - kept :]
         self._before = kept
         return samples
+
+    def samples(self, mel: Tensor, before: int, ready: int) -> Tensor:
+        """Of the frames (T, M) of a window, of which ``ready`` ones after the first ``before`` are to be given away."""
+        return self._vocoder(mel)

@@ -10,6 +10,8 @@ from torch import Tensor, nn
 
 # Windows in samples with mel bands, the hop being a quarter: what one window blurs another shows.
 RESOLUTIONS = ((32, 5), (64, 10), (128, 20), (256, 40), (512, 80), (1024, 160), (2048, 320))
+SMALL = 0.01  # of a recording's magnitude: what is softer has no phase to speak of
+TINY = 1e-12  # keeps silence from dividing by 0
 
 
 class MelDistance(nn.Module):
@@ -32,6 +34,49 @@ class MelDistance(nn.Module):
                 for spectrum in self.spectra
             ]
             return torch.stack(distances).mean()
+
+
+class PhaseAdvance(nn.Module):
+    """How unlike the phases of waveforms (B, N) advance from frame to frame: 0 where alike, 1 on average by chance.
+
+    1 - cos of the difference of both advances, weighted by the recording's magnitudes, each segment as much as any
+    other. Frames do not tell where a period of a voice begins, but how fast it goes: the advance alone is learnable
+    (the instantaneous frequency of APNet, Ai and Ling 2023, arXiv 2305.07952). Where it errs, overlapping windows
+    cancel each other and the voice is rough.
+    """
+
+    def __init__(self, n_fft: int = 1024, hop_length: int = 256, lags: Sequence[int] = (1, 2)):
+        super().__init__()
+        self.n_fft, self.hop_length, self.lags = n_fft, hop_length, lags
+        self.register_buffer("window", torch.hann_window(n_fft), persistent=False)
+
+    def forward(self, real: Tensor, made: Tensor) -> Tensor:
+        with torch.autocast(real.device.type, enabled=False):
+            real, made = self._spectrum(real), self._spectrum(made)
+            return torch.stack([self._distance(_advance(real, lag), _advance(made, lag)) for lag in self.lags]).mean()
+
+    def _spectrum(self, waveform: Tensor) -> Tensor:
+        return torch.stft(
+            waveform.float(),
+            self.n_fft,
+            self.hop_length,
+            window=self.window,
+            pad_mode="constant",
+            return_complex=True,
+        )
+
+    @staticmethod
+    def _distance(real: Tensor, made: Tensor) -> Tensor:
+        """Of products (B, F, T) of spectra with those of earlier frames."""
+        size = real.abs()
+        alike = (real * made.conj()).real / (size * (made.abs() + SMALL * size) + TINY)
+        weights = size.sqrt()
+        weights = weights / (weights.sum(dim=(1, 2), keepdim=True) + TINY)
+        return (weights * (1 - alike)).sum(dim=(1, 2)).mean()
+
+
+def _advance(spectrum: Tensor, lag: int) -> Tensor:
+    return spectrum[..., lag:] * spectrum[..., :-lag].conj()
 
 
 def _log(mel: Tensor, floor: float) -> Tensor:

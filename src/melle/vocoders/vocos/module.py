@@ -23,8 +23,9 @@ from melle.devices import count_devices
 from melle.errors import UserError
 from melle.learning_rates import apply_settings, forget_schedules, settings_of
 from melle.vocoders.vocos.discriminators import Discriminators
-from melle.vocoders.vocos.losses import MelDistance, discriminator_loss, feature_distance, generator_loss
+from melle.vocoders.vocos.losses import MelDistance, PhaseAdvance, discriminator_loss, feature_distance, generator_loss
 from melle.vocoders.vocos.network import VocosNetwork, VocosSizes
+from melle.vocoders.vocos.pitch import measure_pitch, pitch_loss
 from melle.vocoders.vocos.segments import Predictions, Recordings, Segment, SegmentBatches, WholeRecordings
 from melle.vocoders.vocos.vocoder import KEY, VocosDescription, load_network
 
@@ -37,6 +38,7 @@ class VocosLoss:
     """Weights of the generator's terms."""
 
     mel: float = 15.0
+    phase: float = 5.0  # 0: off
     adversarial: float = 1.0
     features: float = 2.0
     adversarial_after: int = 0  # optimiser steps with the mel term alone, which are several times as fast
@@ -64,6 +66,7 @@ class VocosModule(lightning.LightningModule):
         self.description, self.loss, self.schedule = description, loss, schedule
         self.network, self.discriminators = description.make(), discriminators
         self.mel_distance = MelDistance(description.mel.sample_rate)
+        self.phase_advance = PhaseAdvance(description.mel.n_fft, description.mel.hop_length)
         self.learning_rate, self.samples, self.sample_count = learning_rate, samples, sample_count
         self._other = AdamW(self.discriminators.parameters(), lr=learning_rate, betas=(0.8, 0.99))
         self.register_buffer("_not_finite", torch.tensor(NEVER), persistent=False)  # the first step whose loss was not
@@ -76,9 +79,17 @@ class VocosModule(lightning.LightningModule):
 
     def training_step(self, batch: Segment, index: int) -> Tensor:
         real, mel = batch
-        made = self.network(mel)
+        logits = self.network.pitch_logits(mel) if self.network.pitch is not None else None
+        made = self.network.waveform(mel, self.network.turns(mel, logits))
         terms = {"mel": self.mel_distance(real, made)}
         total = self.loss.mel * terms["mel"]
+        if self.loss.phase:
+            terms["phase"] = self.phase_advance(real, made)
+            total = total + self.loss.phase * terms["phase"]
+        if logits is not None:  # whose gradients are its own network's alone
+            rate, hop = self.description.mel.sample_rate, self.description.mel.hop_length
+            terms["pitch"] = pitch_loss(logits, *measure_pitch(real, rate, hop))
+            total = total + terms["pitch"]
         if self.global_step >= self.loss.adversarial_after:
             terms["discriminator"] = self._discriminate(real, made.detach())
             self.discriminators.requires_grad_(False)
@@ -122,6 +133,7 @@ class VocosModule(lightning.LightningModule):
         real, mel = batch
         made = self.network(mel)
         self.log("validation/mel_distance", self.mel_distance(real, made), prog_bar=True, batch_size=1)
+        self.log("validation/phase_advance", self.phase_advance(real, made), prog_bar=True, batch_size=1)
         if index < self.sample_count and self.samples is not None and not self.trainer.sanity_checking:
             rate = self.description.mel.sample_rate
             folder = self.samples / f"step_{self.global_step:06d}"

@@ -17,7 +17,7 @@ from melle.audio import MelSpec
 from melle.checkpoint import read_content
 from melle.errors import UserError, reason
 from melle.files import write_text, write_weights
-from melle.vocoders.base import Vocoder
+from melle.vocoders.base import Stream, Vocoder, WindowedStream
 from melle.vocoders.vocos.network import VocosNetwork, VocosSizes
 
 WEIGHTS, CONFIG = "vocoder.safetensors", "vocoder.json"  # in an exported folder
@@ -55,7 +55,9 @@ class VocosDescription:
 
     def make(self) -> VocosNetwork:
         mel = self.mel
-        return VocosNetwork(mel.n_mels, mel.n_fft, mel.hop_length, self.sizes, self.mel_mean, self.mel_std)
+        return VocosNetwork(
+            mel.n_mels, mel.n_fft, mel.hop_length, self.sizes, self.mel_mean, self.mel_std, mel.sample_rate
+        )
 
 
 class Vocos(Vocoder):
@@ -75,7 +77,34 @@ class Vocos(Vocoder):
 
     @torch.inference_mode()
     def forward(self, mel: Tensor) -> Tensor:
-        return self.network(mel.clamp(min=self.lowest).to(self.network.window)[None])[0]
+        return self.network(self.frames(mel))[0]
+
+    def frames(self, mel: Tensor) -> Tensor:
+        """Mel (T, M) as the network reads it (1, T, M)."""
+        return mel.clamp(min=self.lowest).to(self.network.window)[None]
+
+    def stream(self) -> Stream:
+        return VocosStream(self)
+
+
+class VocosStream(WindowedStream):
+    """The turns of the voice go on from window to window, so that the samples are those of the whole."""
+
+    def __init__(self, vocoder: Vocos):
+        super().__init__(vocoder)
+        self._network, self._frames = vocoder.network, vocoder.frames
+        self._turned: Tensor | int = 0  # by when the first frame is due whose samples were not given
+
+    @torch.inference_mode()
+    def samples(self, mel: Tensor, before: int, ready: int) -> Tensor:
+        mel = self._frames(mel)
+        voice = self._network.turns(mel)
+        if voice is not None:
+            pitch, turns = voice
+            turns = turns + self._turned - turns[:, before : before + 1]
+            self._turned = turns[:, before + ready : before + ready + 1]
+            voice = pitch, turns
+        return self._network.waveform(mel, voice)[0]
 
 
 def save_vocoder(folder: Path, description: VocosDescription, weights: dict[str, Tensor]) -> None:

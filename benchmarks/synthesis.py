@@ -270,7 +270,7 @@ def _untrained_hifigan(spec: MelSpec) -> Vocoder:
 
 def _untrained_vocos(spec: MelSpec) -> Vocoder:
     """Our own, of the size that is trained."""
-    description = VocosDescription(spec, VocosSizes(), 0.0, 1.0)
+    description = VocosDescription(spec, VocosSizes(pitched=128), 0.0, 1.0)
     with tempfile.TemporaryDirectory() as folder:
         save_vocoder(Path(folder), description, description.make().state_dict())
         return make_vocoder("vocos", spec, model=folder)

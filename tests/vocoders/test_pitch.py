@@ -59,6 +59,10 @@ def test_noise_and_silence_have_no_pitch():
     assert measure_pitch(noise, RATE, HOP)[1].float().mean() < 0.05
     pitch, periodic = measure_pitch(torch.zeros(2, 10 * HOP), RATE, HOP)
     assert not periodic.any() and pitch.isfinite().all()
+    slow = (2 * math.pi * 50 * torch.arange(40 * HOP) / RATE).sin()[None]  # as mains hum: slower than any voice
+    assert not measure_pitch(slow, RATE, HOP)[1].any()
+    rumble = torch.randn(1, 60 * HOP, generator=torch.Generator().manual_seed(1)).cumsum(dim=1)
+    assert measure_pitch(rumble - rumble.mean(), RATE, HOP)[1].float().mean() < 0.15  # of chance
     faint = torch.cat((buzz(150, 20 * HOP), 1e-3 * buzz(150, 20 * HOP)))[None]
     assert not measure_pitch(faint, RATE, HOP)[1][0, 24:].any()
 
@@ -184,6 +188,7 @@ def test_phases_that_advance_alike_have_no_distance():
     one, other = buzz(140, 32 * HOP), buzz(140, 32 * HOP, start=0.3)
     assert distance(one[None], one[None]) == pytest.approx(0, abs=1e-2)
     assert distance(one[None], 0.5 * other[None]) < 0.05  # begun elsewhere in a period, and softer
+    assert distance(1e-4 * one[None], 1e-4 * other[None]) < 0.06
     noise = torch.randn(2, 1, 64 * HOP)
     assert PhaseAdvance(lags=(4,))(noise[0], noise[1]) == pytest.approx(1, abs=0.1)  # windows that share nothing
 

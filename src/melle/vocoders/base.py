@@ -15,7 +15,8 @@ Stream = Callable[[Tensor, bool], Tensor]  # the next frames (n, M), and whether
 class Vocoder(nn.Module):
     """Log10 mel (T, M) to samples (T · hop_length,).
 
-    ``context`` is the number of frames to each side of a frame that its samples depend on.
+    ``context`` is the number of frames to each side of a frame that its samples depend on. A vocoder may depend on all
+    frames before them besides, and then has a stream of its own.
     """
 
     context: int

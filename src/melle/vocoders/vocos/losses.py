@@ -11,7 +11,7 @@ from torch import Tensor, nn
 # Windows in samples with mel bands, the hop being a quarter: what one window blurs another shows.
 RESOLUTIONS = ((32, 5), (64, 10), (128, 20), (256, 40), (512, 80), (1024, 160), (2048, 320))
 SMALL = 0.01  # of a recording's magnitude: what is softer has no phase to speak of
-TINY = 1e-12  # keeps silence from dividing by 0
+TINY = 1e-12  # of a product of magnitudes: keeps silence from dividing by 0
 
 
 class MelDistance(nn.Module):
@@ -37,12 +37,13 @@ class MelDistance(nn.Module):
 
 
 class PhaseAdvance(nn.Module):
-    """How unlike the phases of waveforms (B, N) advance from frame to frame: 0 where alike, 1 on average by chance.
+    """How unlike the phases of waveforms (B, N) advance from frame to frame: 0.01 where alike, 1 on average by chance.
 
     1 - cos of the difference of both advances, weighted by the recording's magnitudes, each segment as much as any
-    other. Frames do not tell where a period of a voice begins, but how fast it goes: the advance alone is learnable
-    (the instantaneous frequency of APNet, Ai and Ling 2023, arXiv 2305.07952). Where it errs, overlapping windows
-    cancel each other and the voice is rough.
+    other; near 1, too, where there is hardly any sound of which to compare a phase. Frames do not tell where a period
+    of a voice begins, but how fast it goes: the advance alone is learnable (as the differences of phases over time in
+    APNet, Ai and Ling 2023, arXiv 2305.07952). Where it errs, overlapping windows cancel each other and the voice is
+    rough.
     """
 
     def __init__(self, n_fft: int = 1024, hop_length: int = 256, lags: Sequence[int] = (1, 2)):
@@ -69,7 +70,7 @@ class PhaseAdvance(nn.Module):
     def _distance(real: Tensor, made: Tensor) -> Tensor:
         """Of products (B, F, T) of spectra with those of earlier frames."""
         size = real.abs()
-        alike = (real * made.conj()).real / (size * (made.abs() + SMALL * size) + TINY)
+        alike = (real / (size + TINY) * (made / (made.abs() + SMALL * size + TINY)).conj()).real
         weights = size.sqrt()
         weights = weights / (weights.sum(dim=(1, 2), keepdim=True) + TINY)
         return (weights * (1 - alike)).sum(dim=(1, 2)).mean()

@@ -41,7 +41,7 @@ class VocosLoss:
     phase: float = 5.0  # 0: off
     adversarial: float = 1.0
     features: float = 2.0
-    adversarial_after: int = 0  # optimiser steps with the mel term alone, which are several times as fast
+    adversarial_after: int = 0  # optimiser steps without discriminators, which are several times as fast
 
 
 class VocosModule(lightning.LightningModule):
@@ -50,7 +50,7 @@ class VocosModule(lightning.LightningModule):
     Lightning knows the generator's optimiser alone, so that its steps are the run's; the discriminators' goes along.
     """
 
-    METRICS = ("validation/mel_distance",)  # what can be monitored
+    METRICS = ("validation/mel_distance", "validation/phase_advance")  # what can be monitored
 
     def __init__(
         self,
@@ -86,7 +86,7 @@ class VocosModule(lightning.LightningModule):
         if self.loss.phase:
             terms["phase"] = self.phase_advance(real, made)
             total = total + self.loss.phase * terms["phase"]
-        if logits is not None:  # whose gradients are its own network's alone
+        if logits is not None:  # of a network of its own, which learns from this alone
             rate, hop = self.description.mel.sample_rate, self.description.mel.hop_length
             terms["pitch"] = pitch_loss(logits, *measure_pitch(real, rate, hop))
             total = total + terms["pitch"]

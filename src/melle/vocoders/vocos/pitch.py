@@ -16,7 +16,7 @@ from torch import Tensor, nn
 LOWEST = 60.0  # Hz
 PER_OCTAVE, BINS = 32, 96  # pitches to choose from: three octaves
 AROUND = 2  # bins to each side of the likeliest that are averaged
-TURN = 2**24  # parts of a turn: whole numbers add up to the same in whatever order, in a stream as in the whole
+TURN = 2**24  # parts of a turn, a power of 2: integers add up to the same in a stream as in the whole
 WINDOW = 0.08  # seconds in which a pitch is measured
 PERIODIC = 0.6  # autocorrelation, relative to that at no lag, of what has a pitch
 FIRST = 0.93  # of the highest peak: the first one as high as that is the period, not two or three of them
@@ -64,6 +64,7 @@ def measure_pitch(waveform: Tensor, sample_rate: int, hop_length: int) -> tuple[
     """Pitch in Hz, and whether there is one (both (B, N / hop_length)), of samples (B, N) by their autocorrelation.
 
     Frames are centred at multiples of the hop; the first and last, of which a part is missing, count as without pitch.
+    Above 480 Hz what is found is an octave or more too low, of whose harmonics the voice's are some.
     """
     frames, size = waveform.shape[-1] // hop_length, round(WINDOW * sample_rate)
     window = torch.hann_window(size, device=waveform.device)
@@ -78,13 +79,13 @@ def measure_pitch(waveform: Tensor, sample_rate: int, hop_length: int) -> tuple[
     here, before, after = seen[..., 1:-1], seen[..., :-2], seen[..., 2:]
     peaks = torch.where((here >= before) & (here > after), here, -1.0)
     lag = (peaks >= FIRST * peaks.amax(dim=-1, keepdim=True)).float().argmax(dim=-1, keepdim=True)
-    left, top, right = (values.gather(-1, lag).squeeze(-1) for values in (before, here, after))
-    between = 0.5 * (left - right) / (left - 2 * top + right).clamp(max=-1e-6)  # of a parabola's top
+    left, middle, right = (values.gather(-1, lag).squeeze(-1) for values in (before, here, after))
+    between = 0.5 * (left - right) / (left - 2 * middle + right).clamp(max=-1e-6)  # of a parabola's top
     pitch = sample_rate / (shortest + lag.squeeze(-1) + between.clamp(-1, 1))
     inside = torch.arange(frames, device=waveform.device) * hop_length
     inside = (inside >= size // 2) & (inside + size // 2 <= waveform.shape[-1])
     loud = energy.squeeze(-1) > SOFT * energy.amax(dim=1)
-    return pitch, (top > PERIODIC) & loud & inside
+    return pitch, (peaks.gather(-1, lag).squeeze(-1) > PERIODIC) & loud & inside
 
 
 def _autocorrelation(pieces: Tensor) -> Tensor:
@@ -104,4 +105,4 @@ def carrier(pitch: Tensor, turns: Tensor, bins: int, bin_width: float) -> Tensor
     """Phases (B, ``bins``, T) of the harmonics, of ``turns`` of ``count_turns``, next to bins of ``bin_width`` Hz."""
     hertz = torch.arange(bins, device=pitch.device)[None, :, None] * bin_width
     harmonic = (hertz / pitch[:, None]).round().clamp(min=1).long()
-    return (harmonic * turns[:, None] % TURN).to(pitch.dtype) * (2 * math.pi / TURN)
+    return (harmonic * turns[:, None] & (TURN - 1)).to(pitch.dtype) * (2 * math.pi / TURN)

@@ -120,7 +120,8 @@ def test_manifests_are_looked_at_before_features_are_made_and_a_run_is_put_aside
         (
             None,
             "exported",
-            r"is a vocoder with data\.mel\.floor=1e-10 vocoder_training\.sizes\.kernel=3: give the",
+            r"is a vocoder with data\.mel\.floor=1e-10 vocoder_training\.sizes\.kernel=3 "
+            r"vocoder_training\.sizes\.pitched=0: give the",
         ),
         (
             "weights",

@@ -129,8 +129,8 @@ class VocosNetwork(nn.Module):
     def _normalised(self, mel: Tensor) -> Tensor:
         return ((mel - self.mel_mean) / self.mel_std).transpose(1, 2)
 
-    def polar(self, mel: Tensor, turns: Turns | None = None) -> tuple[Tensor, Tensor]:
-        """Magnitudes and phases, (B, n_fft / 2 + 1, T) each, of what ``forward`` makes a waveform of."""
+    def polar(self, mel: Tensor, turns: Turns | None) -> tuple[Tensor, Tensor]:
+        """Magnitudes and phases, (B, n_fft / 2 + 1, T) each, of what ``waveform`` makes samples of."""
         x = self.embed(self._normalised(mel))
         x = self.norm(x.transpose(1, 2)).transpose(1, 2)
         for block in self.blocks:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 from torch.optim import Optimizer
@@ -24,7 +23,7 @@ def forget_schedules(checkpoint: dict[str, Any]) -> None:
         state["lr_lambdas"] = [None] * len(state["lr_lambdas"])
 
 
-def apply_settings(scheduler: LambdaLR, settings: Sequence[dict[str, Any]]) -> None:
+def apply_settings(scheduler: LambdaLR, settings: Settings) -> None:
     """Give the optimiser of ``scheduler`` its own ``settings`` back, at the rate that is due."""
     for group, own, base, factor in zip(
         scheduler.optimizer.param_groups, settings, scheduler.base_lrs, scheduler.lr_lambdas

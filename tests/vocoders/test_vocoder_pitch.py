@@ -180,7 +180,7 @@ def test_the_pitch_network_sees_as_far_as_it_says():
     changed = mel.clone()
     changed[:, :, 20] += 1
     moved = (network(mel) - network(changed)).abs().amax(dim=(0, 1)) > 0
-    assert moved.nonzero()[:, 0].tolist() == list(range(20 - PitchNetwork.reach, 20 + PitchNetwork.reach + 1))
+    assert moved.nonzero()[:, 0].tolist() == list(range(20 - network.reach, 20 + network.reach + 1))
 
 
 def test_phases_that_advance_alike_have_no_distance():

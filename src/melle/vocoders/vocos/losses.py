@@ -40,10 +40,10 @@ class PhaseAdvance(nn.Module):
     """How unlike the phases of waveforms (B, N) advance from frame to frame: 0.01 where alike, 1 on average by chance.
 
     1 - cos of the difference of both advances, weighted by the recording's magnitudes, each segment as much as any
-    other; near 1, too, where there is hardly any sound of which to compare a phase. Frames do not tell where a period
-    of a voice begins, but how fast it goes: the advance alone is learnable (as the differences of phases over time in
-    APNet, Ai and Ling 2023, arXiv 2305.07952). Where it errs, overlapping windows cancel each other and the voice is
-    rough.
+    other; near 1, too, where there is hardly any sound of which to compare a phase. Mel frames determine how fast a
+    voice's periods follow each other, not where one begins: the advance alone is learnable (as the differences of
+    phases over time in APNet, Ai and Ling 2023, arXiv 2305.07952). Where it errs, overlapping windows cancel each other
+    and the voice is rough.
     """
 
     def __init__(self, n_fft: int = 1024, hop_length: int = 256, lags: Sequence[int] = (1, 2)):

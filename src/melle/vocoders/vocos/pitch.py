@@ -27,11 +27,10 @@ SPREAD = 1.0  # bins: standard deviation of the target
 class PitchNetwork(nn.Module):
     """Normalised log10 mel (B, M, T) to logits of pitches (B, ``BINS``, T)."""
 
-    reach = 6  # frames to each side that a pitch depends on
-
     def __init__(self, n_mels: int, width: int = 96, kernel: int = 5):
         super().__init__()
-        channels = (n_mels, width, width, width)  # three convolutions, each of which sees two frames to each side
+        channels = (n_mels, width, width, width)
+        self.reach = (len(channels) - 1) * (kernel // 2)  # frames to each side that a pitch depends on
         hidden = [
             part
             for before, after in pairwise(channels)

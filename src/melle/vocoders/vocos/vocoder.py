@@ -92,19 +92,18 @@ class VocosStream(WindowedStream):
 
     def __init__(self, vocoder: Vocos):
         super().__init__(vocoder)
-        self._network, self._frames = vocoder.network, vocoder.frames
         self._turned: Tensor | int = 0  # by when the first frame is due whose samples were not given
 
     @torch.inference_mode()
     def samples(self, mel: Tensor, before: int, ready: int) -> Tensor:
-        mel = self._frames(mel)
-        voice = self._network.turns(mel)
+        network, mel = self._vocoder.network, self._vocoder.frames(mel)
+        voice = network.turns(mel)
         if voice is not None:
             pitch, turns = voice
             turns = turns + self._turned - turns[:, before : before + 1]
             self._turned = turns[:, before + ready : before + ready + 1]
             voice = pitch, turns
-        return self._network.waveform(mel, voice)[0]
+        return network.waveform(mel, voice)[0]
 
 
 def save_vocoder(folder: Path, description: VocosDescription, weights: dict[str, Tensor]) -> None:

@@ -45,8 +45,8 @@ def bench_onnx(model: str, steps: int, turns: int, threads: int) -> str:
     r, text, owners = network.reduction_factor, torch.full((1, 80), 2), torch.tensor([[0] * 40 + [1] * 40])
     prompt_steps = 188 // r
     prompt = torch.randn(1, prompt_steps * r, network.n_mels) - 2
-    keep, noise = torch.rand(1, prompt_steps, network.prenet.units), torch.randn(1, 1, network.group)
-    one = torch.rand(1, 1, network.prenet.units)
+    keep, noise = torch.ones(1, prompt_steps, network.prenet.units), torch.randn(1, 1, network.group)
+    one = torch.ones(1, 1, network.prenet.units)
     names = [each.name for each in graph["step"].get_inputs()[5:]]
 
     @torch.inference_mode()

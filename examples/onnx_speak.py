@@ -19,6 +19,7 @@ def speak(
     """Samples (N,) and their rate. Raises UserError for a folder, a voice or a text that cannot be used."""
     config, graph = read_graphs(folder)
     temperature = config.get("temperature", 1.0) if temperature is None else temperature
+    dropout = config["prenet_dropout"]
     given, mel = read_voice(folder, voice)
     tokenizer, random = tokenizer_from_dict(config["tokenizer"]), np.random.default_rng(seed)
     tokens, r, mel, bands = tokenizer.encode(text), config["reduction_factor"], mel[None], config["mel"]["n_mels"]
@@ -28,7 +29,8 @@ def speak(
 
     def noise(steps: int) -> dict[str, np.ndarray]:
         """What chance decides: which units the pre-net keeps, and the sample of the latent."""
-        keep = random.random((1, steps, config["prenet_units"]), dtype=np.float32)
+        drawn = random.random((1, steps, config["prenet_units"]), dtype=np.float32)
+        keep = (drawn >= dropout).astype(np.float32) / np.float32(1 - dropout)
         return {"keep": keep, "noise": temperature * random.standard_normal((1, 1, r * bands), dtype=np.float32)}
 
     pace = mel.shape[1] / len(given)

@@ -44,6 +44,7 @@ VARIANTS = {
 
 def exported(folder: Path, tones: Path, **options) -> tuple[Melle, Path]:
     """A random network, and the folder of its graphs."""
+    torch.manual_seed(0)  # made before each test's own seed, it would else be of what ran before
     tokenizer = SymbolTokenizer("words", DIGITS)
     sizes = TINY | {"vocab_size": tokenizer.vocab_size, "mel_mean": -2.0, "mel_std": 1.5} | options
     network = Melle(**sizes).eval()
@@ -80,8 +81,11 @@ def test_graphs_give_the_networks_frames(model, prompt_steps, segments):
     graph = {path.stem: onnxruntime.InferenceSession(path) for path in folder.glob("*.onnx")}
     text, lengths, owners = pad_texts([join_text(segments)])
     prompt = torch.randn(1, prompt_steps * r, 80) - 2
-    keep = torch.rand(1, prompt_steps, network.prenet.units)
-    draws = [(torch.rand(1, 1, network.prenet.units), 0.7 * torch.randn(1, 1, network.group)) for _ in range(steps)]
+    keep = 2.0 * (torch.rand(1, prompt_steps, network.prenet.units) < 0.5)
+    draws = [
+        (2.0 * (torch.rand(1, 1, network.prenet.units) < 0.5), 0.7 * torch.randn(1, 1, network.group))
+        for _ in range(steps)
+    ]
 
     caches = network.make_caches(1, int(lengths) + 1 + prompt_steps + steps)
     with torch.inference_mode():

@@ -39,15 +39,19 @@ class Export:
     prompt_pause: float | None = option(
         None, "seconds of silence after the prompt (see synthesize --help); default: likewise, else 0"
     )
+    prenet_dropout: float | None = option(
+        None, "of the pre-net while speaking (see synthesize --help); default: likewise, else that of its training"
+    )
     onnx: bool = option(False, "write graphs for onnxruntime, too, to OUTPUT/onnx (extra: onnx)")
     push: str | None = option(None, "upload it to the Hugging Face hub under this name, too", metavar="USER/MODEL")
     public: bool = option(False, "with --push: for everybody to see")
 
     def _decoding(self) -> dict[str, float]:
         """What is given of how it is to speak. Raises UserError for values out of range."""
-        from melle.synthesis.options import USUAL, DecodingOptions
+        from melle.checkpoint import DECODING
+        from melle.synthesis.options import DecodingOptions
 
-        given = {name: getattr(self, name) for name in USUAL}
+        given = {name: getattr(self, name) for name in DECODING}
         DecodingOptions(**given)
         return {name: value for name, value in given.items() if value is not None}
 

@@ -19,8 +19,8 @@ LOG_VARIANCE_RANGE = (-14.0, 10.0)  # keeps exp() and the KL term finite in ever
 class PreNet(nn.Module):
     """Perceptron over the frames of one step, (B, K, inputs) → (B, K, D): the only way in for mel frames (§3.2.1).
 
-    Dropout follows every hidden layer, in training and at inference alike: without it the network learns to copy the
-    last frame and forgets the text (§4.2).
+    Dropout follows every hidden layer in training: without it the network learns to copy the last frame and forgets
+    the text (§4.2). At inference the paper keeps it; here decoding may say how much (see ``StepNoise``).
     """
 
     def __init__(self, inputs: int, hidden: int, width: int, layers: int, activation: str, dropout: float):
@@ -38,14 +38,14 @@ class PreNet(nn.Module):
         return sum(layer.out_features for layer in self.layers[:-1])
 
     def forward(self, x: Tensor, keep: Tensor | None = None) -> Tensor:
-        """``keep`` (B, K, units) decides what is dropped: uniform numbers in [0, 1), instead of torch's generator."""
+        """``keep`` (B, K, units): what hidden units are multiplied by, as in ``StepNoise``; None: torch's generator."""
         used = 0
         for layer in self.layers[:-1]:
             x = self.activation(layer(x))
             if keep is None:
                 x = F.dropout(x, self.dropout, training=True)
             else:
-                x = x * (keep[..., used : used + layer.out_features] >= self.dropout) / (1 - self.dropout)
+                x = x * keep[..., used : used + layer.out_features].to(x.dtype)
                 used += layer.out_features
         return self.layers[-1](x)
 

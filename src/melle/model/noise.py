@@ -11,10 +11,16 @@ from torch import Tensor
 BLOCK = 32  # steps that are drawn at once
 
 
+def kept(uniform: Tensor, dropout: float) -> Tensor:
+    """What units are multiplied by at a ``dropout`` below 1, by numbers drawn in [0, 1), of any shape."""
+    return (uniform >= dropout) / (1 - dropout)
+
+
 class StepNoise(NamedTuple):
     """What chance decides in one step, or in the reading of K steps of a prompt."""
 
-    keep: Tensor  # (B, K, hidden units of the pre-net) uniform in [0, 1): which units its dropout keeps
+    # (B, K, hidden units of the pre-net) what each is multiplied by: 1 / (1 - p) with probability 1 - p, else 0
+    keep: Tensor
     latent: Tensor  # (B, 1, r·M) ε of eq. 3, standard normal
 
 
@@ -24,10 +30,11 @@ class RowNoise:
     Args:
         seeds: one for each row.
         units, values: pre-net units that dropout may drop, and latent values r·M, per step.
+        dropout: p of these units.
     """
 
-    def __init__(self, seeds: Sequence[int], units: int, values: int, device: torch.device):
-        self._units, self._values, self._device = units, values, device
+    def __init__(self, seeds: Sequence[int], units: int, values: int, dropout: float, device: torch.device):
+        self._units, self._values, self._dropout, self._device = units, values, dropout, device
         self._generators = [torch.Generator(device).manual_seed(seed) for seed in seeds]
         self._block: StepNoise | None = None
         self._used = 0
@@ -36,7 +43,9 @@ class RowNoise:
         """``keep`` for prompts of so many steps: (B, longest, units), 1 where a row has none."""
         keep = torch.ones(len(steps), max(steps, default=0), self._units, device=self._device)
         for row, (count, generator) in enumerate(zip(steps, self._generators)):
-            keep[row, :count] = torch.rand(count, self._units, generator=generator, device=self._device)
+            keep[row, :count] = kept(
+                torch.rand(count, self._units, generator=generator, device=self._device), self._dropout
+            )
         return keep
 
     def next(self) -> StepNoise:
@@ -59,4 +68,4 @@ class RowNoise:
         for row, generator in enumerate(self._generators):
             keep[row].uniform_(generator=generator)
             latent[row].normal_(generator=generator)
-        return StepNoise(keep, latent)
+        return StepNoise(kept(keep, self._dropout), latent)

@@ -76,6 +76,7 @@ def export_onnx(model: str | Path, folder: str | Path) -> Path:
         read = speaker.read_prompt(voice.audio, voice.text)
         with written_whole(folder / VOICES / f"{name}.npz") as partial, partial.open("wb") as file:
             np.savez(file, tokens=np.array(read.tokens), mel=read.mel.numpy())
+    options = DecodingOptions().with_defaults(description.decoding)
     config = {
         "tokenizer": description.tokenizer.as_dict(),
         "mel": vars(description.mel),
@@ -89,7 +90,8 @@ def export_onnx(model: str | Path, folder: str | Path) -> Path:
         "context": network.postnet.context if network.postnet is not None else 0,
         "frames_per_token": description.frames_per_token,
         "length_range": list(description.length_range),
-        "temperature": DecodingOptions().with_defaults(description.decoding).temperature,
+        "temperature": options.temperature,
+        "prenet_dropout": network.prenet.dropout if options.prenet_dropout is None else options.prenet_dropout,
     }
     write_text(folder / CONFIG, json.dumps(config, indent=2, ensure_ascii=False) + "\n")
     return folder

@@ -39,7 +39,7 @@ class Prefill(nn.Module):
 
     Takes ``text`` (1, S) ids with <EOS>, ``segments`` (1, S): 0 for what the prompt says, 1 for what is to be said (0
     where there is no prompt), ``prompt`` (1, T, M) log10 mel, T a multiple of r or 0, ``keep`` (1, T / r, units)
-    uniform in [0, 1), ``noise`` (1, 1, r·M) ε of eq. 3 times the temperature. Gives the first frames, ``made``
+    as in ``StepNoise``, ``noise`` (1, 1, r·M) ε of eq. 3 times the temperature. Gives the first frames, ``made``
     (1, r, M) in the network's scale, their ``stop`` logit (1,), and keys and values of every block.
     """
 

@@ -48,7 +48,7 @@ def decode(
     r, device, options = network.reduction_factor, network.bos.device, options.with_defaults()
     bounds = step_bounds(network, requests)
     limit = int(bounds[1].max())
-    noise = RowNoise([request.seed for request in requests], network.prenet.units, network.group, device)
+    noise = make_noise(network, requests, options)
     first = StepNoise(noise.prompt(prompt_steps(network, requests)), noise.next().latent)
     caches, state, frames, logits, *prompt = prefill(network, requests, options, first, room=limit)
     step = StepRunner(network, caches, state, options.temperature, device.type == "cuda" if fixed is None else fixed)
@@ -113,6 +113,13 @@ def prefill(
         tempo = pair(tempo, torch.tensor([one.pace for one in requests], device=device))
     how = (options.temperature, noise, tempo, options.attention_window, options.guidance_scale)
     return caches, *network.prefill(caches, text, text_lengths, text_segments, prompt, lengths, *how), prompt, lengths
+
+
+def make_noise(network: Melle, requests: Sequence[Request], options: DecodingOptions) -> RowNoise:
+    """What chance decides of each request, by its own seed."""
+    dropout = network.prenet.dropout if options.prenet_dropout is None else options.prenet_dropout
+    seeds = [request.seed for request in requests]
+    return RowNoise(seeds, network.prenet.units, network.group, dropout, network.bos.device)
 
 
 def prompt_steps(network: Melle, requests: Sequence[Request]) -> list[int]:

@@ -54,6 +54,11 @@ class DecodingOptions:
         f"seconds of silence, 0 to {MAX_PAUSE:g}, that the model reads between the prompt and what it says, so that it "
         "begins as clearly as it goes on; default: what the model was exported with, else 0",
     )
+    prenet_dropout: float | None = option(
+        None,
+        "of the pre-net while speaking, from 0 to below 1; with less than in training a voice can be nearer to the "
+        "prompt's and clearer; default: what the model was exported with, else that of its training, as in the paper",
+    )
     stop_threshold: float = option(0.5, "probability at which speech ends")
     min_length: float | None = option(
         None,
@@ -96,6 +101,8 @@ class DecodingOptions:
                 raise UserError(f"{name}={value} must be between {SPEEDS[0]:g} and {SPEEDS[1]:g}")
         if self.prompt_pause is not None and not 0 <= self.prompt_pause <= MAX_PAUSE:
             raise UserError(f"prompt_pause={self.prompt_pause} must be between 0 and {MAX_PAUSE:g} seconds")
+        if self.prenet_dropout is not None and not 0 <= self.prenet_dropout < 1:
+            raise UserError(f"prenet_dropout={self.prenet_dropout} must be from 0 to below 1")
         if self.sentence_gap is not None and not 0 <= self.sentence_gap <= MAX_GAP:
             raise UserError(f"sentence_gap={self.sentence_gap} must be between 0 and {MAX_GAP:g} seconds")
         for name in ("max_silence", "max_still"):
@@ -108,7 +115,10 @@ class DecodingOptions:
             raise UserError(f"max_length={self.max_length} must be a number above {least}")
 
     def with_defaults(self, model: Mapping[str, float] | None = None) -> DecodingOptions:
-        """With a value for what is not given: the model's own (``ModelDescription.decoding``), else the usual one."""
+        """With a value for what is not given: the model's own (``ModelDescription.decoding``), else the usual one.
+
+        ``prenet_dropout`` may stay None, which is that of the network's training.
+        """
         values = {**USUAL, **(model or {})}
         return replace(self, **{name: value for name, value in values.items() if getattr(self, name) is None})
 

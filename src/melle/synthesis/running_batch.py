@@ -15,7 +15,7 @@ from melle.model.cache import DecodingState, KVCache
 from melle.model.guidance import rows_per_request
 from melle.model.noise import RowNoise, StepNoise
 from melle.model.window import TextWindow
-from melle.synthesis.decoding import Frames, prefill, prompt_steps, step_bounds
+from melle.synthesis.decoding import Frames, make_noise, prefill, prompt_steps, step_bounds
 from melle.synthesis.options import DecodingOptions
 from melle.synthesis.postnet_streaming import BLOCK, StreamingPostNet, refine_together
 from melle.synthesis.request import Request
@@ -111,9 +111,9 @@ class RunningBatch:
         """Take up requests by keys of the caller's; returns frames as ``step`` does."""
         if len(self._rows) + len(requests) > self.most_rows:
             raise ValueError(f"{len(self._rows)} rows and {len(requests)} more, of {self.most_rows} at most")
-        network, device, new = self.network, self._device, list(requests.values())
+        network, new = self.network, list(requests.values())
         bounds = step_bounds(network, new)
-        noise = [RowNoise([one.seed], network.prenet.units, network.group, device) for one in new]
+        noise = [make_noise(network, [one], self.options) for one in new]
         keep = [own.prompt([steps])[0] for own, steps in zip(noise, prompt_steps(network, new))]
         first = StepNoise(
             pad_sequence(keep, batch_first=True, padding_value=1.0), torch.cat([own.next().latent for own in noise])

@@ -10,6 +10,7 @@ from melle.audio import loudness, speech_level
 from melle.data.batch import join_text, pad_texts
 from melle.model import Melle
 from melle.model.attention_map import guided_attention
+from melle.model.noise import kept
 from melle.synthesis.request import Request
 from melle.synthesis.speech import Word, shifted
 from melle.text import Tokenizer
@@ -93,7 +94,7 @@ def text_attention(network: Melle, request: Request, mel: torch.Tensor) -> NDArr
     steps = [len(before) // r, len(mel) // r] if request.prompt is not None else [len(mel) // r]
     text, lengths, owners = pad_texts([join_text(request.segments, request.marks)])
     generator = torch.Generator().manual_seed(request.seed)
-    keep = torch.rand(1, sum(steps) - 1, network.prenet.units, generator=generator)
+    uniform = torch.rand(1, sum(steps) - 1, network.prenet.units, generator=generator)
     weights = guided_attention(
         network,
         text.to(device),
@@ -101,7 +102,7 @@ def text_attention(network: Melle, request: Request, mel: torch.Tensor) -> NDArr
         owners.to(device),
         torch.cat((before, mel))[None].to(device),
         torch.tensor([steps], device=device),
-        keep.to(device),
+        kept(uniform, network.prenet.dropout).to(device),
         torch.tensor([request.tempo], device=device),
     )
     first = (request.marks.bos is not None) + sum(map(len, request.segments[:-1]))

@@ -50,13 +50,16 @@ def _identity(model: LoadedModel) -> str:
 class Predictor:
     """Refined frames y'' of recordings: each step predicted from the true frames before it, as in training.
 
-    The latent is drawn at the temperature at which the model was exported to speak.
+    The temperature of the latent and the pre-net's dropout are those with which the model was exported to speak.
     """
 
     def __init__(self, checkpoint: Path):
         self.model = load_pretrained(checkpoint)
         self.log_mel = LogMel(self.model.description.mel)
-        self.temperature = DecodingOptions().with_defaults(self.model.description.decoding).temperature
+        options = DecodingOptions().with_defaults(self.model.description.decoding)
+        self.temperature = options.temperature
+        if options.prenet_dropout is not None:
+            self.model.network.prenet.dropout = options.prenet_dropout
 
     @torch.inference_mode()
     def __call__(self, utterance: Utterance, waveform: Tensor) -> Tensor:

@@ -183,7 +183,7 @@ def compare(setup: Synthesis, first: int, last: int) -> Comparison:
         if setup.compile:  # after the plain decoder took its copy
             compile_blocks(network)
         step = StepRunner(network, caches, state, 1.0, fixed=setup.compile or device.type == "cuda")
-        noise = RowNoise([0], network.prenet.units, network.group, network.prenet.dropout, device)
+        noise = RowNoise([0], [network.prenet.dropout], network.prenet.units, network.group, device)
         with torch.inference_mode():  # in turn, so that other work on the machine slows both
             times = [
                 (

@@ -13,13 +13,17 @@ from melle.onnx.files import read_graphs, read_voice, vocode, write_sound
 from melle.text import marks_of, tokenizer_from_dict
 
 
+def keep_units(random: np.random.Generator, shape: tuple[int, ...], dropout: float) -> np.ndarray:
+    """What units of the pre-net are multiplied by: 0 where one is dropped, else what makes up for it."""
+    return (random.random(shape) >= dropout).astype(np.float32) / np.float32(1 - dropout)
+
+
 def speak(
     folder: Path, text: str, voice: str, seed: int = 0, temperature: float | None = None
 ) -> tuple[np.ndarray, int]:
     """Samples (N,) and their rate. Raises UserError for a folder, a voice or a text that cannot be used."""
     config, graph = read_graphs(folder)
     temperature = config.get("temperature", 1.0) if temperature is None else temperature
-    dropout = config["prenet_dropout"]
     given, mel = read_voice(folder, voice)
     tokenizer, random = tokenizer_from_dict(config["tokenizer"]), np.random.default_rng(seed)
     tokens, r, mel, bands = tokenizer.encode(text), config["reduction_factor"], mel[None], config["mel"]["n_mels"]
@@ -29,8 +33,7 @@ def speak(
 
     def noise(steps: int) -> dict[str, np.ndarray]:
         """What chance decides: which units the pre-net keeps, and the sample of the latent."""
-        drawn = random.random((1, steps, config["prenet_units"]), dtype=np.float32)
-        keep = (drawn >= dropout).astype(np.float32) / np.float32(1 - dropout)
+        keep = keep_units(random, (1, steps, config["prenet_units"]), config["prenet_dropout"])
         return {"keep": keep, "noise": temperature * random.standard_normal((1, 1, r * bands), dtype=np.float32)}
 
     pace = mel.shape[1] / len(given)

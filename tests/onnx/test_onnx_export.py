@@ -1,6 +1,9 @@
 """The graphs of an exported model give what the network gives, and speak without PyTorch."""
 
+import json
 import logging
+import runpy
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -16,7 +19,7 @@ from melle.data.batch import join_text, pad_texts
 from melle.model import Melle
 from melle.model.noise import StepNoise
 from melle.onnx.export import export_onnx
-from melle.pretrained import save_pretrained
+from melle.pretrained import load_pretrained, save_pretrained
 from melle.synthesis.voices import copy_voices
 from melle.text.symbols import SymbolTokenizer
 from melle.vocoders.vocos.network import VocosSizes
@@ -131,6 +134,21 @@ runpy.run_path(sys.argv[0], run_name="__main__")
 """
 
 
+def test_the_example_drops_what_the_model_says(model, tmp_path, monkeypatch):
+    network, folder = model
+    assert json.loads((folder / "onnx.json").read_text())["prenet_dropout"] == network.prenet.dropout
+    other = load_pretrained(folder.parent / "model")
+    other.description.decoding["prenet_dropout"] = 0.125
+    save_pretrained(other, tmp_path / "model")
+    monkeypatch.setattr("melle.onnx.export._write", lambda *_: None)
+    assert json.loads((export_onnx(tmp_path / "model", tmp_path) / "onnx.json").read_text())["prenet_dropout"] == 0.125
+
+    keep_units = runpy.run_path(str(ROOT / "examples/onnx_speak.py"))["keep_units"]
+    factors = keep_units(np.random.default_rng(1), (400, 500), 0.2)
+    assert sorted(np.unique(factors)) == pytest.approx([0, 1.25])
+    assert (factors == 0).mean() == pytest.approx(0.2, abs=0.01)
+
+
 def test_the_vocoders_graph_gives_its_spectra(model):
     folder = model[1]
     if not (folder / "vocoder.onnx").exists():
@@ -155,7 +173,12 @@ def test_the_example_speaks_without_pytorch(model, tmp_path):
     arguments = [ROOT / "examples/onnx_speak.py", folder, "two five", "anna", tmp_path / "out.wav"]
     subprocess.run([sys.executable, "-c", WITHOUT_TORCH, *map(str, arguments)], check=True, cwd=ROOT)
     samples, rate = soundfile.read(tmp_path / "out.wav")
-    for place, value, message in ((2, "eve", "has no voice 'eve'; it has anna"), (0, tmp_path, "has no onnx.json")):
+    config = json.loads((folder / "onnx.json").read_text())
+    del config["prenet_dropout"]
+    shutil.copytree(folder, tmp_path / "earlier")
+    (tmp_path / "earlier/onnx.json").write_text(json.dumps(config))
+    faults = [(0, tmp_path / "earlier", "graphs of an earlier version; export"), (0, tmp_path, "has no onnx.json")]
+    for place, value, message in (*faults, (2, "eve", "has no voice 'eve'; it has anna")):
         wrong = [*arguments[: place + 1], value, *arguments[place + 2 :]]
         done = subprocess.run([sys.executable, *map(str, wrong)], cwd=ROOT, capture_output=True, text=True)
         assert done.returncode == 2 and message in done.stderr and done.stderr.count("\n") == 1

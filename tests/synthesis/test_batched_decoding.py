@@ -216,17 +216,18 @@ def test_rows_that_ended_take_no_work(monkeypatch):
 
 
 def test_a_rows_chance_is_its_own_and_is_what_it_says():
-    noise = RowNoise([3, 4], 400, 50, 0.3, torch.device("cpu"))
+    noise = RowNoise([3, 4], [0.3, 0.6], 400, 50, torch.device("cpu"))
     keep = noise.prompt([2, 3])
     steps = [noise.next() for _ in range(DRAWN + 2)]
-    alone = RowNoise([4], 400, 50, 0.3, torch.device("cpu"))
+    alone = RowNoise([4], [0.6], 400, 50, torch.device("cpu"))
     assert torch.equal(alone.prompt([3])[0], keep[1]) and (keep[0, 2:] == 1).all()
     for step in steps:
         again = alone.next()
         assert torch.equal(again.keep[0], step.keep[1]) and torch.equal(again.latent[0], step.latent[1])
-    every = torch.cat([step.keep for step in steps], dim=1).flatten()
-    assert sorted(every.unique().tolist()) == pytest.approx([0, 1 / 0.7])  # so that the mean stays as it is
-    assert float((every == 0).float().mean()) == pytest.approx(0.3, abs=0.01)
+    for row, dropout in enumerate((0.3, 0.6)):
+        every = torch.cat([step.keep[row] for step in steps])
+        assert sorted(every.unique().tolist()) == pytest.approx([0, 1 / (1 - dropout)])  # the mean stays
+        assert float((every == 0).float().mean()) == pytest.approx(dropout, abs=0.01)
     latent = torch.cat([step.latent for step in steps], dim=1)
     assert abs(float(latent.mean())) < 0.05 and float(latent.std()) == pytest.approx(1, abs=0.05)
     flat = latent.flatten(1)
@@ -234,12 +235,14 @@ def test_a_rows_chance_is_its_own_and_is_what_it_says():
 
 
 def test_selected_rows_go_on_with_their_chance():
-    both, one = (RowNoise(seeds, 4, 4, 0.5, torch.device("cpu")) for seeds in ([3, 4], [4]))
+    device = torch.device("cpu")
+    both, one = RowNoise([3, 4], [0.0, 0.5], 4, 4, device), RowNoise([4], [0.5], 4, 4, device)
     both.prompt([1, 2]), one.prompt([2])
     for number in range(2 * DRAWN + 3):
         if number == DRAWN // 2:
             both.select(torch.tensor([1]))
-        assert torch.equal(both.next().latent[-1], one.next().latent[-1])
+        two, alone = both.next(), one.next()
+        assert torch.equal(two.latent[-1], alone.latent[-1]) and torch.equal(two.keep[-1], alone.keep[-1])
 
 
 def test_refined_blocks_are_the_post_net_over_the_whole():

@@ -45,7 +45,7 @@ class PreNet(nn.Module):
             if keep is None:
                 x = F.dropout(x, self.dropout, training=True)
             else:
-                x = x * keep[..., used : used + layer.out_features].to(x.dtype)
+                x = (x * keep[..., used : used + layer.out_features]).to(x.dtype)  # factors are not to be rounded
                 used += layer.out_features
         return self.layers[-1](x)
 

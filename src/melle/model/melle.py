@@ -42,7 +42,7 @@ class Melle(nn.Module):
         max_text, max_steps: sizes of the learned position tables.  rope_base: base of the rotary frequencies.
         text_attention: "causal" (paper) or "bidirectional" (text tokens see all of the text).
         guided_layers: blocks whose head 0 reports its attention, for the guided-attention loss.
-        prenet_*: the pre-net; its dropout acts at inference, too.  postnet: "conv" or "none", with its sizes.
+        prenet_*: the pre-net; its dropout stays on unless asked otherwise.  postnet: "conv" or "none", with its sizes.
         text_dropout: probability in training that a row reads no text, for classifier-free ``guidance`` (paper: 0).
         frame_dropout: probability in training that a step reads a learned mask embedding and not its frames (paper: 0).
         latent_*: the sampler; ``latent_sampling=False`` is the paper's ablation.

@@ -11,8 +11,8 @@ from torch import Tensor
 BLOCK = 32  # steps that are drawn at once
 
 
-def kept(uniform: Tensor, dropout: float) -> Tensor:
-    """What units are multiplied by at a ``dropout`` below 1, by numbers drawn in [0, 1), of any shape."""
+def kept(uniform: Tensor, dropout: float | Tensor) -> Tensor:
+    """Factors of units, 0 or 1 / (1 - dropout), from numbers drawn in [0, 1); ``dropout`` below 1, or of each row."""
     return (uniform >= dropout) / (1 - dropout)
 
 
@@ -29,12 +29,13 @@ class RowNoise:
 
     Args:
         seeds: one for each row.
+        dropouts: likewise, the probability p below 1 that a unit of the pre-net is dropped.
         units, values: pre-net units that dropout may drop, and latent values r·M, per step.
-        dropout: p of these units.
     """
 
-    def __init__(self, seeds: Sequence[int], units: int, values: int, dropout: float, device: torch.device):
-        self._units, self._values, self._dropout, self._device = units, values, dropout, device
+    def __init__(self, seeds: Sequence[int], dropouts: Sequence[float], units: int, values: int, device: torch.device):
+        self._units, self._values, self._device = units, values, device
+        self._dropouts = torch.tensor(dropouts, device=device)
         self._generators = [torch.Generator(device).manual_seed(seed) for seed in seeds]
         self._block: StepNoise | None = None
         self._used = 0
@@ -43,9 +44,8 @@ class RowNoise:
         """``keep`` for prompts of so many steps: (B, longest, units), 1 where a row has none."""
         keep = torch.ones(len(steps), max(steps, default=0), self._units, device=self._device)
         for row, (count, generator) in enumerate(zip(steps, self._generators)):
-            keep[row, :count] = kept(
-                torch.rand(count, self._units, generator=generator, device=self._device), self._dropout
-            )
+            drawn = torch.rand(count, self._units, generator=generator, device=self._device)
+            keep[row, :count] = kept(drawn, self._dropouts[row])
         return keep
 
     def next(self) -> StepNoise:
@@ -59,6 +59,7 @@ class RowNoise:
     def select(self, rows: Tensor) -> None:
         """Go on with these rows only."""
         self._generators = [self._generators[row] for row in rows.tolist()]
+        self._dropouts = self._dropouts[rows]
         if self._block is not None:
             self._block = StepNoise(*(part[rows] for part in self._block))
 
@@ -68,4 +69,4 @@ class RowNoise:
         for row, generator in enumerate(self._generators):
             keep[row].uniform_(generator=generator)
             latent[row].normal_(generator=generator)
-        return StepNoise(kept(keep, self._dropout), latent)
+        return StepNoise(kept(keep, self._dropouts[:, None, None]), latent)

@@ -30,9 +30,9 @@ def export_onnx(model: str | Path, folder: str | Path) -> Path:
     """Write the graphs of an exported model, and its named voices as prompts that were read; returns the folder.
 
     ``prefill.onnx``, ``step.onnx``, ``refine.onnx`` and, where the model has a vocoder of its own, ``vocoder.onnx``
-    are the graphs (see ``graphs.py``). ``onnx.json`` has the sizes, the mel spec, the tokenizer and the model's usual
-    lengths; ``voices/NAME.npz`` the ``tokens`` (S,) and the ``mel`` (T, M) of a prompt. Raises UserError where the
-    extra ``onnx`` is missing.
+    are the graphs (see ``graphs.py``). ``onnx.json`` has the sizes, the mel spec, the tokenizer, and the model's usual
+    lengths, temperature and dropout of the pre-net; ``voices/NAME.npz`` the ``tokens`` (S,) and the ``mel`` (T, M) of a
+    prompt. Raises UserError where the extra ``onnx`` is missing.
     """
     model, folder = Path(model), Path(folder)
     try:

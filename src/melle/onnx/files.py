@@ -19,6 +19,10 @@ def read_graphs(folder: Path) -> tuple[dict[str, Any], dict[str, Any]]:
     if not (folder / "onnx.json").is_file():
         raise UserError(f"{folder}: has no onnx.json; give the folder `onnx` that python -m melle export --onnx wrote")
     config = json.loads((folder / "onnx.json").read_text(encoding="utf-8"))
+    if "prenet_dropout" not in config:  # its graphs take uniform numbers as ``keep``
+        raise UserError(
+            f"{folder}: graphs of an earlier version; export the model again by python -m melle export --onnx"
+        )
     return config, {path.stem: onnxruntime.InferenceSession(path) for path in folder.glob("*.onnx")}
 
 

@@ -17,7 +17,7 @@ from melle.model.noise import RowNoise, StepNoise
 from melle.synthesis.cuda_graph import StepRunner
 from melle.synthesis.options import DecodingOptions
 from melle.synthesis.postnet_streaming import BLOCK, StreamingPostNet
-from melle.synthesis.request import Request
+from melle.synthesis.request import Request, prenet_dropout
 from melle.synthesis.stopping import REASONS, Stopping
 
 
@@ -48,7 +48,7 @@ def decode(
     r, device, options = network.reduction_factor, network.bos.device, options.with_defaults()
     bounds = step_bounds(network, requests)
     limit = int(bounds[1].max())
-    noise = make_noise(network, requests, options)
+    noise = make_noise(network, requests)
     first = StepNoise(noise.prompt(prompt_steps(network, requests)), noise.next().latent)
     caches, state, frames, logits, *prompt = prefill(network, requests, options, first, room=limit)
     step = StepRunner(network, caches, state, options.temperature, device.type == "cuda" if fixed is None else fixed)
@@ -115,11 +115,10 @@ def prefill(
     return caches, *network.prefill(caches, text, text_lengths, text_segments, prompt, lengths, *how), prompt, lengths
 
 
-def make_noise(network: Melle, requests: Sequence[Request], options: DecodingOptions) -> RowNoise:
+def make_noise(network: Melle, requests: Sequence[Request]) -> RowNoise:
     """What chance decides of each request, by its own seed."""
-    dropout = network.prenet.dropout if options.prenet_dropout is None else options.prenet_dropout
-    seeds = [request.seed for request in requests]
-    return RowNoise(seeds, network.prenet.units, network.group, dropout, network.bos.device)
+    seeds, dropouts = zip(*((one.seed, prenet_dropout(network, one)) for one in requests))
+    return RowNoise(seeds, dropouts, network.prenet.units, network.group, network.bos.device)
 
 
 def prompt_steps(network: Melle, requests: Sequence[Request]) -> list[int]:

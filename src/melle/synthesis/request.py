@@ -28,6 +28,7 @@ class Request:
     level: float  # log10, how loud speech should be (``audio.speech_level``)
     marks: Marks = NO_BOS  # ids around the text
     pace: float = 1.0  # at which it is to be spoken, as a multiple of the prompt's
+    prenet_dropout: float | None = None  # while it is spoken; None: that of the network's training
 
     @property
     def segments(self) -> list[list[int]]:
@@ -40,6 +41,11 @@ class Request:
         if self.prompt is None:
             return self.pace
         return self.pace * len(self.prompt.mel) / (len(self.prompt.mel) - self.prompt.pause)
+
+
+def prenet_dropout(network: Melle, request: Request) -> float:
+    """How much of the pre-net is dropped while a request is spoken."""
+    return network.prenet.dropout if request.prenet_dropout is None else request.prenet_dropout
 
 
 def make_request(
@@ -83,7 +89,8 @@ def make_request(
     last = expected * most / min(asked, 1) - given
     if leads and network.max_positions is not None:
         last = min(last, (network.max_positions[1] - pause) // 2)
-    return Request(text, tokens, prompt, seed, expected * least / max(asked, 1) - given, last, level, marks, asked)
+    first = expected * least / max(asked, 1) - given
+    return Request(text, tokens, prompt, seed, first, last, level, marks, asked, options.prenet_dropout)
 
 
 def check_positions(tokens: int, prompt_steps: int, network: Melle) -> None:

@@ -113,7 +113,7 @@ class RunningBatch:
             raise ValueError(f"{len(self._rows)} rows and {len(requests)} more, of {self.most_rows} at most")
         network, new = self.network, list(requests.values())
         bounds = step_bounds(network, new)
-        noise = [make_noise(network, [one], self.options) for one in new]
+        noise = [make_noise(network, [one]) for one in new]
         keep = [own.prompt([steps])[0] for own, steps in zip(noise, prompt_steps(network, new))]
         first = StepNoise(
             pad_sequence(keep, batch_first=True, padding_value=1.0), torch.cat([own.next().latent for own in noise])

@@ -11,7 +11,7 @@ from melle.data.batch import join_text, pad_texts
 from melle.model import Melle
 from melle.model.attention_map import guided_attention
 from melle.model.noise import kept
-from melle.synthesis.request import Request
+from melle.synthesis.request import Request, prenet_dropout
 from melle.synthesis.speech import Word, shifted
 from melle.text import Tokenizer
 from melle.text.normalise import written_words
@@ -102,7 +102,7 @@ def text_attention(network: Melle, request: Request, mel: torch.Tensor) -> NDArr
         owners.to(device),
         torch.cat((before, mel))[None].to(device),
         torch.tensor([steps], device=device),
-        kept(uniform, network.prenet.dropout).to(device),
+        kept(uniform, prenet_dropout(network, request)).to(device),
         torch.tensor([request.tempo], device=device),
     )
     first = (request.marks.bos is not None) + sum(map(len, request.segments[:-1]))

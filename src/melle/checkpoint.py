@@ -18,7 +18,15 @@ from melle.text import Tokenizer, tokenizer_from_dict
 DESCRIPTION_KEY = "melle"  # where the description lies in a Lightning checkpoint
 FORMAT = 1
 # What a model may say of how it speaks best.
-DECODING = ("temperature", "attention_window", "guidance_scale", "pace", "prompt_pause", "prenet_dropout")
+DECODING = (
+    "temperature",
+    "attention_window",
+    "guidance_scale",
+    "prompt_guidance",
+    "pace",
+    "prompt_pause",
+    "prenet_dropout",
+)
 WEIGHTS_PREFIX = "network."  # of the network's weights: the LightningModule's attribute
 
 MISSING = "no such checkpoint; train one with `python train.py` or give another path"

@@ -1,4 +1,4 @@
-"""Classifier-free guidance: rows that read no text in training, pairs of rows in decoding."""
+"""Classifier-free guidance: rows that read no text in training, further rows in decoding."""
 
 import pytest
 import torch
@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from melle.model import Melle
-from melle.model.guidance import drop_text, guided, pair_prefixes, twice
+from melle.model.guidance import Guidance, drop_text, guided, guided_prefixes, repeat
 from melle.model.heads import LatentSampler
 from tests.conftest import TINY
 
@@ -55,28 +55,42 @@ def test_nothing_is_dropped_in_evaluation_or_without_text_dropout():
     torch.testing.assert_close(found.mean, expected.mean)
 
 
-@given(st.integers(1, 4), st.floats(1, 5), st.data())
-def test_pairs_stand_side_by_side(rows, scale, data):
-    numbers = st.floats(-9, 9, width=32)
-    values = data.draw(st.lists(st.tuples(numbers, numbers), min_size=rows, max_size=rows))
-    found = guided(torch.tensor(values).flatten()[:, None], scale)
-    expected = [[without + scale * (read - without)] for read, without in values]
+@given(st.integers(1, 4), st.sampled_from([1, 1.5, 4]), st.sampled_from([0, 0.5, 2]), st.data())
+def test_rows_stand_side_by_side(requests, scale, prompt, data):
+    guidance = Guidance(scale, prompt)
+    names = ["both", *["neither"] * (scale != 1), *["text"] * (prompt != 0)]
+    numbers = st.lists(st.floats(-9, 9, width=32), min_size=len(names), max_size=len(names))
+    values = [dict(zip(names, data.draw(numbers))) for _ in range(requests)]
+    found = guided(torch.tensor([[value] for row in values for value in row.values()]), guidance)
+    expected = []
+    for row in values:
+        both, neither, text = row["both"], row.get("neither", 0), row.get("text", 0)
+        expected.append([neither + scale * (both - neither) + prompt * (both - text)])
     torch.testing.assert_close(found, torch.tensor(expected), rtol=1e-4, atol=1e-4)
-    assert twice(torch.arange(rows)).tolist() == [row // 2 for row in range(2 * rows)]
+    rows = guidance.rows
+    assert rows == len(names)
+    assert repeat(torch.arange(requests), rows).tolist() == [row // rows for row in range(rows * requests)]
 
 
-def test_the_second_row_has_neither_text_nor_prompt():
+def test_further_rows_have_no_prompt_and_one_of_them_the_text():
     """Of a row with a prompt, of one without, and of one whose frames are the beginning of what its text says."""
     text = torch.tensor([[5, 6, 7, 8, 1], [5, 6, 1, 0, 0], [5, 6, 7, 1, 0]])
     lengths, steps = torch.tensor([5, 3, 4]), torch.tensor([9, 0, 4])
     segments = torch.tensor([[0, 0, 1, 1, 1], [0, 0, 0, -1, -1], [0, 0, 0, 0, -1]])
-    paired = pair_prefixes(text, lengths, segments, steps)
-    for first, found in zip((text, lengths, segments, steps), paired):
-        assert torch.equal(found[0::2], first)
-    ids, lengths, segments, steps = (part[1::2].tolist() for part in paired)
-    assert ids == [[0] * 5] * 3
-    assert lengths == [3, 3, 4] and steps == [0, 0, 4]
-    assert segments == [[0, 0, 0, -1, -1], [0, 0, 0, -1, -1], [0, 0, 0, 0, -1]]
+    nothing, alone = [[0] * 5] * 3, [[7, 8, 1, 0, 0], [5, 6, 1, 0, 0], [5, 6, 7, 1, 0]]
+    for guidance, wanted in (
+        (Guidance(2.0), [nothing]),
+        (Guidance(1.0, 0.5), [alone]),
+        (Guidance(2.0, 0.5), [nothing, alone]),
+    ):
+        prefixes = guided_prefixes(text, lengths, segments, steps, guidance)
+        for first, found in zip((text, lengths, segments, steps), prefixes):
+            assert torch.equal(found[:: guidance.rows], first)
+        for row, ids in enumerate(wanted, start=1):
+            found = [part[row :: guidance.rows].tolist() for part in prefixes]
+            assert found[0] == ids
+            assert found[1] == [3, 3, 4] and found[3] == [0, 0, 4]
+            assert found[2] == [[0, 0, 0, -1, -1], [0, 0, 0, -1, -1], [0, 0, 0, 0, -1]]
 
 
 def test_the_deviation_is_that_of_the_row_that_reads_its_text():
@@ -87,5 +101,5 @@ def test_the_deviation_is_that_of_the_row_that_reads_its_text():
     mean, log_variance = sampler.project(hidden).chunk(2, dim=-1)
     for scale in (1.5, 3.0):
         wanted = mean[1] + scale * (mean[0] - mean[1]) + 0.7 * torch.exp(log_variance[0] / 2) * noise[0]
-        found = sampler(hidden, 0.7, noise, scale)
+        found = sampler(hidden, 0.7, noise, Guidance(scale))
         torch.testing.assert_close(found.frames[0], wanted + sampler.perceptron(wanted))

@@ -12,7 +12,7 @@ from melle.model import attention
 from melle.model.window import TextWindow
 from melle.synthesis.decoding import decode
 from melle.synthesis.prompt import Prompt
-from tests.synthesis.test_batched_decoding import FREE, KINDS, PAIRED, guide, how, make, make_rows, speak, without
+from tests.synthesis.test_batched_decoding import FREE, KINDS, PAIRED, guide, how, make, make_rows, speak
 
 GUIDED = KINDS["r = 2, guided"]
 
@@ -26,10 +26,10 @@ def test_head_0_sees_the_window_and_what_is_no_text(rows, data):
     window = TextWindow(torch.tensor(first), torch.tensor(end), torch.tensor(at, dtype=torch.float32), ahead)
     mask = torch.rand(len(rows), 1, 1, keys, generator=torch.Generator().manual_seed(0)) < 0.8
     other = torch.rand(mask.shape, generator=torch.Generator().manual_seed(1)) < 0.8
-    both = window.mask(torch.stack((mask, other), dim=1).flatten(0, 1), heads, keys, paired=True)
+    both = window.mask(torch.stack((mask, other), dim=1).flatten(0, 1), heads, keys, rows=2)
     assert torch.equal(both[0::2], window.mask(mask, heads, keys))
     assert torch.equal(both[1::2], other.expand(-1, heads, -1, -1))
-    assert window.mask(None, heads, keys, paired=True)[1::2].all()
+    assert window.mask(None, heads, keys, rows=2)[1::2].all()
     for given_mask in (None, mask):
         found = window.mask(given_mask, heads, keys)
         assert found.shape == (len(rows), heads, 1, keys)
@@ -124,7 +124,7 @@ def test_decoding_is_the_pass_over_what_was_said_with_head_0_masked(monkeypatch,
         if network.text_dropout:
             with monkeypatch.context() as plain:  # which knows no window
                 plain.setattr(attention, "attend", real)
-                said = guide(network, output.mean[0, -2:], without(network, row, given, made))
+                said = guide(network, output.mean[0, -2:], row, given, made)
         made = torch.cat((made, said))
         if number_of_step:
             on_text = (seen[0] + seen[1]) / 2

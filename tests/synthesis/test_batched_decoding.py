@@ -28,11 +28,17 @@ KINDS = {
 }
 PAIRED = {**KINDS["r = 2, guided"], "text_dropout": 0.1}  # two rows a request, for classifier-free guidance
 KINDS |= {"r = 2, guided, pairs": PAIRED, "r = 1, learned, pairs": {**KINDS["r = 1, learned"], "text_dropout": 0.1}}
-SCALE = 2.5
+TRIPLES = {**PAIRED, "text_dropout": 0.2}  # and a third, for that of the prompt alone
+KINDS |= {
+    "r = 2, guided, triples": TRIPLES,
+    "r = 1, learned, triples": {**KINDS["r = 1, learned"], "text_dropout": 0.2},
+}
+SCALE, PROMPT = 2.5, 0.75
 
 
 def how(network: Melle) -> DecodingOptions:
-    return replace(FREE, guidance_scale=SCALE if network.text_dropout else 1.0)
+    scale = SCALE if network.text_dropout else 1.0
+    return replace(FREE, guidance_scale=scale, prompt_guidance=PROMPT if network.text_dropout == 0.2 else 0.0)
 
 
 def make(**arguments) -> Melle:
@@ -60,9 +66,13 @@ def make_rows(network: Melle, prompts=(0, 12, 24, 36), steps=(9, 5, 13, 31)) -> 
 
 def without(network: Melle, row: Request, given: torch.Tensor, made: torch.Tensor) -> torch.Tensor:
     """The mean (r, M) of the next step without text and prompt: by a pass over what was said so far."""
+    return _without(network, row, given, made, [0] * (len(row.tokens) + 1))
+
+
+def _without(network: Melle, row: Request, given: torch.Tensor, made: torch.Tensor, tokens: list[int]) -> torch.Tensor:
     said = made if len(row.segments) > 1 else torch.cat((given, made))
     said = torch.cat((said, made.new_zeros(network.reduction_factor, network.n_mels)))
-    text = torch.zeros(1, len(row.tokens) + 1, dtype=torch.long)
+    text = torch.tensor([tokens])
     steps = torch.tensor([[len(said) // network.reduction_factor]])
     lengths = torch.tensor([text.shape[1]]), torch.zeros_like(text)
     with torch.inference_mode():
@@ -70,9 +80,14 @@ def without(network: Melle, row: Request, given: torch.Tensor, made: torch.Tenso
     return output.mean[0, -network.reduction_factor :]
 
 
-def guide(network: Melle, with_all: torch.Tensor, with_nothing: torch.Tensor) -> torch.Tensor:
-    """Frames (r, M) by the means with text and prompt, and without; of a network without chance."""
-    mean = (SCALE * with_all - (SCALE - 1) * with_nothing).reshape(1, 1, -1)
+def guide(
+    network: Melle, with_all: torch.Tensor, row: Request, given: torch.Tensor, made: torch.Tensor
+) -> torch.Tensor:
+    """Frames (r, M) by the mean with text and prompt, and those without; of a network without chance."""
+    mean = SCALE * with_all - (SCALE - 1) * without(network, row, given, made)
+    if network.text_dropout == 0.2:  # for positions that do not go by the prompt's pace
+        mean = mean + PROMPT * (with_all - _without(network, row, given, made, [*row.tokens, 1]))
+    mean = mean.reshape(1, 1, -1)
     return (mean + network.latent.perceptron(mean)).view(with_all.shape)
 
 
@@ -152,7 +167,7 @@ def test_cached_decoding_is_the_forward_pass_over_what_was_said(kind):
                 output = network(text, torch.tensor([text.shape[1]]), member, frames[None], length, steps)
             said = output.frames[0, -r:]
             if network.text_dropout:
-                said = guide(network, output.mean[0, -r:], without(network, row, given, made))
+                said = guide(network, output.mean[0, -r:], row, given, made)
             made, stops = torch.cat((made, said)), [*stops, float(output.stop[0, -1].sigmoid())]
         context = torch.cat((given, made))[None]
         with torch.inference_mode():

@@ -67,7 +67,7 @@ def test_it_speaks_as_after_a_prompt_that_ends_in_silence(tts):
     assert (without[:shared] - said.mel[:shared]).abs().max() > 1e-3
 
 
-def test_beside_it_guidance_has_a_row_without_prompt_and_pause(tts, monkeypatch):
+def test_beside_it_guidance_has_rows_without_prompt_and_pause(tts, monkeypatch):
     found, join = [], Melle.join
 
     def watched(self, text, lengths, segments, read, steps, longest=None, tempo=None):
@@ -77,11 +77,14 @@ def test_beside_it_guidance_has_a_row_without_prompt_and_pause(tts, monkeypatch)
     monkeypatch.setattr(Melle, "join", watched)
     tts.description.network["text_dropout"] = 0.1
     prompt, options = tts.read_prompt(PROMPT), DecodingOptions(prompt_pause=0.5, pace=0.8, guidance_scale=1.5)
+    options = replace(options, prompt_guidance=0.5)
     tts("one two three", prompt, seed=1, options=options)
     paused = request(tts, prompt, 0.5, pace=0.8)
     (steps, tempo), *_ = found
-    assert steps == [[len(paused.prompt.mel) // tts.network.reduction_factor, 0], [0, 0]]
-    assert tempo == pytest.approx([paused.tempo, 0.8]) and paused.tempo > 0.8
+    assert steps == [[len(paused.prompt.mel) // tts.network.reduction_factor, 0], [0, 0], [0, 0]]
+    # The last reads its text at as many steps a token as the first, which goes by its prompt.
+    pace = steps[0][0] / len(prompt.tokens) / paused.tempo
+    assert tempo == pytest.approx([paused.tempo, 0.8, tts.network.pace / pace]) and paused.tempo > 0.8
 
 
 def test_where_positions_are_learned_what_leads_leaves_room_for_the_pause(tts, monkeypatch):

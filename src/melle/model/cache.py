@@ -8,7 +8,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from melle.model import guidance
+from melle.model.guidance import NO_GUIDANCE, Guidance
 from melle.model.window import TextWindow
 
 
@@ -58,8 +58,7 @@ class KVCache:
 class DecodingState(NamedTuple):
     """Where each row of a decoding loop stands; keys and values are in the caches beside it.
 
-    With a ``guidance_scale`` other than 1 a request has two rows (see ``guidance``), in the caches, too; the window is
-    that of the first.
+    With ``guidance`` a request has further rows (see ``Guidance``), in the caches, too; the window is the first's.
     """
 
     prefix: Tensor  # (B,) filled slots of each row before the first new step
@@ -69,12 +68,7 @@ class DecodingState(NamedTuple):
     # (1,) the slot that the next step fills, where all steps have the same shapes; or (B,) each row's own
     place: Tensor | None = None
     window: TextWindow | None = None  # to which guided attention keeps
-    guidance_scale: float = 1.0
-
-    @property
-    def paired(self) -> bool:
-        """Whether a request has two rows."""
-        return guidance.rows_per_request(self.guidance_scale) == 2
+    guidance: Guidance = NO_GUIDANCE
 
     def fix(self, caches: list[KVCache]) -> DecodingState:
         """From now on all steps have the same shapes, as CUDA graphs and compiled blocks want them.
@@ -89,8 +83,8 @@ class DecodingState(NamedTuple):
     def select(self, rows: Tensor, caches: Sequence[KVCache]) -> DecodingState:
         """Go on with these requests only, (N,) indices, in the caches, too."""
         window = None if self.window is None else self.window.select(rows)
-        if self.paired:
-            rows = guidance.pair(2 * rows, 2 * rows + 1)
+        each = self.guidance.rows
+        rows = (each * rows[:, None] + torch.arange(each, device=rows.device)).flatten()
         for cache in caches:
             cache.select(rows)
         return self._replace(prefix=self.prefix[rows], steps=self.steps[rows], window=window)

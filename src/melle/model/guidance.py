@@ -1,20 +1,38 @@
 """Classifier-free guidance: the difference that text and prompt make to a prediction, multiplied (arXiv 2207.12598).
 
-In training some rows read no text (``drop_text``), so that the network also learns what follows sound alone. While
-speaking every request has two rows, one right after the other: one reads text and prompt, the other neither, only what
-has been spoken so far. Both go on from
+In training some rows read no text (``drop_text``), so that the network also learns what follows sound alone, and the
+first utterance of a row has no prompt. While speaking a request has up to three rows, one right after the other: one
+reads text and prompt, one neither, only what has been spoken so far, and one the text without the prompt. All go on
+from
 
-    μ = μ_without + scale (μ_with - μ_without)
+    μ = μ_both + (scale - 1) (μ_both - μ_neither) + prompt (μ_both - μ_text)
 
-A scale of 1 is the prediction as it is, for which one row is enough.
+With a scale of 1 there is no second row, with ``prompt`` 0 no third one.
 """
 
 from __future__ import annotations
+
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 NO_TEXT = 0  # the id in the place of every token where no text is read: the padding's, which nothing else looks at
+
+
+class Guidance(NamedTuple):
+    """How much of the differences that text and prompt make is added to a prediction."""
+
+    scale: float = 1.0  # of what both change together; 1: as it is
+    prompt: float = 0.0  # share of what the prompt alone changes that is added
+
+    @property
+    def rows(self) -> int:
+        """Rows of a batch, and of its caches, for each request."""
+        return 1 + (self.scale != 1) + (self.prompt != 0)
+
+
+NO_GUIDANCE = Guidance()
 
 
 def drop_text(text: Tensor, probability: float) -> tuple[Tensor, Tensor]:
@@ -23,41 +41,48 @@ def drop_text(text: Tensor, probability: float) -> tuple[Tensor, Tensor]:
     return torch.where(reads[:, None], text, NO_TEXT), reads
 
 
-def rows_per_request(scale: float) -> int:
-    """Rows of a batch, and of its caches, for each request."""
-    return 1 if scale == 1 else 2
+def interleave(*parts: Tensor) -> Tensor:
+    """G times (B, …) → (G B, …), the rows of a request one right after the other."""
+    return torch.stack(parts, dim=1).flatten(0, 1)
 
 
-def pair(first: Tensor, second: Tensor) -> Tensor:
-    """(B, …) twice → (2 B, …), the rows of a request one right after the other."""
-    return torch.stack((first, second), dim=1).flatten(0, 1)
+def repeat(part: Tensor, rows: int) -> Tensor:
+    """(B, …) → (G B, …): the same for all G ``rows`` of a request."""
+    return part.repeat_interleave(rows, dim=0) if rows > 1 else part
 
 
-def twice(part: Tensor) -> Tensor:
-    """(B, …) → (2 B, …): the same for both rows of a request."""
-    return part.repeat_interleave(2, dim=0)
-
-
-def pair_prefixes(
-    text: Tensor, text_lengths: Tensor, text_segments: Tensor, steps: Tensor
+def guided_prefixes(
+    text: Tensor, text_lengths: Tensor, text_segments: Tensor, steps: Tensor, guidance: Guidance
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """What ``Melle.prefill`` reads, with the second rows: ids (B, S), lengths (B,), segments (B, S), prompt steps (B,).
+    """What ``Melle.prefill`` reads, with further rows: ids (B, S), lengths (B,), segments (B, S), prompt steps (B,).
 
-    The second row has as many tokens as are to be spoken, none of which is to be read, and no prompt; frames that are
-    the beginning of what the text says, for rows of one segment, stay.
+    These have as many tokens as are to be spoken, none of which the row with neither is to read, and no prompt; frames
+    that are the beginning of what the text says, for rows of one segment, stay.
     """
     last = text_segments.amax(dim=1)
     own = (text_segments == last[:, None]).sum(dim=1)
-    spoken = torch.arange(text.shape[1], device=text.device) < own[:, None]
+    index = torch.arange(text.shape[1], device=text.device)
+    spoken = index < own[:, None]
+    before = ((text_segments >= 0) & (text_segments < last[:, None])).sum(dim=1)
+    alone = text.gather(1, (index + before[:, None]).clamp(max=text.shape[1] - 1))
+    ids = [text]
+    if guidance.scale != 1:
+        ids.append(torch.full_like(text, NO_TEXT))
+    if guidance.prompt != 0:
+        ids.append(torch.where(spoken, alone, NO_TEXT))
+    more = guidance.rows - 1
     return (
-        pair(text, torch.full_like(text, NO_TEXT)),
-        pair(text_lengths, own),
-        pair(text_segments, spoken.to(text_segments.dtype) - 1),
-        pair(steps, torch.where(last > 0, 0, steps)),
+        interleave(*ids),
+        interleave(text_lengths, *[own] * more),
+        interleave(text_segments, *[spoken.to(text_segments.dtype) - 1] * more),
+        interleave(steps, *[torch.where(last > 0, 0, steps)] * more),
     )
 
 
-def guided(predictions: Tensor, scale: float) -> Tensor:
-    """Of the two rows of each request, (2 B, …), one prediction (B, …)."""
-    informed, blind = predictions[0::2], predictions[1::2]
-    return blind + scale * (informed - blind)
+def guided(predictions: Tensor, guidance: Guidance) -> Tensor:
+    """Of the rows of each request, (G B, …), one prediction (B, …)."""
+    both, *others = predictions.unflatten(0, (-1, guidance.rows)).unbind(1)
+    result = both
+    for weight, other in zip([each for each in (guidance.scale - 1, guidance.prompt) if each != 0], others):
+        result = result + weight * (both - other)
+    return result

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from melle.model.block import make_activation
-from melle.model.guidance import guided
+from melle.model.guidance import NO_GUIDANCE, Guidance, guided
 from melle.model.linear import Linear
 
 LOG_VARIANCE_RANGE = (-14.0, 10.0)  # keeps exp() and the KL term finite in every precision
@@ -92,16 +92,20 @@ class LatentSampler(nn.Module):
         self.perceptron = nn.Sequential(*parts)
 
     def forward(
-        self, hidden: Tensor, temperature: float = 1.0, noise: Tensor | None = None, guidance_scale: float = 1.0
+        self,
+        hidden: Tensor,
+        temperature: float = 1.0,
+        noise: Tensor | None = None,
+        guidance: Guidance = NO_GUIDANCE,
     ) -> LatentOutput:
         """``temperature`` scales σ; 0 takes the mean. ``noise`` is ε (B, K, r·M), else drawn by torch's generator.
 
-        ``guidance_scale``: unless it is 1, ``hidden`` (2 B, K, D) holds two rows of each request (see ``guidance``),
-        for which one comes back. σ is that of the first, which reads text and prompt.
+        ``guidance``: ``hidden`` (G B, K, D) holds its rows of each request, for which one comes back. σ is that of the
+        first, which reads text and prompt.
         """
         mean, log_variance = self.project(hidden).float().chunk(2, dim=-1)
-        if guidance_scale != 1:
-            mean, log_variance = guided(mean, guidance_scale), log_variance[0::2]
+        if guidance.rows > 1:
+            mean, log_variance = guided(mean, guidance), log_variance[:: guidance.rows]
         log_variance = log_variance.clamp(*LOG_VARIANCE_RANGE)
         latent = mean
         if self.sampling and temperature > 0:

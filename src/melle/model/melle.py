@@ -11,11 +11,12 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from melle.model import guidance, layout
+from melle.model import layout
 from melle.model.arguments import check_arguments
 from melle.model.attention import Rotation, rotation
 from melle.model.block import Block, choose, initialise, make_norm
 from melle.model.cache import DecodingState, KVCache
+from melle.model.guidance import NO_GUIDANCE, Guidance, drop_text, guided_prefixes, repeat
 from melle.model.heads import LatentOutput, LatentSampler, PostNet, PreNet
 from melle.model.noise import StepNoise
 from melle.model.old_weights import rename_old_weights
@@ -178,7 +179,7 @@ class Melle(nn.Module):
         steps = frames // self.reduction_factor
         target, reads_text = self.normalise(mel), None
         if self.training and self.text_dropout > 0:
-            text, reads_text = guidance.drop_text(text, self.text_dropout)
+            text, reads_text = drop_text(text, self.text_dropout)
         read = self.prenet(target.view(rows, steps, self.group)[:, :-1])
         if self.training and self.hidden_step is not None:
             masked = torch.rand(rows, steps - 1, 1, device=mel.device) < self.frame_dropout
@@ -226,7 +227,7 @@ class Melle(nn.Module):
         noise: StepNoise | None = None,
         tempo: Tensor | None = None,
         window: float = math.inf,
-        guidance_scale: float = 1.0,
+        guidance: Guidance = NO_GUIDANCE,
     ) -> tuple[DecodingState, Tensor, Tensor]:
         """Read text and prompt; returns the state, the first new frames y' (B, r, M) and their stop logits (B,).
 
@@ -234,10 +235,9 @@ class Melle(nn.Module):
         steps to come. ``prompt`` (B, T, M) log10 mel and ``prompt_lengths`` (B,), multiples of r, may be ragged; T may
         be 0. Rows with a prompt have text segments 0 (prompt) and 1; rows without one, or with the beginning of what
         their text says in its place, segment 0 only. Without ``noise`` torch's own generator decides. ``tempo`` (B,):
-        how many times as fast as the pace each row is to speak, with paced positions (with guidance (2 B,): its second
-        rows, too; see ``guidance.pair``). ``window``: tokens that guided attention may look ahead of the one that is
-        due (see ``TextWindow``). ``guidance_scale``: of classifier-free guidance; unless it is 1, caches need room for
-        twice the rows (see ``guidance``).
+        how many times as fast as the pace each row is to speak, with paced positions ((G B,): all G rows of a request;
+        see ``interleave``). ``window``: tokens that guided attention may look ahead of the one that is due (see
+        ``TextWindow``). ``guidance``: caches need room for all its rows.
         """
         rows, frames, _ = prompt.shape
         if frames % self.reduction_factor or (prompt_lengths % self.reduction_factor).any():
@@ -247,9 +247,9 @@ class Melle(nn.Module):
         read = self.prenet(given, None if noise is None else noise.keep)
         due = TextWindow.begin(text_lengths, text_segments, window) if self.guided_layers else None
         begun = (text_segments.amax(dim=1) == 0) & (steps > 0)  # whose text has begun: attention knows how far
-        if (each := guidance.rows_per_request(guidance_scale)) == 2:
-            text, text_lengths, text_segments, steps = guidance.pair_prefixes(text, text_lengths, text_segments, steps)
-            read = guidance.twice(read)
+        if (each := guidance.rows) > 1:
+            prefixes = guided_prefixes(text, text_lengths, text_segments, steps, guidance)
+            (text, text_lengths, text_segments, steps), read = prefixes, repeat(read, each)
         segment_steps = torch.stack((steps, torch.zeros_like(steps)), dim=1)
         prefix = text_lengths + 1 + steps
         size = int(prefix.max())
@@ -263,8 +263,8 @@ class Melle(nn.Module):
         if asked:
             due.advance(looks, 0.0, begun)
         last = x.gather(1, end.expand(-1, 1, x.shape[2]))
-        state = DecodingState(prefix, size, steps, bool((prefix == size).all()), None, due, guidance_scale)
-        return state, *self.predict(last, temperature, noise, guidance_scale)
+        state = DecodingState(prefix, size, steps, bool((prefix == size).all()), None, due, guidance)
+        return state, *self.predict(last, temperature, noise, guidance)
 
     def step(
         self,
@@ -280,7 +280,7 @@ class Melle(nn.Module):
         done = (caches[0].length if place is None else place) - first  # steps
         number = state.steps + 1 + done  # this step's index in the row, <BOS> being 0
         x = self.prenet(frames.flatten(1)[:, None].to(self.bos.dtype), None if noise is None else noise.keep)
-        x = guidance.twice(x) if state.paired else x
+        x = repeat(x, state.guidance.rows)
         if self.mel_position is not None:
             # A row that has ended stays in the batch, beyond the last position too; what it says is not heard.
             x = x + self.mel_position(number.clamp(max=self.mel_position.num_embeddings - 1)[:, None])
@@ -289,7 +289,7 @@ class Melle(nn.Module):
         rotary = self._rotation(at[:, None])
         count = caches[0].capacity if place is not None else state.prefix_size + done + 1
         mask, window, looks = state.mask(count), state.window, []
-        near = None if window is None else window.mask(mask, self.blocks[0].attention.heads, count, state.paired)
+        near = None if window is None else window.mask(mask, self.blocks[0].attention.heads, count, state.guidance.rows)
         if place is not None:  # as what is added to scores, which every layer would else make of it on a GPU
             mask = torch.where(mask, 0.0, -torch.inf).to(x.dtype)
         for number, (block, cache) in enumerate(zip(self.blocks, caches)):
@@ -298,21 +298,21 @@ class Melle(nn.Module):
             run = block.forward if place is None else block
             x, weights = run(x, rotary, near if guided else mask, cache, guided)
             if weights is not None:
-                looks.append(weights[:: guidance.rows_per_request(state.guidance_scale), 0])
+                looks.append(weights[:: state.guidance.rows, 0])
         if window is not None:
             window.advance(looks)
         if place is not None:
             place += 1
-        return self.predict(x, temperature, noise, state.guidance_scale)
+        return self.predict(x, temperature, noise, state.guidance)
 
     def predict(
-        self, x: Tensor, temperature: float, noise: StepNoise | None, scale: float = 1.0
+        self, x: Tensor, temperature: float, noise: StepNoise | None, guidance: Guidance = NO_GUIDANCE
     ) -> tuple[Tensor, Tensor]:
-        """From what the blocks make of one position (B, 1, D), or of pairs: frames (B, r, M) and stop logits (B,)."""
+        """From what the blocks make of one position (G B, 1, D): frames (B, r, M) and stop logits (B,)."""
         hidden = self.norm(x).to(self.stop.weight.dtype)
-        latent = self.latent(hidden, temperature, None if noise is None else noise.latent, scale)
+        latent = self.latent(hidden, temperature, None if noise is None else noise.latent, guidance)
         frames = latent.frames.reshape(-1, self.reduction_factor, self.n_mels)
-        return frames, self.stop(hidden[:: guidance.rows_per_request(scale)])[:, 0, 0].float()
+        return frames, self.stop(hidden[:: guidance.rows])[:, 0, 0].float()
 
     def join(
         self,

@@ -15,7 +15,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from melle.model.guidance import pair
+from melle.model.guidance import interleave
 
 SURE = 0.3  # of the attention must be on the text to say where it is: the rest is on frames
 
@@ -37,18 +37,18 @@ class TextWindow(NamedTuple):
         first = ((text_segments >= 0) & (text_segments < segments)).sum(dim=1)
         return cls(first, text_lengths, first.float(), ahead)
 
-    def mask(self, mask: Tensor | None, heads: int, keys: int, paired: bool = False) -> Tensor:
+    def mask(self, mask: Tensor | None, heads: int, keys: int, rows: int = 1) -> Tensor:
         """(B, heads, 1, keys), True where a head may look: ``mask`` (B, 1, 1, keys), and head 0 within the window.
 
-        ``paired``: ``mask`` and what comes back have a second row after each, without window (see ``guidance``).
+        ``rows``: of a request (see ``guidance``), in ``mask`` and in what comes back; the further ones have no window.
         """
         slots = torch.arange(keys, device=self.at.device)
         place = slots - self.at[:, None]
         near = (place >= -self.ahead / 2) & (place <= self.ahead) & (slots >= self.first[:, None])
         head = (near | (slots >= self.end[:, None]))[:, None, None]
         allowed = torch.cat((head, torch.ones_like(head).expand(-1, heads - 1, -1, -1)), dim=1)
-        if paired:
-            allowed = pair(allowed, torch.ones_like(allowed))
+        if rows > 1:
+            allowed = interleave(allowed, *[torch.ones_like(allowed)] * (rows - 1))
         return allowed if mask is None else allowed & mask
 
     def advance(self, weights: Sequence[Tensor], sure: float = SURE, rows: Tensor | None = None) -> None:

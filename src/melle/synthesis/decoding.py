@@ -12,7 +12,7 @@ from torch.nn.utils.rnn import pad_sequence
 from melle.data.batch import join_text, pad_texts
 from melle.model import DecodingState, Melle
 from melle.model.cache import KVCache
-from melle.model.guidance import pair, rows_per_request
+from melle.model.guidance import Guidance, interleave
 from melle.model.noise import RowNoise, StepNoise
 from melle.synthesis.cuda_graph import StepRunner
 from melle.synthesis.options import DecodingOptions
@@ -103,16 +103,26 @@ def prefill(
     mels = [nothing if one.prompt is None else one.prompt.mel for one in requests]
     lengths = torch.tensor([len(mel) for mel in mels])
     filled = int((text_lengths + 1 + lengths // network.reduction_factor).max())  # positions before the first new step
-    caches = network.make_caches(len(requests) * rows_per_request(options.guidance_scale), filled + room)
+    guidance = guidance_of(options)
+    caches = network.make_caches(len(requests) * guidance.rows, filled + room)
     text, text_lengths, text_segments, lengths = (
         part.to(device) for part in (text, text_lengths, text_segments, lengths)
     )
     prompt = pad_sequence(mels, batch_first=True).to(device)
-    tempo = torch.tensor([one.tempo for one in requests], device=device)
-    if rows_per_request(options.guidance_scale) == 2:  # the second row has no prompt, and no pause
-        tempo = pair(tempo, torch.tensor([one.pace for one in requests], device=device))
-    how = (options.temperature, noise, tempo, options.attention_window, options.guidance_scale)
+    tempos = [torch.tensor([one.tempo for one in requests], device=device)]
+    if guidance.scale != 1:  # a row without prompt, and without pause
+        tempos.append(torch.tensor([one.pace for one in requests], device=device))
+    if guidance.prompt != 0:  # likewise, but at the steps a token that the first row has from its prompt
+        tokens, steps = (text_segments == 0).sum(dim=1), lengths / network.reduction_factor
+        alone = network.pace * tempos[0] * tokens / steps.clamp(min=1)
+        tempos.append(torch.where(text_segments.amax(dim=1) > 0, alone, tempos[0]))
+    how = (options.temperature, noise, interleave(*tempos), options.attention_window, guidance)
     return caches, *network.prefill(caches, text, text_lengths, text_segments, prompt, lengths, *how), prompt, lengths
+
+
+def guidance_of(options: DecodingOptions) -> Guidance:
+    """Of options with defaults."""
+    return Guidance(options.guidance_scale, options.prompt_guidance)
 
 
 def make_noise(network: Melle, requests: Sequence[Request]) -> RowNoise:

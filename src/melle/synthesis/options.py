@@ -19,7 +19,8 @@ MAX_GAP = 10.0  # seconds
 MAX_PAUSE = 2.0  # seconds
 MAX_GUIDANCE = 10.0  # beyond which nothing but noise is heard
 # Of models that do not say how they speak best.
-USUAL = {"temperature": 1.0, "attention_window": math.inf, "guidance_scale": 1.0, "pace": 1.0, "prompt_pause": 0.0}
+USUAL = {"temperature": 1.0, "attention_window": math.inf, "guidance_scale": 1.0, "prompt_guidance": 0.0, "pace": 1.0}
+USUAL |= {"prompt_pause": 0.0}
 MIN_PROMPT, MAX_PROMPT = 0.1, 60.0  # seconds
 BEST_PROMPT = "3 to 10 seconds"
 USUAL_PROMPT = 30.0  # seconds: the longest utterance that training takes, where the model does not say
@@ -42,6 +43,11 @@ class DecodingOptions:
         "of classifier-free guidance: what text and prompt change in each prediction is multiplied by it, which takes "
         "a second pass without them; 1: none; for models trained with text_dropout; default: what the model was "
         "exported with, else 1",
+    )
+    prompt_guidance: float | None = option(
+        None,
+        "what the prompt alone changes in each prediction is added so many times more, which takes another pass, "
+        "without it: nearer to the prompt's voice, with some more words wrong; 0: none; default: likewise, else 0",
     )
     pace: float | None = option(
         None,
@@ -92,6 +98,10 @@ class DecodingOptions:
         if self.guidance_scale is not None and not 1 <= self.guidance_scale <= MAX_GUIDANCE:
             raise UserError(
                 f"guidance_scale={self.guidance_scale} must be a number from 1 to {MAX_GUIDANCE:g}; 1: none"
+            )
+        if self.prompt_guidance is not None and not 0 <= self.prompt_guidance <= MAX_GUIDANCE:
+            raise UserError(
+                f"prompt_guidance={self.prompt_guidance} must be a number from 0 to {MAX_GUIDANCE:g}; 0: none"
             )
         if not 0 < self.stop_threshold <= 1:
             raise UserError(f"stop_threshold={self.stop_threshold} must be above 0 and at most 1")

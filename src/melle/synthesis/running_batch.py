@@ -12,10 +12,9 @@ from torch.nn.utils.rnn import pad_sequence
 
 from melle.model import Melle
 from melle.model.cache import DecodingState, KVCache
-from melle.model.guidance import rows_per_request
 from melle.model.noise import RowNoise, StepNoise
 from melle.model.window import TextWindow
-from melle.synthesis.decoding import Frames, make_noise, prefill, prompt_steps, step_bounds
+from melle.synthesis.decoding import Frames, guidance_of, make_noise, prefill, prompt_steps, step_bounds
 from melle.synthesis.options import DecodingOptions
 from melle.synthesis.postnet_streaming import BLOCK, StreamingPostNet, refine_together
 from melle.synthesis.request import Request
@@ -93,7 +92,8 @@ class RunningBatch:
         self.network, self.options, self.most_rows = network, options.with_defaults(), most_rows
         self._frame_rate, self._device = frame_rate, network.bos.device
         self._rows: list[_Row] = []
-        self._each = rows_per_request(self.options.guidance_scale)  # G rows of the caches, one right after the other
+        self._guidance = guidance_of(self.options)
+        self._each = self._guidance.rows  # G rows of the caches, one right after the other
         self._caches = [RowCache(most_rows * self._each, cache) for cache in network.make_caches(1, 1)]
         nothing = torch.zeros(0, dtype=torch.long, device=self._device)
         self._prefix = self._steps = self._place = nothing.view(0, self._each)  # (B, G) as in ``DecodingState``
@@ -155,8 +155,7 @@ class RunningBatch:
         prefix, steps, place = (part.view(-1) for part in (self._prefix, self._steps, self._place))
         for cache in self._caches:
             cache.place, cache.capacity = place, min(-(-longest // COLUMNS) * COLUMNS, cache.keys.shape[2])
-        scale = self.options.guidance_scale
-        state = DecodingState(prefix, prefix[:, None], steps, even=False, place=place, guidance_scale=scale)
+        state = DecodingState(prefix, prefix[:, None], steps, even=False, place=place, guidance=self._guidance)
         if self.network.guided_layers and self.options.attention_window < math.inf:
             end = (self._prefix - 1 - self._steps)[:, 0]
             state = state._replace(window=TextWindow(self._first, end, self._due, self.options.attention_window))

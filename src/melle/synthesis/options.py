@@ -47,7 +47,8 @@ class DecodingOptions:
     prompt_guidance: float | None = option(
         None,
         "what the prompt alone changes in each prediction is added so many times more, which takes another pass, "
-        "without it: nearer to the prompt's voice, with some more words wrong; 0: none; default: likewise, else 0",
+        "without it: nearer to the prompt's voice, with some more words wrong; 0: none; default: what the model was "
+        "exported with, else 0",
     )
     pace: float | None = option(
         None,

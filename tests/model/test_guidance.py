@@ -93,6 +93,16 @@ def test_further_rows_have_no_prompt_and_one_of_them_the_text():
             assert found[2] == [[0, 0, 0, -1, -1], [0, 0, 0, -1, -1], [0, 0, 0, 0, -1]]
 
 
+def test_a_text_without_its_prompt_begins_with_the_mark_all_the_same():
+    text = torch.tensor([[9, 5, 6, 7, 8, 1], [9, 5, 6, 1, 0, 0]])  # after the first's mark two tokens of a prompt; none
+    segments = torch.tensor([[0, 0, 0, 1, 1, 1], [0, 0, 0, 0, -1, -1]])
+    lengths, steps = torch.tensor([6, 4]), torch.tensor([9, 0])
+    ids, lengths, segments, steps = guided_prefixes(text, lengths, segments, steps, Guidance(1.0, 0.5, begin=1))
+    assert ids[1::2].tolist() == [[9, 7, 8, 1, 0, 0], [9, 5, 6, 1, 0, 0]]
+    assert lengths[1::2].tolist() == [4, 4] and steps[1::2].tolist() == [0, 0]
+    assert segments[1::2].tolist() == [[0, 0, 0, 0, -1, -1]] * 2
+
+
 def test_the_deviation_is_that_of_the_row_that_reads_its_text():
     """Two predictions of one row: their mean moves with the scale, what chance adds to it does not."""
     torch.manual_seed(4)

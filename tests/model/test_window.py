@@ -9,10 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from melle.model import attention
+from melle.model.guidance import Guidance, interleave
 from melle.model.window import TextWindow
 from melle.synthesis.decoding import decode
 from melle.synthesis.prompt import Prompt
-from tests.synthesis.test_batched_decoding import FREE, KINDS, PAIRED, guide, how, make, make_rows, speak
+from tests.synthesis.test_batched_decoding import FREE, KINDS, PAIRED, TRIPLES, guide, how, make, make_rows, speak
 
 GUIDED = KINDS["r = 2, guided"]
 
@@ -26,10 +27,17 @@ def test_head_0_sees_the_window_and_what_is_no_text(rows, data):
     window = TextWindow(torch.tensor(first), torch.tensor(end), torch.tensor(at, dtype=torch.float32), ahead)
     mask = torch.rand(len(rows), 1, 1, keys, generator=torch.Generator().manual_seed(0)) < 0.8
     other = torch.rand(mask.shape, generator=torch.Generator().manual_seed(1)) < 0.8
-    both = window.mask(torch.stack((mask, other), dim=1).flatten(0, 1), heads, keys, rows=2)
+    both = window.mask(interleave(mask, other), heads, keys, Guidance(2.0))
     assert torch.equal(both[0::2], window.mask(mask, heads, keys))
     assert torch.equal(both[1::2], other.expand(-1, heads, -1, -1))
-    assert window.mask(None, heads, keys, rows=2)[1::2].all()
+    assert window.mask(None, heads, keys, Guidance(2.0))[1::2].all()
+    begin = data.draw(st.integers(0, 1))
+    triples = window.mask(interleave(mask, other, other), heads, keys, Guidance(2.0, 0.5, begin))
+    assert torch.equal(interleave(triples[0::3], triples[1::3]), both)
+    for row in range(len(rows)):  # the same window, without the prompt's tokens, behind the mark
+        less = max(first[row] - begin, 0)
+        alone = TextWindow(*(torch.tensor([float(x) - less]) for x in (first[row], end[row], at[row])), ahead)
+        assert torch.equal(triples[2::3][row : row + 1], alone.mask(other[row : row + 1], heads, keys))
     for given_mask in (None, mask):
         found = window.mask(given_mask, heads, keys)
         assert found.shape == (len(rows), heads, 1, keys)
@@ -83,7 +91,7 @@ def looks(network, row, monkeypatch, **options):
     return torch.stack([one[:text] for one in found])[len(network.guided_layers) :]
 
 
-@pytest.mark.parametrize("kind", [GUIDED, PAIRED], ids=["alone", "paired"])
+@pytest.mark.parametrize("kind", [GUIDED, PAIRED], ids=["alone", "pairs"])
 @pytest.mark.parametrize("number", [0, 2])
 def test_decoding_is_the_pass_over_what_was_said_with_head_0_masked(monkeypatch, number, kind):
     """All that was said so far read anew at every step, each step's head 0 with the window that was its own."""
@@ -134,7 +142,7 @@ def test_decoding_is_the_pass_over_what_was_said_with_head_0_masked(monkeypatch,
     assert number or due[-1] > due[0]  # beside a prompt this one looks at frames
 
 
-@pytest.mark.parametrize("kind", [GUIDED, PAIRED], ids=["alone", "paired"])
+@pytest.mark.parametrize("kind", [GUIDED, PAIRED, TRIPLES], ids=["alone", "pairs", "triples"])
 @pytest.mark.parametrize("number", [0, 2])
 def test_speaking_head_0_keeps_to_it(monkeypatch, number, kind):
     network = make(**kind)
@@ -150,7 +158,7 @@ def test_speaking_head_0_keeps_to_it(monkeypatch, number, kind):
     assert starts[-1] > starts[0]  # but on
 
 
-@pytest.mark.parametrize("kind", [GUIDED, PAIRED], ids=["alone", "paired"])
+@pytest.mark.parametrize("kind", [GUIDED, PAIRED, TRIPLES], ids=["alone", "pairs", "triples"])
 def test_what_was_read_of_the_text_is_not_said_again(kind):
     """The beginning of what a text says, given as sound, is passed over: the window begins where attention is."""
     network = make(**kind)

@@ -230,6 +230,20 @@ def test_rows_that_ended_take_no_work(monkeypatch):
     assert sizes == [4] * 8 + [2] * 4 + [1] * 18
 
 
+@pytest.mark.parametrize("kind", ["r = 2, guided, triples", "r = 1, learned, triples"])
+def test_where_there_is_no_prompt_guidance_by_it_changes_nothing(kind):
+    network = make(**KINDS[kind], latent_sampling=False)
+    (row,) = make_rows(network, prompts=(0,), steps=(9,))
+    begun = replace(row, prompt=Prompt(None, "", [], torch.randn(12, network.n_mels)))  # the beginning of what it says
+    prompted = replace(begun, prompt=replace(begun.prompt, tokens=[5, 6]))
+    for one, same in ((row, True), (begun, True), (prompted, False)):
+        by_it, without_it = (
+            torch.cat([piece.mel for piece in decode(network, [one], replace(FREE, prompt_guidance=share), 62.5)])
+            for share in (1.0, 0.0)
+        )
+        assert torch.allclose(by_it, without_it, rtol=0, atol=1e-4) is same
+
+
 def test_a_rows_chance_is_its_own_and_is_what_it_says():
     noise = RowNoise([3, 4], [0.3, 0.6], 400, 50, torch.device("cpu"))
     keep = noise.prompt([2, 3])

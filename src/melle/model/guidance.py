@@ -25,6 +25,7 @@ class Guidance(NamedTuple):
 
     scale: float = 1.0  # of what both change together; 1: as it is
     prompt: float = 0.0  # share of what the prompt alone changes that is added
+    begin: int = 0  # marks with which every text begins (<BOS>), without a prompt, too
 
     @property
     def rows(self) -> int:
@@ -56,15 +57,17 @@ def guided_prefixes(
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """What ``Melle.prefill`` reads, with further rows: ids (B, S), lengths (B,), segments (B, S), prompt steps (B,).
 
-    These have as many tokens as are to be spoken, none of which the row with neither is to read, and no prompt; frames
-    that are the beginning of what the text says, for rows of one segment, stay.
+    These have as many tokens as are to be spoken, and the mark before, none of which the row with neither is to read,
+    and no prompt; frames that are the beginning of what the text says, for rows of one segment, stay.
     """
     last = text_segments.amax(dim=1)
-    own = (text_segments == last[:, None]).sum(dim=1)
-    index = torch.arange(text.shape[1], device=text.device)
-    spoken = index < own[:, None]
     before = ((text_segments >= 0) & (text_segments < last[:, None])).sum(dim=1)
-    alone = text.gather(1, (index + before[:, None]).clamp(max=text.shape[1] - 1))
+    left_out = (before - guidance.begin).clamp(min=0)  # the prompt's tokens, behind the mark
+    own = text_lengths - left_out
+    index = torch.arange(text.shape[1], device=text.device).expand_as(text)
+    spoken = index < own[:, None]
+    moved = torch.where(index < guidance.begin, index, index + left_out[:, None])
+    alone = text.gather(1, moved.clamp(max=text.shape[1] - 1))
     ids = [text]
     if guidance.scale != 1:
         ids.append(torch.full_like(text, NO_TEXT))

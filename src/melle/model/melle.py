@@ -289,7 +289,7 @@ class Melle(nn.Module):
         rotary = self._rotation(at[:, None])
         count = caches[0].capacity if place is not None else state.prefix_size + done + 1
         mask, window, looks = state.mask(count), state.window, []
-        near = None if window is None else window.mask(mask, self.blocks[0].attention.heads, count, state.guidance.rows)
+        near = None if window is None else window.mask(mask, self.blocks[0].attention.heads, count, state.guidance)
         if place is not None:  # as what is added to scores, which every layer would else make of it on a GPU
             mask = torch.where(mask, 0.0, -torch.inf).to(x.dtype)
         for number, (block, cache) in enumerate(zip(self.blocks, caches)):

@@ -15,7 +15,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from melle.model.guidance import interleave
+from melle.model.guidance import NO_GUIDANCE, Guidance, interleave
 
 SURE = 0.3  # of the attention must be on the text to say where it is: the rest is on frames
 
@@ -37,19 +37,28 @@ class TextWindow(NamedTuple):
         first = ((text_segments >= 0) & (text_segments < segments)).sum(dim=1)
         return cls(first, text_lengths, first.float(), ahead)
 
-    def mask(self, mask: Tensor | None, heads: int, keys: int, rows: int = 1) -> Tensor:
+    def mask(self, mask: Tensor | None, heads: int, keys: int, guidance: Guidance = NO_GUIDANCE) -> Tensor:
         """(B, heads, 1, keys), True where a head may look: ``mask`` (B, 1, 1, keys), and head 0 within the window.
 
-        ``rows``: of a request (see ``guidance``), in ``mask`` and in what comes back; the further ones have no window.
+        ``guidance``: all its rows are in ``mask`` and in what comes back. The one that lacks the prompt has the same
+        window, or more than the prompt would make the difference; the one that lacks the text, too, has none.
         """
+        windows = [self._seen(keys)]
+        if guidance.scale != 1:
+            windows.append(torch.ones_like(windows[0]))
+        if guidance.prompt != 0:
+            less = (self.first - guidance.begin).clamp(min=0)
+            windows.append(self._replace(first=self.first - less, end=self.end - less, at=self.at - less)._seen(keys))
+        head = interleave(*windows)[:, None, None]
+        allowed = torch.cat((head, torch.ones_like(head).expand(-1, heads - 1, -1, -1)), dim=1)
+        return allowed if mask is None else allowed & mask
+
+    def _seen(self, keys: int) -> Tensor:
+        """(B, keys), True where a head in the window may look."""
         slots = torch.arange(keys, device=self.at.device)
         place = slots - self.at[:, None]
         near = (place >= -self.ahead / 2) & (place <= self.ahead) & (slots >= self.first[:, None])
-        head = (near | (slots >= self.end[:, None]))[:, None, None]
-        allowed = torch.cat((head, torch.ones_like(head).expand(-1, heads - 1, -1, -1)), dim=1)
-        if rows > 1:
-            allowed = interleave(allowed, *[torch.ones_like(allowed)] * (rows - 1))
-        return allowed if mask is None else allowed & mask
+        return near | (slots >= self.end[:, None])
 
     def advance(self, weights: Sequence[Tensor], sure: float = SURE, rows: Tensor | None = None) -> None:
         """Move on to where the guided heads look, by their weights (B, keys) each, and never back.

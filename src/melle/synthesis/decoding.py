@@ -103,7 +103,7 @@ def prefill(
     mels = [nothing if one.prompt is None else one.prompt.mel for one in requests]
     lengths = torch.tensor([len(mel) for mel in mels])
     filled = int((text_lengths + 1 + lengths // network.reduction_factor).max())  # positions before the first new step
-    guidance = guidance_of(options)
+    guidance = guidance_of(options, requests)
     caches = network.make_caches(len(requests) * guidance.rows, filled + room)
     text, text_lengths, text_segments, lengths = (
         part.to(device) for part in (text, text_lengths, text_segments, lengths)
@@ -120,9 +120,10 @@ def prefill(
     return caches, *network.prefill(caches, text, text_lengths, text_segments, prompt, lengths, *how), prompt, lengths
 
 
-def guidance_of(options: DecodingOptions) -> Guidance:
-    """Of options with defaults."""
-    return Guidance(options.guidance_scale, options.prompt_guidance)
+def guidance_of(options: DecodingOptions, requests: Sequence[Request] = ()) -> Guidance:
+    """Of options with defaults, and of requests with the same marks."""
+    begin = max((one.marks.bos is not None for one in requests), default=False)
+    return Guidance(options.guidance_scale, options.prompt_guidance, int(begin))
 
 
 def make_noise(network: Melle, requests: Sequence[Request]) -> RowNoise:

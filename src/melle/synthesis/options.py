@@ -19,8 +19,14 @@ MAX_GAP = 10.0  # seconds
 MAX_PAUSE = 2.0  # seconds
 MAX_GUIDANCE = 10.0  # beyond which nothing but noise is heard
 # Of models that do not say how they speak best.
-USUAL = {"temperature": 1.0, "attention_window": math.inf, "guidance_scale": 1.0, "prompt_guidance": 0.0, "pace": 1.0}
-USUAL |= {"prompt_pause": 0.0}
+USUAL = {
+    "temperature": 1.0,
+    "attention_window": math.inf,
+    "guidance_scale": 1.0,
+    "prompt_guidance": 0.0,
+    "pace": 1.0,
+    "prompt_pause": 0.0,
+}
 MIN_PROMPT, MAX_PROMPT = 0.1, 60.0  # seconds
 BEST_PROMPT = "3 to 10 seconds"
 USUAL_PROMPT = 30.0  # seconds: the longest utterance that training takes, where the model does not say
@@ -46,7 +52,7 @@ class DecodingOptions:
     )
     prompt_guidance: float | None = option(
         None,
-        "what the prompt alone changes in each prediction is added so many times more, which takes another pass, "
+        "what the prompt alone changes in each prediction, multiplied by this, is added, which takes another pass, "
         "without it: nearer to the prompt's voice, with some more words wrong; 0: none; default: what the model was "
         "exported with, else 0",
     )

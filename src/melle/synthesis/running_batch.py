@@ -119,6 +119,7 @@ class RunningBatch:
             pad_sequence(keep, batch_first=True, padding_value=1.0), torch.cat([own.next().latent for own in noise])
         )
         caches, state, made, logits, *prompt = prefill(network, new, self.options, first)
+        self._guidance = state.guidance
         prefix, steps = (part.view(-1, self._each) for part in (state.prefix, state.steps))
         rows = []
         for key, own, most, filled, *given in zip(

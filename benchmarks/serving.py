@@ -140,7 +140,7 @@ def measure_load(address: str, tts: Synthesizer, model: Path, voices: list[str],
     )
     print(f"{one_by_one / together:.2f} times the throughput, {seconds / together:.1f} times real time")
     own, other = check_sound(tts, model, requests, answers)
-    how = "none lost or mixed up" if len(answers) == count and own < MAX_OFF < other else "LOST OR MIXED UP"
+    how = "none lost or mixed up" if len(answers) == count and own < min(MAX_OFF, other) else "LOST OR MIXED UP"
     print(
         f"log10 mel differs from the same seed alone by {own:.2g} at most, from others by {other:.2g} at least: {how}"
     )

@@ -9,13 +9,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from melle.model import attention
-from melle.model.guidance import Guidance, interleave
+from melle.model.guidance import Guidance
 from melle.model.window import TextWindow
 from melle.synthesis.decoding import decode
 from melle.synthesis.prompt import Prompt
 from tests.synthesis.test_batched_decoding import FREE, KINDS, PAIRED, TRIPLES, guide, how, make, make_rows, speak
 
 GUIDED = KINDS["r = 2, guided"]
+
+
+def interleave(*parts):
+    """The rows of each request, (B, …) each, one right after the other."""
+    return torch.stack(parts, dim=1).flatten(0, 1)
 
 
 @given(st.lists(st.tuples(st.integers(0, 4), st.integers(1, 5), st.floats(0, 9)), min_size=1, max_size=4), st.data())

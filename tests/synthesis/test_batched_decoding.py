@@ -38,7 +38,9 @@ SCALE, PROMPT = 2.5, 0.75
 
 def how(network: Melle) -> DecodingOptions:
     scale = SCALE if network.text_dropout else 1.0
-    return replace(FREE, guidance_scale=scale, prompt_guidance=PROMPT if network.text_dropout == 0.2 else 0.0)
+    return replace(
+        FREE, guidance_scale=scale, prompt_guidance=PROMPT if network.text_dropout == TRIPLES["text_dropout"] else 0.0
+    )
 
 
 def make(**arguments) -> Melle:
@@ -85,7 +87,7 @@ def guide(
 ) -> torch.Tensor:
     """Frames (r, M) by the mean with text and prompt, and those without; of a network without chance."""
     mean = SCALE * with_all - (SCALE - 1) * without(network, row, given, made)
-    if network.text_dropout == 0.2:  # for positions that do not go by the prompt's pace
+    if network.text_dropout == TRIPLES["text_dropout"]:  # for positions that do not go by the prompt's pace
         mean = mean + PROMPT * (with_all - _without(network, row, given, made, [*row.tokens, 1]))
     mean = mean.reshape(1, 1, -1)
     return (mean + network.latent.perceptron(mean)).view(with_all.shape)

@@ -32,6 +32,16 @@ class Guidance(NamedTuple):
         """Rows of a batch, and of its caches, for each request."""
         return 1 + (self.scale != 1) + (self.prompt != 0)
 
+    @property
+    def weights(self) -> list[float]:
+        """Of the differences to the further rows, in their order."""
+        return [weight for weight in (self.scale - 1, self.prompt) if weight != 0]
+
+    def stack(self, both: Tensor, neither: Tensor, text: Tensor) -> Tensor:
+        """What the rows of each request have, each (B, …) → (G B, …), one right after the other."""
+        there = (True, self.scale != 1, self.prompt != 0)
+        return torch.stack([part for part, has in zip((both, neither, text), there) if has], dim=1).flatten(0, 1)
+
 
 NO_GUIDANCE = Guidance()
 
@@ -40,11 +50,6 @@ def drop_text(text: Tensor, probability: float) -> tuple[Tensor, Tensor]:
     """Token ids (B, S) of which some rows are drawn to read none, and which rows (B,) read theirs."""
     reads = torch.rand(len(text), device=text.device) >= probability
     return torch.where(reads[:, None], text, NO_TEXT), reads
-
-
-def interleave(*parts: Tensor) -> Tensor:
-    """G times (B, …) → (G B, …), the rows of a request one right after the other."""
-    return torch.stack(parts, dim=1).flatten(0, 1)
 
 
 def repeat(part: Tensor, rows: int) -> Tensor:
@@ -68,17 +73,12 @@ def guided_prefixes(
     spoken = index < own[:, None]
     moved = torch.where(index < guidance.begin, index, index + left_out[:, None])
     alone = text.gather(1, moved.clamp(max=text.shape[1] - 1))
-    ids = [text]
-    if guidance.scale != 1:
-        ids.append(torch.full_like(text, NO_TEXT))
-    if guidance.prompt != 0:
-        ids.append(torch.where(spoken, alone, NO_TEXT))
-    more = guidance.rows - 1
+    segments, no_prompt = spoken.to(text_segments.dtype) - 1, torch.where(last > 0, 0, steps)
     return (
-        interleave(*ids),
-        interleave(text_lengths, *[own] * more),
-        interleave(text_segments, *[spoken.to(text_segments.dtype) - 1] * more),
-        interleave(steps, *[torch.where(last > 0, 0, steps)] * more),
+        guidance.stack(text, torch.full_like(text, NO_TEXT), torch.where(spoken, alone, NO_TEXT)),
+        guidance.stack(text_lengths, own, own),
+        guidance.stack(text_segments, segments, segments),
+        guidance.stack(steps, no_prompt, no_prompt),
     )
 
 
@@ -86,6 +86,6 @@ def guided(predictions: Tensor, guidance: Guidance) -> Tensor:
     """Of the rows of each request, (G B, …), one prediction (B, …)."""
     both, *others = predictions.unflatten(0, (-1, guidance.rows)).unbind(1)
     result = both
-    for weight, other in zip([each for each in (guidance.scale - 1, guidance.prompt) if each != 0], others):
+    for weight, other in zip(guidance.weights, others, strict=True):
         result = result + weight * (both - other)
     return result

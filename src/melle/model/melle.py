@@ -236,7 +236,7 @@ class Melle(nn.Module):
         be 0. Rows with a prompt have text segments 0 (prompt) and 1; rows without one, or with the beginning of what
         their text says in its place, segment 0 only. Without ``noise`` torch's own generator decides. ``tempo`` (B,):
         how many times as fast as the pace each row is to speak, with paced positions ((G B,): all G rows of a request;
-        see ``interleave``). ``window``: tokens that guided attention may look ahead of the one that is due (see
+        see ``Guidance``). ``window``: tokens that guided attention may look ahead of the one that is due (see
         ``TextWindow``). ``guidance``: caches need room for all its rows.
         """
         rows, frames, _ = prompt.shape
@@ -247,9 +247,8 @@ class Melle(nn.Module):
         read = self.prenet(given, None if noise is None else noise.keep)
         due = TextWindow.begin(text_lengths, text_segments, window) if self.guided_layers else None
         begun = (text_segments.amax(dim=1) == 0) & (steps > 0)  # whose text has begun: attention knows how far
-        if (each := guidance.rows) > 1:
-            prefixes = guided_prefixes(text, text_lengths, text_segments, steps, guidance)
-            (text, text_lengths, text_segments, steps), read = prefixes, repeat(read, each)
+        text, text_lengths, text_segments, steps = guided_prefixes(text, text_lengths, text_segments, steps, guidance)
+        read, each = repeat(read, guidance.rows), guidance.rows
         segment_steps = torch.stack((steps, torch.zeros_like(steps)), dim=1)
         prefix = text_lengths + 1 + steps
         size = int(prefix.max())

@@ -15,7 +15,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from melle.model.guidance import NO_GUIDANCE, Guidance, interleave
+from melle.model.guidance import NO_GUIDANCE, Guidance
 
 SURE = 0.3  # of the attention must be on the text to say where it is: the rest is on frames
 
@@ -43,13 +43,13 @@ class TextWindow(NamedTuple):
         ``guidance``: all its rows are in ``mask`` and in what comes back. The one that lacks the prompt has the same
         window, or more than the prompt would make the difference; the one that lacks the text, too, has none.
         """
-        windows = [self._seen(keys)]
-        if guidance.scale != 1:
-            windows.append(torch.ones_like(windows[0]))
+        head = alone = self._seen(keys)
         if guidance.prompt != 0:
             less = (self.first - guidance.begin).clamp(min=0)
-            windows.append(self._replace(first=self.first - less, end=self.end - less, at=self.at - less)._seen(keys))
-        head = interleave(*windows)[:, None, None]
+            alone = self._replace(first=self.first - less, end=self.end - less, at=self.at - less)._seen(keys)
+        if guidance.rows > 1:
+            head = guidance.stack(head, torch.ones_like(head), alone)
+        head = head[:, None, None]
         allowed = torch.cat((head, torch.ones_like(head).expand(-1, heads - 1, -1, -1)), dim=1)
         return allowed if mask is None else allowed & mask
 

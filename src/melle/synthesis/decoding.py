@@ -12,7 +12,7 @@ from torch.nn.utils.rnn import pad_sequence
 from melle.data.batch import join_text, pad_texts
 from melle.model import DecodingState, Melle
 from melle.model.cache import KVCache
-from melle.model.guidance import Guidance, interleave
+from melle.model.guidance import Guidance
 from melle.model.noise import RowNoise, StepNoise
 from melle.synthesis.cuda_graph import StepRunner
 from melle.synthesis.options import DecodingOptions
@@ -109,14 +109,12 @@ def prefill(
         part.to(device) for part in (text, text_lengths, text_segments, lengths)
     )
     prompt = pad_sequence(mels, batch_first=True).to(device)
-    tempos = [torch.tensor([one.tempo for one in requests], device=device)]
-    if guidance.scale != 1:  # a row without prompt, and without pause
-        tempos.append(torch.tensor([one.pace for one in requests], device=device))
-    if guidance.prompt != 0:  # likewise, but at the steps a token that the first row has from its prompt
-        tokens, steps = (text_segments == 0).sum(dim=1), lengths / network.reduction_factor
-        alone = network.pace * tempos[0] * tokens / steps.clamp(min=1)
-        tempos.append(torch.where(text_segments.amax(dim=1) > 0, alone, tempos[0]))
-    how = (options.temperature, noise, interleave(*tempos), options.attention_window, guidance)
+    tempo, pace = (torch.tensor(own, device=device) for own in zip(*((one.tempo, one.pace) for one in requests)))
+    # Rows without prompt have no pause; that with the text takes the steps a token that the first has from its prompt.
+    tokens, steps = (text_segments == 0).sum(dim=1), lengths / network.reduction_factor
+    alone = network.pace * tempo * tokens / steps.clamp(min=1)
+    tempo = guidance.stack(tempo, pace, torch.where(text_segments.amax(dim=1) > 0, alone, tempo))
+    how = (options.temperature, noise, tempo, options.attention_window, guidance)
     return caches, *network.prefill(caches, text, text_lengths, text_segments, prompt, lengths, *how), prompt, lengths
 
 

@@ -58,6 +58,7 @@ def test_it_speaks_as_it_was_exported_to(guided, tmp_path, capsys):
     once, twice = str(tmp_path / "once"), str(tmp_path / "twice")
     given = ["--temperature", "0.5", "--attention-window", "2", "--guidance-scale", "1.5"]
     given += ["--pace", "0.8", "--prompt-pause", "0.4", "--prenet-dropout", "0.2", "--prompt-guidance", "0.5"]
+    given += ["--prompt-correction", "0.7"]
     assert main(["export", "--checkpoint", str(guided), "-o", once, *given]) == 0
     assert main(["export", "--checkpoint", once, "-o", twice]) == 0
     for folder in (once, twice):
@@ -66,6 +67,7 @@ def test_it_speaks_as_it_was_exported_to(guided, tmp_path, capsys):
             "attention_window": 2.0,
             "guidance_scale": 1.5,
             "prompt_guidance": 0.5,
+            "prompt_correction": 0.7,
             "pace": 0.8,
             "prompt_pause": 0.4,
             "prenet_dropout": 0.2,
@@ -77,22 +79,23 @@ def test_it_speaks_as_it_was_exported_to(guided, tmp_path, capsys):
         assert torch.equal(tts(text, seed=3).mel, wanted)
         assert torch.equal(torch.cat([chunk.mel for chunk in tts.stream(text, seed=3)]), wanted)
         usual = {"temperature": 1.0, "attention_window": math.inf, "guidance_scale": 1.0, "pace": 1.0}
-        usual = {**usual, "prompt_pause": 0.0, "prompt_guidance": 0.0}
+        usual = {**usual, "prompt_pause": 0.0, "prompt_guidance": 0.0, "prompt_correction": 0.0}
         usual = DecodingOptions(**usual, prenet_dropout=plain.network.prenet.dropout)
         assert torch.equal(tts(text, options=usual, seed=3).mel, plain(text, seed=3).mel)
         for less in ({"attention_window": None}, {"guidance_scale": None}, {"pace": None}, {"prenet_dropout": None}):
             assert not torch.equal(wanted, plain(text, options=replace(own, **less), seed=3).mel)
     back = ["--temperature", "1", "--attention-window", "inf", "--guidance-scale", "1", "--pace", "1"]
-    back += ["--prompt-pause", "0", "--prenet-dropout", "0.5", "--prompt-guidance", "0"]
+    back += ["--prompt-pause", "0", "--prenet-dropout", "0.5", "--prompt-guidance", "0", "--prompt-correction", "0"]
     assert main(["export", "--checkpoint", once, "-o", twice, *back]) == 0
     kept = {"temperature": 1.0, "guidance_scale": 1.0, "prompt_guidance": 0.0, "pace": 1.0, "prompt_pause": 0.0}
-    kept |= {"prenet_dropout": 0.5}
+    kept |= {"prompt_correction": 0.0, "prenet_dropout": 0.5}
     assert Synthesizer.from_pretrained(twice).description.decoding == kept
     for bad, says in (
         (["--temperature", "-1"], "temperature=-1.0 must be"),
         (["--attention-window", "0"], "1 token"),
         (["--guidance-scale", "0.5"], "guidance_scale=0.5 must be"),
         (["--prompt-guidance", "-1"], "prompt_guidance=-1.0 must be"),
+        (["--prompt-correction", "2"], "prompt_correction=2.0 must be"),
         (["--pace", "3"], "pace=3.0 must be"),
         (["--prompt-pause", "3"], "prompt_pause=3.0 must be"),
         (["--prenet-dropout", "1"], "prenet_dropout=1.0 must be"),

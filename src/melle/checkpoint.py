@@ -23,6 +23,7 @@ DECODING = (
     "attention_window",
     "guidance_scale",
     "prompt_guidance",
+    "prompt_correction",
     "pace",
     "prompt_pause",
     "prenet_dropout",

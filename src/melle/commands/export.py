@@ -38,6 +38,9 @@ class Export:
     prompt_guidance: float | None = option(
         None, "of what the prompt alone changes (see synthesize --help); default: likewise, else 0"
     )
+    prompt_correction: float | None = option(
+        None, "share of what it gets wrong of the prompt (see synthesize --help); default: likewise, else 0"
+    )
     pace: float | None = option(None, "of paced positions (see synthesize --help); default: likewise, else 1")
     prompt_pause: float | None = option(
         None, "seconds of silence after the prompt (see synthesize --help); default: likewise, else 0"

@@ -24,6 +24,7 @@ USUAL = {
     "attention_window": math.inf,
     "guidance_scale": 1.0,
     "prompt_guidance": 0.0,
+    "prompt_correction": 0.0,
     "pace": 1.0,
     "prompt_pause": 0.0,
 }
@@ -55,6 +56,11 @@ class DecodingOptions:
         "what the prompt alone changes in each prediction, multiplied by this, is added, which takes another pass, "
         "without it: nearer to the prompt's voice, with some more words wrong; 0: none; default: what the model was "
         "exported with, else 0",
+    )
+    prompt_correction: float | None = option(
+        None,
+        "share, 0 to 1, of what the model gets wrong of the prompt's frames that like frames get which it says: nearer "
+        "to the prompt's voice; 0: none; default: what the model was exported with, else 0",
     )
     pace: float | None = option(
         None,
@@ -110,6 +116,8 @@ class DecodingOptions:
             raise UserError(
                 f"prompt_guidance={self.prompt_guidance} must be a number from 0 to {MAX_GUIDANCE:g}; 0: none"
             )
+        if self.prompt_correction is not None and not 0 <= self.prompt_correction <= 1:
+            raise UserError(f"prompt_correction={self.prompt_correction} must be a share from 0 to 1; 0: none")
         if not 0 < self.stop_threshold <= 1:
             raise UserError(f"stop_threshold={self.stop_threshold} must be above 0 and at most 1")
         for name in ("pace", "speed"):

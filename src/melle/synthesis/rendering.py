@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -16,11 +17,13 @@ from melle.audio import LogMel, within_scale
 from melle.checkpoint import LoadedModel
 from melle.devices import device_errors, find_device
 from melle.errors import UserError
+from melle.model import Melle
 from melle.model.compiled import compile_blocks
+from melle.model.prompt_correction import UNHEARD, PromptCorrection, predicted_frames
 from melle.synthesis.decoding import Frames, decode
 from melle.synthesis.options import USUAL, DecodingOptions, derive_seed
 from melle.synthesis.quantize import check_weights, quantize
-from melle.synthesis.request import Request
+from melle.synthesis.request import Request, teacher_forced
 from melle.synthesis.speech import Chunk, Speech, Timings, Word
 from melle.synthesis.word_times import ends_early, find_words
 from melle.text import normalising
@@ -171,11 +174,13 @@ class Renderer:
         for name, how in self.description.unsupported().items():
             if (value := getattr(options, name)) != USUAL[name]:
                 raise UserError(f"{name}={value:g}: this model was trained {how}; give {USUAL[name]:g}")
+        decoder = self.decoder or partial(decode, self.network, frame_rate=self.spec.frame_rate, fixed=self._fixed)
         with self._decoding(requests):
-            if self.decoder is not None:
-                yield from self.decoder(requests, options)
-            else:
-                yield from decode(self.network, requests, options, self.spec.frame_rate, self._fixed)
+            share = options.prompt_correction
+            corrections = [correction_by_prompt(self.network, request, share) for request in requests]
+            for frames in decoder(requests, options):
+                correction = corrections[frames.row]
+                yield frames if correction is None else frames._replace(mel=correction(frames.mel))
 
     def _decoding(self, requests: Sequence[Request]) -> AbstractContextManager[None]:
         tokens = max(sum(map(len, request.segments)) for request in requests)
@@ -186,6 +191,18 @@ class Renderer:
     def _vocoding(self, frames: int) -> AbstractContextManager[None]:
         seconds = frames / self.spec.frame_rate
         return device_errors(self.device, f"the vocoder makes {seconds:.1f} s of sound", LIGHTER)
+
+
+def correction_by_prompt(network: Melle, request: Request, share: float) -> PromptCorrection | None:
+    """Of what is spoken for a request; None where it has no prompt with a text, or ``share`` is 0."""
+    prompt = request.prompt
+    if not share or prompt is None or not prompt.tokens:
+        return None
+    true = prompt.mel[: len(prompt.mel) - prompt.pause]
+    alone = replace(request, tokens=prompt.tokens, prompt=None, pace=1.0)
+    predicted = predicted_frames(network, *teacher_forced(network, alone, true))[0].cpu()
+    heard = slice(int(UNHEARD * len(true)), None)
+    return PromptCorrection(predicted[heard], true[heard].cpu(), share)
 
 
 class Stretch:

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import torch
+from torch import Tensor
+
 from melle.audio import speech_level
 from melle.checkpoint import ModelDescription
-from melle.data.batch import NO_BOS
+from melle.data.batch import NO_BOS, join_text, pad_texts
 from melle.data.silence import speech_frames
 from melle.errors import UserError
 from melle.model import Melle
+from melle.model.noise import kept
 from melle.synthesis.options import DecodingOptions
 from melle.synthesis.prompt import SLACK, Prompt, steps_of_pause, with_pause
 from melle.text import Marks, marks_of
@@ -102,3 +106,23 @@ def check_positions(tokens: int, prompt_steps: int, network: Melle) -> None:
         raise UserError(f"text and prompt text have {tokens} tokens, the model takes {most_tokens}; shorten the prompt")
     if prompt_steps >= most_steps:
         raise UserError(f"the prompt has {prompt_steps} mel steps, the model takes {most_steps - 1}; shorten it")
+
+
+def teacher_forced(network: Melle, request: Request, mel: Tensor) -> tuple[Tensor, ...]:
+    """The arguments of ``guided_attention`` and ``predicted_frames`` for one row: the request's prompt and, as what was
+    spoken for it, ``mel`` (T, M) log10. Units of the pre-net are dropped as while it is spoken, by its seed."""
+    device, r = network.bos.device, network.reduction_factor
+    before = request.prompt.mel if request.prompt is not None else mel[:0]
+    steps = [len(before) // r, len(mel) // r] if request.prompt is not None else [len(mel) // r]
+    text, lengths, owners = pad_texts([join_text(request.segments, request.marks)])
+    generator = torch.Generator().manual_seed(request.seed)
+    uniform = torch.rand(1, sum(steps) - 1, network.prenet.units, generator=generator)
+    return (
+        text.to(device),
+        lengths.to(device),
+        owners.to(device),
+        torch.cat((before, mel))[None].to(device),
+        torch.tensor([steps], device=device),
+        kept(uniform, prenet_dropout(network, request)).to(device),
+        torch.tensor([request.tempo], device=device),
+    )

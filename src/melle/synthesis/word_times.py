@@ -7,11 +7,9 @@ import torch
 from numpy.typing import NDArray
 
 from melle.audio import loudness, speech_level
-from melle.data.batch import join_text, pad_texts
 from melle.model import Melle
 from melle.model.attention_map import guided_attention
-from melle.model.noise import kept
-from melle.synthesis.request import Request, prenet_dropout
+from melle.synthesis.request import Request, teacher_forced
 from melle.synthesis.speech import Word, shifted
 from melle.text import Tokenizer
 from melle.text.normalise import written_words
@@ -89,24 +87,10 @@ def ends_early(network: Melle, request: Request, mel: torch.Tensor) -> bool:
 
 def text_attention(network: Melle, request: Request, mel: torch.Tensor) -> NDArray[np.float64]:
     """How much each step of ``mel`` (T, M) looks at each token of the request's text (K, S), by the guided heads."""
-    device, r = network.bos.device, network.reduction_factor
-    before = request.prompt.mel if request.prompt is not None else mel[:0]
-    steps = [len(before) // r, len(mel) // r] if request.prompt is not None else [len(mel) // r]
-    text, lengths, owners = pad_texts([join_text(request.segments, request.marks)])
-    generator = torch.Generator().manual_seed(request.seed)
-    uniform = torch.rand(1, sum(steps) - 1, network.prenet.units, generator=generator)
-    weights = guided_attention(
-        network,
-        text.to(device),
-        lengths.to(device),
-        owners.to(device),
-        torch.cat((before, mel))[None].to(device),
-        torch.tensor([steps], device=device),
-        kept(uniform, prenet_dropout(network, request)).to(device),
-        torch.tensor([request.tempo], device=device),
-    )
+    weights = guided_attention(network, *teacher_forced(network, request, mel))
+    steps = len(mel) // network.reduction_factor
     first = (request.marks.bos is not None) + sum(map(len, request.segments[:-1]))
-    own = weights.float().mean(dim=0)[0, -steps[-1] :, first : first + len(request.tokens)]
+    own = weights.float().mean(dim=0)[0, -steps:, first : first + len(request.tokens)]
     return own.cpu().numpy().astype(float)
 
 

@@ -1,7 +1,8 @@
-"""What a model gets wrong of the prompt is taken from like frames that it says."""
+"""What predictions of the prompt lack is added to like frames that are spoken."""
 
 import math
 from dataclasses import replace
+from functools import partial
 
 import pytest
 import torch
@@ -11,8 +12,9 @@ from hypothesis import strategies as st
 from melle.data.batch import Row, collate
 from melle.errors import UserError
 from melle.model.prompt_correction import PromptCorrection
-from melle.synthesis.decoding import decode
+from melle.synthesis import rendering
 from melle.synthesis.options import DecodingOptions
+from melle.synthesis.request import make_request
 from melle.synthesis.synthesizer import Synthesizer
 from melle.text import marks_of
 from tests.synthesis.test_decoding import PROMPT
@@ -47,20 +49,20 @@ def test_frames_get_what_like_predictions_lacked(share):
     torch.manual_seed(1)
     predicted, mel = torch.randn(7, 5), torch.randn(4, 5)
     true = predicted + torch.randn(7, 5)
-    found = PromptCorrection(predicted, true, share)(mel)
+    found = PromptCorrection(predicted, true)(mel, share)
     torch.testing.assert_close(found, by_hand(mel, predicted, true, share))
 
 
 def test_what_is_like_nothing_in_the_prompt_stays_as_it_is():
     predicted = torch.randn(50, 80)
     mel = predicted[:6] + 4
-    torch.testing.assert_close(PromptCorrection(predicted, predicted + 1, 1.0)(mel), mel)
+    torch.testing.assert_close(PromptCorrection(predicted, predicted + 1)(mel, 1.0), mel)
 
 
 @pytest.mark.parametrize("like, shift", [(1, 1 / 2), (9, 9 / 10)])
 def test_the_more_like_frames_the_surer(like, shift):
     predicted = torch.randn(1, 80).expand(like, 80)
-    found = PromptCorrection(predicted, predicted + 1, 1.0)(predicted[:1])
+    found = PromptCorrection(predicted, predicted + 1)(predicted[:1], 1.0)
     torch.testing.assert_close(found, predicted[:1] + shift)
 
 
@@ -68,7 +70,7 @@ def test_the_more_like_frames_the_surer(like, shift):
 def test_frames_may_come_in_any_pieces(sizes, seed):
     generator = torch.Generator().manual_seed(seed)
     predicted, true, mel = (torch.randn(n, 8, generator=generator) for n in (12, 12, sum(sizes)))
-    correction = PromptCorrection(predicted, true, 0.8)
+    correction = partial(PromptCorrection(predicted, true), share=0.8)
     torch.testing.assert_close(torch.cat([correction(piece) for piece in mel.split(sizes)]), correction(mel))
 
 
@@ -101,17 +103,87 @@ def test_speech_is_corrected_by_its_own_prompt(tts, pause):
         torch.testing.assert_close(streamed, wanted, atol=1e-4, rtol=1e-4)
 
 
-def test_whatever_decodes_is_corrected(tts):
-    """As the server's shared batch is."""
+def test_a_frame_that_is_no_number_corrects_nothing():
+    predicted, true, mel = (torch.randn(n, 8) for n in (9, 9, 4))
+    broken = predicted.clone()
+    broken[3, 2], broken[7] = math.nan, math.inf
+    good = [0, 1, 2, 4, 5, 6, 8]
+    found = PromptCorrection(broken, true)(mel, 1.0)
+    torch.testing.assert_close(found, by_hand(mel, predicted[good], true[good], 1.0))
+    nothing = PromptCorrection(torch.full((2, 8), math.nan), true[:2])(mel, 1.0)
+    assert torch.equal(nothing, mel)
+
+
+def test_what_was_decoded_is_judged_and_not_what_was_corrected(tts, monkeypatch):
+    """Endings and times of words come from attention to frames that the model has read."""
+    seen = []
+    monkeypatch.setattr(rendering, "find_words", lambda *arguments: seen.append(arguments[3]) or ())
+    monkeypatch.setattr(tts.network, "guided_layers", (0,))
+    monkeypatch.setattr(rendering, "ends_early", lambda network, request, mel: seen.append(mel) or False)
+    prompt = tts.read_prompt(PROMPT)
+    for share in (0.0, 1.0):
+        how = {
+            "seed": 3,
+            "options": DecodingOptions(prompt_correction=share, stop_threshold=1e-6, **FREE),
+            "words": True,
+        }
+        tts(TEXTS[0], prompt, **how)
+        list(tts.stream(TEXTS[0], prompt, **how))
+    assert len(seen) == 8
+    for mel in seen[1:]:
+        torch.testing.assert_close(mel, seen[0])
+
+
+def test_a_model_that_says_so_is_corrected(tts):
+    """By its own description, as with everything else of how it speaks best."""
+    prompt, asked = tts.read_prompt(PROMPT), DecodingOptions(prompt_correction=0.7, **FREE)
+    wanted, plain = (tts(TEXTS[0], prompt, seed=3, options=how).mel for how in (asked, DecodingOptions(**FREE)))
+    tts.description = replace(tts.description, decoding={"prompt_correction": 0.7})
+    assert torch.equal(tts(TEXTS[0], prompt, seed=3, options=DecodingOptions(**FREE)).mel, wanted)
+    off = DecodingOptions(prompt_correction=0.0, **FREE)
+    assert torch.equal(tts(TEXTS[0], prompt, seed=3, options=off).mel, plain)
+
+
+def test_a_voice_is_looked_at_once(tts, monkeypatch):
+    """Whatever is said in it, at whatever pace and by whatever seed; another voice or dropout is another."""
+    looked, look = [], rendering.predicted_frames
+    monkeypatch.setattr(rendering, "predicted_frames", lambda *given: looked.append(given) or look(*given))
     prompt, options = tts.read_prompt(PROMPT), DecodingOptions(prompt_correction=1.0, **FREE)
-    wanted = tts(TEXTS[0], prompt, seed=3, options=options).mel
-    tts.decoder = lambda requests, how: decode(tts.network, requests, how, tts.spec.frame_rate)
-    assert torch.equal(tts(TEXTS[0], prompt, seed=3, options=options).mel, wanted)
+    tts(TEXTS, prompt, seed=[3, 4], options=options)
+    for how in ({"prompt_pause": 0.3}, {"prompt_correction": 0.5}):
+        tts(TEXTS[0], prompt, seed=5, options=replace(options, **how))
+    assert len(looked) == 1
+    tts(TEXTS[0], prompt, seed=5, options=replace(options, prenet_dropout=0.4))
+    tts(TEXTS[0], replace(prompt, mel=prompt.mel + 0.1), seed=5, options=options)
+    tts(TEXTS[0], replace(prompt, tokens=prompt.tokens[:-1]), seed=5, options=options)
+    assert len(looked) == 4
+    assert (looked[0][6] == 1).all() and (looked[1][6] == 0).any()  # what is dropped
+    for number in range(rendering.VOICES + 2):
+        tts(TEXTS[1], replace(prompt, mel=prompt.mel + 0.01 * number), seed=5, options=options)
+    assert len(tts._corrections) <= rendering.VOICES
+
+
+@pytest.mark.parametrize("weights", ["bfloat16", "float16", "int8"])
+def test_with_lighter_weights_it_is_about_the_same(tiny_checkpoint, weights):
+    plain, lighter = (
+        Synthesizer.from_checkpoint(tiny_checkpoint, device="cpu", weights=w) for w in ("float32", weights)
+    )
+    prompt = plain.read_prompt(PROMPT)
+    how = DecodingOptions(prenet_dropout=0.0).with_defaults()
+    for tts in (plain, lighter):
+        request = make_request("one", tts.tokenizer.encode("one"), prompt, 3, how, tts.description, tts.network)
+        tts._correction(request, replace(how, prompt_correction=1.0))
+    (a,), (b,) = plain._corrections.values(), lighter._corrections.values()
+    torch.testing.assert_close(b._predicted, a._predicted, atol=0.15, rtol=0)
+    assert b._predicted.dtype == torch.float32
 
 
 def test_without_a_prompt_that_has_a_text_there_is_nothing_to_correct_by(tts):
     plain, asked = DecodingOptions(**FREE), DecodingOptions(prompt_correction=1.0, **FREE)
     assert torch.equal(tts(TEXTS[0], seed=3, options=asked).mel, tts(TEXTS[0], seed=3, options=plain).mel)
+    long, apart = "one two three. four five.", {"sentence_gap": 0.1}  # the first sentence is the prompt of the second
+    a, b = (tts(long, seed=3, options=replace(how, **apart)) for how in (asked, plain))
+    assert len(a.parts) == 2 and torch.equal(a.mel, b.mel)
     beginning = torch.randn(16000).clamp(-1, 1) * 0.1
     a, b = (tts.continuation(TEXTS[0], beginning, seed=3, options=how).mel for how in (asked, plain))
     assert torch.equal(a, b)

@@ -39,7 +39,7 @@ class Export:
         None, "of what the prompt alone changes (see synthesize --help); default: likewise, else 0"
     )
     prompt_correction: float | None = option(
-        None, "share of what it gets wrong of the prompt (see synthesize --help); default: likewise, else 0"
+        None, "of what predictions of the prompt lack (see synthesize --help); default: likewise, else 0"
     )
     pace: float | None = option(None, "of paced positions (see synthesize --help); default: likewise, else 1")
     prompt_pause: float | None = option(

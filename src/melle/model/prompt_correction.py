@@ -1,9 +1,10 @@
-"""Nearer to a voice: what a model gets wrong of the prompt's frames is taken from like frames that it says.
+"""Nearer to a voice: what a model's predictions of the prompt lack is added to like frames that it speaks.
 
 What a step makes of a voice that training never had lies between this voice and those that it knows, even where the
 frames before it are true. How far off it is can be seen in the prompt, whose frames are known: there each step is
-predicted as in training, and what the prediction lacks of the true frame is kept beside it. A frame that is spoken
-gets what like predictions lacked, by kernel regression (Nadaraya and Watson, 1964).
+predicted as in training, by the text and the true frames before it, without guidance and at temperature 0, and what the
+prediction lacks of the true frame is kept beside it. A frame that is spoken gets what like predictions lacked, by
+kernel regression (Nadaraya 1964, Watson 1964).
 """
 
 from __future__ import annotations
@@ -14,7 +15,6 @@ from torch import Tensor
 from melle.model import layout
 from melle.model.melle import Melle
 
-UNHEARD = 0.2  # of a prompt's frames: the first ones, predicted when little of the voice had been heard
 WIDTH = 0.1  # squared log10, mean over the bands: of the kernel exp(-distance / WIDTH)
 LIKE = 1.0  # frames just like it by which what is known of a frame counts half
 
@@ -24,17 +24,17 @@ class PromptCorrection:
 
     Args:
         predicted, true: (J, M) what the model made of the prompt's frames, and what they are.
-        share: of what like predictions lacked that a frame gets, 0 to 1.
     """
 
-    def __init__(self, predicted: Tensor, true: Tensor, share: float):
-        self._predicted, self._lacked = predicted, share * (true - predicted)
+    def __init__(self, predicted: Tensor, true: Tensor):
+        good = (true - predicted).isfinite().all(dim=1)  # of weights in 16 bits a frame may be no number
+        self._predicted, self._lacked = predicted[good], (true - predicted)[good]
 
-    def __call__(self, mel: Tensor) -> Tensor:
-        """Frames (n, M) on the CPU, corrected."""
-        distance = (mel[:, None] - self._predicted).square().mean(dim=2)
-        weights = torch.exp(-distance / WIDTH)
-        return mel + weights @ self._lacked / (weights.sum(dim=1, keepdim=True) + LIKE)
+    def __call__(self, mel: Tensor, share: float) -> Tensor:
+        """Frames (n, M) on the CPU, with a share, 0 to 1, of what like predictions lacked added."""
+        distance = torch.cdist(mel, self._predicted, compute_mode="donot_use_mm_for_euclid_dist").square()
+        weights = torch.exp(-distance / mel.shape[1] / WIDTH)
+        return mel + share * (weights @ self._lacked) / (weights.sum(dim=1, keepdim=True) + LIKE)
 
 
 @torch.no_grad()

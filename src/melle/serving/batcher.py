@@ -35,7 +35,7 @@ class Call:
         """Frames as they become final, with the places of ``requests``. Raises Cancelled after ``cancel``."""
         own = self._batcher.options
         # Each row has these of its own.
-        of_a_row = ("pace", "prompt_pause", "prenet_dropout", "speed", "sentence_gap")
+        of_a_row = ("pace", "prompt_pause", "prenet_dropout", "prompt_correction", "speed", "sentence_gap")
         alike = replace(options.with_defaults(), **{name: getattr(own, name) for name in of_a_row})
         if alike != own:
             raise ValueError("the rows of a running batch have one set of options")

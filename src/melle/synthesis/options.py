@@ -59,8 +59,8 @@ class DecodingOptions:
     )
     prompt_correction: float | None = option(
         None,
-        "share, 0 to 1, of what the model gets wrong of the prompt's frames that like frames get which it says: nearer "
-        "to the prompt's voice; 0: none; default: what the model was exported with, else 0",
+        "share, 0 to 1, of what predictions of the prompt lack that is added to like frames that it speaks: "
+        "more of the prompt's voice, and of its noise; 0: none; default: what the model was exported with, else 0",
     )
     pace: float | None = option(
         None,

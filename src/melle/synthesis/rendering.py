@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import hashlib
 import math
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -17,19 +18,20 @@ from melle.audio import LogMel, within_scale
 from melle.checkpoint import LoadedModel
 from melle.devices import device_errors, find_device
 from melle.errors import UserError
-from melle.model import Melle
 from melle.model.compiled import compile_blocks
-from melle.model.prompt_correction import UNHEARD, PromptCorrection, predicted_frames
+from melle.model.prompt_correction import PromptCorrection, predicted_frames
 from melle.synthesis.decoding import Frames, decode
 from melle.synthesis.options import USUAL, DecodingOptions, derive_seed
 from melle.synthesis.quantize import check_weights, quantize
-from melle.synthesis.request import Request, teacher_forced
+from melle.synthesis.request import Request, prenet_dropout, teacher_forced
 from melle.synthesis.speech import Chunk, Speech, Timings, Word
 from melle.synthesis.word_times import ends_early, find_words
 from melle.text import normalising
 from melle.vocoders import Vocoder, default_vocoder
 
 LIGHTER = "take lighter weights (--weights bfloat16) or another device (--device cpu)"  # advice
+VOICES = 64  # whose corrections are kept, about 0.2 MB each
+UNHEARD = 0.2  # of a prompt's frames: the first ones, predicted when little of the voice had been heard
 Decoder = Callable[[Sequence[Request], DecodingOptions], Iterator[Frames]]
 
 
@@ -62,6 +64,7 @@ class Renderer:
         with device_errors(self.device, "loading the model", LIGHTER):
             self.network = quantize(network.to(self.device), weights)
         self._fixed = True if compile else None  # shapes of steps: what is best for the device
+        self._corrections: dict[tuple[bytes, float], PromptCorrection] = {}  # of voices
         self.decoder: Decoder | None = None  # decodes in place of ``decode``, as the server's shared batch does
         if compile:
             try:
@@ -85,7 +88,7 @@ class Renderer:
         """Speak requests as one batch, and those that do not end by themselves again with other seeds.
 
         ``started``: when the call did, by ``time.perf_counter``. Returns each one's speech, and its frames (T, M) in
-        log10 as they were decoded, before any stretching.
+        log10 as they were decoded, before correction and stretching.
         """
         rendered = self._render(requests, options, started)
         for attempt in range(1, retries + 1):
@@ -109,9 +112,10 @@ class Renderer:
         """Speak one request, and give frames and samples as soon as they are final; with the last, all frames (T, M)
         as they were decoded."""
         vocode, stretch, mels = self.vocoder.stream(), Stretch(options.speed), []
+        correct = self._correction(request, options)
         for frames in self._decode([request], options):
             last = frames.finish_reason is not None
-            mel = stretch(frames.mel, last)
+            mel = stretch(correct(frames.mel), last)
             with self._vocoding(len(mel)):
                 samples = vocode(mel.to(self.device), last).cpu()
             mels.append(frames.mel)
@@ -137,6 +141,7 @@ class Renderer:
         mels: list[list[Tensor]] = [[] for _ in requests]
         first: dict[int, float] = {}
         rendered: dict[int, tuple[Speech, Tensor]] = {}
+        correct = [self._correction(request, options) for request in requests]
         vocoding = 0.0  # seconds, which the decoding of the others waits
         for row, mel, reason, stop in self._decode(requests, options):
             mels[row].append(mel)
@@ -145,7 +150,7 @@ class Renderer:
                 continue
             decoded, done = torch.cat(mels[row]), time.perf_counter()
             reason = self._ending(reason, requests[row], decoded)
-            mel = Stretch(options.speed)(decoded, last=True)
+            mel = Stretch(options.speed)(correct[row](decoded), last=True)
             with self._vocoding(len(mel)):
                 waveform = self.vocoder(mel.to(self.device)).cpu().nan_to_num(0.0)
             took = time.perf_counter() - done
@@ -174,13 +179,35 @@ class Renderer:
         for name, how in self.description.unsupported().items():
             if (value := getattr(options, name)) != USUAL[name]:
                 raise UserError(f"{name}={value:g}: this model was trained {how}; give {USUAL[name]:g}")
-        decoder = self.decoder or partial(decode, self.network, frame_rate=self.spec.frame_rate, fixed=self._fixed)
         with self._decoding(requests):
-            share = options.prompt_correction
-            corrections = [correction_by_prompt(self.network, request, share) for request in requests]
-            for frames in decoder(requests, options):
-                correction = corrections[frames.row]
-                yield frames if correction is None else frames._replace(mel=correction(frames.mel))
+            if self.decoder is not None:
+                yield from self.decoder(requests, options)
+            else:
+                yield from decode(self.network, requests, options, self.spec.frame_rate, self._fixed)
+
+    def _correction(self, request: Request, options: DecodingOptions) -> Callable[[Tensor], Tensor]:
+        """What frames of a request go through after they were decoded, ``PromptCorrection`` where it is asked for.
+
+        Only where the prompt is a recording with a text: what the model itself has said before has nothing to teach.
+        """
+        share, prompt = options.with_defaults(self.description.decoding).prompt_correction, request.prompt
+        if not share or prompt is None or prompt.audio is None or not prompt.tokens:
+            return lambda mel: mel
+        true = prompt.mel[: len(prompt.mel) - prompt.pause]
+        # The same whatever is said in a voice, so that it can be kept: without the request's own text, pace and seed.
+        alone = replace(request, tokens=prompt.tokens, prompt=None, pace=1.0, seed=0)
+        known = hashlib.sha256(repr(prompt.tokens).encode() + true.numpy().tobytes())
+        key = known.digest(), prenet_dropout(self.network, alone)
+        made = self._corrections.get(key)
+        if made is None:
+            with self._decoding([alone]):
+                predicted = predicted_frames(self.network, *teacher_forced(self.network, alone, true))[0].cpu()
+            heard = int(UNHEARD * len(true))
+            made = PromptCorrection(predicted[heard:], true[heard:])
+            if len(self._corrections) >= VOICES:
+                self._corrections.clear()
+            self._corrections[key] = made
+        return partial(made, share=share)
 
     def _decoding(self, requests: Sequence[Request]) -> AbstractContextManager[None]:
         tokens = max(sum(map(len, request.segments)) for request in requests)
@@ -191,18 +218,6 @@ class Renderer:
     def _vocoding(self, frames: int) -> AbstractContextManager[None]:
         seconds = frames / self.spec.frame_rate
         return device_errors(self.device, f"the vocoder makes {seconds:.1f} s of sound", LIGHTER)
-
-
-def correction_by_prompt(network: Melle, request: Request, share: float) -> PromptCorrection | None:
-    """Of what is spoken for a request; None where it has no prompt with a text, or ``share`` is 0."""
-    prompt = request.prompt
-    if not share or prompt is None or not prompt.tokens:
-        return None
-    true = prompt.mel[: len(prompt.mel) - prompt.pause]
-    alone = replace(request, tokens=prompt.tokens, prompt=None, pace=1.0)
-    predicted = predicted_frames(network, *teacher_forced(network, alone, true))[0].cpu()
-    heard = slice(int(UNHEARD * len(true)), None)
-    return PromptCorrection(predicted[heard], true[heard].cpu(), share)
 
 
 class Stretch:

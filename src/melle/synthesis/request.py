@@ -110,7 +110,7 @@ def check_positions(tokens: int, prompt_steps: int, network: Melle) -> None:
 
 def teacher_forced(network: Melle, request: Request, mel: Tensor) -> tuple[Tensor, ...]:
     """The arguments of ``guided_attention`` and ``predicted_frames`` for one row: the request's prompt and, as what was
-    spoken for it, ``mel`` (T, M) log10. Units of the pre-net are dropped as while it is spoken, by its seed."""
+    spoken for it, ``mel`` (T, M) log10. As much of the pre-net is dropped as while it is spoken, by its seed."""
     device, r = network.bos.device, network.reduction_factor
     before = request.prompt.mel if request.prompt is not None else mel[:0]
     steps = [len(before) // r, len(mel) // r] if request.prompt is not None else [len(mel) // r]

@@ -18,5 +18,8 @@ def test_frames_are_those_of_the_forward_pass(variant):
         wanted = network.denormalise(network(**one.inputs(), temperature=0.0).refined)
     found = predicted_frames(network, **inputs)
     torch.testing.assert_close(found, wanted)
+    torch.testing.assert_close(predicted_frames(network, **inputs, tempo=torch.ones(1)), wanted)
+    faster = predicted_frames(network, **inputs, tempo=torch.full((1,), 1.5))
+    assert torch.allclose(faster, wanted) == (variant != "paced")
     keep = torch.zeros(1, found.shape[1] // network.reduction_factor - 1, network.prenet.units)
     assert network.prenet.units == 0 or not torch.allclose(predicted_frames(network, **inputs, keep=keep), wanted)

@@ -1,6 +1,8 @@
 """What predictions of the prompt lack is added to like frames that are spoken."""
 
+import gc
 import math
+import weakref
 from dataclasses import replace
 from functools import partial
 
@@ -9,11 +11,13 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from melle.checkpoint import LoadedModel
 from melle.data.batch import Row, collate
 from melle.errors import UserError
 from melle.model.prompt_correction import PromptCorrection
 from melle.synthesis import rendering
 from melle.synthesis.options import DecodingOptions
+from melle.synthesis.prompt import Prompt
 from melle.synthesis.request import make_request
 from melle.synthesis.synthesizer import Synthesizer
 from melle.text import marks_of
@@ -138,6 +142,7 @@ def test_a_model_that_says_so_is_corrected(tts):
     """By its own description, as with everything else of how it speaks best."""
     prompt, asked = tts.read_prompt(PROMPT), DecodingOptions(prompt_correction=0.7, **FREE)
     wanted, plain = (tts(TEXTS[0], prompt, seed=3, options=how).mel for how in (asked, DecodingOptions(**FREE)))
+    assert (wanted - plain).abs().max() > 0.01
     tts.description = replace(tts.description, decoding={"prompt_correction": 0.7})
     assert torch.equal(tts(TEXTS[0], prompt, seed=3, options=DecodingOptions(**FREE)).mel, wanted)
     off = DecodingOptions(prompt_correction=0.0, **FREE)
@@ -158,9 +163,36 @@ def test_a_voice_is_looked_at_once(tts, monkeypatch):
     tts(TEXTS[0], replace(prompt, tokens=prompt.tokens[:-1]), seed=5, options=options)
     assert len(looked) == 4
     assert (looked[0][6] == 1).all() and (looked[1][6] == 0).any()  # what is dropped
-    for number in range(rendering.VOICES + 2):
-        tts(TEXTS[1], replace(prompt, mel=prompt.mel + 0.01 * number), seed=5, options=options)
-    assert len(tts._corrections) <= rendering.VOICES
+    again = tts.read_prompt(PROMPT)
+    assert tts(TEXTS[0], again, seed=5, options=options).mel.equal(tts(TEXTS[0], prompt, seed=5, options=options).mel)
+
+
+def test_what_is_known_of_a_voice_goes_with_its_prompt(tts):
+    """A server that has removed a voice keeps nothing of its recording."""
+    prompt = Prompt(PROMPT.audio, PROMPT.text)
+    tts(TEXTS[0], prompt, seed=3, options=DecodingOptions(prompt_correction=1.0, **FREE))
+    (made,) = prompt.known.values()
+    kept = weakref.ref(made)
+    del made, prompt
+    gc.collect()
+    assert kept() is None
+
+
+def test_another_model_looks_for_itself(tts):
+    other = Synthesizer(LoadedModel(tts.network, tts.description, 0), device="cpu")
+    prompt, options = Prompt(PROMPT.audio, PROMPT.text), DecodingOptions(prompt_correction=1.0, **FREE)
+    tts(TEXTS[0], prompt, options=options), other(TEXTS[0], prompt, options=options)
+    a, b = prompt.known.values()
+    assert a is not b and len({key[0] for key in prompt.known}) == 2
+
+
+def test_the_pace_that_is_asked_for_is_not_the_prompts(tts):
+    how = DecodingOptions(prompt_correction=1.0, pace=0.7, prompt_pause=0.5).with_defaults()
+    prompt = tts.read_prompt(Prompt(PROMPT.audio, PROMPT.text))
+    request = make_request("one", tts.tokenizer.encode("one"), prompt, 3, how, tts.description, tts.network)
+    assert request.tempo != 1
+    found = tts._correction(request, how).func
+    torch.testing.assert_close(found._predicted, lacking(tts, prompt)[0], atol=1e-5, rtol=1e-4)
 
 
 @pytest.mark.parametrize("weights", ["bfloat16", "float16", "int8"])
@@ -168,12 +200,12 @@ def test_with_lighter_weights_it_is_about_the_same(tiny_checkpoint, weights):
     plain, lighter = (
         Synthesizer.from_checkpoint(tiny_checkpoint, device="cpu", weights=w) for w in ("float32", weights)
     )
-    prompt = plain.read_prompt(PROMPT)
+    prompt = plain.read_prompt(Prompt(PROMPT.audio, PROMPT.text))
     how = DecodingOptions(prenet_dropout=0.0).with_defaults()
     for tts in (plain, lighter):
         request = make_request("one", tts.tokenizer.encode("one"), prompt, 3, how, tts.description, tts.network)
         tts._correction(request, replace(how, prompt_correction=1.0))
-    (a,), (b,) = plain._corrections.values(), lighter._corrections.values()
+    a, b = prompt.known.values()
     torch.testing.assert_close(b._predicted, a._predicted, atol=0.15, rtol=0)
     assert b._predicted.dtype == torch.float32
 

@@ -7,6 +7,7 @@ import math
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -40,7 +41,8 @@ class Prompt:
     """A recording, as a file or as samples (N,) at the model's rate, and what is said in it.
 
     ``tokens`` and ``mel`` are what a model reads of it; ``Synthesizer.read_prompt`` fills them in, so that many calls
-    read the recording once. Without tokens the mel is the beginning of what is to be spoken (continuation).
+    read the recording once. Without tokens the mel is the beginning of what is to be spoken (continuation); without
+    audio it is what the model itself has said before.
     """
 
     audio: Recording | None
@@ -49,6 +51,8 @@ class Prompt:
     mel: Tensor | None = None  # (T, M) log10, T a multiple of r; None: not read yet
     notes: tuple[str, ...] = ()  # what makes it a bad prompt, a sentence each, once it is read
     pause: int = 0  # frames of silence at the end of the mel, which are no part of the recording
+    # What models have found out about it, which is forgotten with it; shared by what ``replace`` makes of it.
+    known: dict[Any, Any] = field(default_factory=dict, repr=False)
 
 
 Voice = Prompt | Recording | None  # a prompt, or its recording

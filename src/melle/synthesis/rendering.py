@@ -30,7 +30,6 @@ from melle.text import normalising
 from melle.vocoders import Vocoder, default_vocoder
 
 LIGHTER = "take lighter weights (--weights bfloat16) or another device (--device cpu)"  # advice
-VOICES = 64  # whose corrections are kept, about 0.2 MB each
 UNHEARD = 0.2  # of a prompt's frames: the first ones, predicted when little of the voice had been heard
 Decoder = Callable[[Sequence[Request], DecodingOptions], Iterator[Frames]]
 
@@ -64,7 +63,7 @@ class Renderer:
         with device_errors(self.device, "loading the model", LIGHTER):
             self.network = quantize(network.to(self.device), weights)
         self._fixed = True if compile else None  # shapes of steps: what is best for the device
-        self._corrections: dict[tuple[bytes, float], PromptCorrection] = {}  # of voices
+        self._key = object()  # of what prompts keep for this model
         self.decoder: Decoder | None = None  # decodes in place of ``decode``, as the server's shared batch does
         if compile:
             try:
@@ -112,9 +111,10 @@ class Renderer:
         """Speak one request, and give frames and samples as soon as they are final; with the last, all frames (T, M)
         as they were decoded."""
         vocode, stretch, mels = self.vocoder.stream(), Stretch(options.speed), []
-        correct = self._correction(request, options)
+        correct = None
         for frames in self._decode([request], options):
             last = frames.finish_reason is not None
+            correct = correct or self._correction(request, options)  # only now: it would keep a shared batch waiting
             mel = stretch(correct(frames.mel), last)
             with self._vocoding(len(mel)):
                 samples = vocode(mel.to(self.device), last).cpu()
@@ -141,16 +141,16 @@ class Renderer:
         mels: list[list[Tensor]] = [[] for _ in requests]
         first: dict[int, float] = {}
         rendered: dict[int, tuple[Speech, Tensor]] = {}
-        correct = [self._correction(request, options) for request in requests]
         vocoding = 0.0  # seconds, which the decoding of the others waits
         for row, mel, reason, stop in self._decode(requests, options):
             mels[row].append(mel)
             first.setdefault(row, time.perf_counter() - started - vocoding)
             if reason is None:
                 continue
-            decoded, done = torch.cat(mels[row]), time.perf_counter()
+            decoded = torch.cat(mels[row])
+            corrected, done = self._correction(requests[row], options)(decoded), time.perf_counter()
             reason = self._ending(reason, requests[row], decoded)
-            mel = Stretch(options.speed)(correct[row](decoded), last=True)
+            mel = Stretch(options.speed)(corrected, last=True)
             with self._vocoding(len(mel)):
                 waveform = self.vocoder(mel.to(self.device)).cpu().nan_to_num(0.0)
             took = time.perf_counter() - done
@@ -196,17 +196,14 @@ class Renderer:
         true = prompt.mel[: len(prompt.mel) - prompt.pause]
         # The same whatever is said in a voice, so that it can be kept: without the request's own text, pace and seed.
         alone = replace(request, tokens=prompt.tokens, prompt=None, pace=1.0, seed=0)
-        known = hashlib.sha256(repr(prompt.tokens).encode() + true.numpy().tobytes())
-        key = known.digest(), prenet_dropout(self.network, alone)
-        made = self._corrections.get(key)
+        read = hashlib.sha256(repr(prompt.tokens).encode() + true.numpy().tobytes()).digest()
+        key = self._key, read, prenet_dropout(self.network, alone)
+        made = prompt.known.get(key)
         if made is None:
             with self._decoding([alone]):
                 predicted = predicted_frames(self.network, *teacher_forced(self.network, alone, true))[0].cpu()
             heard = int(UNHEARD * len(true))
-            made = PromptCorrection(predicted[heard:], true[heard:])
-            if len(self._corrections) >= VOICES:
-                self._corrections.clear()
-            self._corrections[key] = made
+            made = prompt.known[key] = PromptCorrection(predicted[heard:], true[heard:])
         return partial(made, share=share)
 
     def _decoding(self, requests: Sequence[Request]) -> AbstractContextManager[None]:

@@ -5,6 +5,7 @@ import torch
 
 from melle.data.batch import Row, collate
 from melle.model.prompt_correction import predicted_frames
+from melle.model.whole_rows import WholeRows
 from tests.model.test_melle import VARIANTS, make
 
 
@@ -16,10 +17,12 @@ def test_frames_are_those_of_the_forward_pass(variant):
     del inputs["mel_lengths"]
     with torch.no_grad():
         wanted = network.denormalise(network(**one.inputs(), temperature=0.0).refined)
-    found = predicted_frames(network, **inputs)
+    found = predicted_frames(network, WholeRows(**inputs))
     torch.testing.assert_close(found, wanted)
-    torch.testing.assert_close(predicted_frames(network, **inputs, tempo=torch.ones(1)), wanted)
-    faster = predicted_frames(network, **inputs, tempo=torch.full((1,), 1.5))
+    torch.testing.assert_close(predicted_frames(network, WholeRows(**inputs, tempo=torch.ones(1))), wanted)
+    faster = predicted_frames(network, WholeRows(**inputs, tempo=torch.full((1,), 1.5)))
     assert torch.allclose(faster, wanted) == (variant != "paced")
     keep = torch.zeros(1, found.shape[1] // network.reduction_factor - 1, network.prenet.units)
-    assert network.prenet.units == 0 or not torch.allclose(predicted_frames(network, **inputs, keep=keep), wanted)
+    assert network.prenet.units == 0 or not torch.allclose(
+        predicted_frames(network, WholeRows(**inputs, keep=keep)), wanted
+    )

@@ -22,9 +22,7 @@ from melle.synthesis.request import make_request
 from melle.synthesis.synthesizer import Synthesizer
 from melle.text import marks_of
 from tests.synthesis.test_decoding import PROMPT
-
-FREE = {"min_length": 0.0, "max_length": 3.0, "max_silence": math.inf, "max_still": math.inf}
-TEXTS = ["one two three", "four five"]
+from tests.synthesis.test_prenet_dropout import FREE, TEXTS
 
 
 @pytest.fixture
@@ -162,7 +160,7 @@ def test_a_voice_is_looked_at_once(tts, monkeypatch):
     tts(TEXTS[0], replace(prompt, mel=prompt.mel + 0.1), seed=5, options=options)
     tts(TEXTS[0], replace(prompt, tokens=prompt.tokens[:-1]), seed=5, options=options)
     assert len(looked) == 4
-    assert (looked[0][6] == 1).all() and (looked[1][6] == 0).any()  # what is dropped
+    assert (looked[0][1].keep == 1).all() and (looked[1][1].keep == 0).any()  # what is dropped
     again = tts.read_prompt(PROMPT)
     assert tts(TEXTS[0], again, seed=5, options=options).mel.equal(tts(TEXTS[0], prompt, seed=5, options=options).mel)
 

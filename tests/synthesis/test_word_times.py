@@ -13,6 +13,7 @@ from melle.cli import main
 from melle.errors import UserError
 from melle.model import Melle
 from melle.model.attention_map import guided_attention
+from melle.model.whole_rows import WholeRows
 from melle.synthesis import rendering, word_times
 from melle.synthesis.options import DecodingOptions
 from melle.synthesis.speech import Word
@@ -86,7 +87,7 @@ def test_guided_attention_is_that_of_training():
         "segment_steps": torch.tensor([[4, 6]]),
     }
     guide = network.train()(**inputs, mel_lengths=torch.tensor([40])).guide
-    torch.testing.assert_close(guided_attention(network.eval(), **inputs), torch.stack(guide))
+    torch.testing.assert_close(guided_attention(network.eval(), WholeRows(**inputs)), torch.stack(guide))
 
 
 @pytest.fixture(scope="module")

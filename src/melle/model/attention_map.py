@@ -8,6 +8,7 @@ from torch import Tensor
 from melle.model import layout
 from melle.model.attention import Rotation, SelfAttention, head_weights, rotate
 from melle.model.melle import Melle
+from melle.model.whole_rows import WholeRows
 
 
 def attention_weights(attention: SelfAttention, x: Tensor, rotation: Rotation | None, mask: Tensor | None) -> Tensor:
@@ -45,35 +46,21 @@ def attention_map(network: Melle, **inputs: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def guided_attention(
-    network: Melle,
-    text: Tensor,
-    text_lengths: Tensor,
-    text_segments: Tensor,
-    mel: Tensor,
-    segment_steps: Tensor,
-    keep: Tensor | None = None,
-    tempo: Tensor | None = None,
-) -> Tensor:
-    """How head 0 of the guided blocks spreads the steps of whole rows over the text: (guided layers, B, K, S).
+def guided_attention(network: Melle, rows: WholeRows) -> Tensor:
+    """How head 0 of the guided blocks spreads the steps of ``rows`` over the text: (guided layers, B, K, S).
 
-    Of rows of one length, by a teacher-forced pass with arguments as in ``Melle.forward``, ``keep`` as in ``PreNet``
-    and ``tempo`` as in ``Melle.prefill``. A step stands for the frames that it predicts. Leaves the network as it is,
-    so that other threads may use it meanwhile.
+    A step stands for the frames that it predicts. Leaves the network as it is, so that other threads may use it
+    meanwhile.
     """
-    rows, frames, _ = mel.shape
-    steps = frames // network.reduction_factor
-    read = network.normalise(mel).view(rows, steps, network.group)[:, :-1].to(network.bos.dtype)
-    x, rotary, mask = network.join(
-        text, text_lengths, text_segments, network.prenet(read, keep), segment_steps, None, tempo
-    )
-    own = layout.step_slots(text_lengths, steps)
+    text, count = rows.text, rows.mel.shape[1] // network.reduction_factor
+    x, rotary, mask = rows.join(network)
+    own = layout.step_slots(rows.text_lengths, count)
     found = []
     for number, block in enumerate(network.blocks[: max(network.guided_layers, default=-1) + 1]):
         x, weights = block.forward(x, rotary, mask, guide=number in network.guided_layers)
         if weights is not None:
             found.append(weights.gather(1, own[:, :, None].expand(-1, -1, weights.shape[2]))[:, :, : text.shape[1]])
-    return torch.stack(found) if found else mel.new_zeros(0, rows, steps, text.shape[1])
+    return torch.stack(found) if found else x.new_zeros(0, len(text), count, text.shape[1])
 
 
 def diagonality(weights: Tensor, width: float = 0.1) -> Tensor:

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from melle.model import layout
 from melle.model.melle import Melle
+from melle.model.whole_rows import WholeRows
 
 WIDTH = 0.1  # squared log10, mean over the bands: of the kernel exp(-distance / WIDTH)
 LIKE = 1.0  # frames just like it by which what is known of a frame counts half
@@ -38,29 +39,17 @@ class PromptCorrection:
 
 
 @torch.no_grad()
-def predicted_frames(
-    network: Melle,
-    text: Tensor,
-    text_lengths: Tensor,
-    text_segments: Tensor,
-    mel: Tensor,
-    segment_steps: Tensor,
-    keep: Tensor | None = None,
-    tempo: Tensor | None = None,
-) -> Tensor:
-    """The refined frames y'' of whole rows of one length, at temperature 0, as log10 mel: (B, T, M).
+def predicted_frames(network: Melle, rows: WholeRows) -> Tensor:
+    """The refined frames y'' of ``rows``, at temperature 0, as log10 mel: (B, T, M).
 
-    Arguments as of ``guided_attention``. Leaves the network as it is, so that other threads may use it meanwhile.
+    Leaves the network as it is, so that other threads may use it meanwhile.
     """
-    rows, frames, bands = mel.shape
-    steps = frames // network.reduction_factor
-    read = network.normalise(mel).view(rows, steps, network.group)[:, :-1].to(network.bos.dtype)
-    x, rotary, mask = network.join(
-        text, text_lengths, text_segments, network.prenet(read, keep), segment_steps, None, tempo
-    )
+    mel = rows.mel
+    x, rotary, mask = rows.join(network)
     for block in network.blocks:
         x, _ = block.forward(x, rotary, mask)
-    slots = layout.step_slots(text_lengths, steps)
+    slots = layout.step_slots(rows.text_lengths, mel.shape[1] // network.reduction_factor)
     hidden = network.norm(x.gather(1, slots[:, :, None].expand(-1, -1, x.shape[2])))
-    made = network.latent(hidden.to(network.stop.weight.dtype), 0.0).frames.reshape(rows, frames, bands)
-    return network.denormalise(network.refine(made, torch.ones_like(mel[..., 0], dtype=torch.bool), rows * frames))
+    made = network.latent(hidden.to(network.stop.weight.dtype), 0.0).frames.reshape(mel.shape)
+    valid = torch.ones_like(mel[..., 0], dtype=torch.bool)
+    return network.denormalise(network.refine(made, valid, valid.numel()))

@@ -201,7 +201,7 @@ class Renderer:
         made = prompt.known.get(key)
         if made is None:
             with self._decoding([alone]):
-                predicted = predicted_frames(self.network, *teacher_forced(self.network, alone, true))[0].cpu()
+                predicted = predicted_frames(self.network, teacher_forced(self.network, alone, true))[0].cpu()
             heard = int(UNHEARD * len(true))
             made = prompt.known[key] = PromptCorrection(predicted[heard:], true[heard:])
         return partial(made, share=share)

@@ -14,6 +14,7 @@ from melle.data.silence import speech_frames
 from melle.errors import UserError
 from melle.model import Melle
 from melle.model.noise import kept
+from melle.model.whole_rows import WholeRows
 from melle.synthesis.options import DecodingOptions
 from melle.synthesis.prompt import SLACK, Prompt, steps_of_pause, with_pause
 from melle.text import Marks, marks_of
@@ -108,21 +109,20 @@ def check_positions(tokens: int, prompt_steps: int, network: Melle) -> None:
         raise UserError(f"the prompt has {prompt_steps} mel steps, the model takes {most_steps - 1}; shorten it")
 
 
-def teacher_forced(network: Melle, request: Request, mel: Tensor) -> tuple[Tensor, ...]:
-    """The arguments of ``guided_attention`` and ``predicted_frames`` for one row: the request's prompt and, as what was
-    spoken for it, ``mel`` (T, M) log10. As much of the pre-net is dropped as while it is spoken, by its seed."""
-    device, r = network.bos.device, network.reduction_factor
-    before = request.prompt.mel if request.prompt is not None else mel[:0]
-    steps = [len(before) // r, len(mel) // r] if request.prompt is not None else [len(mel) // r]
-    text, lengths, owners = pad_texts([join_text(request.segments, request.marks)])
+def teacher_forced(network: Melle, request: Request, mel: Tensor) -> WholeRows:
+    """One row: the request's prompt and, as what was spoken for it, ``mel`` (T, M) log10.
+
+    As much of the pre-net is dropped as while it is spoken, by its seed.
+    """
+    parts = [mel] if request.prompt is None else [request.prompt.mel, mel]
+    steps = [len(part) // network.reduction_factor for part in parts]
     generator = torch.Generator().manual_seed(request.seed)
     uniform = torch.rand(1, sum(steps) - 1, network.prenet.units, generator=generator)
-    return (
-        text.to(device),
-        lengths.to(device),
-        owners.to(device),
-        torch.cat((before, mel))[None].to(device),
-        torch.tensor([steps], device=device),
-        kept(uniform, prenet_dropout(network, request)).to(device),
-        torch.tensor([request.tempo], device=device),
+    row = WholeRows(
+        *pad_texts([join_text(request.segments, request.marks)]),
+        torch.cat(parts)[None],
+        torch.tensor([steps]),
+        kept(uniform, prenet_dropout(network, request)),
+        torch.tensor([request.tempo]),
     )
+    return WholeRows(*(part.to(network.bos.device) for part in row))

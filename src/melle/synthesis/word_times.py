@@ -87,7 +87,7 @@ def ends_early(network: Melle, request: Request, mel: torch.Tensor) -> bool:
 
 def text_attention(network: Melle, request: Request, mel: torch.Tensor) -> NDArray[np.float64]:
     """How much each step of ``mel`` (T, M) looks at each token of the request's text (K, S), by the guided heads."""
-    weights = guided_attention(network, *teacher_forced(network, request, mel))
+    weights = guided_attention(network, teacher_forced(network, request, mel))
     steps = len(mel) // network.reduction_factor
     first = (request.marks.bos is not None) + sum(map(len, request.segments[:-1]))
     own = weights.float().mean(dim=0)[0, -steps:, first : first + len(request.tokens)]
